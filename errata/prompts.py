@@ -1,0 +1,96 @@
+"""The prompts: how a problem is put to the solver and how a step is put to the editor, versioned.
+
+Knows neither tokenizers nor engines: an engine renders the turns through the model's own chat template and forces
+the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
+
+- ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which step and which
+  kind last, so that all edits of one solution share a long prefix in the engine's cache;
+- ``paper``: question, the solution up to the step, the step, then the instruction (arXiv 2410.06638, figure 2);
+- ``scripts``: the ``paper`` layout with the reply's fence opened but the step's label left to the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from errata.kinds.instructions import INSTRUCTIONS
+from errata.types import Domain, Message, Prompt, Step
+
+Layout = Literal["errata", "paper", "scripts"]
+
+SOLVE_VERSION = "solve/1"
+EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/1", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
+
+_REASON: dict[Domain, str] = {
+    Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",
+    Domain.CHOICE: "Please reason step by step, and put the letter of your choice within \\boxed{}.",
+    Domain.LOGIC: "Please reason step by step, and give your final answer as JSON within \\boxed{}.",
+    Domain.CODE: "Please reason step by step, and give your final answer as Python code in a code fence.",
+}
+_SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
+
+_EDIT_HEAD = (
+    "Below are a problem and a correct solution with numbered steps. Rewrite one step of it so that the step contains"
+    " one subtle error, and keep the rest of the step as it is. Do not say that there is an error."
+    " Reply with the rewritten step alone, in a code fence."
+)
+_FENCE = "```"
+
+
+def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
+    """The prompt that asks for a solution. The full solution text is ``assistant_prefix`` + completion.
+
+    The prefix is part of the solution (METHOD.md step 2): a stored solution starts with it.
+    """
+    user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
+    prefix = _SOLVE_PREFIX if domain is not Domain.CODE else ""
+    return Prompt((user,), prefix, SOLVE_VERSION)
+
+
+def edit_prompt(
+    question: str,
+    solution: str,
+    steps: Sequence[Step],
+    index: int,
+    kind: str,
+    *,
+    domain: Domain = Domain.MATH,
+    layout: Layout = "errata",
+) -> Prompt:
+    """The prompt that asks for one erroneous rewriting of step ``index``.
+
+    The reply opens inside a code fence, behind the step's own label, so that the completion is the rewritten body
+    followed by a closing fence (errata.replies parses it). Raises KeyError for a kind the domain does not have.
+    """
+    instruction = INSTRUCTIONS[domain][kind]
+    step = steps[index]
+    label = solution[step.start : step.body_start].lstrip("\n")
+    if layout == "errata":
+        user = _errata_layout(question, solution, steps, index, instruction)
+    else:
+        user = _paper_layout(question, solution, step, instruction)
+    opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{label}"
+    return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (f"\n{_FENCE}",))
+
+
+def _errata_layout(question: str, solution: str, steps: Sequence[Step], index: int, instruction: str) -> str:
+    numbered = "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
+    return (
+        f"{_EDIT_HEAD}\n\nProblem:\n{question.strip()}\n\nSolution:\n{numbered}\n\n"
+        f"Rewrite step [{index + 1}]. {instruction}"
+    )
+
+
+def _paper_layout(question: str, solution: str, step: Step, instruction: str) -> str:
+    before = solution[: step.start].rstrip()
+    current = solution[step.start : step.end].strip()
+    parts = [f"Problem:\n{question.strip()}"]
+    if before:
+        parts.append(f"Solution so far:\n{before}")
+    parts.append(f"Current step:\n{_FENCE}\n{current}\n{_FENCE}")
+    parts.append(
+        f"Edit the current step to introduce an error. {instruction} Do not state that errors have been made."
+        " Reply with the edited step alone, in a code fence."
+    )
+    return "\n\n".join(parts)
