@@ -65,7 +65,7 @@ def edit_prompt(
     """
     instruction = INSTRUCTIONS[domain][kind]
     step = steps[index]
-    label = solution[step.start : step.body_start].lstrip("\n")
+    label = solution[step.start : step.body_start]
     if layout == "errata":
         user = _errata_layout(question, solution, steps, index, instruction)
     else:

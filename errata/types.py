@@ -71,8 +71,9 @@ class Step:
     """A step as character offsets into its solution: ``text[start:end]``. ``index`` counts from 0.
 
     ``body_start`` is the offset behind the step's own label ("Step 3: ", "2. "), equal to ``start`` where it has none.
-    Steps of one solution are contiguous: the first starts at 0, each starts where the last ended, the last ends at
-    ``len(text)``; so joining them gives the text back. A step's trailing separator belongs to it.
+    Steps of one solution are contiguous: each starts where the last ended, the last ends at ``len(text)``, and what
+    stands before the first ("Let's think step by step.") is the preamble ``text[:steps[0].start]``; so preamble and
+    steps joined give the text back. A step's trailing separator (newlines) belongs to it.
     ``is_answer`` marks a step that only states the final answer.
     """
 
