@@ -33,7 +33,9 @@ class SamplingConfig(Strict):
 class SelectionConfig(Strict):
     """Which solutions are used (step 4)."""
 
-    require_both: bool = Field(False, description="Keep a problem only with a correct and an incorrect solution (paper).")
+    require_both: bool = Field(
+        False, description="Keep a problem only with a correct and an incorrect solution (paper)."
+    )
     drop_admitting: bool = Field(True, description="Drop correct solutions that admit or repair a mistake (paper).")
     drop_false_steps: bool = Field(True, description="Never choose a step whose own equation is false (ours).")
     label_check: bool = Field(True, description="Set aside problems whose samples agree against gold (ours).")
@@ -48,14 +50,20 @@ class EditingConfig(Strict):
     kinds: dict[str, Annotated[float, Field(ge=0.0, le=1000.0)]] | None = Field(
         None, description="Weight per error kind; null: all kinds of the domain, equally."
     )
-    max_kind_share: Probability = Field(1.0, description="No kind above this share of a job's step pairs, where possible.")
-    temperature: Temperature = Field(0.8, description="Greedy in `paper` and `scripts`; sampled edits copy less (ours).")
+    max_kind_share: Probability = Field(
+        1.0, description="No kind above this share of a job's step pairs, where possible."
+    )
+    temperature: Temperature = Field(
+        0.8, description="Greedy in `paper` and `scripts`; sampled edits copy less (ours)."
+    )
     top_p: Probability = 1.0
     attempts: int = Field(4, ge=1, le=16, description="A no-op is retried with another seed (only at temperature > 0).")
     max_tokens: int = Field(256, ge=1, le=4096)
     edits_per_solution: int | None = Field(None, ge=1, le=64, description="Steps edited per solution; null: every one.")
     offer_answer_steps: bool = Field(False, description="Offer lines that only state the answer (paper: yes).")
-    offered_sentences: int = Field(4, ge=1, le=16, description="Of a long step, the last sentences offered (scripts: 4).")
+    offered_sentences: int = Field(
+        4, ge=1, le=16, description="Of a long step, the last sentences offered (scripts: 4)."
+    )
 
 
 class ScreeningConfig(Strict):
@@ -90,7 +98,9 @@ class PairsConfig(Strict):
 
     step: bool = True
     full: bool = True
-    step_pairs_per_problem: int | None = Field(None, ge=1, le=64, description="N (paper: 1 Qwen2, 3 Llama-3.1); null: all.")
+    step_pairs_per_problem: int | None = Field(
+        None, ge=1, le=64, description="N (paper: 1 Qwen2, 3 Llama-3.1); null: all."
+    )
 
 
 class InjectionConfig(Strict):
@@ -103,7 +113,9 @@ class InjectionConfig(Strict):
     screening: ScreeningConfig = ScreeningConfig()
     proof: ProofConfig = ProofConfig()
     pairs: PairsConfig = PairsConfig()
-    min_yield: Probability = Field(0.0, description="Share of shards that must finish for the job to succeed partially.")
+    min_yield: Probability = Field(
+        0.0, description="Share of shards that must finish for the job to succeed partially."
+    )
     shard_size: int = Field(32, ge=1, le=1024, description="Problems per shard.")
     seed: int = Field(0, ge=0, le=2**31 - 1)
 

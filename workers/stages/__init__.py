@@ -1,0 +1,1 @@
+"""The stages: short plain functions between two transactions. See workers.stages.base for their contract."""

@@ -1,0 +1,83 @@
+"""Declarative base, column types and the database's own clock, the same on PostgreSQL and SQLite."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """Time zone aware UTC on both databases. SQLite keeps text, so aware values are stored without their zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC)
+
+
+class db_now(FunctionElement[datetime]):
+    """The database's clock, plus an offset in seconds: leases must not depend on a worker's clock."""
+
+    type = UTCDateTime()
+    inherit_cache = False
+
+    def __init__(self, plus_seconds: float = 0.0) -> None:
+        self.plus_seconds = float(plus_seconds)
+        super().__init__()
+
+
+@compiles(db_now, "postgresql")
+def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    return f"(clock_timestamp() + make_interval(secs => {element.plus_seconds!r}))"
+
+
+@compiles(db_now, "sqlite")
+def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+    # Six fractional digits, as SQLAlchemy writes them: times are compared as text.
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.plus_seconds:+f} seconds') || '000')"
+
+
+JSONValue = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    """Every table. Constraints carry names so that migrations can change them on both databases."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UTCDateTime(), dict[str, Any]: JSONValue, list[Any]: JSONValue}  # noqa: RUF012
+
+
+class Timestamped:
+    """``created_at``, by the database's clock."""
+
+    created_at: Mapped[datetime] = mapped_column(default=db_now())
+
+
+def new_id(prefix: str) -> str:
+    """A public id: ``prefix_`` and 20 characters (100 random bits) without look-alikes."""
+    return prefix + "_" + "".join(secrets.choice(_ALPHABET) for _ in range(20))

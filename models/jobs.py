@@ -1,0 +1,184 @@
+"""Injection jobs, the shards every leased computation is cut into, and what the stages write."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Timestamped
+from models.states import JOB_TRANSITIONS, JobState, ShardState, Stage, state_check
+
+
+class JobColumns(Timestamped):
+    """What injection jobs, datasets and evaluations share."""
+
+    TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = JOB_TRANSITIONS
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+    state: Mapped[str] = mapped_column(default=JobState.QUEUED)
+    partial: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str | None] = mapped_column(Text)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class InjectionJob(JobColumns, Base):
+    """Problems in, pairs out. ``config`` is resolved and complete; ``prompt_versions`` name what was rendered."""
+
+    __tablename__ = "injection_jobs"
+    __table_args__ = (state_check("state", JobState),)
+    problem_set_id: Mapped[str] = mapped_column(ForeignKey("problem_sets.id"), index=True)
+    language_model_id: Mapped[str | None] = mapped_column(ForeignKey("language_models.id"))
+    name: Mapped[str | None]
+    config: Mapped[dict[str, Any]]
+    prompt_versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    funnel: Mapped[dict[str, Any] | None]
+
+
+class LeaseColumns:
+    """A lease on a row: who computes it, until when, and under which fence."""
+
+    fence: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)
+    interruptions: Mapped[int] = mapped_column(default=0)
+    alone: Mapped[bool] = mapped_column(default=False)
+    worker: Mapped[str | None]
+    lease_expires_at: Mapped[datetime | None]
+    next_run_at: Mapped[datetime | None]
+    hinted_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class Shard(LeaseColumns, Timestamped, Base):
+    """A slice ``[start, stop)`` of problem positions of exactly one owner, moving forward through stages.
+
+    ``ledger`` holds the shard's part of the funnel, written together with the rows it counts.
+    """
+
+    __tablename__ = "shards"
+    __table_args__ = (
+        state_check("state", ShardState),
+        state_check("stage", Stage),
+        CheckConstraint(
+            "(CASE WHEN injection_job_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN dataset_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN evaluation_id IS NULL THEN 0 ELSE 1 END) = 1",
+            name="one_owner",
+        ),
+        UniqueConstraint("injection_job_id", "position"),
+        UniqueConstraint("dataset_id", "position"),
+        UniqueConstraint("evaluation_id", "position"),
+        Index("ix_shards_state_lease", "state", "lease_expires_at"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    injection_job_id: Mapped[str | None] = mapped_column(ForeignKey("injection_jobs.id"))
+    dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
+    evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"))
+    position: Mapped[int]
+    start: Mapped[int] = mapped_column(default=0)
+    stop: Mapped[int] = mapped_column(default=0)
+    stage: Mapped[str]
+    state: Mapped[str] = mapped_column(default=ShardState.QUEUED)
+    ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class SolutionRow(Timestamped, Base):
+    """One sample (or brought solution) of one problem; one row per job, problem and sample."""
+
+    __tablename__ = "solutions"
+    __table_args__ = (UniqueConstraint("job_id", "problem_id", "sample_index"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
+    sample_index: Mapped[int]
+    source: Mapped[str]
+    text: Mapped[str] = mapped_column(Text)
+    seed: Mapped[int | None]
+    finish_reason: Mapped[str | None]
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    completion_tokens: Mapped[int] = mapped_column(default=0)
+    label: Mapped[bool | None]
+    verdict: Mapped[str | None]
+    extracted: Mapped[str | None] = mapped_column(Text)
+    verifier: Mapped[str | None]
+    verdict_seconds: Mapped[float | None]
+    role: Mapped[str | None]  # "correct" or "incorrect" where drawn for pairs
+    reason: Mapped[str | None]  # why it was not drawn
+
+
+class ProblemOutcome(Base):
+    """What became of one problem in one job: kept, or dropped with a reason."""
+
+    __tablename__ = "problem_outcomes"
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), primary_key=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+    outcome: Mapped[str]
+    reason: Mapped[str | None]
+
+
+class EditRow(Timestamped, Base):
+    """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used."""
+
+    __tablename__ = "edits"
+    __table_args__ = (UniqueConstraint("solution_id", "step_index", "kind"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+    solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
+    step_index: Mapped[int]
+    kind: Mapped[str]
+    start: Mapped[int]
+    end: Mapped[int]
+    original: Mapped[str] = mapped_column(Text)
+    edited: Mapped[str | None] = mapped_column(Text)
+    attempts: Mapped[list[Any]] = mapped_column(default=list)
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    completion_tokens: Mapped[int] = mapped_column(default=0)
+    cached_tokens: Mapped[int] = mapped_column(default=0)
+    distance: Mapped[int | None]
+    reason: Mapped[str | None]  # why it yields no pair
+    evidence_kind: Mapped[str | None]
+    evidence: Mapped[dict[str, Any] | None]
+    continuations: Mapped[dict[str, Any] | None]
+
+
+class PairRow(Timestamped, Base):
+    """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice."""
+
+    __tablename__ = "pairs"
+    __table_args__ = (
+        UniqueConstraint("job_id", "pair_key"),
+        state_check("type", ("step", "full")),
+        Index("ix_pairs_job_type_kind", "job_id", "type", "error_kind"),
+    )
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
+    solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
+    rejected_solution_id: Mapped[str | None] = mapped_column(ForeignKey("solutions.id"))
+    edit_id: Mapped[str | None] = mapped_column(ForeignKey("edits.id"))
+    pair_key: Mapped[str]
+    type: Mapped[str]
+    question: Mapped[str] = mapped_column(Text)
+    prefix: Mapped[str] = mapped_column(Text, default="")
+    chosen: Mapped[str] = mapped_column(Text)
+    rejected: Mapped[str] = mapped_column(Text)
+    step_index: Mapped[int | None]
+    start: Mapped[int | None]
+    end: Mapped[int | None]
+    error_kind: Mapped[str | None]
+    distance: Mapped[int | None]
+    evidence_kind: Mapped[str | None]
+    evidence: Mapped[dict[str, Any] | None]
+    source: Mapped[str]
+    language_model: Mapped[str | None]
+    prompt_version: Mapped[str | None]
+    seed: Mapped[int | None]

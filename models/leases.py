@@ -1,0 +1,184 @@
+"""Leases on rows: claim, heartbeat, finish, fail, expire. One fenced statement each, clocks are the database's.
+
+A shard is claimed by raising its integer ``fence``; every later statement of that claim names the fence, so a worker
+that lost its lease (stopped, stalled, presumed dead) can write nothing. An expired lease is an *interruption*, an error
+raised by the stage is a *failure*: three failures quarantine; after three interruptions a shard runs alone, and
+only interruptions while alone count as failures (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, exists, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from models.base import db_now
+from models.jobs import InjectionJob, Shard
+from models.outputs import Dataset, Evaluation
+from models.states import JobState, ShardState, Stage, move
+
+MAX_FAILURES = 3
+MAX_INTERRUPTIONS = 3
+OWNERS: tuple[tuple[str, type[InjectionJob] | type[Dataset] | type[Evaluation]], ...] = (
+    ("injection_job_id", InjectionJob),
+    ("dataset_id", Dataset),
+    ("evaluation_id", Evaluation),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A claim on one shard: valid while ``fence`` is the row's and the lease has not been given to another."""
+
+    shard_id: str
+    owner_id: str
+    stage: Stage
+    fence: int
+    start: int
+    stop: int
+    worker: str
+
+
+def owner_of(shard: Shard) -> tuple[type[InjectionJob] | type[Dataset] | type[Evaluation], str]:
+    """The table and id of the one job, dataset or evaluation a shard belongs to."""
+    for column, table in OWNERS:
+        owner_id = getattr(shard, column)
+        if owner_id is not None:
+            return table, owner_id
+    raise ValueError(f"shard {shard.id} has no owner")
+
+
+def _owner_in(*states: JobState) -> ColumnElement[bool]:
+    return or_(
+        *(exists().where(table.id == getattr(Shard, column), table.state.in_(states)) for column, table in OWNERS)
+    )
+
+
+def _room_for_alone(worker: str) -> ColumnElement[bool]:
+    """A shard that runs alone waits until its worker is idle; others wait while one runs alone there."""
+    other = aliased(Shard)
+    busy = select(other.id).where(other.state == ShardState.RUNNING, other.worker == worker, other.id != Shard.id)
+    return and_(~busy.where(other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
+
+
+def claim(session: Session, shard_id: str, worker: str, ttl_seconds: float) -> Lease | None:
+    """Take the lease of a waiting shard, or None: taken, finished, not due, or its owner no longer wants it."""
+    statement = (
+        update(Shard)
+        .where(
+            Shard.id == shard_id,
+            Shard.state == ShardState.QUEUED,
+            or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()),
+            _owner_in(JobState.QUEUED, JobState.RUNNING),
+            _room_for_alone(worker),
+        )
+        .values(
+            state=ShardState.RUNNING,
+            fence=Shard.fence + 1,
+            worker=worker,
+            lease_expires_at=db_now(ttl_seconds),
+            hinted_at=None,
+        )
+        .returning(Shard)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    shard = session.scalars(statement).first()
+    if shard is None:
+        return None
+    table, owner_id = owner_of(shard)
+    move(session, table, owner_id, JobState.RUNNING)
+    return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker)
+
+
+def _mine(lease: Lease) -> ColumnElement[bool]:
+    return and_(Shard.id == lease.shard_id, Shard.fence == lease.fence, Shard.state == ShardState.RUNNING)
+
+
+def heartbeat(session: Session, lease: Lease, ttl_seconds: float) -> bool:
+    """Extend the lease; False means stop and discard: the lease was lost, or the owner is being cancelled."""
+    statement = update(Shard).where(_mine(lease)).values(lease_expires_at=db_now(ttl_seconds)).returning(Shard.id)
+    if session.execute(statement.execution_options(synchronize_session=False)).first() is None:
+        return False
+    wanted = select(Shard.id).where(Shard.id == lease.shard_id, _owner_in(JobState.QUEUED, JobState.RUNNING))
+    return session.execute(wanted).first() is not None
+
+
+def _end(session: Session, lease: Lease, **values: Any) -> bool:
+    statement = (
+        update(Shard)
+        .where(_mine(lease))
+        .values(worker=None, lease_expires_at=None, **values)
+        .returning(Shard.id)
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(statement).first() is not None
+
+
+def finish(session: Session, lease: Lease, next_stage: Stage | None) -> bool:
+    """The fenced state change that must come first in a finishing transaction; False: discard everything.
+
+    Progress clears what earlier stages suffered: failures and interruptions count per stage.
+    """
+    values: dict[str, Any] = {"state": ShardState.DONE, "error": None}
+    if next_stage is not None:
+        values = {"state": ShardState.QUEUED, "stage": next_stage, "hinted_at": db_now(), "error": None}
+    return _end(session, lease, failures=0, interruptions=0, alone=False, next_run_at=None, **values)
+
+
+def release(session: Session, lease: Lease, *, delay_seconds: float = 0.0) -> bool:
+    """Give a lease back unharmed (graceful stop, or a server that asked us to wait): neither failure nor interruption."""
+    return _end(session, lease, state=ShardState.QUEUED, next_run_at=db_now(delay_seconds))
+
+
+def cancel(session: Session, lease: Lease) -> bool:
+    """End a shard because its owner is being cancelled; what earlier stages wrote stays."""
+    return _end(session, lease, state=ShardState.CANCELLED)
+
+
+def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float = 1.0) -> ShardState | None:
+    """Count a failure: requeue with a growing delay, or quarantine at the third. None: the lease was lost."""
+    failures = session.scalar(select(Shard.failures).where(_mine(lease)))
+    if failures is None:
+        return None
+    failures += 1
+    state = ShardState.QUARANTINED if failures >= MAX_FAILURES else ShardState.QUEUED
+    delay = db_now(backoff_seconds * 2 ** (failures - 1))
+    return state if _end(session, lease, state=state, failures=failures, error=error, next_run_at=delay) else None
+
+
+def expire(session: Session) -> list[Shard]:
+    """Requeue every running shard whose lease ran out, counting an interruption; the answer lists them."""
+    alone_failed = and_(Shard.alone, Shard.failures + 1 >= MAX_FAILURES)
+    expired = and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < db_now())
+    quarantine = (
+        update(Shard)
+        .where(expired, alone_failed)
+        .values(
+            state=ShardState.QUARANTINED,
+            failures=Shard.failures + 1,
+            fence=Shard.fence + 1,
+            worker=None,
+            error="the worker died each time this shard ran alone",
+        )
+        .returning(Shard)
+    )
+    requeue = (
+        update(Shard)
+        .where(expired)
+        .values(
+            state=ShardState.QUEUED,
+            fence=Shard.fence + 1,
+            failures=Shard.failures + case((Shard.alone, 1), else_=0),
+            interruptions=Shard.interruptions + 1,
+            alone=or_(Shard.alone, Shard.interruptions + 1 >= MAX_INTERRUPTIONS),
+            worker=None,
+            lease_expires_at=None,
+            hinted_at=None,
+        )
+        .returning(Shard)
+    )
+    options = {"synchronize_session": False, "populate_existing": True}
+    rows = [*session.scalars(quarantine.execution_options(**options))]
+    return rows + [*session.scalars(requeue.execution_options(**options))]

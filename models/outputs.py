@@ -1,0 +1,120 @@
+"""Datasets, training runs with their metrics and checkpoints, evaluations, and the events of all of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import ForeignKey, Index, Integer, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, Timestamped
+from models.jobs import JobColumns, LeaseColumns
+from models.states import TRAINING_TRANSITIONS, JobState, TrainingState, state_check
+
+
+class Dataset(JobColumns, Base):
+    """Pairs frozen to files. Immutable once ``succeeded``; ``manifest`` lists files with size, rows and SHA-256."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (state_check("state", JobState),)
+    name: Mapped[str]
+    config: Mapped[dict[str, Any]]  # jobs, splits, shapes, seed
+    folder: Mapped[str | None]
+    manifest: Mapped[dict[str, Any] | None]
+    sha256: Mapped[str | None]
+
+
+class DatasetSource(Base):
+    """Lineage: which jobs' pairs a dataset was frozen from."""
+
+    __tablename__ = "dataset_sources"
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), primary_key=True)
+
+
+class TrainingRun(LeaseColumns, Timestamped, Base):
+    """One training run (``/v1/training-jobs``), claimed and supervised by the trainer daemon."""
+
+    TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = TRAINING_TRANSITIONS
+    __tablename__ = "training_runs"
+    __table_args__ = (state_check("state", TrainingState),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
+    base_model_id: Mapped[str] = mapped_column(ForeignKey("language_models.id"))
+    output_model_id: Mapped[str | None] = mapped_column(ForeignKey("language_models.id"))
+    output_name: Mapped[str]
+    state: Mapped[str] = mapped_column(default=TrainingState.QUEUED)
+    config: Mapped[dict[str, Any]]
+    step: Mapped[int] = mapped_column(Integer, default=0)
+    total_steps: Mapped[int | None]
+    progressed_at: Mapped[datetime | None]
+    keep_on_cancel: Mapped[bool] = mapped_column(default=True)
+    summary: Mapped[dict[str, Any] | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Metric(Timestamped, Base):
+    """The metrics of one optimizer step of one run."""
+
+    __tablename__ = "metrics"
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    step: Mapped[int] = mapped_column(primary_key=True)
+    phase: Mapped[str] = mapped_column(primary_key=True, default="train")
+    values: Mapped[dict[str, Any]]
+
+
+class Checkpoint(Timestamped, Base):
+    """A checkpoint whose files are complete, or were: ``state`` is ``ready`` or ``deleted``."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("run_id", "step"), state_check("state", ("ready", "deleted")))
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), index=True)
+    step: Mapped[int]
+    state: Mapped[str] = mapped_column(default="ready")
+    path: Mapped[str]
+    size_bytes: Mapped[int]
+    manifest: Mapped[dict[str, Any]]
+
+
+class Evaluation(JobColumns, Base):
+    """One language model's answers to one problem set under one decoding setting."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (state_check("state", JobState),)
+    problem_set_id: Mapped[str] = mapped_column(ForeignKey("problem_sets.id"))
+    language_model_id: Mapped[str] = mapped_column(ForeignKey("language_models.id"))
+    name: Mapped[str | None]
+    config: Mapped[dict[str, Any]]
+    result: Mapped[dict[str, Any] | None]
+
+
+class EvaluationSample(Base):
+    """One answer of an evaluation; one row per evaluation, problem and sample."""
+
+    __tablename__ = "evaluation_samples"
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
+    sample_index: Mapped[int] = mapped_column(primary_key=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    seed: Mapped[int]
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    completion_tokens: Mapped[int] = mapped_column(default=0)
+    verdict: Mapped[str | None]
+    extracted: Mapped[str | None] = mapped_column(Text)
+
+
+class Event(Timestamped, Base):
+    """Something that happened to a job, dataset, run or evaluation, in order of ``id``."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("ix_events_subject", "subject_id", "id"),)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    subject_id: Mapped[str]
+    type: Mapped[str]
+    data: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -1,0 +1,41 @@
+"""Where things are: database, broker, files. Read from the environment, once, by the composition root."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class StoreSettings(BaseSettings):
+    """``DATABASE_URL``, ``BROKER_URL`` and ``ERRATA_HOME``; without them everything is local and embedded."""
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    home: Path = Field(Path("data"), alias="ERRATA_HOME", description="Folder of everything Errata writes.")
+    database_url_given: str | None = Field(None, alias="DATABASE_URL")
+    broker_url: str = Field("memory://", alias="BROKER_URL")
+    files_url: str | None = Field(None, alias="ERRATA_FILES_URL", description="fsspec URL; default: a folder of home.")
+
+    @cached_property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL; ``postgresql://`` means psycopg 3."""
+        if self.database_url_given:
+            url = self.database_url_given
+            for old in ("postgres://", "postgresql://"):
+                if url.startswith(old):
+                    return "postgresql+psycopg://" + url.removeprefix(old)
+            return url
+        return f"sqlite:///{self.home.resolve() / 'errata.db'}"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether messages stay inside this process."""
+        return self.broker_url.startswith("memory:")
+
+    @property
+    def files(self) -> str:
+        """Root of dataset, checkpoint and model files, as an fsspec URL or a local path."""
+        return self.files_url or str(self.home.resolve() / "files")

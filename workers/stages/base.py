@@ -1,0 +1,59 @@
+"""What a stage gets and what it returns.
+
+A stage is ``compute(context) -> Finish``: it reads in short transactions of its own, computes with no session open,
+and returns what to write. The runner (workers.runner) then, in one transaction, makes the fenced state change first and
+calls ``write`` only if the fence still held; so a stage done twice writes once. ``write`` must use unique keys with
+``ON CONFLICT DO NOTHING`` (models.upserts) and must not compute anything slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.orm import Session
+
+from models.leases import Lease
+from models.session import Database
+from models.settings import StoreSettings
+from models.states import Stage
+from workers.engines.base import Completion, GenerationRequest, ModelSpec
+from workers.judge import JudgePool
+
+
+class Generator(Protocol):
+    """Generates with whichever language model is named; loads and swaps engines (workers.engines.pool)."""
+
+    def generate(
+        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool]
+    ) -> list[list[Completion]]:
+        """Completions per request, in request order."""
+        ...
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost."""
+
+    db: Database
+    store: StoreSettings
+    lease: Lease
+    engines: Generator
+    judge: JudgePool
+    cancelled: Callable[[], bool]
+
+
+def _nothing(_session: Session) -> None:
+    """Write nothing."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """A stage's outcome: the next stage (None: the shard is done) and what to write in the same transaction."""
+
+    next_stage: Stage | None
+    write: Callable[[Session], None] = _nothing
+
+
+StageFunction = Callable[[StageContext], Finish]
