@@ -9,7 +9,7 @@ only interruptions while alone count as failures (docs/architecture.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, case, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
@@ -21,7 +21,9 @@ from models.states import JobState, ShardState, Stage, move
 
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 3
-OWNERS: tuple[tuple[str, type[InjectionJob] | type[Dataset] | type[Evaluation]], ...] = (
+Owner = InjectionJob | Dataset | Evaluation
+OwnerTable = type[InjectionJob] | type[Dataset] | type[Evaluation]
+OWNERS: tuple[tuple[str, OwnerTable], ...] = (
     ("injection_job_id", InjectionJob),
     ("dataset_id", Dataset),
     ("evaluation_id", Evaluation),
@@ -41,13 +43,20 @@ class Lease:
     worker: str
 
 
-def owner_of(shard: Shard) -> tuple[type[InjectionJob] | type[Dataset] | type[Evaluation], str]:
+def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
     """The table and id of the one job, dataset or evaluation a shard belongs to."""
     for column, table in OWNERS:
         owner_id = getattr(shard, column)
         if owner_id is not None:
             return table, owner_id
     raise ValueError(f"shard {shard.id} has no owner")
+
+
+def load_owner(session: Session, shard: Shard) -> Owner:
+    """The job, dataset or evaluation a shard belongs to."""
+    table, owner_id = owner_of(shard)
+    owner: Any = session.get_one(table, owner_id)
+    return cast(Owner, owner)
 
 
 def _owner_in(*states: JobState) -> ColumnElement[bool]:
@@ -101,7 +110,12 @@ def heartbeat(session: Session, lease: Lease, ttl_seconds: float) -> bool:
     statement = update(Shard).where(_mine(lease)).values(lease_expires_at=db_now(ttl_seconds)).returning(Shard.id)
     if session.execute(statement.execution_options(synchronize_session=False)).first() is None:
         return False
-    wanted = select(Shard.id).where(Shard.id == lease.shard_id, _owner_in(JobState.QUEUED, JobState.RUNNING))
+    return is_wanted(session, lease)
+
+
+def is_wanted(session: Session, lease: Lease) -> bool:
+    """Whether the lease still holds and its owner still wants the result; writes nothing."""
+    wanted = select(Shard.id).where(_mine(lease), _owner_in(JobState.QUEUED, JobState.RUNNING))
     return session.execute(wanted).first() is not None
 
 
@@ -128,7 +142,7 @@ def finish(session: Session, lease: Lease, next_stage: Stage | None) -> bool:
 
 
 def release(session: Session, lease: Lease, *, delay_seconds: float = 0.0) -> bool:
-    """Give a lease back unharmed (graceful stop, or a server that asked us to wait): neither failure nor interruption."""
+    """Give a lease back unharmed (graceful stop, or a server that asked us to wait): no failure."""
     return _end(session, lease, state=ShardState.QUEUED, next_run_at=db_now(delay_seconds))
 
 
@@ -181,4 +195,4 @@ def expire(session: Session) -> list[Shard]:
     )
     options = {"synchronize_session": False, "populate_existing": True}
     rows = [*session.scalars(quarantine.execution_options(**options))]
-    return rows + [*session.scalars(requeue.execution_options(**options))]
+    return [*rows, *session.scalars(requeue.execution_options(**options))]

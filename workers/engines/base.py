@@ -22,7 +22,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRequest:
-    """One prompt, ``n`` completions. ``temperature`` 0 is greedy (then ``n`` must be 1). ``max_tokens`` bounds each one.
+    """One prompt, ``n`` completions. ``temperature`` 0 is greedy (then ``n`` must be 1); ``max_tokens`` bounds each.
 
     ``seed`` seeds the first completion, ``seed + i`` the i-th: on CPU float32 the same request gives the same text,
     whatever else is in the batch.

@@ -1,0 +1,55 @@
+"""The one door from the API to the workers: shards are planned in its transaction, hints are sent after the commit."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from workers.app import RUN_SHARD
+from workers.planning import (
+    Hint,
+    cancel,
+    plan_dataset,
+    plan_evaluation,
+    plan_injection,
+    retry_quarantined,
+)
+from workers.settle import settle
+
+__all__ = [
+    "Dispatcher",
+    "Hint",
+    "cancel",
+    "plan_dataset",
+    "plan_evaluation",
+    "plan_injection",
+    "retry_quarantined",
+    "settle",
+]
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Sends hints. Never raises: a job is accepted when its rows are committed, and the sweeper re-sends lost hints."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def send(self, hints: Iterable[Hint]) -> int:
+        """Send hints until the broker refuses one, and say how many went out. Call after commit.
+
+        One refusal costs at most the connect timeout (3 s); the rest are then left to the sweeper.
+        """
+        sent = 0
+        for hint in hints:
+            try:
+                self._app.send_task(RUN_SHARD, args=[hint.shard_id], queue=hint.queue, retry=False, ignore_result=True)
+            except (OperationalError, OSError) as error:
+                log.warning("broker unreachable, %d hints sent, the sweeper will send the rest: %s", sent, error)
+                return sent
+            sent += 1
+        return sent

@@ -1,0 +1,125 @@
+"""A worker's side of an engine child: start it, send it requests, cancel, notice its death. Loads no torch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import IO, Any
+
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, ModelSpec
+from workers.engines.wire import completion_from_json, request_to_json
+
+log = logging.getLogger(__name__)
+_CANCEL_GRACE_SECONDS = 10.0
+
+
+class ChildEngine:
+    """An engine in a child process. Thread-safe: one batch at a time, others wait their turn.
+
+    The child's death is an error of the batch it was working on (a failure, not an interruption: the same requests
+    may have killed it); ``alive`` is then false and the pool starts a new one for the next batch.
+    """
+
+    def __init__(self, spec: ModelSpec, *, threads: int = 0, start_seconds: float = 600.0) -> None:
+        env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        command = [sys.executable, "-m", "workers.engines.child"]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+            start_new_session=True,
+        )
+        self._lock = threading.Lock()
+        self._count = 0
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        self._send({"engine": spec.engine, "config": spec.config})
+        try:
+            ready = self._next(start_seconds)
+        except queue.Empty:
+            self.close()
+            raise EngineError(f"the engine was not ready within {start_seconds:g} s") from None
+        except EngineError:
+            self.close()
+            raise
+        self.versions: dict[str, str] = ready["ready"]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child still runs."""
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
+    ) -> list[list[Completion]]:
+        """Completions per request; see workers.engines.base. Raises EngineError when the child fails or dies."""
+        while not self._lock.acquire(timeout=0.2):
+            if cancelled():
+                raise Cancelled
+        try:
+            self._count += 1
+            self._send({"id": self._count, "requests": [request_to_json(r) for r in requests]})
+            return self._await(cancelled)
+        finally:
+            self._lock.release()
+
+    def _await(self, cancelled: Callable[[], bool]) -> list[list[Completion]]:
+        stopping = False
+        while True:
+            try:
+                answer = self._next(_CANCEL_GRACE_SECONDS if stopping else 0.2)
+            except queue.Empty:
+                if stopping:
+                    self.close()  # deaf to the cancellation: nothing else frees the device
+                    raise Cancelled from None
+                if cancelled():
+                    stopping = True
+                    self._send({"cancel": self._count})
+                continue
+            if answer.get("cancelled") or stopping:
+                raise Cancelled
+            return [[completion_from_json(c) for c in result] for result in answer["completions"]]
+
+    def close(self) -> None:
+        """End the child and wait for it."""
+        if self.alive:
+            self._process.kill()
+        self._process.wait()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            assert self._process.stdin is not None
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise EngineError(self._death()) from error
+
+    def _next(self, timeout: float) -> dict[str, Any]:
+        answer = self._lines.get(timeout=timeout)
+        if answer is None:
+            raise EngineError(self._death())
+        if "error" in answer:
+            raise EngineError(answer["error"])
+        return answer
+
+    def _read(self, stdout: IO[str]) -> None:
+        for line in stdout:
+            self._lines.put(json.loads(line))
+        self._lines.put(None)
+
+    def _death(self) -> str:
+        self._process.wait()
+        return f"the engine's process ended with code {self._process.returncode} (-9: killed, or out of memory)"

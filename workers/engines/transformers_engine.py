@@ -1,0 +1,189 @@
+"""The ``transformers`` engine: batched decoding with a key-value cache on CPU, MPS or CUDA.
+
+Runs inside an engine child (workers.engines.child). On CPU float32 the same list of requests gives the same text; the
+promise rests on random streams of each row's own (workers.engines.sampling) and on batches cut in a fixed order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from workers.engines.base import Cancelled, Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.sampling import next_tokens, uniforms
+
+_STOP_WINDOW = 16  # tokens decoded at each step to look for a stop string
+
+
+@dataclass
+class _Row:
+    """One sequence in flight."""
+
+    index: int  # of its request
+    sample: int
+    prompt_ids: list[int]
+    request: GenerationRequest
+    limit: int
+    tokens: list[int] = field(default_factory=list)
+    text: str | None = None
+    finish_reason: FinishReason | None = None
+
+
+class TransformersEngine:
+    """Loads a causal language model once and decodes for it. Not thread-safe: one child, one batch at a time."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        path, revision = config["path"], config.get("revision")
+        self.device = torch.device(config.get("device") or _best_device())
+        dtype = getattr(torch, config.get("dtype") or "float32")
+        self.tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, padding_side="left")
+        self.model = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype).to(self.device).eval()
+        self.batch_size = int(config.get("batch_size", 64))
+        limits = (config.get("max_context"), getattr(self.model.config, "max_position_embeddings", None))
+        self.max_context = min(int(limit) for limit in limits if limit)
+        self.end_ids = _end_ids(self.model, self.tokenizer)
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
+    ) -> list[list[Completion]]:
+        """Completions per request, in request order; see workers.engines.base."""
+        rows = [row for index, request in enumerate(requests) for row in self._rows(index, request)]
+        # Alike lengths together: padding is work. The sort is stable, so batches are a function of the requests.
+        rows.sort(key=lambda row: (len(row.prompt_ids), row.limit))
+        for at in range(0, len(rows), self.batch_size):
+            self._decode(rows[at : at + self.batch_size], cancelled)
+        results: list[list[Completion]] = [[] for _ in requests]
+        for row in sorted(rows, key=lambda row: (row.index, row.sample)):
+            results[row.index].append(_completion(row))
+        return results
+
+    def prompt_ids(self, request: GenerationRequest) -> list[int]:
+        """Token ids of the rendered turns, then of the assistant prefix: tokenised on their own, joined by ids."""
+        turns = [{"role": m.role, "content": m.content} for m in request.prompt.messages]
+        rendered = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        prefix = request.prompt.assistant_prefix
+        return ids + (self.tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else [])
+
+    def _rows(self, index: int, request: GenerationRequest) -> list[_Row]:
+        ids = self.prompt_ids(request)
+        room = self.max_context - len(ids)
+        if room <= 0:
+            return [_Row(index, i, ids, request, 0, text="", finish_reason="length") for i in range(request.n)]
+        return [_Row(index, i, ids, request, min(request.max_tokens, room)) for i in range(request.n)]
+
+    @torch.inference_mode()
+    def _decode(self, rows: list[_Row], cancelled: Callable[[], bool]) -> None:
+        live = [row for row in rows if row.finish_reason is None]
+        if not live:
+            return
+        batch = _Batch(self, live)
+        while batch.rows:
+            if cancelled():
+                raise Cancelled
+            batch.step()
+
+
+class _Batch:
+    """Rows decoding in step. Finished rows leave the batch, and the cache with them."""
+
+    def __init__(self, engine: TransformersEngine, rows: list[_Row]) -> None:
+        self.engine, self.rows = engine, rows
+        device = engine.device
+        width = max(len(row.prompt_ids) for row in rows)
+        pad = engine.tokenizer.pad_token_id or 0
+        self.input = torch.tensor([[pad] * (width - len(r.prompt_ids)) + r.prompt_ids for r in rows], device=device)
+        self.mask = torch.tensor(
+            [[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in rows], device=device
+        )
+        self.position = (self.mask.cumsum(-1) - 1).clamp(min=0)
+        self.cache: Any = None
+        self.temperature = torch.tensor([r.request.temperature for r in rows], device=device)
+        self.top_p = torch.tensor([r.request.top_p for r in rows], device=device)
+        seeds = [r.request.seed + r.sample for r in rows]
+        self.uniform = uniforms(seeds, max(r.limit for r in rows)).to(device) if device.type != "mps" else None
+        self.uniform_cpu = uniforms(seeds, max(r.limit for r in rows)) if self.uniform is None else None
+        self.count = 0
+
+    def step(self) -> None:
+        """Decode one token for every row."""
+        out = self.engine.model(
+            input_ids=self.input,
+            attention_mask=self.mask,
+            position_ids=self.position,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        self.cache = out.past_key_values
+        logits = out.logits[:, -1].float()
+        draws = (self.uniform if self.uniform is not None else self.uniform_cpu)[:, self.count]  # type: ignore[index]
+        if self.uniform is None:  # MPS has no float64
+            chosen = next_tokens(logits.cpu(), self.temperature.cpu(), self.top_p.cpu(), draws).to(logits.device)
+        else:
+            chosen = next_tokens(logits, self.temperature, self.top_p, draws)
+        self.count += 1
+        alive = [at for at, token in enumerate(chosen.tolist()) if not self._take(self.rows[at], token)]
+        self._advance(chosen, alive)
+
+    def _take(self, row: _Row, token: int) -> bool:
+        """Add one token to a row; whether that ended it."""
+        engine = self.engine
+        if token in engine.end_ids:
+            row.tokens.append(token)
+            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens[:-1], skip_special_tokens=True), "stop"
+            return True
+        row.tokens.append(token)
+        stops = (*row.request.stop, *row.request.prompt.stop)
+        if stops:
+            tail = engine.tokenizer.decode(row.tokens[-_STOP_WINDOW:])
+            if any(stop in tail for stop in stops):
+                text = engine.tokenizer.decode(row.tokens, skip_special_tokens=True)
+                cut = min((text.find(stop) for stop in stops if stop in text), default=len(text))
+                row.text, row.finish_reason = text[:cut], "stop"
+                return True
+        if len(row.tokens) >= row.limit:
+            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
+            return True
+        return False
+
+    def _advance(self, chosen: torch.Tensor, alive: list[int]) -> None:
+        position = self.position[:, -1:] + 1
+        mask = torch.cat([self.mask, self.mask.new_ones(len(self.rows), 1)], 1)
+        if len(alive) < len(self.rows):
+            index = torch.tensor(alive, device=chosen.device, dtype=torch.long)
+            chosen, position, mask = chosen[index], position[index], mask[index]
+            self.temperature, self.top_p = self.temperature[index], self.top_p[index]
+            if self.uniform is not None:
+                self.uniform = self.uniform[index]
+            else:
+                self.uniform_cpu = self.uniform_cpu[index.cpu()]  # type: ignore[index]
+            self.rows = [self.rows[at] for at in alive]
+            if self.rows:
+                self.cache.batch_select_indices(index)
+        self.input, self.position, self.mask = chosen[:, None], position, mask
+
+
+def _completion(row: _Row) -> Completion:
+    if row.text is None or row.finish_reason is None:
+        raise EngineError("a sequence ended without a finish reason")
+    prompt_tokens = len(row.prompt_ids) if row.sample == 0 else 0
+    return Completion(row.text, row.finish_reason, prompt_tokens, len(row.tokens))
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    """Every id that ends a turn: the tokenizer's and the model's generation config's (chat models have several)."""
+    ids = {tokenizer.eos_token_id}
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids.update(configured if isinstance(configured, list) else [configured])
+    return frozenset(i for i in ids if i is not None)

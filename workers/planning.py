@@ -1,0 +1,110 @@
+"""Cutting work into shards, and ending it early: row changes made in the caller's transaction, hints returned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
+
+from errata.config import InjectionConfig
+from models.base import new_id
+from models.events import record
+from models.jobs import InjectionJob, Shard
+from models.leases import OWNERS, Owner, OwnerTable
+from models.outputs import Dataset, Evaluation
+from models.states import SHARD_TERMINAL, JobState, ShardState, Stage, move
+from workers.app import GENERATION, GRADING
+
+_GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
+EVALUATION_SHARD = 128  # problems
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A message to come: look at this shard. Losing, repeating or reordering hints changes nothing but latency."""
+
+    shard_id: str
+    queue: str
+
+
+def hint_for(shard_id: str, stage: str, *, rules_only: bool = False) -> Hint:
+    """The hint for a shard's next stage; stages that call no engine go to grading, so no GPU waits on them."""
+    return Hint(shard_id, GENERATION if stage in _GENERATING and not rules_only else GRADING)
+
+
+def column_of(owner: OwnerTable) -> str:
+    """The shard column that names an owner of this table."""
+    return next(column for column, table in OWNERS if table is owner)
+
+
+def plan_injection(session: Session, job: InjectionJob, problem_count: int, *, first: int = 0) -> list[Hint]:
+    """Create the shards of ``job`` over problem positions ``[first, problem_count)``."""
+    size = InjectionConfig.model_validate(job.config).shard_size
+    return _plan(session, job, Stage.SAMPLE, first, problem_count, size)
+
+
+def plan_dataset(session: Session, dataset: Dataset) -> list[Hint]:
+    """Create the one shard that freezes ``dataset``."""
+    return _plan(session, dataset, Stage.FREEZE, 0, 1, 1)
+
+
+def plan_evaluation(session: Session, evaluation: Evaluation, problem_count: int) -> list[Hint]:
+    """Create the shards of ``evaluation`` over problem positions ``[0, problem_count)``."""
+    return _plan(session, evaluation, Stage.ANSWER, 0, problem_count, EVALUATION_SHARD)
+
+
+def _plan(session: Session, owner: Owner, stage: Stage, first: int, stop: int, size: int) -> list[Hint]:
+    column = column_of(type(owner))
+    session.flush()
+    taken = session.scalar(select(func.count()).where(getattr(Shard, column) == owner.id)) or 0
+    hints = []
+    for position, start in enumerate(range(first, stop, size), start=taken):
+        shard = Shard(id=new_id("shard"), position=position, start=start, stop=min(start + size, stop), stage=stage)
+        setattr(shard, column, owner.id)
+        session.add(shard)
+        hints.append(hint_for(shard.id, stage))
+    session.flush()
+    record(session, owner.workspace_id, owner.id, "queued", shards=len(hints))
+    return hints
+
+
+def cancel(session: Session, table: OwnerTable, row_id: str) -> bool:
+    """Request cancellation. Waiting shards end at once, running ones at their next check; False: already terminal.
+
+    What earlier stages stored stays. The row itself becomes ``cancelled`` when no shard runs any more (workers.settle).
+    """
+    if not move(session, table, row_id, JobState.CANCELLING):
+        return session.scalar(select(table.state).where(table.id == row_id)) == JobState.CANCELLING
+    end = update(Shard).where(getattr(Shard, column_of(table)) == row_id, Shard.state == ShardState.QUEUED)
+    session.execute(end.values(state=ShardState.CANCELLED).execution_options(synchronize_session=False))
+    workspace = session.scalar(select(table.workspace_id).where(table.id == row_id))
+    record(session, str(workspace), row_id, "cancelling")
+    return True
+
+
+def retry_quarantined(session: Session, job_id: str) -> list[Hint]:
+    """Requeue a running job's quarantined shards with a clean record. A finished job's are retried in a new job."""
+    statement = (
+        update(Shard)
+        .where(Shard.injection_job_id == job_id, Shard.state == ShardState.QUARANTINED)
+        .values(state=ShardState.QUEUED, failures=0, interruptions=0, alone=False, error=None, next_run_at=None)
+        .returning(Shard.id, Shard.stage)
+        .execution_options(synchronize_session=False)
+    )
+    return [hint_for(shard_id, stage) for shard_id, stage in session.execute(statement)]
+
+
+def unfinished(session: Session, table: OwnerTable, row_id: str) -> int:
+    """How many shards of a row are not yet done, quarantined or cancelled."""
+    query = select(func.count()).where(
+        getattr(Shard, column_of(table)) == row_id, Shard.state.not_in(sorted(SHARD_TERMINAL))
+    )
+    return session.scalar(query) or 0
+
+
+def hints_for(session: Session, shard_ids: Iterable[str]) -> list[Hint]:
+    """Hints for shards as they now stand."""
+    rows = session.execute(select(Shard.id, Shard.stage).where(Shard.id.in_(list(shard_ids))))
+    return [hint_for(shard_id, stage) for shard_id, stage in rows]

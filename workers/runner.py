@@ -1,0 +1,193 @@
+"""Running one shard's stage: claim, compute under a heartbeat, finish fenced, hint, settle.
+
+Two short transactions around a long computation with no session open. What goes wrong has one of four ends:
+*cancelled* (the owner wants no more), *released* (graceful stop, or an engine that is away), *failed* (the stage
+raised, or a child it started died), *interrupted* (lease or database lost: nothing is written, the sweeper requeues).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from models import leases
+from models.events import record
+from models.jobs import Shard
+from models.leases import Lease, load_owner, owner_of
+from models.session import Database
+from models.settings import StoreSettings
+from models.states import JobState, ShardState
+from workers.dispatch import Dispatcher
+from workers.engines.base import Cancelled, EngineError
+from workers.judge import JudgePool
+from workers.planning import hint_for
+from workers.settings import WorkerSettings
+from workers.settle import settle
+from workers.stages.base import Finish, Generator, StageContext, StageFunction
+
+log = logging.getLogger(__name__)
+_claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
+
+
+@dataclass
+class Services:
+    """What a worker process holds for its lifetime."""
+
+    db: Database
+    store: StoreSettings
+    settings: WorkerSettings
+    dispatcher: Dispatcher
+    engines: Generator
+    judge: JudgePool
+    stages: dict[str, StageFunction]
+    stopping: threading.Event = field(default_factory=threading.Event)
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+
+
+class Heart:
+    """Keeps a lease alive from a thread of its own and knows whether the stage should stop."""
+
+    def __init__(self, services: Services, lease: Lease) -> None:
+        self._services, self._lease = services, lease
+        self._done = threading.Event()
+        self.lost = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"heart-{lease.shard_id}", daemon=True)
+
+    def should_stop(self) -> bool:
+        """Whether the stage's result is no longer wanted, or the worker is stopping."""
+        return self.lost.is_set() or self._services.stopping.is_set()
+
+    @contextmanager
+    def beating(self) -> Iterator[Heart]:
+        """Beat while the block runs."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._done.set()
+            self._thread.join()
+
+    def _run(self) -> None:
+        settings = self._services.settings
+        last = time.monotonic()
+        while not self._done.wait(min(settings.cancel_poll_seconds, settings.heartbeat_seconds)):
+            due = time.monotonic() - last >= settings.heartbeat_seconds
+            try:
+                alive = self._beat() if due else self._wanted()
+            except SQLAlchemyError as error:
+                log.warning("heartbeat of %s failed: %s", self._lease.shard_id, error)
+                alive = time.monotonic() - last < settings.lease_seconds
+            else:
+                last = time.monotonic() if due else last
+            if not alive:
+                self.lost.set()
+                return
+
+    def _beat(self) -> bool:
+        with self._services.db.begin() as session:
+            return leases.heartbeat(session, self._lease, self._services.settings.lease_seconds)
+
+    def _wanted(self) -> bool:
+        with self._services.db.read() as session:
+            return leases.is_wanted(session, self._lease)
+
+
+def run_shard(services: Services, shard_id: str) -> str:
+    """Run the shard's current stage if it can be claimed. The answer names what happened, for logs and tests."""
+    if services.stopping.is_set():
+        return "stopping"
+    with _claiming, services.db.begin() as session:
+        lease = leases.claim(session, shard_id, services.name, services.settings.lease_seconds)
+    if lease is None:
+        return "not claimed"
+    with Heart(services, lease).beating() as heart:
+        try:
+            context = StageContext(
+                services.db, services.store, lease, services.engines, services.judge, heart.should_stop
+            )
+            finish = services.stages[lease.stage](context)
+        except Cancelled:
+            return _stopped(services, lease)
+        except EngineError as error:
+            return _engine_away(services, lease, error) if error.retryable else _failed(services, lease, error)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                return "interrupted"
+            return _failed(services, lease, error)
+        except Exception as error:
+            return _failed(services, lease, error)
+    return _finish(services, lease, finish)
+
+
+def _finish(services: Services, lease: Lease, finish: Finish) -> str:
+    try:
+        with services.db.begin() as session:
+            if not leases.finish(session, lease, finish.next_stage):
+                return "discarded"
+            finish.write(session)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            return _failed(services, lease, error)
+        # An ambiguous commit: the row's fence and state say whether it took, and the sweeper goes on from there.
+        log.warning("finish of %s is uncertain, the sweeper will tell: %s", lease.shard_id, error)
+        return "interrupted"
+    except Exception as error:
+        return _failed(services, lease, error)
+    if finish.next_stage is None:
+        return _settle(services, lease, "done")
+    services.dispatcher.send([hint_for(lease.shard_id, finish.next_stage)])
+    return "advanced"
+
+
+def _settle(services: Services, lease: Lease, outcome: str) -> str:
+    with services.db.begin() as session:
+        table, owner_id = owner_of(session.get_one(Shard, lease.shard_id))
+        settle(session, table, owner_id)
+    return outcome
+
+
+def _stopped(services: Services, lease: Lease) -> str:
+    """The stage was told to stop: the owner is cancelling, the lease is lost, or this worker is stopping."""
+    with services.db.begin() as session:
+        shard = session.scalars(select(Shard).where(Shard.id == lease.shard_id)).one()
+        cancelling = load_owner(session, shard).state == JobState.CANCELLING
+        ended = leases.cancel(session, lease) if cancelling else leases.release(session, lease)
+    if not ended:
+        return "discarded"
+    if cancelling:
+        return _settle(services, lease, "cancelled")
+    services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
+    return "released"
+
+
+def _engine_away(services: Services, lease: Lease, error: EngineError) -> str:
+    with services.db.begin() as session:
+        shard = session.get_one(Shard, lease.shard_id)
+        owner = load_owner(session, shard)
+        if leases.release(session, lease, delay_seconds=services.settings.engine_retry_seconds):
+            record(session, owner.workspace_id, owner.id, "engine_unavailable", shard=shard.id, error=str(error)[:500])
+    return "released"
+
+
+def _failed(services: Services, lease: Lease, error: Exception) -> str:
+    log.error("stage %s of %s failed", lease.stage, lease.shard_id, exc_info=error)
+    told = "".join(traceback.format_exception_only(error)).strip()[:2000]
+    with services.db.begin() as session:
+        state = leases.fail(session, lease, told, backoff_seconds=services.settings.failure_backoff_seconds)
+        if state is None:
+            return "discarded"
+        shard = session.get_one(Shard, lease.shard_id)
+        owner = load_owner(session, shard)
+        kind = "shard_quarantined" if state == ShardState.QUARANTINED else "shard_failed"
+        record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=lease.stage, error=told)
+    return _settle(services, lease, "quarantined") if state == ShardState.QUARANTINED else "failed"

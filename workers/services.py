@@ -1,0 +1,38 @@
+"""Putting a worker together: database, engines, judge and the table of stages."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from models.session import Database
+from models.settings import StoreSettings
+from workers.dispatch import Dispatcher
+from workers.engines.pool import EnginePool
+from workers.judge import JudgePool
+from workers.runner import Services
+from workers.settings import WorkerSettings
+from workers.stages.table import STAGES
+from workers.tasks import register
+
+
+def build_services(app: Celery, db: Database, store: StoreSettings, settings: WorkerSettings) -> Services:
+    """Services for one worker process, registered as ``app``'s task. Engine and judge children start on first use."""
+    services = Services(
+        db=db,
+        store=store,
+        settings=settings,
+        dispatcher=Dispatcher(app),
+        engines=EnginePool(threads=settings.torch_threads),
+        judge=JudgePool(size=settings.judge_processes),
+        stages=STAGES,
+    )
+    register(app, services)
+    return services
+
+
+def close_services(services: Services) -> None:
+    """End the children. Stages still running see ``stopping`` first."""
+    services.stopping.set()
+    services.engines.close()
+    services.judge.close()
+    services.db.dispose()

@@ -1,0 +1,25 @@
+"""Settings of workers and sweeper, read from ``ERRATA_*`` environment variables."""
+
+from __future__ import annotations
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class WorkerSettings(BaseSettings):
+    """Times in seconds. Leases must outlive a few missed heartbeats: expiry is at least three of them."""
+
+    model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="ignore")
+
+    heartbeat_seconds: float = Field(10.0, gt=0)
+    lease_seconds: float = Field(60.0, gt=0)
+    cancel_poll_seconds: float = Field(1.0, gt=0, description="How often a running stage asks whether to stop.")
+    sweep_seconds: float = Field(15.0, gt=0)
+    resend_after_seconds: float = Field(15.0, gt=0, description="A hint not taken up for this long is sent again.")
+    resend_limit: int = Field(256, gt=0, description="Hints re-sent per sweep: bounds the broker's queue.")
+    failure_backoff_seconds: float = Field(1.0, ge=0)
+    engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
+    judge_processes: int = Field(1, gt=0)
+    generation_threads: int = Field(1, gt=0, description="Shards in flight per generation worker.")
+    grading_threads: int = Field(1, gt=0)
+    torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

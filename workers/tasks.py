@@ -1,0 +1,16 @@
+"""The Celery side of a worker: one task, a shell around a plain function."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from workers.app import RUN_SHARD
+from workers.runner import Services, run_shard
+
+
+def register(app: Celery, services: Services) -> None:
+    """Make ``app`` run shards with ``services``. A message carries an id; the row is reread and may say no."""
+
+    @app.task(name=RUN_SHARD, ignore_result=True)
+    def run(shard_id: str) -> str:
+        return run_shard(services, shard_id)
