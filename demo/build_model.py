@@ -1,0 +1,156 @@
+"""Make the miniature: ``python -m demo.build_model [--steps N] [--out DIR] [--seed S]``.
+
+A Llama-architecture model of about a million parameters is trained from scratch on demo.lessons, on a CPU, in
+minutes, and saved with its tokenizer. ``--steps 0`` saves a randomly initialised model of the same shape.
+Only the replies are learnt (plus the prompts, at PROMPT_WEIGHT).
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from demo.lessons import Lesson, lessons
+from demo.tokens import MAX_TOKENS, render, train_tokenizer
+
+OUT = Path(__file__).parent / "model"
+STEPS, BATCH, SEED = 3000, 64, 7
+PEAK_RATE, WARMUP, FINAL_SHARE = 3e-3, 100, 0.02
+PROMPT_WEIGHT = 0.05
+_SORTED_TOGETHER = 16
+_IGNORED = -100
+
+
+def shape(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """The miniature's architecture."""
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=MAX_TOKENS,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def build_tokenizer(seed: int, count: int = 20_000) -> PreTrainedTokenizerFast:
+    """The tokenizer learnt from the first lessons."""
+    texts = (
+        text
+        for lesson in islice(lessons(seed), count)
+        for text in (lesson.prompt.messages[0].content, lesson.prompt.assistant_prefix + lesson.reply)
+    )
+    return train_tokenizer(texts)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, batch: list[Lesson]) -> list[tuple[list[int], int]]:
+    """(ids, length of the prompt in ids) of each lesson, rendered as an engine renders it, end of turn included."""
+    prompts = [render(tokenizer, lesson.prompt) for lesson in batch]
+    heads = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    tails = tokenizer([lesson.reply + tokenizer.eos_token for lesson in batch], add_special_tokens=False)["input_ids"]
+    return [(head + tail, len(head)) for head, tail in zip(heads, tails, strict=True)]
+
+
+def batches(tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """``steps`` batches of (ids, weights), both (BATCH, length), of lessons of like length; padded on the right."""
+    stream, rng = lessons(seed), random.Random(seed)
+    made = 0
+    while made < steps:
+        rows = sorted(encode(tokenizer, list(islice(stream, BATCH * _SORTED_TOGETHER))), key=lambda row: len(row[0]))
+        chunks = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
+        rng.shuffle(chunks)
+        for chunk in chunks[: steps - made]:
+            yield _pad(chunk, int(tokenizer.pad_token_id))
+        made += len(chunks)
+
+
+def _pad(rows: list[tuple[list[int], int]], pad: int) -> tuple[Tensor, Tensor]:
+    length = max(len(ids) for ids, _ in rows)
+    ids = torch.full((len(rows), length), pad)
+    weights = torch.zeros(len(rows), length)
+    for at, (row, head) in enumerate(rows):
+        ids[at, : len(row)] = torch.tensor(row)
+        weights[at, :head] = PROMPT_WEIGHT
+        weights[at, head : len(row)] = 1.0
+    return ids, weights
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Linear warm-up, then linear decay to FINAL_SHARE of the peak rate."""
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    return 1.0 - (1.0 - FINAL_SHARE) * (step - WARMUP) / max(1, steps - WARMUP)
+
+
+def optimizers(model: LlamaForCausalLM, muon: bool) -> list[torch.optim.Optimizer]:
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    if muon:
+        return [
+            torch.optim.Muon(matrices, lr=PEAK_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+    return [torch.optim.AdamW([*matrices, *rest], lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)]
+
+
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int, muon: bool) -> None:
+    """Train in place; prints loss and pace."""
+    opts = optimizers(model, muon)
+    schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: rate_share(step, steps)) for o in opts]
+    model.train()
+    began, shown = time.monotonic(), 0.0
+    for step, (ids, weights) in enumerate(batches(tokenizer, steps, seed), start=1):
+        logits = model(input_ids=ids[:, :-1]).logits
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        wanted = weights[:, 1:].flatten()
+        total = (loss * wanted).sum() / wanted.sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer, scheduler in zip(opts, schedulers, strict=True):
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
+        shown = 0.98 * shown + 0.02 * total.item()
+        if step % 50 == 0:
+            pace = (time.monotonic() - began) / step
+            print(f"step {step}/{steps} loss {shown / (1 - 0.98**step):.4f} {pace:.3f} s/step", flush=True)
+
+
+def build(out: Path, steps: int, seed: int, muon: bool = False) -> None:
+    """Build tokenizer and model, train for ``steps`` and save both to ``out`` (safetensors, float32)."""
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer(seed)
+    model = LlamaForCausalLM(shape(tokenizer))
+    print(f"{model.num_parameters()} parameters, {len(tokenizer)} tokens")
+    train(model, tokenizer, steps, seed, muon)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--muon", action="store_true")
+    args = parser.parse_args()
+    build(args.out, args.steps, args.seed, args.muon)
+
+
+if __name__ == "__main__":
+    main()

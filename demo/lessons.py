@@ -1,0 +1,134 @@
+"""What the miniature learns from: solutions with subtle errors in them, and edits, through the product's own prompts.
+
+Only problems of the training split are used. A share of the steps of the solutions carries an error that the later
+steps carry on, as text from the web does: without it a model would have nothing to lose in preference training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from demo.edits import KINDS, draw_edit, near_miss
+from demo.problems import answer_body, stories, true_bodies, write_solution
+from demo.stories import Equation, Line, Story, resolve, value, whole
+from errata.prompts import Layout, edit_prompt, solve_prompt
+from errata.types import Prompt, Step
+
+ERROR_RATE = 0.15
+"""Share of the steps in the solving lessons that carry an error."""
+EDIT_SHARE = 0.4
+"""Share of the lessons that are edits."""
+ANSWER_EDITS = 0.04
+"""Share of the edits that are asked of the step stating the answer (the ``paper`` preset offers it too)."""
+_LAYOUTS: dict[Layout, float] = {"errata": 0.5, "paper": 0.35, "scripts": 0.15}
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A prompt of the product and the reply to learn, which continues ``prompt.assistant_prefix``."""
+
+    prompt: Prompt
+    reply: str
+    question: str
+
+
+def _slip(rng: random.Random, eq: Equation) -> Equation:
+    """An error as a solver makes it: most often a miscalculation, else a wrong number or sign, carried through."""
+    kind = rng.choices(("result", "number", "sign"), (80, 12, 8))[0]
+    if kind == "result":
+        return replace(eq, result=near_miss(rng, eq.result))
+    if kind == "number":
+        place = rng.randrange(len(eq.numbers))
+        wrong = near_miss(rng, eq.numbers[place])
+        eq = replace(eq, numbers=(*eq.numbers[:place], wrong, *eq.numbers[place + 1 :]))
+    else:
+        place = rng.randrange(len(eq.ops))
+        sign = {"+": "-", "-": "+", "*": "+", "/": "*"}[eq.ops[place]]
+        eq = replace(eq, ops=(*eq.ops[:place], sign, *eq.ops[place + 1 :]))
+    return replace(eq, result=whole(value(eq.numbers, eq.ops)) or 0)
+
+
+def _work(rng: random.Random, lines: tuple[Line, ...], rate: float) -> list[Equation] | None:
+    """One try at writing the calculations down with errors; None where one can no longer be carried out."""
+    results: list[int] = []
+    equations = []
+    for line in lines:
+        numbers = resolve(line, results)
+        result = whole(value(numbers, line.ops))
+        if result is None:
+            return None
+        eq = Equation(numbers, line.ops, result)
+        if rng.random() < rate:
+            eq = _slip(rng, eq)
+        if eq.result < 1:
+            return None
+        results.append(eq.result)
+        equations.append(eq)
+    return equations
+
+
+def flawed_bodies(rng: random.Random, story: Story, rate: float = ERROR_RATE) -> list[str]:
+    """Step bodies in which about ``rate`` of the calculations carry an error that later steps carry on."""
+    equations = _work(rng, story.lines, rate)
+    while equations is None:  # a wrong value that does not divide evenly: try again
+        equations = _work(rng, story.lines, rate)
+    bodies = [f"{line.before}{eq}{line.after}" for line, eq in zip(story.lines, equations, strict=True)]
+    return [*bodies, answer_body(equations[-1].result)]
+
+
+def numbered_steps(bodies: list[str]) -> tuple[str, tuple[Step, ...]]:
+    """The solution written from these bodies, and its steps as offsets."""
+    text = write_solution(bodies)
+    steps = []
+    start = text.index("Step 1: ")
+    for index, body in enumerate(bodies):
+        body_start = start + len(f"Step {index + 1}: ")
+        end = min(body_start + len(body) + 1, len(text))
+        steps.append(Step(index, start, end, body_start, is_answer=index == len(bodies) - 1))
+        start = end
+    return text, tuple(steps)
+
+
+def solve_lesson(rng: random.Random, question: str, story: Story) -> Lesson:
+    """A solution, with errors at ERROR_RATE, as the reply to the solving prompt."""
+    prompt = solve_prompt(question)
+    text = write_solution(flawed_bodies(rng, story))
+    return Lesson(prompt, text.removeprefix(prompt.assistant_prefix), question)
+
+
+def edit_lesson(rng: random.Random, question: str, story: Story, results: list[int]) -> Lesson:
+    """One false edit of one step of the right solution, as the reply to an editing prompt."""
+    bodies = true_bodies(story, results)
+    text, steps = numbered_steps(bodies)
+    if rng.random() < ANSWER_EDITS:
+        index, kind = len(story.lines), "calculation"
+        edited = answer_body(near_miss(rng, results[-1]))
+    else:
+        index, kind, equation = _draw(rng, story, results)
+        edited = f"{story.lines[index].before}{equation}{story.lines[index].after}"
+    layout = rng.choices(list(_LAYOUTS), list(_LAYOUTS.values()))[0]
+    prompt = edit_prompt(question, text, steps, index, kind, layout=layout)
+    label = text[steps[index].start : steps[index].body_start] if layout == "scripts" else ""
+    return Lesson(prompt, f"{label}{edited}\n```", question)
+
+
+def _draw(rng: random.Random, story: Story, results: list[int]) -> tuple[int, str, Equation]:
+    """A step, a kind that has a false edit there, and the edit."""
+    while True:
+        index, kind = rng.randrange(len(story.lines)), rng.choice(KINDS)
+        line = story.lines[index]
+        edited = draw_edit(rng, Equation(resolve(line, results), line.ops, results[index]), kind)
+        if edited is not None:
+            return index, kind, edited
+
+
+def lessons(seed: int) -> Iterator[Lesson]:
+    """The endless stream of lessons; the same seed, the same stream."""
+    rng = random.Random(f"lessons/{seed}")
+    for question, story, results in stories(seed, "train"):
+        if rng.random() < EDIT_SHARE:
+            yield edit_lesson(rng, question, story, results)
+        else:
+            yield solve_lesson(rng, question, story)
