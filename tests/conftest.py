@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from models.session import Database
 from models.tables import Base
 
-POSTGRES_SERVER = os.environ.get("TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres")
+POSTGRES_SERVER = os.environ.get("ERRATA_TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
 
 @pytest.fixture(scope="session")
