@@ -62,3 +62,20 @@ def database(database_url: str) -> Iterator[Database]:
     Base.metadata.create_all(database.engine)
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a randomly initialised model of the miniature's shape, with its real tokenizer."""
+    import torch
+
+    from demo.build_model import build_tokenizer, shape  # heavy: only where a test needs weights
+
+    folder = tmp_path_factory.mktemp("random_model")
+    tokenizer = build_tokenizer(seed=1, count=500)
+    torch.manual_seed(0)
+    from transformers import LlamaForCausalLM
+
+    LlamaForCausalLM(shape(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -70,9 +70,7 @@ class Sweeper:
         if owner.state == JobState.CANCELLING and shard.state == ShardState.QUEUED:
             shard.state = ShardState.CANCELLED
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
-        record(
-            session, owner.workspace_id, owner_id, kind, shard=shard.id, stage=shard.stage, times=shard.interruptions
-        )
+        record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
 
     def _forgotten(self, session: Session) -> list[Hint]:
         settings = self._settings

@@ -47,9 +47,9 @@ class ChildEngine:
         except queue.Empty:
             self.close()
             raise EngineError(f"the engine was not ready within {start_seconds:g} s") from None
-        except EngineError:
+        except EngineError as error:
             self.close()
-            raise
+            raise EngineError(f"could not load {spec.name!r} from {spec.config.get('path')}: {error}") from error
         self.versions: dict[str, str] = ready["ready"]
 
     @property

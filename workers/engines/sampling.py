@@ -26,7 +26,7 @@ def next_tokens(
         return greedy_B
     scale_B = torch.where(temperature_B > 0, temperature_B, torch.ones_like(temperature_B))
     probs_BV = torch.softmax(logits_BV.double() / scale_B[:, None].double(), -1)
-    sorted_BV, order_BV = probs_BV.sort(-1, descending=True, stable=True)
+    sorted_BV, order_BV = probs_BV.sort(dim=-1, descending=True, stable=True)
     cumulative_BV = sorted_BV.cumsum(-1)
     # Keep the smallest set of tokens whose mass reaches top_p: those before which the mass is still below it.
     kept_BV = torch.where(cumulative_BV - sorted_BV < top_p_B[:, None], sorted_BV, torch.zeros_like(sorted_BV))

@@ -1,0 +1,65 @@
+"""What every stage of an injection job reads first: its job, configuration, domain and the shard's problems."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from errata.config import InjectionConfig
+from errata.types import Domain, Problem
+from models.jobs import EditRow, InjectionJob, SolutionRow
+from models.leases import Lease
+from models.problems import ProblemRow, ProblemSet
+from workers.engines.base import ModelSpec
+from workers.registry import load_spec
+
+
+@dataclass(frozen=True)
+class Job:
+    """An injection job as its stages see it; ``model`` is None where the configuration needs none."""
+
+    id: str
+    workspace_id: str
+    problem_set_id: str
+    config: InjectionConfig
+    domain: Domain
+    model: ModelSpec | None
+
+
+def load_job(session: Session, lease: Lease) -> Job:
+    """The job a leased shard belongs to."""
+    row = session.get_one(InjectionJob, lease.owner_id)
+    config = InjectionConfig.model_validate(row.config)
+    domain = Domain(session.get_one(ProblemSet, row.problem_set_id).domain)
+    model = load_spec(session, row.language_model_id) if config.needs_model else None
+    return Job(row.id, row.workspace_id, row.problem_set_id, config, domain, model)
+
+
+def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequence[ProblemRow]:
+    """The problems of a shard, in order."""
+    query = select(ProblemRow).where(
+        ProblemRow.problem_set_id == problem_set_id,
+        ProblemRow.position >= lease.start,
+        ProblemRow.position < lease.stop,
+    )
+    return session.scalars(query.order_by(ProblemRow.position)).all()
+
+
+def load_solutions(session: Session, lease: Lease) -> Sequence[SolutionRow]:
+    """The solutions of a shard, by problem and sample."""
+    query = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
+    return session.scalars(query.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
+
+
+def load_edits(session: Session, lease: Lease) -> Sequence[EditRow]:
+    """The edits of a shard that are still in the running, by solution and step."""
+    query = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
+    return session.scalars(query.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)).all()
+
+
+def as_problem(row: ProblemRow) -> Problem:
+    """The method's view of a problem row."""
+    return Problem(row.question, row.gold_answer, row.gold_solution, row.subject, dict(row.meta))
