@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from demo.card import Recipe, write_card
 from demo.lessons import Lesson, lessons
+from demo.measure_model import measure
 from demo.tokens import MAX_TOKENS, render, train_tokenizer
 
 OUT = Path(__file__).parent / "model"
@@ -106,8 +108,8 @@ def optimizers(model: LlamaForCausalLM, muon: bool) -> list[torch.optim.Optimize
     return [torch.optim.AdamW([*matrices, *rest], lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)]
 
 
-def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int, muon: bool) -> None:
-    """Train in place; prints loss and pace."""
+def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, seed: int, muon: bool) -> float:
+    """Train in place; prints loss and pace, returns the mean loss of about the last 50 steps."""
     opts = optimizers(model, muon)
     schedulers = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: rate_share(step, steps)) for o in opts]
     model.train()
@@ -127,18 +129,22 @@ def train(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: in
         if step % 50 == 0:
             pace = (time.monotonic() - began) / step
             print(f"step {step}/{steps} loss {shown / (1 - 0.98**step):.4f} {pace:.3f} s/step", flush=True)
+    return shown
 
 
-def build(out: Path, steps: int, seed: int, muon: bool = False) -> None:
-    """Build tokenizer and model, train for ``steps`` and save both to ``out`` (safetensors, float32)."""
+def build(out: Path, steps: int, seed: int, muon: bool = False, problems: int = 2000, edits: int = 500) -> None:
+    """Build tokenizer and model, train for ``steps``, save both to ``out`` (float32), measure, write a card."""
     torch.manual_seed(seed)
     tokenizer = build_tokenizer(seed)
     model = LlamaForCausalLM(shape(tokenizer))
     print(f"{model.num_parameters()} parameters, {len(tokenizer)} tokens")
-    train(model, tokenizer, steps, seed, muon)
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    began = time.monotonic()
+    loss = train(model, tokenizer, steps, seed, muon)
+    minutes = (time.monotonic() - began) / 60
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    recipe = Recipe(steps, BATCH, seed, model.num_parameters(), len(tokenizer), loss, minutes)
+    write_card(out, recipe, measure(out, problems, edits))
 
 
 def main() -> None:

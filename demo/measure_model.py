@@ -152,16 +152,18 @@ def measure(folder: Path, problems: int, edits: int) -> dict[str, Any]:
     torch.manual_seed(0)
     model, began = Miniature(folder), time.monotonic()
     heldout = generate(problems, 5, "heldout")
-    figures: dict[str, Any] = {
+    return {
         "problems": problems,
         "greedy": accuracy(model, heldout, 0.0),
         "sampled": accuracy(model, heldout, 1.0),
         "edits": edits,
+        "edit_outcomes": {
+            f"{layout}, {temperature}": edit_success(model, edits, layout, temperature)
+            for layout in _LAYOUTS
+            for temperature in (0.0, 0.7, 1.0)
+        },
+        "seconds": round(time.monotonic() - began, 1),
     }
-    for layout in _LAYOUTS:
-        for temperature in (0.0, 0.7, 1.0):
-            figures[f"{layout}, T={temperature}"] = edit_success(model, edits, layout, temperature)
-    return figures | {"seconds": round(time.monotonic() - began, 1)}
 
 
 def main() -> None:
