@@ -1,0 +1,120 @@
+"""The funnel: what became of every problem, sample, step and edit of a job. It adds up exactly, or ``check`` says where.
+
+    problems = kept + dropped (by reason)
+    samples  = correct + incorrect + unparsable + timeout      = drawn (by role) + unused (by reason)
+    steps    = edited + skipped (by reason)
+    edits    = rejected (by reason) + proven (by evidence)     proven = step pairs + not chosen
+    pairs    = step + full;  step pairs by kind and by evidence add up to the step pairs
+
+Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from errata.reasons import Reason
+from errata.types import EvidenceKind, Verdict
+
+Counts = dict[str, Any]
+
+
+class FunnelError(AssertionError):
+    """The funnel does not add up: something was lost or counted twice."""
+
+
+def _empty() -> Counts:
+    return {
+        "problems": {"total": 0, "kept": 0, "dropped": {}},
+        "samples": {"total": 0, "verdicts": {}, "drawn": {}, "unused": {}, "labels": {}},
+        "steps": {"total": 0, "edited": 0, "skipped": {}},
+        "edits": {"total": 0, "attempts": 0, "rejected": {}, "proven": {}, "by_kind": {}},
+        "pairs": {"total": 0, "by_type": {}, "by_kind": {}, "by_evidence": {}},
+        "tokens": {},
+    }
+
+
+class Funnel:
+    """Counts in a nested dictionary of integers; funnels of shards are added to give their job's."""
+
+    def __init__(self, counts: Counts | None = None) -> None:
+        self.counts = _merge(_empty(), counts or {})
+
+    def add(self, *path: str, count: int = 1) -> Funnel:
+        """Add ``count`` at ``path``, for example ``add("edits", "rejected", Reason.NO_CHANGE)``."""
+        node = self.counts
+        for name in path[:-1]:
+            node = node.setdefault(str(name), {})
+        node[str(path[-1])] = node.get(str(path[-1]), 0) + count
+        return self
+
+    def add_tokens(self, stage: str, prompt: int, completion: int, cached: int = 0) -> Funnel:
+        """Add tokens spent in one stage; ``cached`` are those of ``prompt`` a prefix cache served."""
+        for name, count in (("prompt", prompt), ("completion", completion), ("cached", cached)):
+            self.add("tokens", stage, name, count=count)
+        return self
+
+    def merge(self, other: Funnel) -> Funnel:
+        """The sum of both; neither is changed."""
+        return Funnel(_merge(self.counts, other.counts))
+
+    def to_dict(self) -> Counts:
+        """Counts and ``figures``, as JSON values."""
+        return {**_merge({}, self.counts), "figures": self.figures()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Funnel:
+        """The funnel that ``to_dict`` wrote."""
+        return cls({name: value for name, value in data.items() if name != "figures"})
+
+    def figures(self) -> dict[str, float | None]:
+        """Shares of proven edits and of tokens: None where nothing was counted."""
+        counts = self.counts
+        proven = sum(n for kind, n in counts["edits"]["proven"].items() if kind != EvidenceKind.UNPROVEN)
+        spent = sum(stage["prompt"] + stage["completion"] for stage in counts["tokens"].values())
+        prompts = sum(stage["prompt"] for stage in counts["tokens"].values())
+        return {
+            "proven_share_of_edits": _share(proven, counts["edits"]["total"]),
+            "kept_share_of_edits": _share(sum(counts["edits"]["proven"].values()), counts["edits"]["total"]),
+            "tokens_per_pair": _share(spent, counts["pairs"]["total"]),
+            "cached_share_of_prompt": _share(sum(s["cached"] for s in counts["tokens"].values()), prompts),
+        }
+
+    def check(self) -> None:
+        """Raise FunnelError unless every line of the module's table adds up. For finished jobs and shards."""
+        c = self.counts
+        samples, edits, pairs = c["samples"], c["edits"], c["pairs"]
+        proven, step_pairs = sum(edits["proven"].values()), pairs["by_type"].get("step", 0)
+        lines = {
+            "problems": (c["problems"]["total"], c["problems"]["kept"] + sum(c["problems"]["dropped"].values())),
+            "verdicts": (samples["total"], sum(samples["verdicts"].get(v, 0) for v in Verdict)),
+            "samples": (samples["total"], sum(samples["drawn"].values()) + sum(samples["unused"].values())),
+            "steps": (c["steps"]["total"], c["steps"]["edited"] + sum(c["steps"]["skipped"].values())),
+            "edited": (c["steps"]["edited"], edits["total"]),
+            "edits": (edits["total"], self._rejected_before_proof() + proven),
+            "proven": (proven, step_pairs + edits["rejected"].get(Reason.NOT_CHOSEN, 0)),
+            "pairs": (pairs["total"], sum(pairs["by_type"].values())),
+            "pairs by kind": (step_pairs, sum(pairs["by_kind"].values())),
+            "pairs by evidence": (step_pairs, sum(pairs["by_evidence"].values())),
+        }
+        wrong = {name: line for name, line in lines.items() if line[0] != line[1]}
+        if wrong:
+            raise FunnelError(f"the funnel does not add up: {wrong}")
+
+    def _rejected_before_proof(self) -> int:
+        return sum(n for reason, n in self.counts["edits"]["rejected"].items() if reason != Reason.NOT_CHOSEN)
+
+
+def _merge(left: Mapping[str, Any], right: Mapping[str, Any]) -> Counts:
+    merged: Counts = {k: _merge(v, {}) if isinstance(v, Mapping) else v for k, v in left.items()}
+    for name, value in right.items():
+        if isinstance(value, Mapping):
+            merged[name] = _merge(merged.get(name, {}), value)
+        else:
+            merged[name] = merged.get(name, 0) + value
+    return merged
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None

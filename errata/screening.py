@@ -1,0 +1,114 @@
+"""Screening edits before proof (METHOD.md step 7): each rejection has a named reason, and nothing is repaired."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from errata.config import ScreeningConfig
+from errata.reasons import Reason
+from errata.selection import admits_mistake
+from errata.steps import split_steps
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+|\S")
+_FENCE = "```"
+_SAYS_SO = re.compile(
+    r"\b(?:error|mistake|incorrect|wrong|erroneous|subtle(?:ly)?)\b|\b(?:instead of|should (?:be|have been))\b", re.I
+)
+_BOX = re.compile(r"\\boxed\{")
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """Whether an edit is kept, the first reason against it, and its Levenshtein distance to the original."""
+
+    kept: bool
+    reason: Reason | None
+    distance: int
+
+
+def levenshtein(a: Sequence[object], b: Sequence[object]) -> int:
+    """Edit distance with unit costs, in O(len(a) * len(b)) time and O(len(b)) memory; common ends are skipped."""
+    start = 0
+    while start < min(len(a), len(b)) and a[start] == b[start]:
+        start += 1
+    stop = 0
+    while stop < min(len(a), len(b)) - start and a[-1 - stop] == b[-1 - stop]:
+        stop += 1
+    a, b = a[start : len(a) - stop], b[start : len(b) - stop]
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
+    return row[-1]
+
+
+def distance(original: str, edited: str, unit: str) -> int:
+    """Levenshtein distance in ``characters`` or ``tokens`` (numbers, words, signs)."""
+    if unit == "tokens":
+        return levenshtein(_TOKEN.findall(original), _TOKEN.findall(edited))
+    return levenshtein(original, edited)
+
+
+def screen(
+    original_step: str,
+    edited_step: str,
+    question: str,
+    config: ScreeningConfig,
+    offered_span: tuple[int, int] | None = None,
+) -> Screening:
+    """Keep or reject one edit. ``offered_span`` are offsets into ``original_step``: nothing outside may change."""
+    far = distance(original_step, edited_step, config.distance_unit)
+    reason = _reason(original_step, edited_step, question, config, offered_span)
+    if reason is None and config.max_distance is not None and far >= config.max_distance:
+        reason = Reason.TOO_FAR
+    return Screening(reason is None, reason, far)
+
+
+def _reason(
+    original: str, edited: str, question: str, config: ScreeningConfig, offered: tuple[int, int] | None
+) -> Reason | None:
+    if not edited.strip():
+        return Reason.EMPTY
+    # The presets of paper and scripts screen less, but no preset trains on a pair of equals.
+    if _squeeze(original) == _squeeze(edited):
+        return Reason.NO_CHANGE
+    if _admits(original, edited, question):
+        return Reason.ADMITS_ERROR
+    if not config.structural:
+        return None
+    if len(split_steps(edited)) != len(split_steps(original)) or edited.count("\n") != original.count("\n"):
+        return Reason.ADDED_STEP
+    if _broken(original, edited):
+        return Reason.BROKEN_FORMAT
+    return Reason.LEFT_SPAN if offered and _left(original, edited, offered) else None
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _admits(original: str, edited: str, question: str) -> bool:
+    """Whether the edit says that it is one, in words neither the original nor the question uses."""
+    known = f"{question}\n{original}"
+    if admits_mistake(edited, known):
+        return True
+    lowered = known.lower()
+    return any(match[0].lower() not in lowered for match in _SAYS_SO.finditer(edited))
+
+
+def _balance(text: str) -> tuple[int, int, int]:
+    return text.count("{") - text.count("}"), text.count(_FENCE), text.count("<<") - text.count(">>")
+
+
+def _broken(original: str, edited: str) -> bool:
+    """Braces, fences and calculator marks as balanced as they were; as many boxes as there were."""
+    boxes = len(_BOX.findall(original)), len(_BOX.findall(edited))
+    return _balance(original) != _balance(edited) or boxes[0] != boxes[1]
+
+
+def _left(original: str, edited: str, offered: tuple[int, int]) -> bool:
+    before, after = original[: offered[0]], original[offered[1] :]
+    return not (edited.startswith(before) and edited[len(before) :].endswith(after))

@@ -1,0 +1,101 @@
+"""Which solutions of a problem are used: one correct, one incorrect, and a reason for each of the others (step 4)."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from errata.config import SelectionConfig
+from errata.reasons import Reason
+from errata.types import Verdict
+
+# Phrases with which a text admits or repairs a mistake of its own (released scripts, extended).
+_ADMITTING = re.compile(
+    r"\b(?:a|the|my|an?other|this|that) (?:mistake|error)\b|\b(?:mistaken(?:ly)?|misread|miscalculat\w+|erroneous(?:ly)?)\b"
+    r"|\blet(?:'|’)?s (?:correct|reconsider|re-?check|re-?calculate|re-?evaluate|try again|fix)\b"
+    r"|\blet me (?:correct|reconsider|re-?check|re-?calculate|re-?evaluate|try again|fix)\b"
+    r"|\b(?:i|we) (?:made|apologi[sz]e)\b|\bapologi(?:es|[sz]e)\b|\bcorrection\s*:|\bincorrect(?:ly)?\b"
+    r"|\b(?:wait|oops|sorry|hmm)\s*[,.!:…-]|\bthis is (?:not right|wrong|incorrect|not correct)\b",
+    re.I,
+)
+_AGREEMENT = 3  # samples that must agree against gold before its label is suspected
+_SHARE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A judged solution; ``index`` is its sample index."""
+
+    index: int
+    text: str
+    verdict: Verdict
+    extracted: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The drawn samples by index, a reason for each other sample, and why the problem was dropped, if it was."""
+
+    correct: int | None
+    incorrect: int | None
+    reasons: dict[int, Reason] = field(default_factory=dict)
+    problem_reason: Reason | None = None
+
+
+def admits_mistake(text: str, question: str = "") -> bool:
+    """Whether ``text`` admits or repairs a mistake, in words that the question itself does not use."""
+    lowered = question.lower()
+    return any(match[0].lower() not in lowered for match in _ADMITTING.finditer(text))
+
+
+def label_suspect(samples: Sequence[Sample]) -> bool:
+    """Whether the samples agree with each other against gold: at least three, and four of five, say the same."""
+    wrong = Counter(s.extracted.strip() for s in samples if s.verdict is Verdict.INCORRECT and s.extracted)
+    if not wrong:
+        return False
+    count = wrong.most_common(1)[0][1]
+    return count >= _AGREEMENT and count >= _SHARE * len(samples)
+
+
+def select(samples: Sequence[Sample], config: SelectionConfig, question: str, seed: int) -> Selection:
+    """Draw one correct and one incorrect sample, uniformly, with a random stream of the problem's own.
+
+    Samples of equal text count once: a text drawn five times by a sharp sampler is no more likely to be chosen.
+    """
+    reasons: dict[int, Reason] = {}
+    right = [s for s in samples if s.verdict is Verdict.CORRECT]
+    if config.drop_admitting:
+        reasons |= {s.index: Reason.ADMITS_MISTAKE for s in right if admits_mistake(s.text, question)}
+        right = [s for s in right if s.index not in reasons]
+    wrong = [s for s in samples if s.verdict is Verdict.INCORRECT]
+    reasons |= {s.index: Reason.UNPARSABLE for s in samples if s.verdict is Verdict.UNPARSABLE}
+    reasons |= {s.index: Reason.TIMEOUT for s in samples if s.verdict is Verdict.TIMEOUT}
+    dropped = _problem_reason(samples, right, wrong, config)
+    rng = random.Random(seed)
+    correct = None if dropped else _draw(right, rng)
+    incorrect = None if dropped else _draw(wrong, rng)
+    other = Reason.PROBLEM_DROPPED if dropped else Reason.NOT_DRAWN
+    for sample in samples:
+        if sample.index not in (correct, incorrect):
+            reasons.setdefault(sample.index, other)
+    return Selection(correct, incorrect, reasons, dropped)
+
+
+def _problem_reason(
+    samples: Sequence[Sample], right: Sequence[Sample], wrong: Sequence[Sample], config: SelectionConfig
+) -> Reason | None:
+    if not samples:
+        return Reason.NO_SAMPLES
+    if config.label_check and label_suspect(samples):
+        return Reason.LABEL_SUSPECT
+    if not right:
+        return Reason.NO_CORRECT
+    return Reason.NO_INCORRECT if config.require_both and not wrong else None
+
+
+def _draw(samples: Sequence[Sample], rng: random.Random) -> int | None:
+    distinct = {sample.text: sample.index for sample in reversed(samples)}
+    return rng.choice(sorted(distinct.values())) if distinct else None
