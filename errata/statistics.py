@@ -1,0 +1,223 @@
+"""Intervals and tests behind every accuracy the service states. Pure Python, exact where an exact form exists.
+
+Rates of one sample per problem get Wilson intervals; means of several samples per problem get t intervals over problems
+(samples of one problem are not independent, so the problem is the unit). Two evaluations of the same problems are
+compared pairwise: Newcombe's interval and the exact McNemar test for right/wrong, a paired t for means.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, stdev
+
+_T_SEARCH_STEPS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its two-sided confidence bounds."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class PairedDifference:
+    """After minus before, on the same problems.
+
+    ``gained`` and ``lost`` (negative flips) count problems that crossed one half: wrong before and right after, and the
+    reverse. ``p_value`` is two-sided: exact McNemar for right/wrong, paired t for means.
+    """
+
+    delta: float
+    low: float
+    high: float
+    n: int
+    gained: int
+    lost: int
+    p_value: float
+
+
+def proportion_interval(k: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval for ``k`` successes in ``n`` independent trials.
+
+    Raises ValueError unless ``0 <= k <= n`` and ``n > 0``.
+    """
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"need 0 <= k <= n and n > 0, got k={k}, n={n}")
+    low, high = _wilson(k / n, n, level)
+    return Interval(k / n, 0.0 if k == 0 else low, 1.0 if k == n else high)
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean of per-problem rates in [0, 1] with a t interval over problems, cut at 0 and 1.
+
+    Where the values do not vary, or there is only one, a t interval would claim certainty: Wilson's with one trial per
+    problem stands in. Raises ValueError for no values.
+    """
+    if not values:
+        raise ValueError("need at least one value")
+    n, mean = len(values), fmean(values)
+    deviation = stdev(values) if n > 1 else 0.0
+    if deviation == 0.0:
+        return Interval(mean, *_wilson(mean, n, level))
+    half = _t_quantile(0.5 + level / 2, n - 1) * deviation / math.sqrt(n)
+    return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
+
+
+def paired_difference(
+    before: Sequence[bool | float], after: Sequence[bool | float], level: float = 0.95
+) -> PairedDifference:
+    """``after`` minus ``before`` for the same problems in the same order.
+
+    Booleans (all of them) are compared as right/wrong, anything else as per-problem means in [0, 1].
+    Raises ValueError when the lengths differ or are 0.
+    """
+    if len(before) != len(after) or not before:
+        raise ValueError(f"need two samples of one length above 0, got {len(before)} and {len(after)}")
+    gained = sum(b < 0.5 <= a for b, a in zip(before, after, strict=True))
+    lost = sum(a < 0.5 <= b for b, a in zip(before, after, strict=True))
+    n = len(before)
+    if all(isinstance(value, bool) for value in (*before, *after)):
+        both = sum(bool(b and a) for b, a in zip(before, after, strict=True))
+        low, high = _newcombe(both, lost, gained, n - both - lost - gained, level)
+        return PairedDifference((gained - lost) / n, low, high, n, gained, lost, mcnemar_exact(gained, lost))
+    differences = [float(a) - float(b) for b, a in zip(before, after, strict=True)]
+    delta = fmean(differences)
+    deviation = stdev(differences) if n > 1 else 0.0
+    if deviation == 0.0:
+        low, high, p_value = _without_variance(delta, n, level)
+        return PairedDifference(delta, low, high, n, gained, lost, p_value)
+    error = deviation / math.sqrt(n)
+    half = _t_quantile(0.5 + level / 2, n - 1) * error
+    p_value = 2 * (1 - _t_cdf(abs(delta) / error, n - 1))
+    return PairedDifference(delta, max(delta - half, -1.0), min(delta + half, 1.0), n, gained, lost, p_value)
+
+
+def mcnemar_exact(gained: int, lost: int) -> float:
+    """Two-sided exact McNemar test: could this many flips one way and the other come from a fair coin?"""
+    flips, fewer = gained + lost, min(gained, lost)
+    tail = sum(math.comb(flips, i) for i in range(fewer + 1))
+    return min(1.0, float(2 * tail / 2**flips)) if flips < 1000 else min(1.0, _binomial_tail(fewer, flips) * 2)
+
+
+def pass_at_k(n: int, correct: int, k: int) -> float:
+    """Unbiased estimate of the chance that one of ``k`` samples is right, ``correct`` of ``n`` being right.
+
+    ``1 - C(n - correct, k) / C(n, k)`` (Chen et al. 2021, arXiv 2107.03374). Raises ValueError unless
+    ``0 <= correct <= n`` and ``1 <= k <= n``.
+    """
+    if not 0 <= correct <= n or not 1 <= k <= n:
+        raise ValueError(f"need 0 <= correct <= n and 1 <= k <= n, got n={n}, correct={correct}, k={k}")
+    if n - correct < k:
+        return 1.0
+    return 1.0 - math.prod((n - correct - i) / (n - i) for i in range(k))
+
+
+def majority_at_k(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+    """The chance that the most frequent answer is right; ties are drawn fairly, so the value may lie between.
+
+    Answers judged right are one answer however they are written; wrong ones are told apart by their text, and a missing
+    answer (None) gets no vote. Raises ValueError when the lengths differ.
+    """
+    if len(answers) != len(correct):
+        raise ValueError(f"need one verdict per answer, got {len(answers)} and {len(correct)}")
+    votes = Counter(
+        (right, "" if right else str(answer))
+        for answer, right in zip(answers, correct, strict=True)
+        if right or answer is not None
+    )
+    if not votes:
+        return 0.0
+    top = max(votes.values())
+    leaders = [right for (right, _), count in votes.items() if count == top]
+    return sum(leaders) / len(leaders)
+
+
+def _z(level: float) -> float:
+    if not 0.0 < level < 1.0:
+        raise ValueError(f"need a level between 0 and 1, got {level}")
+    return NormalDist().inv_cdf(0.5 + level / 2)
+
+
+def _wilson(rate: float, n: int, level: float) -> tuple[float, float]:
+    z2 = _z(level) ** 2
+    center = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(z2) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return max(center - half, 0.0), min(center + half, 1.0)
+
+
+def _newcombe(both: int, lost: int, gained: int, neither: int, level: float) -> tuple[float, float]:
+    """Square-and-add interval of the paired difference from two Wilson intervals (Newcombe 1998, method 10)."""
+    n = both + lost + gained + neither
+    before, after = (both + lost) / n, (both + gained) / n
+    low_b, high_b = _wilson(before, n, level)
+    low_a, high_a = _wilson(after, n, level)
+    product = (both + lost) * (gained + neither) * (both + gained) * (lost + neither)
+    cross = float(both * neither - lost * gained)
+    if cross > 0:
+        cross = max(cross - n / 2, 0.0)  # Newcombe's correction
+    phi = cross / math.sqrt(product) if product else 0.0
+    down, up = (after - low_a, high_b - before), (high_a - after, before - low_b)
+    delta = after - before
+    low = delta - math.sqrt(max(down[0] ** 2 - 2 * phi * down[0] * down[1] + down[1] ** 2, 0.0))
+    high = delta + math.sqrt(max(up[0] ** 2 - 2 * phi * up[0] * up[1] + up[1] ** 2, 0.0))
+    return max(low, -1.0), min(high, 1.0)
+
+
+def _without_variance(delta: float, n: int, level: float) -> tuple[float, float, float]:
+    """Bounds and p-value where every difference is the same: the rule-of-three width of n equal trials."""
+    unseen = 1.0 - (1.0 - level) ** (1.0 / n)
+    return max(delta - unseen, -1.0), min(delta + unseen, 1.0), 1.0 if delta == 0.0 or n == 1 else 2.0 ** (1 - n)
+
+
+def _binomial_tail(k: int, n: int) -> float:
+    """P(X <= k) of a fair coin thrown n times, by logarithms: exact integers grow too large."""
+    logs = [math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) - n * math.log(2) for i in range(k + 1)]
+    top = max(logs)
+    return math.exp(top) * math.fsum(math.exp(value - top) for value in logs)
+
+
+def _t_cdf(t: float, degrees: int) -> float:
+    """Student's distribution function, by the regularised incomplete beta function."""
+    tail = 0.5 * _incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
+    return 1 - tail if t > 0 else tail
+
+
+def _t_quantile(probability: float, degrees: int) -> float:
+    """The t with ``_t_cdf(t) == probability``, by bisection; ``probability`` above one half."""
+    _z(2 * probability - 1)
+    low, high = 0.0, 1.0
+    while _t_cdf(high, degrees) < probability:
+        high *= 2
+    for _ in range(_T_SEARCH_STEPS):
+        middle = (low + high) / 2
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if _t_cdf(middle, degrees) < probability else (low, middle)
+    return high
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """Regularised incomplete beta function, Lentz's continued fraction on the side where it converges fast."""
+    if x <= 0.0 or x >= 1.0:
+        return float(x >= 1.0)
+    if x > (a + 1) / (a + b + 2):
+        return 1 - _incomplete_beta(b, a, 1 - x)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1))
+    fraction = d
+    for m in range(1, 500):
+        for numerator in (
+            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
+            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
+        ):
+            d, c = 1 / (1 + numerator * d), 1 + numerator / c
+            fraction *= d * c
+        if abs(d * c - 1) < 1e-15:
+            break
+    return front * fraction / a
