@@ -79,3 +79,12 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     LlamaForCausalLM(shape(tokenizer)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def sqlite_database(tmp_path: Path) -> Iterator[Database]:
+    """A database with every table, on SQLite alone: for what does not differ between the two."""
+    database = Database(f"sqlite:///{tmp_path / 'errata.db'}")
+    Base.metadata.create_all(database.engine)
+    yield database
+    database.dispose()

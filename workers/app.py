@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from celery import Celery
-from kombu import Exchange, Queue
+from kombu.entity import Exchange, Queue
 
 GENERATION: Final = "generation"
 GRADING: Final = "grading"

@@ -1,0 +1,151 @@
+"""Rule-made edits of mathematical steps: each kind lists its edits, and only those proven false are offered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+
+from errata.arithmetic import Equation, Token, find_equations
+from errata.proof import prove_contradiction
+from errata.rules.splicing import Change, apply_changes, tokens_of
+
+_BINARY = ("+", "-", "*", "/")
+_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_MOST = 24  # edits looked at per step and kind: enough to choose among, bounded work
+Candidates = Iterator[tuple[Equation, list[Change]]]
+
+
+def false_edits(step: str, kind: str, question: str = "") -> list[str]:
+    """Every edit of ``step`` (at most 24) that the kind allows and that contradicts itself where the step did not.
+
+    Duplicates are dropped; the order is fixed. Empty when the kind does not apply: no false edit of it exists.
+    """
+    propose = _PROPOSALS.get(kind)
+    if propose is None:
+        return []
+    found: dict[str, None] = {}
+    for equation, changes in propose(step, question):
+        edited = apply_changes(step, equation, changes)
+        if edited is None or edited in found or prove_contradiction(step, edited) is None:
+            continue
+        found[edited] = None
+        if len(found) >= _MOST:
+            break
+    return list(found)
+
+
+def _true_equations(step: str) -> list[Equation]:
+    return [e for e in find_equations(step) if e.holds and any(side.is_expression for side in e.sides)]
+
+
+def _calculation(step: str, _question: str) -> Candidates:
+    """Another result: the number on a side that computes nothing."""
+    for equation in _true_equations(step):
+        at = 0
+        for side in equation.sides:
+            for offset, token in enumerate(side.tokens):
+                if token.kind == "number" and not side.is_expression:
+                    for text in _other_numbers(token):
+                        yield equation, [Change(at + offset, at + offset, text)]
+            at += len(side.tokens)
+
+
+def _substitution(step: str, question: str) -> Candidates:
+    """Another operand: first the numbers that question and step themselves offer, as a careless reader would take."""
+    offered = list(dict.fromkeys(_NUMBER.findall(f"{question} {step}")))
+    for equation in _true_equations(step):
+        at = 0
+        for side in equation.sides:
+            for offset, token in enumerate(side.tokens):
+                if token.kind == "number" and side.is_expression:
+                    others = [n for n in offered if n.replace(",", "") != token.text.replace(",", "")]
+                    for text in [*others[:4], *_other_numbers(token)]:
+                        yield equation, [Change(at + offset, at + offset, text)]
+            at += len(side.tokens)
+
+
+def _operator(step: str, _question: str) -> Candidates:
+    """Another operation sign, written as the sign it replaces was."""
+    for equation in _true_equations(step):
+        for at, token in enumerate(tokens_of(equation)):
+            if token.kind == "operator" and token.symbol in _BINARY and len(token.text) <= 6:
+                for symbol in _BINARY:
+                    if symbol != token.symbol:
+                        yield equation, [Change(at, at, _written(symbol, token.text))]
+
+
+def _order(step: str, _question: str) -> Candidates:
+    """Two terms swapped around one operation."""
+    for equation in _true_equations(step):
+        tokens = tokens_of(equation)
+        for at in range(1, len(tokens) - 1):
+            left, sign, right = tokens[at - 1], tokens[at], tokens[at + 1]
+            numbers = left.kind == right.kind == "number"
+            if numbers and sign.kind == "operator" and sign.symbol in _BINARY and _in_one_side(equation, left, right):
+                yield equation, [Change(at - 1, at - 1, right.text), Change(at + 1, at + 1, left.text)]
+
+
+def _omission(step: str, _question: str) -> Candidates:
+    """One term of three or more dropped, with the operation before it (or behind it, for the first)."""
+    for equation in _true_equations(step):
+        at = 0
+        for side in equation.sides:
+            yield from ((equation, [change]) for change in _drops(side.tokens, at))
+            at += len(side.tokens)
+
+
+def _drops(tokens: tuple[Token, ...], base: int) -> Iterator[Change]:
+    signs = [i for i, t in enumerate(tokens) if t.kind == "operator" and t.symbol in _BINARY]
+    if len(signs) < 2:
+        return
+    for at in signs:
+        if at + 1 < len(tokens) and tokens[at + 1].kind == "number":
+            yield Change(base + at, base + at + 1, "")
+    if signs[0] == 1 and tokens[0].kind == "number":
+        yield Change(base, base + 1, "")
+
+
+def _in_one_side(equation: Equation, left: Token, right: Token) -> bool:
+    return any(side.start <= left.start and right.end <= side.end for side in equation.sides)
+
+
+def _written(symbol: str, like: str) -> str:
+    """The operation sign in the manner of the text: LaTeX, typographic or ASCII, with the same spaces."""
+    latex = {"*": "\\times", "/": "\\div"}
+    typographic = {"*": "×", "/": "÷"}
+    bare = like.strip()
+    if bare.startswith("\\"):
+        sign = latex.get(symbol, symbol)
+    else:
+        sign = typographic.get(symbol, symbol) if bare in "×÷−–" else symbol
+    lead = like[: len(like) - len(like.lstrip())]
+    return lead + sign + like[len(like.rstrip()) :]
+
+
+def _other_numbers(token: Token) -> list[str]:
+    """Numbers a slip would write instead: off by one, by ten, digits swapped; in the token's own notation."""
+    text = token.text
+    if not _NUMBER.fullmatch(text):
+        return []
+    value = Decimal(text.replace(",", ""))
+    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
+    digits = text.replace(",", "")
+    near = [value + unit, value - unit, value + 10 * unit, value - 10 * unit, value + 2 * unit, value - 2 * unit]
+    swapped = [Decimal(digits[:i] + digits[i + 1] + digits[i] + digits[i + 2 :]) for i in _swappable(digits)]
+    numbers = [n for n in dict.fromkeys([*near, *swapped]) if n > 0 and n != value]
+    return [f"{n:,}" if "," in text else f"{n}" for n in numbers]
+
+
+def _swappable(digits: str) -> list[int]:
+    pairs = range(len(digits) - 1)
+    return [i for i in pairs if digits[i].isdigit() and digits[i + 1].isdigit() and digits[i] != digits[i + 1]][:2]
+
+
+_PROPOSALS: dict[str, Callable[[str, str], Candidates]] = {
+    "calculation": _calculation,
+    "substitution": _substitution,
+    "omission": _omission,
+    "operator": _operator,
+    "order": _order,
+}

@@ -1,0 +1,85 @@
+"""Stage ``continue``: continuations from the edited and from the original step, for edits that need them as proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from errata.proof import prove_contradiction
+from errata.prompts import SOLVE_VERSION, solve_prompt
+from errata.seeds import derive_seed
+from models.jobs import EditRow, SolutionRow
+from models.problems import ProblemRow
+from models.states import Stage
+from workers.engines.base import Completion, EngineError, GenerationRequest
+from workers.stages.base import Finish, StageContext
+from workers.stages.ledger import add_continuations
+from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+
+
+def explore(context: StageContext) -> Finish:
+    """Store ``k`` continuations per side with each edit that needs them; the next stage judges them.
+
+    Continuations of the original step are generated once per step, whatever number of edits it has.
+    """
+    with context.db.read() as session:
+        job = load_job(session, context.lease)
+        problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
+        solutions = {row.id: row for row in load_solutions(session, context.lease)}
+        edits = [row for row in load_edits(session, context.lease) if needs_continuations(job, row)]
+    if job.model is None:
+        raise EngineError("continuations need a language model and the job names none")
+    sides: dict[str, tuple[str, str]] = {}
+    requests: dict[tuple[str, str], GenerationRequest] = {}
+    for row in edits:
+        solution = solutions[row.solution_id]
+        before = solution.text[: row.start]
+        sides[row.id] = (before + str(row.edited), before + row.original)
+        for text in sides[row.id]:
+            key = (solution.problem_id, text)
+            requests.setdefault(key, _request(job, problems[solution.problem_id], text))
+    results = context.engines.generate(job.model, list(requests.values()), context.cancelled)
+    found = dict(zip(requests, results, strict=True))
+    rows = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
+
+    def write(session: Session) -> None:
+        if rows:
+            session.execute(update(EditRow), rows)
+        add_continuations(session, context.lease, [c for result in results for c in result])
+
+    return Finish(Stage.PROVE, write)
+
+
+def needs_continuations(job: Job, row: EditRow) -> bool:
+    """Whether this edit is to be continued: always, or only where its own text does not contradict itself."""
+    config = job.config.proof
+    if config.mode == "dynamic" or config.continuations.when == "always":
+        return True
+    return config.continuations.when == "unproven" and prove_contradiction(row.original, str(row.edited)) is None
+
+
+def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:
+    config = job.config.proof.continuations
+    greedy = config.temperature == 0
+    return GenerationRequest(
+        replace(solve_prompt(problem.question, job.domain), assistant_prefix=prefix),
+        n=1 if greedy else config.k,
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        seed=derive_seed(job.config.seed, SOLVE_VERSION, "continue", problem.question, prefix),
+    )
+
+
+def _row(
+    job: Job,
+    row: EditRow,
+    solution: SolutionRow,
+    sides: tuple[str, str],
+    found: dict[tuple[str, str], list[Completion]],
+) -> dict[str, Any]:
+    edited, original = ([c.text for c in found[solution.problem_id, text]] for text in sides)
+    temperature = job.config.proof.continuations.temperature
+    return {"id": row.id, "continuations": {"edited": edited, "original": original, "temperature": temperature}}

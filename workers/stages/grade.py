@@ -1,0 +1,105 @@
+"""Stage ``grade``: every sample's verdict, then which correct and which incorrect solution of a problem are drawn."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from errata.seeds import derive_seed
+from errata.selection import Sample, Selection, select
+from errata.types import Verdict
+from models.jobs import ProblemOutcome, SolutionRow
+from models.problems import ProblemRow
+from models.states import Stage
+from models.upserts import insert_ignore
+from workers.engines.base import Cancelled
+from workers.judge import JudgeItem
+from workers.stages.base import Finish, StageContext
+from workers.stages.ledger import add_grades
+from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
+
+Judged = dict[str, Any]
+
+
+def grade(context: StageContext) -> Finish:
+    """Judge every sample of the shard and select. A brought label is compared with our verdict, never used for it."""
+    with context.db.read() as session:
+        job = load_job(session, context.lease)
+        problems = load_problems(session, job.problem_set_id, context.lease)
+        solutions = load_solutions(session, context.lease)
+    judged = _judge(context, job, problems, solutions)
+    selections = _select(job, problems, solutions, judged)
+    for row in solutions:
+        judged[row.id] |= _role(selections[row.problem_id], row.sample_index)
+    outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
+    kept = any(selection.correct is not None for selection in selections.values())
+
+    def write(session: Session) -> None:
+        session.execute(update(SolutionRow), list(judged.values()))
+        insert_ignore(session, ProblemOutcome, outcomes)
+        add_grades(session, context.lease, list(judged.values()), outcomes)
+
+    return Finish(Stage.EDIT if kept and job.config.pairs.step else Stage.PAIR, write)
+
+
+def _judge(
+    context: StageContext, job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow]
+) -> dict[str, Judged]:
+    by_id = {problem.id: as_problem(problem) for problem in problems}
+    items = [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in solutions]
+    judgements = context.judge.judge_many(items, context.cancelled)
+    if len(judgements) != len(solutions):
+        raise Cancelled
+    return {
+        row.id: {
+            "id": row.id,
+            "verdict": str(judgement.verdict),
+            "extracted": judgement.extracted,
+            "verifier": judgement.verifier,
+            "verdict_seconds": judgement.seconds,
+        }
+        for row, judgement in zip(solutions, judgements, strict=True)
+    }
+
+
+def _select(
+    job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow], judged: dict[str, Judged]
+) -> dict[str, Selection]:
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    for row in solutions:
+        found = judged[row.id]
+        samples[row.problem_id].append(
+            Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
+        )
+    return {
+        problem.id: select(
+            samples[problem.id],
+            job.config.selection,
+            problem.question,
+            derive_seed(job.config.seed, "select", problem.question),
+        )
+        for problem in problems
+    }
+
+
+def _role(selection: Selection, index: int) -> dict[str, str | None]:
+    if index == selection.correct:
+        return {"role": "correct", "reason": None}
+    if index == selection.incorrect:
+        return {"role": "incorrect", "reason": None}
+    return {"role": None, "reason": str(selection.reasons[index])}
+
+
+def _outcome(context: StageContext, job: Job, problem_id: str, selection: Selection) -> dict[str, Any]:
+    reason = None if selection.problem_reason is None else str(selection.problem_reason)
+    return {
+        "job_id": job.id,
+        "problem_id": problem_id,
+        "shard_id": context.lease.shard_id,
+        "outcome": "kept" if reason is None else "dropped",
+        "reason": reason,
+    }
