@@ -1,0 +1,1 @@
+"""Frozen datasets, the pure part: configuration, row shapes with their Parquet schemas, and the dataset card."""
