@@ -8,7 +8,7 @@ from errata.config import Probability, Strict, Temperature
 
 
 class EvaluationConfig(Strict):
-    """Decoding of one evaluation. Two evaluations are comparable when they share the problems, whatever else differs."""
+    """Decoding of one evaluation. Any two evaluations of the same problems can be compared."""
 
     temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
     top_p: Probability = 1.0

@@ -1,0 +1,194 @@
+"""The file store: datasets, checkpoints and language models under one root, local or any fsspec URL.
+
+Paths are relative, with forward slashes. What is written appears whole or not at all: locally by a temporary name,
+fsync and rename; on an object store file by file with ``manifest.json`` last, so a folder without one is not there yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+MANIFEST = "manifest.json"
+_TMP = ".tmp"
+_MAX_PATH = 1024
+_STALE_SECONDS = 86400  # a build folder this old belongs to a process that was killed
+
+
+class UnsafePath(ValueError):
+    """A path that would leave the store, or that the store does not take."""
+
+
+class FileStore:
+    """Files under ``root``: a local folder, ``file://``, or another fsspec URL such as ``s3://bucket/errata``."""
+
+    def __init__(self, root: str) -> None:
+        filesystem, base = fsspec.core.url_to_fs(root)
+        self._fs: Any = filesystem
+        self.is_local = isinstance(filesystem, LocalFileSystem)
+        self._root = Path(base).resolve() if self.is_local else None
+        self._base = str(base).rstrip("/")
+
+    def local_path(self, path: str) -> Path:
+        """The local path of a stored file or folder, links resolved. Raises UnsafePath for one outside the root.
+
+        Raises ValueError on a store that is not local: use :meth:`fetch`.
+        """
+        if self._root is None:
+            raise ValueError("the file store is not local; fetch the folder instead")
+        found = self._root.joinpath(*safe_parts(path)).resolve()
+        if not found.is_relative_to(self._root):
+            raise UnsafePath(f"path leaves the file store: {path!r}")
+        return found
+
+    def _name(self, path: str) -> str:
+        return str(self.local_path(path)) if self.is_local else "/".join((self._base, *safe_parts(path)))
+
+    def exists(self, path: str) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self._fs.exists(self._name(path)))
+
+    def size(self, path: str) -> int:
+        """Size of a file in bytes. Raises FileNotFoundError."""
+        return int(self._fs.size(self._name(path)))
+
+    def open(self, path: str) -> IO[bytes]:
+        """A file for reading, seekable. Raises FileNotFoundError."""
+        return cast(IO[bytes], self._fs.open(self._name(path), "rb"))
+
+    def read_bytes(self, path: str) -> bytes:
+        """A whole file. Raises FileNotFoundError."""
+        with self.open(path) as handle:
+            return handle.read()
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file: readers see the old content or the new, never a part."""
+        if self._root is None:
+            self._fs.pipe_file(self._name(path), data)
+            return
+        target = self.local_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{secrets.token_hex(6)}.part")
+        try:
+            with part.open("wb") as handle:
+                handle.write(data)
+                handle.flush()
+                os.fsync(handle.fileno())
+            part.replace(target)
+            fsync_folder(target.parent)
+        finally:
+            part.unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """An empty local folder to build in, on the store's own disk where that is local; removed at the end."""
+        parent = None if self._root is None else self._root / _TMP
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+            _sweep(parent)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix="build-"))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def publish(self, folder: Path, path: str) -> None:
+        """Make a built folder (see :meth:`scratch`) appear as ``path``. Raises FileExistsError when that is taken."""
+        if self._root is None:
+            self._upload(folder, path)
+            return
+        target = self.local_path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for file in sorted(folder.rglob("*")):
+            if file.is_dir():
+                fsync_folder(file)
+            else:
+                _fsync(file)
+        fsync_folder(folder)
+        if target.exists():
+            raise FileExistsError(f"already in the file store: {path}")
+        folder.chmod(0o755)
+        folder.rename(target)  # refused by the system when a folder with content appeared meanwhile
+        fsync_folder(target.parent)
+
+    def _upload(self, folder: Path, path: str) -> None:
+        if self.exists(f"{path}/{MANIFEST}"):
+            raise FileExistsError(f"already in the file store: {path}")
+        files = sorted((f for f in folder.rglob("*") if f.is_file()), key=lambda f: (f.name == MANIFEST, str(f)))
+        for file in files:
+            self._fs.put_file(str(file), self._name(f"{path}/{file.relative_to(folder).as_posix()}"))
+
+    def fetch(self, path: str, cache: Path) -> Path:
+        """A stored folder as a local one: itself on a local store, else a copy made once in ``cache``.
+
+        Raises FileNotFoundError when it is not there (yet).
+        """
+        if not self.exists(path):
+            raise FileNotFoundError(path)
+        if self._root is not None:
+            return self.local_path(path)
+        target = cache.joinpath(*safe_parts(path))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetch-"))
+            for name in self.names(path):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                self._fs.get_file(self._name(f"{path}/{name}"), str(part / name))
+            part.rename(target)
+        return target
+
+    def names(self, path: str) -> list[str]:
+        """Relative paths of every file under a folder, sorted; empty when it is not there."""
+        base = self._name(path)
+        return sorted(str(PurePosixPath(found).relative_to(base)) for found in self._fs.find(base))
+
+    def delete(self, path: str) -> None:
+        """Remove a file or folder; nothing happens when it is not there."""
+        if self.exists(path):
+            self._fs.rm(self._name(path), recursive=True)
+
+
+def safe_parts(path: str) -> tuple[str, ...]:
+    """The parts of a relative path. Raises UnsafePath for an absolute or empty one, ``..``, NUL or a backslash."""
+    parts = path.split("/")
+    if not path or len(path) > _MAX_PATH or "\\" in path or "\0" in path or any(p in ("", ".", "..") for p in parts):
+        raise UnsafePath(f"not a path of the file store: {path[:100]!r}")
+    return tuple(parts)
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a local file, hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames inside a folder survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(parent: Path) -> None:
+    for folder in parent.glob("build-*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+                shutil.rmtree(folder)
+
+
+def _fsync(path: Path) -> None:
+    with path.open("rb") as handle:
+        os.fsync(handle.fileno())
