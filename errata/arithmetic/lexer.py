@@ -1,0 +1,198 @@
+"""Text to lexemes: numbers, signs, words and breaks, with offsets into the original text.
+
+Knows how people and language models write arithmetic (LaTeX, currency, thousands separators, ``x`` as a times sign);
+knows nothing of grammar. Calculator marks and mathematics delimiters are skipped. What it does not understand becomes
+``bad``, which the reader treats as "cannot be judged", never as nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+LexemeKind = Literal["num", "op", "open", "close", "rel", "word", "cur", "pct", "brk", "bad", "cmd"]
+
+MAX_DIGITS = 64
+
+
+@dataclass(slots=True)
+class Lexeme:
+    """``text[start:end]``; ``glued``: nothing stands between it and the lexeme before."""
+
+    kind: LexemeKind
+    start: int
+    end: int
+    text: str
+    symbol: str = ""
+    value: Fraction | None = None
+    decimals: int = 0
+    truncated: bool = False
+    glued: bool = False
+
+
+_VULGAR = {
+    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
+    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
+}  # fmt: skip
+_SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
+_OPERATORS = {
+    "+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "·": "*", "⋅": "*", "∗": "*", "∙": "*", "÷": "/",
+    "/": "/", "∕": "/", "^": "^", "**": "^", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
+}  # fmt: skip
+_VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
+_OPERAND_AHEAD = r"(?=\s*\\?[$€£¥]?\s*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
+_GROUP = r"(?:,|\{,\}|\\,|\u202f|\u2009)"
+
+_PATTERN = re.compile(
+    r"(?P<newline>\\\\(?:\[[^\]\n]*\])?|\n)"
+    r"|(?P<skip>[ \t\r\u00a0\u200b\u2009\u202f&~`]+|\\[,;:! ()\[\]]|\\q?quad|\$\$"
+    r"|\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])|\\displaystyle|\\(?:begin|end)\{[a-z]+\*?\})"
+    r"|(?P<degree>\^\{?\\circ\}?|°)"
+    r"|(?P<text>\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{[^{}\n]*\})"
+    r"|(?P<open>\\(?:boxed|fbox)\s*\{|[(\[{])"
+    r"|(?P<fn>\\[dt]?frac|\\sqrt|√)"
+    r"|(?P<cop>\\times|\\cdot|\\ast|\\div)(?![A-Za-z])"
+    r"|(?P<crel>\\approx|\\simeq)(?![A-Za-z])"
+    r"|(?P<cur>\\\$|US\$|[$€£¥₹])"
+    r"|(?P<pct>\\?%|per\s?cent\b)"
+    r"|(?P<cmd>\\[A-Za-z]+|\\)"
+    r"|(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
+    rf"|(?P<num>(?:\d{{1,3}}(?:{_GROUP}\d{{3}})+(?!\d)|\d+)(?:\.\d+)?(?P<dots>\.\.\.|…)?|\.\d+(?P<dots2>\.\.\.|…)?)"
+    r"|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
+    r"|(?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
+    rf"|(?P<x>[xX]{_OPERAND_AHEAD})"
+    rf"|(?P<verbal>\b(?:times|plus|minus|multiplied by|divided by)\b{_OPERAND_AHEAD})"
+    r"|(?P<arrow>[<>!:]=|=+>|-+>|[→⇒<>≤≥≠≡])"
+    r"|(?P<rel>=+|[≈≃≅])"
+    r"|(?P<op>\*\*|[+\-−–*×·⋅∗∙÷/∕^])"
+    r"|(?P<close>[)\]}])"
+    r"|(?P<word>¢|[^\W\d_](?:\w|['’](?=\w)|[-&](?=[^\W\d_]))*)"
+    r"|(?P<brk>[.,;:!?\"“”|—#•…])"
+    r"|(?P<bad>.)",
+    re.DOTALL,
+)
+_ODD_TAIL = re.compile(r"[,:]\d[\d.,:]*|\.\d[\d.,:]*")
+_SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
+_BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
+_FACTORIAL = re.compile(r"!(?=\s*(?:[=+\-*/×÷)\]}^]|\\(?:times|div|cdot)|$))")
+_HYPHEN_WORD = re.compile(r"-[^\W\d_]\w*")
+
+
+def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
+    """The lexemes of ``text`` outside the spans ``skipped`` (sorted, disjoint). Linear in the length of the text."""
+    out: list[Lexeme] = []
+    spans = iter(skipped)
+    span = next(spans, None)
+    pos, glued = _bullet_end(text, 0), False
+    while pos < len(text):
+        if span is not None and pos >= span[0]:
+            pos, span = max(pos, span[1]), next(spans, None)
+            continue
+        lexeme, end = _next(text, pos, out)
+        if lexeme is None:
+            glued, pos = False, end
+            continue
+        lexeme.glued = glued
+        out.append(lexeme)
+        glued = True
+        pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" else end
+    return out
+
+
+def _bullet_end(text: str, line_start: int) -> int:
+    found = _BULLET.match(text, line_start)
+    return found.end() if found else line_start
+
+
+def _next(text: str, pos: int, before: list[Lexeme]) -> tuple[Lexeme | None, int]:
+    """The lexeme at ``pos`` (None for what is skipped) and the offset behind it."""
+    last = before[-1] if before else None
+    after_value = last is not None and last.end == pos and last.kind in ("num", "close")
+    if after_value:
+        special = _behind_value(text, pos)
+        if special is not None:
+            return special, special.end
+    if last is not None and last.kind == "cur":
+        grouped = _SPACED_GROUPS.match(text, pos)
+        if grouped:
+            return _number(grouped.group().replace(" ", ""), text, pos, grouped.end()), grouped.end()
+    match = _PATTERN.match(text, pos)
+    if match is None:  # unreachable: the last alternative takes any character
+        return None, pos + 1
+    lexeme = _make(match, text, last)
+    return lexeme, lexeme.end if lexeme is not None else match.end()
+
+
+def _behind_value(text: str, pos: int) -> Lexeme | None:
+    """Signs that mean something else directly behind a number: ``5!`` and ``10-minute``."""
+    if text[pos] == "!" and _FACTORIAL.match(text, pos):
+        return Lexeme("op", pos, pos + 1, "!", "!")
+    hyphen = _HYPHEN_WORD.match(text, pos)
+    if hyphen and len(hyphen.group()) > 2:
+        return Lexeme("word", pos, hyphen.end(), hyphen.group()[1:])
+    return None
+
+
+def _make(match: re.Match[str], text: str, last: Lexeme | None) -> Lexeme | None:
+    group = match.lastgroup
+    if group in ("dots", "dots2"):
+        group = "num"
+    raw, start, end = match.group(), match.start(), match.end()
+    if group == "num":
+        return _number(raw, text, start, end)
+    if group == "op":
+        if raw == "**" and not (start and text[start - 1].isdigit() and text[end : end + 1].isdigit()):
+            return None  # markdown emphasis
+        return Lexeme("op", start, end, raw, _OPERATORS[raw])
+    if group == "newline":
+        return Lexeme("brk", start, end, raw, "\n")
+    if group == "vulgar":
+        return Lexeme("num", start, end, raw, "vulgar", Fraction(*_VULGAR[raw]))
+    if group == "super":
+        return Lexeme("op", start, end, raw, "super", Fraction(int(raw[:8].translate(_SUPER))))
+    if group == "text":
+        inner = raw[raw.index("{") + 1 : -1].strip()
+        kind: LexemeKind = "bad" if any(c.isdigit() or c == "\\" for c in inner) else "word"
+        return Lexeme(kind, start, end, inner) if inner else None
+    return _plain(group, raw, start, end, last)
+
+
+def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | None) -> Lexeme | None:
+    match group:
+        case "skip":
+            return None
+        case "degree" | "ordinal":
+            return Lexeme("word", start, end, "degrees" if group == "degree" else raw)
+        case "fn":
+            return Lexeme("op", start, end, raw, "frac" if "frac" in raw else "sqrt")
+        case "cop":
+            return Lexeme("op", start, end, raw, _OPERATORS[raw])
+        case "x":
+            usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
+            return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "")
+        case "verbal":
+            return Lexeme("op", start, end, raw, _VERBAL[raw.split()[0]])
+        case "rel" | "crel":
+            return Lexeme("rel", start, end, raw, "=" if raw[0] == "=" else "≈")
+        case "arrow":
+            return Lexeme("brk", start, end, raw, raw)
+        case "open" | "close" | "cur" | "pct" | "word" | "brk" | "cmd":
+            return Lexeme(group, start, end, raw, raw if group == "brk" else "")
+        case _:
+            return Lexeme("bad", start, end, raw)
+
+
+def _number(raw: str, text: str, start: int, end: int) -> Lexeme:
+    """A number; its value is None where it is no plain decimal (``5:00``, ``1,5``, ``1.2.3``) or too long."""
+    odd = _ODD_TAIL.match(text, end)
+    if odd:
+        return Lexeme("num", start, odd.end(), text[start : odd.end()])
+    truncated = raw.endswith(("...", "…"))
+    plain = re.sub(rf"{_GROUP}|\.\.\.|…", "", raw)
+    if sum(c.isdigit() for c in plain) > MAX_DIGITS:
+        return Lexeme("num", start, end, raw)
+    decimals = len(plain.partition(".")[2])
+    return Lexeme("num", start, end, raw, "", Fraction(plain), decimals, truncated)

@@ -1,0 +1,54 @@
+"""Calculator marks: found, checked, stripped with offsets, and compared with the text they annotate."""
+
+from __future__ import annotations
+
+import pytest
+
+from errata.arithmetic import calculator_marks, marks_agree, strip_marks
+
+
+def test_marks_are_checked_exactly() -> None:
+    text = "48/2 = <<48/2=24>>24, 5+1 = <<5+1=7>>7, x = <<x=3>>3"
+    assert [(m.expression, m.result, m.holds) for m in calculator_marks(text)] == [
+        ("48/2", "24", True),
+        ("5+1", "7", False),
+        ("x", "3", None),
+    ]
+
+
+def test_stripping_maps_offsets_back() -> None:
+    text = "a <<1+1=2>>2 b <<2+2=4>>4."
+    stripped = strip_marks(text)
+    assert stripped.text == "a 2 b 4."
+    assert all(text[stripped.original(i)] == c for i, c in enumerate(stripped.text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "48/2 = <<48/2=24>>24",
+        "48/2 = <<48/2=25>>25",  # both wrong: they agree
+        "20*.20 = $<<20*.2=4.0>>4.00",
+        "80,000*1.5 = <<80000*1.5=120000>>120,000",
+        "2/3*10 = <<2/3*10=6.666666666666667>>6.67",
+        "no marks at all",
+        "975-1000 = $<<975-1000=-25>>-25",
+        "10/100 = <<10/100=0.1>>",
+    ],
+)
+def test_agreeing(text: str) -> None:
+    assert marks_agree(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "48/2 = <<48/2=24>>25",
+        "48/3 = <<48/2=24>>24",
+        "48*2 = <<48/2=24>>24",
+        "2/3*10 = <<2/3*10=6.666666666666667>>6",
+        "6.5 + 1.5 = <<6.5+1.5=8 fries",
+    ],
+)
+def test_disagreeing(text: str) -> None:
+    assert not marks_agree(text)
