@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from errata.types import Domain, Step
 
@@ -17,7 +18,9 @@ _LINE = re.compile(r"^(?=[^\n]*\S)", re.M)
 _PARAGRAPH = re.compile(r"(?:\A|\n[ \t]*\n)\s*(?=\S)")
 _SENTENCE = re.compile(r"(?<=[.!?])[\"')\]]?[ \t]+(?=[\"'(\[$\\A-Z0-9])")
 _ABBREVIATION = re.compile(r"(?:\b(?:[A-Z]|e\.g|i\.e|Mr|Mrs|Ms|Dr|St|vs|etc|approx|No|Fig|Eq))\.$")
-_PROTECTED = re.compile(r"```.*?(?:```|\Z)|\$\$.*?\$\$|\\\[.*?\\\]|<<[^<>\n]*>>|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.S)
+_PROTECTED = re.compile(
+    r"```.*?(?:```|\Z)|\$\$.*?\$\$|\\\[.*?\\\]|<<[^<>\n]*>>|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.S
+)
 _FENCED = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.S | re.M)
 _ANSWER = re.compile(
     r"(?:A|Answer|Final answer)[ \t]*:|####|\\boxed\{"
@@ -31,7 +34,8 @@ _BOX = re.compile(r"\\boxed\{[^{}]*\}")
 def split_steps(text: str, domain: Domain = Domain.MATH) -> tuple[Step, ...]:
     """The steps of ``text``; preamble and steps joined give the text back. Empty for a text without visible characters.
 
-    For ``code`` the steps are the lines of the last fenced block, whose end also ends the last step.
+    For ``code`` the steps are the lines of the last fenced block; the fence that ends it, and what follows, is a last
+    step that is never offered.
     """
     if not text.strip():
         return ()
@@ -117,4 +121,5 @@ def _last_fence(text: str) -> tuple[int, int] | None:
 def _code_steps(text: str, start: int, stop: int) -> tuple[Step, ...]:
     starts = [start + m.start() for m in _LINE.finditer(text[start:stop])]
     bodies = [at + len(text[at:stop]) - len(text[at:stop].lstrip(" \t")) for at in starts]
-    return _steps(text, list(zip(starts, bodies, strict=True)))
+    *lines, tail = _steps(text, [*zip(starts, bodies, strict=True), (stop, stop)])
+    return (*lines, replace(tail, is_answer=True))
