@@ -1,0 +1,62 @@
+"""The application: routes, errors and middleware put together around the services they are given.
+
+``create_app`` connects to nothing and keeps nothing global; ``app_from_env`` is uvicorn's ``--factory``.
+Importing this module loads neither torch nor vLLM.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from api import errors
+from api.deps import Api
+from api.middleware import BodyLimit, SecurityHeaders
+from api.routes import ROUTERS
+from api.routes.problem_sets import DOCUMENTS
+from api.settings import ApiSettings
+from models.session import Database
+from models.settings import StoreSettings
+from workers.dispatch import Dispatcher
+
+VERSION = "0.1.0"
+
+
+def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
+    """An application over these services; the caller owns and closes them."""
+    app = FastAPI(
+        title="Errata",
+        version=VERSION,
+        summary="Preference data from injected errors, and the training that learns from it.",
+        docs_url=None,  # its page needs scripts from another host
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    app.state.api = Api(db, store, dispatcher, settings)
+    errors.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(SecurityHeaders)
+    _describe(app)
+    return app
+
+
+def _describe(app: FastAPI) -> None:
+    """OpenAPI with the schemas that only hand-written request bodies and refusals refer to."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+            models = [(model, "validation") for model in (*DOCUMENTS, errors.Problem)]
+            _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
+            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+            for name, definition in extra["$defs"].items():
+                schemas.setdefault(name, definition)
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,119 @@
+"""Lists: ``limit``, ``after``, ``has_more``, opaque cursors and a stable order (keyset, never offsets).
+
+A cursor holds the sort values of the last row seen, so that rows added meanwhile neither repeat nor hide others. It is
+bound to the list it came from; filters may change between pages at the caller's own risk.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import Select, literal, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from api.errors import Invalid
+
+T = TypeVar("T")
+Row = TypeVar("Row")
+MAX_LIMIT = 500
+
+
+class Listing(BaseModel, Generic[T]):
+    """One page of a list."""
+
+    object: Literal["list"] = "list"
+    data: list[T]
+    has_more: bool
+    next: str | None = Field(None, description="Give it as `after` for the next page; null on the last one.")
+
+
+@dataclass(frozen=True)
+class PageRequest:
+    """Which page is wanted."""
+
+    limit: int
+    after: str | None
+
+
+def page_request(
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")] = 50,
+    after: Annotated[str | None, Query(max_length=600, description="`next` of the page before.")] = None,
+) -> PageRequest:
+    """The page parameters every list has."""
+    return PageRequest(limit, after)
+
+
+PageDep = Annotated[PageRequest, Depends(page_request)]
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """The rows of one page and the cursor of the next."""
+
+    rows: Sequence[Row]
+    next: str | None
+
+
+def paginate(
+    session: Session,
+    query: Select[Row],
+    keys: Sequence[InstrumentedAttribute[Any]],
+    page: PageRequest,
+    *,
+    descending: bool = False,
+) -> Page[Row]:
+    """One page of ``query`` in the order of ``keys``, the last of which is unique. Raises Invalid for a bad cursor."""
+    name = ".".join(f"{key.class_.__tablename__}-{key.key}" for key in keys) + ("-" if descending else "+")
+    if page.after is not None:
+        values = decode(name, page.after, len(keys))
+        row = tuple_(*keys)
+        at = tuple_(*(literal(_typed(key, value), key.type) for key, value in zip(keys, values, strict=True)))
+        query = query.where(row < at if descending else row > at)
+    query = query.order_by(*(key.desc() if descending else key.asc() for key in keys))
+    rows = session.scalars(query.limit(page.limit + 1)).all()
+    if len(rows) <= page.limit:
+        return Page(rows, None)
+    last = rows[page.limit - 1]
+    return Page(rows[: page.limit], encode(name, [getattr(last, key.key) for key in keys]))
+
+
+def encode(name: str, values: Sequence[Any]) -> str:
+    """An opaque cursor of the list ``name``."""
+    plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
+    return base64.urlsafe_b64encode(json.dumps([name, *plain]).encode()).decode().rstrip("=")
+
+
+def decode(name: str, cursor: str, count: int) -> list[Any]:
+    """The values of a cursor. Raises Invalid when it is not one of this list."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        if values[0] == name and len(values) == count + 1:
+            return list(values[1:])
+    except (binascii.Error, ValueError, TypeError, IndexError, KeyError, RecursionError):
+        pass
+    raise _bad_cursor()
+
+
+def _bad_cursor() -> Invalid:
+    return Invalid.field("after", "this is not a cursor of this list", "give `next` of the page before, unchanged")
+
+
+def _typed(key: InstrumentedAttribute[Any], value: Any) -> Any:
+    wanted = key.type.python_type
+    if isinstance(value, str) and wanted is datetime:
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:
+            raise _bad_cursor() from None
+    valid = isinstance(value, wanted) and not isinstance(value, bool)
+    if not valid or (isinstance(value, int) and abs(value) >= 2**31) or (isinstance(value, str) and "\x00" in value):
+        raise _bad_cursor()
+    return value

@@ -1,0 +1,57 @@
+"""``/v1/pairs``: browsing preference pairs of all jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import Query
+from sqlalchemy import select
+
+from api.auth import Reader
+from api.deps import ApiDep
+from api.errors import documented
+from api.ids import body_row, path_row
+from api.pagination import Listing, PageDep, paginate
+from api.routing import router as make_router
+from api.schemas.common import RowId
+from api.schemas.pairs import PairOut
+from errata.types import EvidenceKind
+from models.jobs import InjectionJob, PairRow
+
+router = make_router("/v1/pairs", "pairs")
+
+
+@router.get("")
+def list_pairs(
+    caller: Reader,
+    api: ApiDep,
+    page: PageDep,
+    job: Annotated[RowId | None, Query(description="Of one injection job.")] = None,
+    type_: Annotated[Literal["step", "full"] | None, Query(alias="type")] = None,
+    error_kind: Annotated[RowId | None, Query()] = None,
+    evidence: Annotated[EvidenceKind | None, Query()] = None,
+    problem: Annotated[RowId | None, Query(description="Of one problem (its id).")] = None,
+) -> Listing[PairOut]:
+    """Pairs, oldest first."""
+    query = select(PairRow).where(PairRow.workspace_id == caller.workspace_id)
+    filters = (
+        (PairRow.type, type_),
+        (PairRow.error_kind, error_kind),
+        (PairRow.evidence_kind, evidence),
+        (PairRow.problem_id, problem),
+    )
+    for column, value in filters:
+        if value is not None:
+            query = query.where(column == value)
+    with api.db.read() as session:
+        if job is not None:
+            query = query.where(PairRow.job_id == body_row(session, InjectionJob, job, caller.workspace_id, "job").id)
+        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+    return Listing(data=[PairOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+
+
+@router.get("/{pair_id}", responses=documented(404))
+def get_pair(caller: Reader, api: ApiDep, pair_id: str) -> PairOut:
+    """One pair."""
+    with api.db.read() as session:
+        return PairOut.of(path_row(session, PairRow, pair_id, caller.workspace_id))

@@ -1,0 +1,54 @@
+"""What is about the service itself: presets, health and readiness."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from sqlalchemy import exists, select
+
+from api.auth import Reader
+from api.deps import ApiDep
+from api.errors import documented
+from api.pagination import Listing
+from api.routing import StrictRoute
+from errata.config import InjectionConfig
+from errata.presets import PRESETS, resolve
+from models.accounts import Workspace
+
+router = APIRouter(tags=["service"], route_class=StrictRoute)
+
+
+class PresetOut(BaseModel):
+    """A preset as the complete configuration it stands for."""
+
+    object: Literal["preset"] = "preset"
+    name: str
+    config: InjectionConfig
+
+
+class Health(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/v1/presets", responses=documented(401, 403, 422))
+def list_presets(caller: Reader) -> Listing[PresetOut]:  # noqa: ARG001 - the caller must be allowed to read
+    """Every preset of injection jobs, resolved."""
+    return Listing(data=[PresetOut(name=name, config=resolve(name)) for name in PRESETS], has_more=False, next=None)
+
+
+@router.get("/healthz", responses=documented(422))
+def healthz() -> Health:
+    """Alive: the process answers. Looks at nothing else."""
+    return Health()
+
+
+@router.get("/readyz", responses=documented(422, 503))
+def readyz(api: ApiDep) -> Health:
+    """Ready: the database answers and has its tables. The broker may be down: jobs are accepted all the same."""
+    with api.db.read() as session:
+        session.scalar(select(exists(select(Workspace.id))))
+    return Health()

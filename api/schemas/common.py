@@ -1,0 +1,65 @@
+"""What several resources share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from api.strict_json import JsonError, check_text
+
+
+def _storable(text: str) -> str:
+    try:
+        check_text(text)
+    except JsonError as error:
+        raise ValueError(f"holds {error}") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+RowId = Annotated[Text, StringConstraints(max_length=80)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
+
+
+class Request(BaseModel):
+    """A request body: unknown fields are refused, and so are NaN and infinity."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class BadRow(BaseModel):
+    """A row that was not taken."""
+
+    line: int = Field(description="Line of the file (row number in JSON and Parquet), from 1.")
+    reason: str
+
+
+class ShardCounts(BaseModel):
+    """How far a leased computation is: shards per state, and per stage those that are waiting or running."""
+
+    total: int
+    queued: int
+    running: int
+    done: int
+    quarantined: int
+    cancelled: int
+    stages: dict[str, dict[str, int]] = Field(description="stage -> state -> shards, without those that ended.")
+
+
+class Progress(BaseModel):
+    """How far a job is. Rate and ETA are null until something has been measured."""
+
+    fraction: float = Field(ge=0, le=1, description="Share of all stages of all shards that has ended.")
+    shards: ShardCounts
+    problems_done: int
+    problems_total: int
+    elapsed_seconds: float | None
+    problems_per_second: float | None
+    eta_seconds: float | None
+    queue_position: int | None = Field(None, description="From 1, among jobs that wait; null once running.")
+    tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
+
+
+Json = dict[str, Any]

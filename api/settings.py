@@ -1,0 +1,41 @@
+"""Settings of the API process, read from ``ERRATA_*`` environment variables by the composition root."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MEBIBYTE = 1024 * 1024
+
+
+class ApiSettings(BaseSettings):
+    """Where the API listens and what it accepts. Sizes in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to bind; anything but loopback needs API keys.")
+    port: int = Field(8000, ge=0, le=65535)
+    require_key: Literal["auto", "always"] = Field(
+        "auto", description="auto: on loopback, until the first key exists, requests need none."
+    )
+    body_limit: int = Field(16 * MEBIBYTE, ge=1024, description="Largest JSON body; larger sets go as JSON lines.")
+    upload_limit: int = Field(128 * MEBIBYTE, ge=1024, description="Largest uploaded file, before and after gunzip.")
+    upload_rows: int = Field(200_000, ge=1, description="Most rows of one uploaded file.")
+    field_limit: int = Field(100_000, ge=1, description="Most characters of one question, answer or solution.")
+    reported_rows: int = Field(1_000, ge=1, description="Most bad rows listed by one answer; all are counted.")
+    event_poll_seconds: float = Field(0.5, gt=0, description="How often an event stream looks for news.")
+    event_heartbeat_seconds: int = Field(15, ge=1)
+    idempotency_wait_seconds: float = Field(
+        5.0, gt=0, description="How long a repeated request waits for the first one, before 409 (PostgreSQL)."
+    )
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach the API."""
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return self.host == "localhost"
