@@ -1,0 +1,192 @@
+"""Leases on training runs: claim, heartbeat, progress, finish, fail, expire. One fenced statement each.
+
+The claim raises the row's integer ``fence``; every later statement of that claim names the fence, so a daemon that lost
+its lease can write nothing. Unlike a shard's, a run's state may be changed by others while it is leased: pausing and
+cancelling *are* the states ``paused`` and ``cancelling``, which the daemon reads at its heartbeat. An expired lease is
+an interruption; the death of the training process is a failure. Three failures without a new checkpoint between them
+fail the run. Clocks are the database's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from models.base import db_now
+from models.outputs import TrainingRun
+from models.states import TERMINAL, TrainingState, move
+
+MAX_FAILURES = 3
+_S = TrainingState
+
+
+@dataclass(frozen=True, slots=True)
+class RunLease:
+    """A claim on one training run: valid while ``fence`` is the row's."""
+
+    run_id: str
+    workspace_id: str
+    fence: int
+    worker: str
+
+
+def _claimable() -> Select[str]:
+    free = or_(TrainingRun.worker.is_(None), TrainingRun.lease_expires_at < db_now())
+    due = or_(TrainingRun.next_run_at.is_(None), TrainingRun.next_run_at <= db_now())
+    waiting = select(TrainingRun.id).where(TrainingRun.state == _S.QUEUED, free, due)
+    return waiting.order_by(TrainingRun.created_at, TrainingRun.id).limit(1)
+
+
+def claim(session: Session, worker: str, ttl_seconds: float) -> RunLease | None:
+    """Take the oldest waiting run into ``validating``, or None when nothing waits."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Materialised: an inlined LIMIT subquery may be evaluated again after SKIP LOCKED skipped a row.
+        chosen = _claimable().with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
+        condition: ColumnElement[bool] = TrainingRun.id.in_(select(chosen.c.id))
+    else:
+        condition = TrainingRun.id.in_(_claimable())
+    statement = (
+        update(TrainingRun)
+        .where(condition)
+        .values(
+            state=_S.VALIDATING,
+            fence=TrainingRun.fence + 1,
+            worker=worker,
+            lease_expires_at=db_now(ttl_seconds),
+            progressed_at=db_now(),
+        )
+        .returning(TrainingRun.id, TrainingRun.workspace_id, TrainingRun.fence)
+        .execution_options(synchronize_session=False)
+    )
+    row = session.execute(statement).first()
+    return None if row is None else RunLease(row.id, row.workspace_id, row.fence, worker)
+
+
+def _mine(lease: RunLease) -> ColumnElement[bool]:
+    return and_(TrainingRun.id == lease.run_id, TrainingRun.fence == lease.fence, TrainingRun.worker.is_not(None))
+
+
+def _update(session: Session, condition: ColumnElement[bool], **values: Any) -> str | None:
+    statement = (
+        update(TrainingRun)
+        .where(condition)
+        .values(**values)
+        .returning(TrainingRun.state)
+        .execution_options(synchronize_session=False)
+    )
+    return session.execute(statement).scalar()
+
+
+def heartbeat(session: Session, lease: RunLease, ttl_seconds: float, **values: Any) -> str | None:
+    """Extend the lease and set ``values``; the answer is the run's state, None when the lease is lost."""
+    return _update(session, _mine(lease), lease_expires_at=db_now(ttl_seconds), **values)
+
+
+def progressed(session: Session, lease: RunLease, ttl_seconds: float, step: int) -> str | None:
+    """A heartbeat that tells of a new optimizer step."""
+    return heartbeat(session, lease, ttl_seconds, step=step, progressed_at=db_now())
+
+
+def checkpointed(session: Session, lease: RunLease, ttl_seconds: float) -> str | None:
+    """A heartbeat that tells of a new checkpoint: what the run suffered before no longer counts."""
+    return heartbeat(session, lease, ttl_seconds, failures=0, interruptions=0, error=None, progressed_at=db_now())
+
+
+def started(session: Session, lease: RunLease, total_steps: int) -> bool:
+    """``validating`` becomes ``running``; False when the run is no longer wanted or the lease is lost."""
+    now = {"started_at": db_now()} if _started_at(session, lease.run_id) is None else {}
+    condition = and_(_mine(lease), TrainingRun.state == _S.VALIDATING)
+    return _update(session, condition, state=_S.RUNNING, total_steps=total_steps, **now) is not None
+
+
+def _started_at(session: Session, run_id: str) -> Any:
+    return session.scalar(select(TrainingRun.started_at).where(TrainingRun.id == run_id))
+
+
+def succeed(session: Session, lease: RunLease, output_model_id: str, summary: dict[str, Any]) -> bool:
+    """The fenced state change that ends a run well; False: discard everything."""
+    condition = and_(_mine(lease), TrainingRun.state == _S.RUNNING)
+    values = {"state": _S.SUCCEEDED, "output_model_id": output_model_id, "summary": summary, "error": None}
+    return _update(session, condition, **values, finished_at=db_now(), **_FREE) is not None
+
+
+_FREE: dict[str, Any] = {"worker": None, "lease_expires_at": None, "next_run_at": None}
+
+
+def release(session: Session, lease: RunLease) -> bool:
+    """Give the lease back unharmed: a run being computed waits again; a paused or cancelling one is left so."""
+    computing = (_S.VALIDATING, _S.RUNNING)
+    if _update(session, and_(_mine(lease), TrainingRun.state.in_(computing)), state=_S.QUEUED, **_FREE) is not None:
+        return True
+    return _update(session, _mine(lease), **_FREE) is not None
+
+
+def cancelled(session: Session, lease: RunLease) -> bool:
+    """End a run whose cancellation was asked for."""
+    condition = and_(_mine(lease), TrainingRun.state == _S.CANCELLING)
+    return _update(session, condition, state=_S.CANCELLED, finished_at=db_now(), **_FREE) is not None
+
+
+def fail(session: Session, lease: RunLease, error: str, *, fatal: bool, backoff_seconds: float = 1.0) -> str | None:
+    """Count a failure: wait again with a growing delay, or fail at the third (or at once when ``fatal``).
+
+    The answer is the state the run was left in; a run that is paused or being cancelled stays so. None: lease lost.
+    """
+    row = session.execute(select(TrainingRun.failures, TrainingRun.state).where(_mine(lease))).first()
+    if row is None:
+        return None
+    failures = row.failures + 1
+    counted = {**_FREE, "failures": failures, "error": error}
+    if row.state not in (_S.VALIDATING, _S.RUNNING):
+        return _update(session, _mine(lease), **counted)
+    if fatal or failures >= MAX_FAILURES:
+        return _update(session, _mine(lease), **counted, state=_S.FAILED, finished_at=db_now())
+    counted["next_run_at"] = db_now(backoff_seconds * 2 ** (failures - 1))
+    return _update(session, _mine(lease), **counted, state=_S.QUEUED)
+
+
+def expire(session: Session) -> list[tuple[str, str, str]]:
+    """Free every run whose lease ran out, counting an interruption: (id, workspace, new state) of each.
+
+    A run being computed waits again; one that is being cancelled, or was before anybody took it, is cancelled.
+    """
+    dead = and_(TrainingRun.worker.is_not(None), TrainingRun.lease_expires_at < db_now())
+    free = or_(TrainingRun.worker.is_(None), TrainingRun.lease_expires_at < db_now())
+    again = {"fence": TrainingRun.fence + 1, "interruptions": TrainingRun.interruptions + 1, **_FREE}
+    rows: list[tuple[str, str, str]] = []
+    for condition, values in (
+        (and_(dead, TrainingRun.state.in_((_S.VALIDATING, _S.RUNNING))), {**again, "state": _S.QUEUED}),
+        (and_(free, TrainingRun.state == _S.CANCELLING), {**_FREE, "state": _S.CANCELLED, "finished_at": db_now()}),
+    ):
+        statement = (
+            update(TrainingRun)
+            .where(condition)
+            .values(**values)
+            .returning(TrainingRun.id, TrainingRun.workspace_id, TrainingRun.state)
+            .execution_options(synchronize_session=False)
+        )
+        rows += [(row.id, row.workspace_id, row.state) for row in session.execute(statement)]
+    return rows
+
+
+def request_cancel(session: Session, run_id: str, *, keep: bool = True) -> bool:
+    """Ask for the end of a run; ``keep`` writes a last checkpoint and keeps what there is. False: already over."""
+    return move(session, TrainingRun, run_id, _S.CANCELLING, keep_on_cancel=keep)
+
+
+def request_pause(session: Session, run_id: str) -> bool:
+    """Ask a run to stop behind a checkpoint and wait. False: not possible in its state."""
+    return move(session, TrainingRun, run_id, _S.PAUSED)
+
+
+def request_resume(session: Session, run_id: str) -> bool:
+    """Let a paused run wait for a trainer again. False: not paused."""
+    return move(session, TrainingRun, run_id, _S.QUEUED) if _is(session, run_id, _S.PAUSED) else False
+
+
+def _is(session: Session, run_id: str, state: TrainingState) -> bool:
+    found = session.scalar(select(TrainingRun.state).where(TrainingRun.id == run_id))
+    return found == state and found not in TERMINAL

@@ -1,0 +1,121 @@
+"""The trainer daemon: claims runs from the store, starts and watches one process per run, and survives its death.
+
+``errata trainer`` runs one. Any number may run on any number of hosts; a run is leased to one at a time. Knows nothing
+of torch: training is the child's business (workers.training.run).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import threading
+from pathlib import Path
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from models import run_leases
+from models.base import db_now
+from models.events import record
+from models.outputs import Checkpoint, TrainingRun
+from models.run_leases import RunLease
+from models.session import Database
+from models.settings import StoreSettings
+from workers.training.attempt import Attempt
+from workers.training.registry import run_folder
+from workers.training.settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+
+class TrainerDaemon:
+    """Claims and supervises training runs, one after the other."""
+
+    def __init__(self, db: Database, store: StoreSettings, settings: TrainerSettings | None = None) -> None:
+        self.db, self.store, self.settings = db, store, settings or TrainerSettings()
+        self.worker = worker_name()
+
+    def run(self, stop_event: threading.Event) -> None:
+        """Work until ``stop_event`` is set; a run in hand is then checkpointed and released."""
+        while not stop_event.is_set():
+            if not self.run_once(stop_event):
+                stop_event.wait(self.settings.poll_seconds)
+
+    def run_once(self, stop_event: threading.Event) -> bool:
+        """Free what died, and supervise one run if any waits. False: nothing to do, or the database is away."""
+        try:
+            self._sweep()
+            with self.db.begin() as session:
+                lease = run_leases.claim(session, self.worker, self.settings.lease_seconds)
+                if lease is not None:
+                    record(session, lease.workspace_id, lease.run_id, "training.claimed", worker=self.worker)
+        except DBAPIError as error:
+            logger.warning("the database is away: %s", error)
+            return False
+        if lease is None:
+            return False
+        Attempt(self.db, self.store, self.settings, lease).run(stop_event)
+        return True
+
+    def _sweep(self) -> None:
+        with self.db.begin() as session:
+            _expire_dead_neighbors(session, self.worker)
+            freed = run_leases.expire(session)
+            for run_id, workspace_id, state in freed:
+                kind = "training.cancelled" if state == "cancelled" else "training.interrupted"
+                record(session, workspace_id, run_id, kind, why="the trainer was gone")
+        for run_id, _, state in freed:
+            if state == "cancelled":
+                discard_unless_kept(self.db, self.store, run_id)
+
+
+def worker_name() -> str:
+    """``host:pid:start``: unique, and tells a daemon on the same host whether that one still lives."""
+    return f"{socket.gethostname()}:{os.getpid()}:{_started(os.getpid())}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot; empty when it is gone, ``?`` where this cannot be known."""
+    if not Path("/proc/self/stat").exists():
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return ""
+        except PermissionError:
+            return "?"
+        return "?"
+    try:
+        # The command's name may hold spaces and parentheses: count fields behind its last one.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _expire_dead_neighbors(session: Session, own: str) -> None:
+    """End the leases of daemons of this host that are gone, so that a restart need not wait for them to run out."""
+    host = socket.gethostname()
+    held = session.execute(select(TrainingRun.id, TrainingRun.worker).where(TrainingRun.worker.is_not(None))).all()
+    for run_id, worker in held:
+        name, pid, started = (worker or "").rsplit(":", 2) if (worker or "").count(":") >= 2 else ("", "", "")
+        if name == host and worker != own and pid.isdigit() and _started(int(pid)) != started:
+            session.execute(
+                update(TrainingRun)
+                .where(TrainingRun.id == run_id, TrainingRun.worker == worker)
+                .values(lease_expires_at=db_now(-1.0))
+                .execution_options(synchronize_session=False)
+            )
+
+
+def discard_unless_kept(db: Database, store: StoreSettings, run_id: str) -> None:
+    """Delete the checkpoints of a run cancelled without keeping: rows first, so that none points at nothing."""
+    with db.begin() as session:
+        if session.get_one(TrainingRun, run_id).keep_on_cancel:
+            return
+        session.execute(update(Checkpoint).where(Checkpoint.run_id == run_id).values(state="deleted"))
+    shutil.rmtree(run_folder(store, run_id) / "checkpoints", ignore_errors=True)
+
+
+__all__ = ["RunLease", "TrainerDaemon", "discard_unless_kept", "worker_name"]

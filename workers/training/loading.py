@@ -1,0 +1,74 @@
+"""Loading what is trained: model, tokenizer, adapter. Only safetensors are read; no code of a model's folder runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from workers.training.config import TrainingConfig
+from workers.training.protocol import Refused
+
+_FINGERPRINTED = ("*.safetensors", "config.json")
+
+
+def local_folder(path: str, revision: str | None) -> Path:
+    """The folder of a registered model; a hub id is fetched (safetensors and JSON only)."""
+    folder = Path(path)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute():
+        raise Refused(f"the base model's folder {path} does not exist")
+    patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+    return Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+
+
+def model_fingerprint(folder: Path) -> str:
+    """SHA-256 (hex) over weights and configuration."""
+    digest = hashlib.sha256()
+    for path in sorted(p for pattern in _FINGERPRINTED for p in folder.glob(pattern)):
+        with path.open("rb") as handle:
+            digest.update(f"{path.name} {hashlib.file_digest(handle, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The model's own tokenizer. Raises Refused when it has no chat template."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if not tokenizer.chat_template:
+        raise Refused("the base model's tokenizer has no chat template")
+    return tokenizer
+
+
+def load_model(folder: Path, config: TrainingConfig) -> Any:
+    """The base model: float32 weights for full fine-tuning, the computation's type (or 4 bits) under an adapter."""
+    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype) if config.lora else torch.float32}
+    if config.lora and config.lora.quantize_4bit:
+        options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True, **options)
+    except ValueError as error:
+        if "scaled_dot_product_attention" not in str(error):
+            raise
+        return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+
+
+def peft_config(config: TrainingConfig) -> LoraConfig | None:
+    """PEFT's configuration of the adapter, or None for full fine-tuning."""
+    lora = config.lora
+    if lora is None:
+        return None
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )

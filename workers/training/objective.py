@@ -1,0 +1,131 @@
+"""The RISE objective as a pure function: log-probabilities in, loss and per-pair figures out (docs/method.md).
+
+    L = step_weight * L_step + full_weight * L_full + nll_weight * L_nll
+
+Every term is the mean over its own pairs of the *optimizer* batch, so a micro-batch is given the batch's counts and
+returns its share of the sum: adding the shares of all micro-batches (and processes) gives the loss of the batch. A term
+without pairs is 0. Knows no model, tokenizer or trainer.
+
+Axes: P pairs of the micro-batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from workers.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the optimizer batch holds, over all micro-batches and processes.
+
+    ``nll_tokens`` are the chosen tokens of the pairs in the NLL's scope.
+    """
+
+    step: int
+    full: int
+    nll_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """Summed log-probabilities of each side under policy and reference, and the sides' lengths in tokens. All [P]."""
+
+    chosen: Tensor
+    rejected: Tensor
+    ref_chosen: Tensor
+    ref_rejected: Tensor
+    chosen_tokens: Tensor
+    rejected_tokens: Tensor
+    is_step: Tensor  # bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``loss`` (scalar, with gradient) and detached figures per pair, [P]: ``preference`` and ``nll`` unweighted."""
+
+    loss: Tensor
+    preference: Tensor
+    nll: Tensor
+    gate: Tensor
+    margin: Tensor
+    chosen_reward: Tensor
+    rejected_reward: Tensor
+
+
+def preference_loss(scores: PairScores, config: TrainingConfig) -> Tensor:
+    """The preference term of every pair, [P]; ``loss`` names TRL's variant of the same name."""
+    chosen = scores.chosen - scores.ref_chosen
+    rejected = scores.rejected - scores.ref_rejected
+    if config.loss in ("ipo", "sigmoid_norm"):
+        chosen = chosen / scores.chosen_tokens.clamp(min=1)
+        rejected = rejected / scores.rejected_tokens.clamp(min=1)
+    delta = chosen - rejected
+    if config.loss == "ipo":
+        return (delta - 1 / (2 * config.beta)) ** 2
+    if config.loss == "hinge":
+        return torch.relu(1 - config.beta * delta)
+    smoothing = config.label_smoothing
+    return -(1 - smoothing) * F.logsigmoid(config.beta * delta) - smoothing * F.logsigmoid(-config.beta * delta)
+
+
+def in_nll_scope(is_step: Tensor, scope: Literal["step", "full", "all"]) -> Tensor:
+    """Which pairs the NLL term looks at, [P] bool."""
+    if scope == "all":
+        return torch.ones_like(is_step)
+    return is_step if scope == "step" else ~is_step
+
+
+def rise_loss(scores: PairScores, counts: Counts, config: TrainingConfig) -> Outcome:
+    """This micro-batch's share of the optimizer batch's loss.
+
+    The gate of the NLL term is read from detached log-ratios: a gated pair counts in the term's mean but adds nothing.
+    """
+    preference = preference_loss(scores, config)
+    chosen_ratio = (scores.chosen - scores.ref_chosen).detach()
+    rejected_ratio = (scores.rejected - scores.ref_rejected).detach()
+    scope = in_nll_scope(scores.is_step, config.nll_scope)
+    gate = scope & (chosen_ratio < 0) if config.nll_gate else scope
+    nll, nll_share = _nll(scores, counts, config, gate)
+    share = _pair_shares(scores.is_step, counts, config)
+    loss = (preference * share).sum() + config.nll_weight * nll_share
+    return Outcome(
+        loss=loss,
+        preference=preference.detach(),
+        nll=nll.detach(),
+        gate=gate,
+        margin=config.beta * (chosen_ratio - rejected_ratio),
+        chosen_reward=config.beta * chosen_ratio,
+        rejected_reward=config.beta * rejected_ratio,
+    )
+
+
+def _pair_shares(is_step: Tensor, counts: Counts, config: TrainingConfig) -> Tensor:
+    if config.mean == "all-pairs":
+        step_count = full_count = counts.step + counts.full
+    else:
+        step_count, full_count = counts.step, counts.full
+    step = config.step_weight / max(step_count, 1)
+    full = config.full_weight / max(full_count, 1)
+    return torch.where(is_step, step, full)
+
+
+def _nll(scores: PairScores, counts: Counts, config: TrainingConfig, gate: Tensor) -> tuple[Tensor, Tensor]:
+    """Negative log-likelihood of the chosen side per pair, normalised, and this micro-batch's share of its mean."""
+    per_token = -scores.chosen / scores.chosen_tokens.clamp(min=1)
+    if config.nll_normalization == "batch":
+        return per_token, (-scores.chosen * gate).sum() / max(counts.nll_tokens, 1)
+    nll = per_token if config.nll_normalization == "token" else -scores.chosen
+    pairs = {"step": counts.step, "full": counts.full, "all": counts.step + counts.full}[config.nll_scope]
+    return nll, (nll * gate).sum() / max(pairs, 1)
+
+
+def sft_loss(chosen: Tensor, counts: Counts) -> Tensor:
+    """The control's share: negative log-likelihood per token of the optimizer batch; ``chosen`` sums tokens, [P]."""
+    return -chosen.sum() / max(counts.nll_tokens, 1)

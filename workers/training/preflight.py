@@ -1,0 +1,100 @@
+"""Before training: which pairs are cut by the length limit, which have no gradient, and whether anything is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from workers.training.config import TrainingConfig
+from workers.training.data import DatasetError, Pair
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a run would train on. ``lost`` pairs have their error beyond ``max_length``; ``cut`` ones only their end."""
+
+    pairs: int
+    step: int
+    full: int
+    problems: int
+    trained: int
+    unweighted: int
+    identical: int
+    lost: int
+    cut: int
+    duplicates: int
+    longest: int
+    tokens: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-friendly."""
+        return asdict(self)
+
+
+def cut(pair: Pair, max_length: int) -> Pair:
+    """The pair with both sides cut so that prompt and completion fit ``max_length`` (a prompt too long leaves none)."""
+    room = max(max_length - len(pair.prompt_ids), 0)
+    if max(len(pair.chosen_ids), len(pair.rejected_ids)) <= room:
+        return pair
+    prompt = pair.prompt_ids[:max_length]
+    return replace(pair, prompt_ids=prompt, chosen_ids=pair.chosen_ids[:room], rejected_ids=pair.rejected_ids[:room])
+
+
+def is_weighted(pair: Pair, config: TrainingConfig) -> bool:
+    """Whether the objective gives the pair any weight."""
+    if config.objective == "sft":
+        return True
+    own = config.step_weight if pair.is_step else config.full_weight
+    in_scope = config.nll_scope in ("all", "step" if pair.is_step else "full")
+    return own > 0 or (config.nll_weight > 0 and in_scope)
+
+
+def check(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Report]:
+    """The pairs to train on, cut to length, and the report.
+
+    Raises DatasetError when pairs have no gradient and the configuration does not say what to do with them, or when
+    nothing is left.
+    """
+    kept, report = examine(pairs, config)
+    hopeless = report.identical + report.lost
+    if hopeless and config.ineffective == "refuse":
+        raise DatasetError(
+            f"{hopeless} of {report.pairs} pairs have no gradient: {report.identical} identical, {report.lost} with"
+            f" their error beyond max_length {config.max_length} (longest: {report.longest} tokens)."
+            " Raise max_length, or set ineffective to 'drop' or 'keep'."
+        )
+    if not kept:
+        raise DatasetError(
+            f"nothing to train on: {report.pairs} rows ({report.step} step, {report.full} full pairs),"
+            f" {report.unweighted} without weight in this objective, {hopeless} without a gradient"
+        )
+    return kept, report
+
+
+def examine(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Report]:
+    """Like :func:`check`, refusing nothing."""
+    weighted = [pair for pair in pairs if is_weighted(pair, config)]
+    kept, identical, lost, shortened = [], 0, 0, 0
+    for pair in weighted:
+        short = cut(pair, config.max_length)
+        same = pair.chosen_ids == pair.rejected_ids
+        gone = not same and short.chosen_ids == short.rejected_ids
+        identical, lost = identical + same, lost + gone
+        shortened += short is not pair and not (same or gone)
+        if not (same or gone) or (config.ineffective == "keep" and short.chosen_ids):
+            kept.append(short)
+    return kept, Report(
+        pairs=len(pairs),
+        step=sum(pair.is_step for pair in pairs),
+        full=sum(not pair.is_step for pair in pairs),
+        problems=len({pair.problem_id for pair in kept}),
+        trained=len(kept),
+        unweighted=len(pairs) - len(weighted),
+        identical=identical,
+        lost=lost,
+        cut=shortened,
+        duplicates=len(weighted) - len({(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in weighted}),
+        longest=max((len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in weighted), default=0),
+        tokens=sum(pair.tokens for pair in kept),
+    )

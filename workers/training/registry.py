@@ -1,0 +1,116 @@
+"""Between the store and a training process: what a run needs as local folders, and what its result is registered as."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.base import new_id
+from models.jobs import InjectionJob
+from models.language_models import LanguageModel
+from models.outputs import Checkpoint, Dataset, DatasetSource, TrainingRun
+from models.settings import StoreSettings
+from models.states import JobState
+from workers.training.checkpoints import fingerprint
+from workers.training.config import TrainingConfig
+from workers.training.protocol import Refused
+from workers.training.spec import RunSpec
+
+_KEPT = ("device", "max_context", "batch_tokens", "batch_size", "dtype")
+
+
+def files_root(store: StoreSettings) -> Path:
+    """The local folder of files. Raises Refused for a remote one: training needs a local or mounted folder."""
+    files = store.files.removeprefix("file://")
+    if "://" in files:
+        raise Refused(f"training needs a local or mounted folder of files, not {files}")
+    return Path(files)
+
+
+def run_folder(store: StoreSettings, run_id: str) -> Path:
+    """Where a run's checkpoints, spec and log live."""
+    return files_root(store) / "training" / run_id
+
+
+def make_spec(session: Session, store: StoreSettings, run_id: str, lease_seconds: float) -> RunSpec:
+    """Everything the run's process needs. Raises Refused when the run can never start."""
+    run = session.get_one(TrainingRun, run_id)
+    dataset, base = session.get_one(Dataset, run.dataset_id), session.get_one(LanguageModel, run.base_model_id)
+    if dataset.state != JobState.SUCCEEDED or not dataset.folder:
+        raise Refused(f"dataset {dataset.id} is {dataset.state}: it has no files to train on")
+    if not base.config.get("path"):
+        raise Refused(f"language model {base.name!r} has no weights here (engine {base.engine}): it cannot be trained")
+    try:
+        config = TrainingConfig.model_validate(run.config)
+    except ValidationError as error:
+        raise Refused(f"the run's configuration is not valid: {error}") from error
+    last = select(func.coalesce(func.max(Checkpoint.step), 0)).where(Checkpoint.run_id == run_id)
+    root = files_root(store)
+    return RunSpec(
+        run_id=run_id,
+        config=config,
+        model_path=base.config["path"],
+        model_revision=base.config.get("revision"),
+        dataset_folder=root / dataset.folder,  # an absolute folder stays what it is
+        checkpoints=run_folder(store, run_id) / "checkpoints",
+        output=root / "models" / run_id,
+        reference=root / "reference",
+        lease_seconds=lease_seconds,
+        last_step=session.scalar(last) or 0,
+        lineage=_lineage(session, run, dataset, base),
+    )
+
+
+def _lineage(session: Session, run: TrainingRun, dataset: Dataset, base: LanguageModel) -> dict[str, Any]:
+    jobs = session.execute(
+        select(InjectionJob.id, InjectionJob.problem_set_id)
+        .join(DatasetSource, DatasetSource.job_id == InjectionJob.id)
+        .where(DatasetSource.dataset_id == dataset.id)
+        .order_by(InjectionJob.id)
+    ).all()
+    return {
+        "name": run.output_name,
+        "base_model": base.name,
+        "base_model_id": base.id,
+        "training_run": run.id,
+        "dataset": dataset.id,
+        "dataset_name": dataset.name,
+        "dataset_sha256": dataset.sha256,
+        "injection_jobs": [job.id for job in jobs],
+        "problem_sets": sorted({job.problem_set_id for job in jobs}),
+    }
+
+
+def register(session: Session, run: TrainingRun, path: str, manifest: dict[str, Any]) -> LanguageModel:
+    """Add the finished model to the registry under the run's output name (numbered when the name is taken)."""
+    base = session.get_one(LanguageModel, run.base_model_id)
+    kept = {key: base.config[key] for key in _KEPT if key in base.config}
+    model = LanguageModel(
+        id=new_id("model"),
+        workspace_id=run.workspace_id,
+        name=_free_name(session, run.workspace_id, run.output_name),
+        engine="transformers",
+        config={**kept, "path": path},
+        base_model_id=base.id,
+        training_run_id=run.id,
+        fingerprint=fingerprint(manifest),
+    )
+    session.add(model)
+    session.flush()
+    return model
+
+
+def _free_name(session: Session, workspace_id: str, wanted: str) -> str:
+    taken = set(
+        session.scalars(
+            select(LanguageModel.name).where(
+                LanguageModel.workspace_id == workspace_id, LanguageModel.name.startswith(wanted, autoescape=True)
+            )
+        )
+    )
+    names = (wanted, *(f"{wanted}-{n}" for n in range(2, len(taken) + 3)))
+    return next(name for name in names if name not in taken)

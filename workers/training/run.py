@@ -1,0 +1,218 @@
+"""The supervised process: ``python -m workers.training.run --spec FILE`` (or under ``accelerate launch -m``).
+
+Reads a spec and frozen files, trains, writes checkpoints and the finished model, and speaks to the daemon in JSON lines
+(workers.training.protocol). Never touches the database. Exit status 0: finished or stopped as asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import trl
+from transformers import PrinterCallback
+
+from workers.training import checkpoints
+from workers.training.card import render_card
+from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
+from workers.training.loading import load_model, load_tokenizer, local_folder, model_fingerprint, peft_config
+from workers.training.preflight import check
+from workers.training.protocol import Line, Refused
+from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
+from workers.training.scoring import base_of, supports_trees
+from workers.training.spec import RunSpec
+from workers.training.trainer import RiseTrainer
+
+LOCK_MARGIN_SECONDS = 10.0
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--spec", type=Path, required=True)
+    spec = RunSpec.model_validate_json(parser.parse_args().spec.read_text(encoding="utf-8"))
+    rank = int(os.environ.get("RANK", "0"))
+    line = Line(talks=rank == 0)
+    if rank == 0:
+        line.listen(spec.lease_seconds)
+    try:
+        with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
+            _train(spec, line)
+    except (Refused, DatasetError) as error:
+        line.send("error", message=str(error), fatal=True)
+        return 1
+    except Exception as error:
+        traceback.print_exc()
+        line.send("error", message=f"{type(error).__name__}: {error}", fatal=False)
+        return 1
+    return 0
+
+
+@contextlib.contextmanager
+def _alone(spec: RunSpec, line: Line) -> Iterator[None]:
+    """Hold the run's folder: a process whose daemon just died or stalled may take as long as its lease to end."""
+    folder = spec.checkpoints
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as handle:
+        deadline = time.monotonic() + spec.lease_seconds + LOCK_MARGIN_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"another process still trains in {folder}") from None
+                line.send("progress", phase="loading", done=0, total=1)
+                time.sleep(0.2)
+        yield
+
+
+def _train(spec: RunSpec, line: Line) -> None:
+    line.send("progress", phase="loading", done=0, total=1)
+    resume = _resume_point(spec, line)
+    folder = local_folder(spec.model_path, spec.model_revision)
+    tokenizer = load_tokenizer(folder)
+    pairs, report, data_sha = _pairs(spec, tokenizer, line)
+    torch.manual_seed(spec.config.seed)
+    model = load_model(folder, spec.config)
+    generation = model.generation_config.to_dict()
+    trainer = RiseTrainer(
+        model, load_tokenizer(folder), pairs, spec.config, spec.checkpoints, line, peft_config(spec.config)
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.about = _about(spec, data_sha)
+    note = _choose_packing(trainer)
+    _same_run(trainer.about, resume)
+    line.send("ready", total_steps=trainer.plan.total_steps, report=report, packing=trainer.packing, note=note)
+    if spec.config.objective == "dpo":
+        trainer.reference = _reference(spec, trainer, model_fingerprint(folder), line)
+    began = time.monotonic()
+    if resume is None or resume[1]["step"] < trainer.plan.total_steps:
+        line.send("progress", phase="training", done=resume[1]["step"] if resume else 0, total=trainer.plan.total_steps)
+        trainer.train(resume_from_checkpoint=str(resume[0]) if resume else None)
+    else:
+        trainer._load_from_checkpoint(str(resume[0]))
+        trainer.state.global_step = resume[1]["step"]
+    if trainer.stopped:
+        line.send("stopped", step=trainer.state.global_step)
+        return
+    summary = _summary(trainer, report, time.monotonic() - began)
+    if trainer.accelerator.is_main_process:
+        _finish(spec, trainer, tokenizer, generation, summary, line)
+
+
+def _resume_point(spec: RunSpec, line: Line) -> tuple[Path, dict[str, Any]] | None:
+    """The newest good checkpoint. Raises Refused when the store knows of checkpoints and none is good."""
+    rejected: list[dict[str, Any]] = []
+    found = checkpoints.newest_good(spec.checkpoints, lambda step, why: rejected.append({"step": step, "why": why}))
+    if found is None and (spec.last_step or rejected):
+        reasons = "; ".join(r["why"] for r in rejected) or "their folders are gone"
+        raise Refused(
+            f"checkpoints up to step {spec.last_step} were written and none can be read ({reasons})."
+            " The run is not restarted from step 0; start a new one."
+        )
+    if found is not None:
+        line.send("resumed", step=found[1]["step"], rejected=rejected)
+    return found
+
+
+def _pairs(spec: RunSpec, tokenizer: Any, line: Line) -> tuple[list[Pair], dict[str, Any], str]:
+    path = data_file(spec.dataset_folder, spec.config.objective)
+    data_sha = verify_file(spec.dataset_folder, path)
+    line.send("progress", phase="encoding", done=0, total=1)
+    pairs, report = check(encode(list(read_rows(path)), tokenizer, spec.config), spec.config)
+    return pairs, report.as_dict(), data_sha
+
+
+def _about(spec: RunSpec, data_sha: str) -> dict[str, Any]:
+    return {
+        "run_id": spec.run_id,
+        "config_sha256": hashlib.sha256(spec.config.model_dump_json().encode()).hexdigest(),
+        "data_sha256": data_sha,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
+    }
+
+
+def _same_run(about: dict[str, Any], resume: tuple[Path, dict[str, Any]] | None) -> None:
+    for key in ("run_id", "config_sha256", "data_sha256"):
+        if resume is not None and resume[1].get(key) != about[key]:
+            raise Refused(f"{resume[0].name} belongs to another run: its {key} is {resume[1].get(key)}")
+
+
+def _choose_packing(trainer: RiseTrainer) -> str | None:
+    """Fall back to plain pairs where the model's attention takes no mask; the answer says why."""
+    if trainer.packing == "tree" and (why := supports_trees(trainer.model)):
+        trainer.packing = "pairs"
+        return f"plain pairs instead of trees: {why}"
+    return None
+
+
+def _reference(spec: RunSpec, trainer: RiseTrainer, fingerprint: str, line: Line) -> torch.Tensor:
+    config = spec.config.model_copy(update={"packing": trainer.packing})
+    name = reference_fingerprint(fingerprint, trainer.pairs, config)
+    stored = load_reference(spec.reference / name)
+    if stored is not None:
+        return stored
+    model: Any = trainer.model
+    adapter_off = model.disable_adapter() if spec.config.lora else contextlib.nullcontext()
+    with adapter_off:
+        logps = compute_reference(
+            model,
+            trainer.pairs,
+            config,
+            trainer.compute_loss_context_manager,
+            lambda done, total: line.send("progress", phase="reference", done=done, total=total),
+        )
+    if trainer.accelerator.is_main_process:
+        store_reference(spec.reference / name, logps)
+    return logps
+
+
+def _summary(trainer: RiseTrainer, report: dict[str, Any], seconds: float) -> dict[str, Any]:
+    last = {name: value for name, value in trainer.last_values.items() if isinstance(value, int | float)}
+    return {
+        "steps": trainer.state.global_step,
+        "pairs": report["trained"],
+        "seconds": round(seconds, 2),
+        "packing": trainer.packing,
+        **{f"last_{name}": last[name] for name in ("loss", "accuracy", "margin") if name in last},
+    }
+
+
+def _finish(
+    spec: RunSpec, trainer: RiseTrainer, tokenizer: Any, generation: dict[str, Any], summary: dict[str, Any], line: Line
+) -> None:
+    """Write the finished model: weights (merged unless asked otherwise), tokenizer, card; then tell the daemon."""
+    line.send("progress", phase="saving", done=0, total=1)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    merged = model.merge_and_unload() if spec.config.lora and spec.config.lora.merge else model
+    base_of(merged).generation_config = transformers.GenerationConfig.from_dict(generation)
+    card = render_card(spec.lineage, spec.config.model_dump(mode="json"), summary)
+
+    def fill(folder: Path) -> None:
+        merged.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        (folder / "training.json").write_text(
+            json.dumps({"lineage": spec.lineage, "config": spec.config.model_dump(mode="json"), "summary": summary}),
+            encoding="utf-8",
+        )
+
+    manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id})
+    line.send("finished", step=trainer.state.global_step, path=str(spec.output), manifest=manifest, summary=summary)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

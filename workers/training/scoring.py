@@ -1,0 +1,127 @@
+"""One forward pass over a packed batch: log-probabilities of completions, with whichever mask the model takes.
+
+Masks go through transformers' own interface: a 4-D mask is used as it is; models that mix attention kinds take one mask
+per kind. ``supports_trees`` finds out what a model takes, and tries it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from typing import Any
+
+import torch
+from torch import Tensor
+from trl.trainer import utils as trl_utils
+
+from workers.training.data import Pair
+from workers.training.tree import Packed, pack
+
+_VOCABULARY_CHUNK = 8192
+# Private, but pinned (trl>=1.16,<1.17): the kernel of TRL's own log-probabilities, which never holds all logits.
+_log_probs: Any = trl_utils._ChunkedLogProbFunction.apply  # type: ignore[attr-defined]
+_MASKS = ("full_attention", "sliding_attention")
+
+
+def base_of(model: Any) -> Any:
+    """The transformers model inside a PEFT wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def add_scoring(model: Any) -> None:
+    """Let ``model(..., score_source=, score_target=)`` return log-probabilities [M] of the scored tokens alone.
+
+    Goes through ``forward`` so that wrappers (DDP, FSDP, autocast, PEFT) work; logits are never materialised.
+    """
+    model = base_of(model)
+    original, text_config = model.forward, model.config.get_text_config()
+    softcap = getattr(text_config, "final_logit_softcapping", None)
+    scale = getattr(text_config, "logit_scale", None) or 1 / (getattr(text_config, "logits_scaling", None) or 1.0)
+
+    def forward(self: Any, *args: Any, score_source: Any = None, score_target: Any = None, **kwargs: Any) -> Any:
+        if score_source is None:
+            return original(*args, **kwargs)
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        hidden = self.base_model(*args, **kwargs, use_cache=False).last_hidden_state
+        head = self.get_output_embeddings()
+        at = hidden.flatten(0, 1).index_select(0, score_source)
+        return _log_probs(
+            at, head.weight, head.bias, score_target, 1.0, _VOCABULARY_CHUNK, softcap, scale, ("log_probs",)
+        )[0]
+
+    model.forward = types.MethodType(forward, model)
+
+
+def attention_mask(model: Any, packed: Packed) -> Any:
+    """The tree mask in the form the model takes: one [R, 1, T, T] mask or one per layer kind. True: may be seen."""
+    kinds, takes_dict, window = _attention_kinds(model)
+    at = torch.arange(packed.input_ids.shape[1], device=packed.ends.device)
+    full = ((at[:, None] >= at[None, :]) & (at[:, None] < packed.ends[:, None, :]))[:, None]
+    masks = {"full_attention": full}
+    if window:
+        depth = packed.position_ids
+        near = (depth[:, :, None] - depth[:, None, :]) < window
+        masks["sliding_attention"] = full & near[:, None]
+    if base_of(model).config._attn_implementation == "eager":
+        lowest = torch.finfo(base_of(model).dtype).min
+        masks = {
+            kind: torch.zeros_like(m, dtype=base_of(model).dtype).masked_fill(~m, lowest) for kind, m in masks.items()
+        }
+    return masks if takes_dict else masks[kinds[0]]
+
+
+def _attention_kinds(model: Any) -> tuple[list[str], bool, int | None]:
+    """Kinds of attention layers, whether the backbone takes a mask per kind, and the window."""
+    model = base_of(model)
+    config = model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    if getattr(config, "use_sliding_window", True) is False:
+        window = None
+    named = sorted(set(getattr(config, "layer_types", None) or ()))
+    kinds = named or ["sliding_attention" if window else "full_attention"]
+    source = inspect.getsource(inspect.unwrap(type(model.base_model).forward))
+    return kinds, "attention_mask, dict)" in source, window
+
+
+def completion_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
+    """Summed log-probabilities of every completion [C], and of its divergent span [C] (detached)."""
+    extra = (
+        {"position_ids": packed.position_ids, "attention_mask": attention_mask(model, packed)} if packed.shared else {}
+    )
+    logps: Tensor = model(
+        input_ids=packed.input_ids, score_source=packed.score_source, score_target=packed.score_target, **extra
+    )
+    members = logps.index_select(0, packed.member_token)
+    zeros = members.new_zeros(packed.completions)
+    total = zeros.index_add(0, packed.member_completion, members)
+    return total, zeros.index_add(0, packed.member_completion, members.detach() * packed.member_divergent)
+
+
+@torch.no_grad()
+def supports_trees(model: Any) -> str | None:
+    """Why the model cannot take tree masks, or None when it can: checked by its kinds of attention, then tried.
+
+    The trial packs two small pairs as a tree and plainly and compares their log-probabilities.
+    """
+    kinds, takes_dict, _ = _attention_kinds(model)
+    unknown = [kind for kind in kinds if kind not in _MASKS]
+    if unknown:
+        return f"it has {', '.join(unknown)} layers"
+    if len(kinds) > 1 and not takes_dict:
+        return "it mixes kinds of attention and takes one mask"
+    if base_of(model).config._attn_implementation not in ("sdpa", "eager"):
+        return f"its attention is {base_of(model).config._attn_implementation}"
+    ids = [i % min(base_of(model).config.get_text_config().vocab_size, 97) for i in range(3, 51, 3)]
+    trial = [
+        Pair("a", "x", True, None, tuple(ids[:7]), tuple(ids[7:11]), tuple(ids[9:14])),
+        Pair("b", "x", True, None, tuple(ids[:11]), tuple(ids[11:14]), tuple(ids[2:5])),
+    ]
+    was_training = model.training
+    model.eval()
+    device = next(model.parameters()).device
+    tree, plain = (completion_logps(model, pack(trial, kind).to(device))[0] for kind in ("tree", "pairs"))
+    model.train(was_training)
+    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2
+    if not torch.allclose(tree, plain, rtol=tolerance, atol=tolerance):
+        return f"its log-probabilities differ by {(tree - plain).abs().max().item():.2g} under a tree mask"
+    return None

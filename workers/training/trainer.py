@@ -1,0 +1,270 @@
+"""TRL's DPOTrainer with our batches, objective, checkpoints and rules for what is not finite.
+
+Kept of TRL and transformers: arguments, optimizer, schedule, PEFT, mixed precision, wrapping for distributed runs, the
+loop and its integrations. Ours: one item of the loader is one whole optimizer batch (workers.training.plan), cut into
+micro-batches here, so that every term is a mean over the batch and resuming means counting steps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers import TrainerCallback
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from workers.training.checkpoints import checkpoint_name, prune, write_folder
+from workers.training.config import TrainingConfig
+from workers.training.data import Pair
+from workers.training.figures import Row, pair_rows, summarize
+from workers.training.objective import Counts, PairScores, in_nll_scope, rise_loss, sft_loss
+from workers.training.plan import Plan, shares
+from workers.training.protocol import Line, Refused
+from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
+from workers.training.scoring import add_scoring, completion_logps
+from workers.training.tree import pack
+
+MAX_SKIPS = 3
+_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+
+
+def arguments(config: TrainingConfig, plan: Plan, folder: Path) -> DPOConfig:
+    """TRL's arguments for a run. Batches are ours, so TRL is told of one item per step."""
+    return DPOConfig(
+        output_dir=str(folder),
+        max_steps=plan.total_steps,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_SCHEDULERS[config.scheduler],
+        warmup_steps=math.ceil(config.warmup * plan.total_steps),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        optim="adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch",
+        bf16=config.dtype == "bfloat16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        seed=config.seed,
+        beta=config.beta,
+        max_length=None,  # cut by workers.training.preflight
+        precompute_ref_log_probs=True,  # by workers.training.reference; so TRL keeps no second model
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=config.checkpoint_every,
+        report_to=list(config.report_to) or "none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class RiseTrainer(DPOTrainer):
+    """Trains on :class:`Pair` batches. ``reference`` is [N, 2] (None for sft)."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        pairs: Sequence[Pair],
+        config: TrainingConfig,
+        folder: Path,
+        line: Line,
+        peft_config: Any = None,
+    ) -> None:
+        self.config, self.pairs, self.line, self.folder = config, pairs, line, folder
+        self.plan = Plan(pairs, config)
+        self.packing = config.packing
+        self.reference: Tensor | None = None
+        self.micro_batch = config.micro_batch
+        self.stopped = False
+        self.about: dict[str, Any] = {}
+        self._skips = 0
+        self._loss_is_finite = True
+        self._figures: dict[str, Any] = {}
+        self.last_values: dict[str, Any] = {}
+        super().__init__(
+            model=model,
+            args=arguments(config, self.plan, folder),
+            train_dataset=Dataset.from_dict({"step": range(self.plan.total_steps)}),
+            processing_class=tokenizer,
+            peft_config=peft_config,
+            data_collator=_only,
+            callbacks=[_Control(self)],
+        )
+        add_scoring(self.model)
+
+    # What TRL would prepare, we bring.
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves this machine."""
+
+    def floating_point_ops(self, inputs: Any) -> int:  # noqa: ARG002
+        """Not estimated."""
+        return 0
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """One item per optimizer step, in order; each process takes its part of the batch itself."""
+        steps: Any = self.train_dataset
+        return DataLoader(steps, batch_size=1, collate_fn=_only)
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:  # noqa: ARG002
+        """Forward and backward over one optimizer batch; out of memory, again with half the micro-batch."""
+        model.train()
+        indices = self.plan.batch(inputs["step"])
+        while True:
+            try:
+                return self._batch(model, indices)
+            except torch.OutOfMemoryError as error:
+                if self.micro_batch == 1 or self.accelerator.num_processes > 1:
+                    raise Refused(f"out of memory at a micro-batch of {self.micro_batch}: {error}") from error
+                self.micro_batch = max(self.micro_batch // 2, 1)
+                model.zero_grad(set_to_none=True)
+                torch.cuda.empty_cache()
+
+    def _batch(self, model: Any, indices: Sequence[int]) -> Tensor:
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        counts = count([self.pairs[i] for i in indices], self.config)
+        mine = indices[rank * len(indices) // world : (rank + 1) * len(indices) // world]
+        parts = shares(mine, self.micro_batch)
+        total, tokens = torch.zeros((), device=self.args.device), 0
+        rows: list[Row] = []
+        for at, part in enumerate(parts):
+            last = at == len(parts) - 1
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+                loss, part_rows, part_tokens = self._micro_batch(model, part, counts)
+                self.accelerator.backward(loss * world)  # wrappers average over processes, our shares add up
+            total, rows, tokens = total + loss.detach() * world, rows + part_rows, tokens + part_tokens
+        self._loss_is_finite = bool(torch.isfinite(total))
+        self._figures = {**summarize(rows), "tokens": tokens, "micro_batch": self.micro_batch}
+        return total if self._loss_is_finite else torch.zeros_like(total)
+
+    def _micro_batch(self, model: Any, part: Sequence[int], counts: Counts) -> tuple[Tensor, list[Row], int]:
+        pairs = [self.pairs[i] for i in part]
+        if not pairs:  # a process without a share still takes part in the backward pass
+            return sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0, [], 0
+        packed = pack(pairs, self.packing, self.config.row_tokens).to(self.args.device)
+        with self.compute_loss_context_manager():
+            logps, spans = completion_logps(model, packed)
+        if self.config.objective == "sft":
+            return sft_loss(logps[0::2], counts), [], packed.tokens
+        assert self.reference is not None
+        reference = self.reference[list(part)].to(logps.device)
+        scores = PairScores(
+            chosen=logps[0::2],
+            rejected=logps[1::2],
+            ref_chosen=reference[:, 0],
+            ref_rejected=reference[:, 1],
+            chosen_tokens=packed.lengths[0::2],
+            rejected_tokens=packed.lengths[1::2],
+            is_step=torch.tensor([pair.is_step for pair in pairs], device=logps.device),
+        )
+        outcome = rise_loss(scores, counts, self.config)
+        return outcome.loss, pair_rows(pairs, outcome, spans.tolist()), packed.tokens
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm: Any = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        value = float(norm.item() if isinstance(norm, Tensor) else norm)
+        if self._loss_is_finite and math.isfinite(value):
+            self._skips = 0
+            return norm
+        # Without gradients the optimizer changes neither weights nor moments.
+        model.zero_grad(set_to_none=True)
+        self._skips += 1
+        step = self.state.global_step
+        ids = [self.pairs[i].pair_id for i in self.plan.batch(step)]
+        why = "gradient" if self._loss_is_finite else "loss"
+        self.line.send("skipped", step=step + 1, why=f"non-finite {why}", pairs=ids)
+        if self._skips >= MAX_SKIPS:
+            raise Refused(
+                f"{MAX_SKIPS} batches in a row without a finite loss and gradient; the last, step {step + 1}:"
+                f" pairs {', '.join(ids[:16])}{' ...' if len(ids) > 16 else ''}"
+            )
+        return norm
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Send the step's figures to the daemon, and to TRL's integrations."""
+        if "learning_rate" in logs:
+            step = self.state.global_step
+            logs = {**logs, **self._figures, "epoch": step / self.plan.steps_per_epoch}
+            if not self._loss_is_finite:
+                logs["loss"] = math.nan
+            self.line.send("metrics", step=step, values=logs)
+            self.last_values = logs
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
+        step, start = self.state.global_step, self.folder / checkpoint_name(self.state.global_step)
+        self.state.log_history.clear()  # the daemon has it; a checkpoint must not grow with the run
+        if self.accelerator.is_main_process:
+            about = {**self.about, "step": step, "processes": self.accelerator.num_processes}
+            manifest = write_folder(start, lambda at: self._fill(at, model), about)
+            deleted = prune(self.folder, self.config.keep)
+            size = sum(entry["bytes"] for entry in manifest["files"])
+            self.line.send(
+                "checkpoint", step=step, path=str(start), size_bytes=size, manifest=manifest, deleted=deleted
+            )
+        self.accelerator.wait_for_everyone()
+
+    def _fill(self, folder: Path, model: Any) -> None:
+        self.accelerator.unwrap_model(model).save_pretrained(folder)
+        save_optimizer(folder, self.optimizer, self.lr_scheduler)
+        save_random(folder)
+        self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_random(Path(checkpoint))
+
+
+class _Control(TrainerCallback):
+    """Ends the run where the daemon asks for it, always behind a checkpoint."""
+
+    def __init__(self, trainer: RiseTrainer) -> None:
+        self._trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
+        """Save at the last step, and save and stop when asked."""
+        trainer = self._trainer
+        asked = torch.tensor(float(trainer.line.stop_asked.is_set()), device=args.device)
+        if trainer.accelerator.num_processes > 1:
+            asked = trainer.accelerator.reduce(asked, "sum")
+        if state.global_step >= state.max_steps:
+            control.should_save = True
+        elif asked.item() > 0:
+            control.should_save = control.should_training_stop = trainer.stopped = True
+        return control
+
+
+def _only(items: Sequence[Any]) -> Any:
+    """The one item of a batch of one."""
+    return items[0]
+
+
+def count(pairs: Sequence[Pair], config: TrainingConfig) -> Counts:
+    """The counts of an optimizer batch that the objective's means are over."""
+    if config.objective == "sft":
+        return Counts(0, len(pairs), sum(len(pair.chosen_ids) for pair in pairs))
+    scope = in_nll_scope(torch.tensor([pair.is_step for pair in pairs]), config.nll_scope).tolist()
+    return Counts(
+        step=sum(pair.is_step for pair in pairs),
+        full=sum(not pair.is_step for pair in pairs),
+        nll_tokens=sum(len(pair.chosen_ids) for pair, inside in zip(pairs, scope, strict=True) if inside),
+    )
