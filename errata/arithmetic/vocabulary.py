@@ -46,7 +46,7 @@ BEFORE_FORBIDDEN = _words(
 )
 OF_FORBIDDEN = _words(
     "out half halves third thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh eighth eighths"
-    " ninth tenth tenths percent percentage root square cube power multiple factorial"
+    " ninth tenth tenths percent percentage remainder modulus root square cube power multiple factorial"
 )
 AFTER_FORBIDDEN = _words("remainder rem r R squared cubed factorial choose mod modulo base")
 MEAN_WORDS = _words("average mean median")

@@ -1,0 +1,198 @@
+"""Proof that an edit is wrong (METHOD.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
+
+Pure: texts, counts and verdicts in, evidence out. Continuations and verdicts are made elsewhere (workers). Calculator
+marks are looked through, so proof never rests on a mark alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+
+from errata.arithmetic import Equation, find_equations, strip_marks
+from errata.statistics import proportion_interval
+from errata.types import Evidence, EvidenceKind, Verdict
+
+
+class Outcome(StrEnum):
+    """What is known about an edit: it is wrong, nothing shows it, or it is not wrong at all."""
+
+    PROVEN = "proven"
+    UNPROVEN = "unproven"
+    FALSE_NEGATIVE = "false_negative"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The label of an edit. ``evidence`` of a false negative is ``unproven`` with the reason in ``why``."""
+
+    outcome: Outcome
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Continuations:
+    """How many of ``k`` continuations reached gold, from the edited and from the original step.
+
+    ``original_k`` differs from ``k`` where fewer were judged (a timeout is no miss and is left out); None: the same.
+    """
+
+    edited_hits: int
+    original_hits: int
+    k: int
+    original_k: int | None = None
+
+    @classmethod
+    def from_verdicts(cls, edited: Sequence[Verdict], original: Sequence[Verdict]) -> Continuations | None:
+        """Counts from verdicts; a timeout counts neither way. None where one side has no verdict left."""
+        judged = [[v for v in side if v is not Verdict.TIMEOUT] for side in (edited, original)]
+        if not all(judged):
+            return None
+        hits = [sum(v is Verdict.CORRECT for v in side) for side in judged]
+        return cls(hits[0], hits[1], len(judged[0]), len(judged[1]))
+
+
+def is_consistent(step: str) -> bool:
+    """Whether no equation visible in ``step`` is false. Equations that cannot be judged do not count against it."""
+    return all(equation.holds is not False for equation in find_equations(step))
+
+
+def needs_continuation(original_step: str, edited_step: str) -> bool:
+    """Whether the edit's own text does not prove it wrong, so that only continuations could."""
+    return prove_contradiction(original_step, edited_step) is None
+
+
+def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None:
+    """Evidence that an equation of the edited step is false whose counterpart in the original is true; else None.
+
+    Counterparts: equations equal in both texts pair up from both ends; what lies between pairs up in order, and only
+    if its number is the same. An equation that the edit merely adds proves nothing.
+    """
+    edited = find_equations(edited_step)
+    if all(equation.holds is not False for equation in edited):
+        return None
+    originals = find_equations(original_step)
+    head, tail = _unchanged(original_step, originals, edited_step, edited)
+    before, after = originals[head : len(originals) - tail], edited[head : len(edited) - tail]
+    if len(before) != len(after):
+        return None
+    for old, new in zip(before, after, strict=True):
+        if new.holds is False and old.holds:
+            return _contradiction(original_step, old, edited_step, new)
+    return None
+
+
+def _shown(step: str, equation: Equation) -> str:
+    return strip_marks(step[equation.start : equation.end]).text
+
+
+def _unchanged(
+    original_step: str, originals: Sequence[Equation], edited_step: str, edited: Sequence[Equation]
+) -> tuple[int, int]:
+    """How many equations at the head and at the tail are the same in both steps."""
+    old = [(_shown(original_step, e), e.holds) for e in originals]
+    new = [(_shown(edited_step, e), e.holds) for e in edited]
+    most = min(len(old), len(new))
+    head = 0
+    while head < most and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < most - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    return head, tail
+
+
+def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equation) -> Evidence:
+    broken = new.broken or 0
+    left, right = new.sides[broken - 1].value, new.sides[broken].value
+    return Evidence(
+        EvidenceKind.CONTRADICTION,
+        {
+            "equation": _shown(edited_step, new),
+            "left": _exact(left),
+            "right": _exact(right),
+            "original": _shown(original_step, old),
+            "start": new.start,
+            "end": new.end,
+        },
+    )
+
+
+def _exact(value: Fraction | None) -> str:
+    return "?" if value is None else str(value)
+
+
+def prove_divergence(
+    edited_hits: int, original_hits: int, k: int, gap: float = 0.5, original_k: int | None = None
+) -> Evidence:
+    """Divergence if continuing from the edit misses gold more often than from the original by at least ``gap``.
+
+    Rates are miss rates, each with its 95 % Wilson interval. ``unproven`` otherwise, with the same figures. Raises
+    ValueError unless ``0 <= hits <= k`` and ``k > 0`` on both sides.
+    """
+    base_k = k if original_k is None else original_k
+    rate = proportion_interval(k - edited_hits, k)
+    base = proportion_interval(base_k - original_hits, base_k)
+    detail = {
+        "rate": rate.estimate,
+        "low": rate.low,
+        "high": rate.high,
+        "original_rate": base.estimate,
+        "original_low": base.low,
+        "original_high": base.high,
+        "k": k,
+        "original_k": base_k,
+        "gap": gap,
+    }
+    # Exact counts decide: 1 - 0.5 must not miss a gap of 0.5 by a rounding error.
+    apart = Fraction(k - edited_hits, k) - Fraction(base_k - original_hits, base_k)
+    if apart >= Fraction(str(gap)):
+        return Evidence(EvidenceKind.DIVERGENCE, detail)
+    return Evidence(EvidenceKind.UNPROVEN, {"why": "continuations do not diverge far enough", **detail})
+
+
+def prove_verifier(original: Verdict, edited: Verdict, report: str = "") -> Proof:
+    """Logic and code: the edited whole fails its checker or its tests, the original passes.
+
+    A timeout or an unreadable whole proves nothing; an edited whole that still passes is a false negative.
+    """
+    if original is not Verdict.CORRECT:
+        return _unproven(f"the original is {original}")
+    if edited is Verdict.INCORRECT:
+        return Proof(Outcome.PROVEN, Evidence(EvidenceKind.VERIFIER, {"report": report}))
+    if edited is Verdict.CORRECT:
+        return _unproven("the edited whole still passes", Outcome.FALSE_NEGATIVE)
+    return _unproven(f"the edited whole is {edited}")
+
+
+def prove_edit(
+    original_step: str,
+    edited_step: str,
+    *,
+    continuations: Continuations | None = None,
+    gap: float = 0.5,
+) -> Proof:
+    """The verdict on an edit of a mathematical step.
+
+    A contradiction needs nothing else. Without one, diverging continuations prove the edit; continuations of which at
+    least half reach gold, from a step without a false equation, make it a false negative (METHOD.md step 8).
+    """
+    contradiction = prove_contradiction(original_step, edited_step)
+    if contradiction is not None:
+        return Proof(Outcome.PROVEN, contradiction)
+    if continuations is None:
+        return _unproven("no equation of the step became false")
+    c = continuations
+    evidence = prove_divergence(c.edited_hits, c.original_hits, c.k, gap, c.original_k)
+    if evidence.kind is EvidenceKind.DIVERGENCE:
+        return Proof(Outcome.PROVEN, evidence)
+    if is_consistent(edited_step) and 2 * c.edited_hits >= c.k:
+        why = {"why": "the step is still true and its continuations reach the gold answer"}
+        return Proof(Outcome.FALSE_NEGATIVE, Evidence(EvidenceKind.UNPROVEN, {**evidence.detail, **why}))
+    return Proof(Outcome.UNPROVEN, evidence)
+
+
+def _unproven(why: str, outcome: Outcome = Outcome.UNPROVEN) -> Proof:
+    return Proof(outcome, Evidence(EvidenceKind.UNPROVEN, {"why": why}))
