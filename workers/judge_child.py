@@ -1,0 +1,53 @@
+"""The judge's child: ``python -m workers.judge_child LIMITS``. Judges one JSON line at a time under resource limits.
+
+Ends when stdin closes. A memory error ends it after its answer: what it left half done cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from errata.answers import Judgement, judge
+from errata.types import Domain, Problem, Verdict
+
+
+def main() -> None:
+    """Serve until stdin closes. What libraries print goes to stderr: stdout carries only our lines."""
+    limits = json.loads(sys.argv[1])
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    memory = limits["memory_mb"] * 1024 * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    print(json.dumps({"ready": True}), file=out)  # noqa: T201
+    for line in sys.stdin:
+        _limit_cpu(limits["cpu_seconds"])
+        judgement, healthy = _judge(json.loads(line), limits["code"])
+        print(json.dumps(asdict(judgement)), file=out)  # noqa: T201
+        if not healthy:
+            return
+
+
+def _limit_cpu(seconds: float) -> None:
+    """SIGXCPU after ``seconds`` more of CPU time: the parent's clock stands still when the machine does."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime + seconds) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+
+
+def _judge(item: dict[str, Any], code: bool) -> tuple[Judgement, bool]:
+    began = time.monotonic()
+    try:
+        return judge(Problem(**item["problem"]), item["text"], Domain(item["domain"]), allow_code=code), True
+    except (MemoryError, RecursionError):
+        return Judgement(Verdict.TIMEOUT, None, "limits", time.monotonic() - began), False
+
+
+if __name__ == "__main__":
+    main()
