@@ -1,4 +1,4 @@
-"""The funnel: what became of every problem, sample, step and edit of a job. It adds up exactly, or ``check`` says where.
+"""The funnel: what became of every problem, sample, step and edit of a job. It adds up, or ``check`` says where.
 
     problems = kept + dropped (by reason)
     samples  = correct + incorrect + unparsable + timeout      = drawn (by role) + unused (by reason)

@@ -86,7 +86,11 @@ def choose(
     while pool and (limit is None or len(chosen) < limit):
         at = min(range(len(pool)), key=lambda i: (taken[pool[i][1]], counts[pool[i][1]]))
         identity, kind = pool.pop(at)
-        if len(candidates) > 1 and max_kind_share < 1 and taken[kind] + 1 > max(1, _cap(len(candidates), max_kind_share)):
+        if (
+            len(candidates) > 1
+            and max_kind_share < 1
+            and taken[kind] + 1 > max(1, _cap(len(candidates), max_kind_share))
+        ):
             continue
         taken[kind] += 1
         chosen.append(identity)

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     MARK_MISMATCH = "mark_disagrees"
     FALSE_NEGATIVE = "false_negative"
     UNPROVEN = "unproven"
+    NO_REST = "no_diverging_rest"
     NOT_CHOSEN = "not_chosen"
 
 
@@ -66,5 +67,6 @@ SENTENCES: dict[Reason, str] = {
     Reason.MARK_MISMATCH: "A calculator mark disagrees with the text it annotates.",
     Reason.FALSE_NEGATIVE: "The edited step is still true, and its continuations reach the gold answer.",
     Reason.UNPROVEN: "Nothing proves the edit wrong, and the job drops unproven edits.",
+    Reason.NO_REST: "No continuation of the edit missed the gold answer, and the job wants one on the rejected side.",
     Reason.NOT_CHOSEN: "The problem already has its number of step pairs.",
 }

@@ -37,9 +37,7 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     own_label = _ANY_LABEL.match(original_step)
     kept_label = label or (own_label[0] if own_label else "")
     repeated = _ANY_LABEL.match(body)
-    if kept_label.strip() and repeated and repeated[0].strip():
-        body = body[repeated.end() :]
-    elif repeated and repeated[0].lstrip().startswith("["):
+    if (kept_label.strip() and repeated and repeated[0].strip()) or (repeated and repeated[0].lstrip().startswith("[")):
         body = body[repeated.end() :]
     body = body.strip()
     if not body:

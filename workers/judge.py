@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from errata.answers import Judgement
+
 from errata.types import Domain, Problem, Verdict
 from workers.engines.base import Cancelled
 
@@ -111,9 +112,7 @@ class JudgePool:
         for _ in range(size):
             self._idle.put(None)
 
-    def judge_many(
-        self, items: Sequence[JudgeItem], cancelled: Callable[[], bool] | None = None
-    ) -> list[Judgement]:
+    def judge_many(self, items: Sequence[JudgeItem], cancelled: Callable[[], bool] | None = None) -> list[Judgement]:
         """One judgement per item, in order. Raises Cancelled between batches when ``cancelled()``."""
         results: list[Judgement] = []
         while len(results) < len(items):

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from errata.answers import Judgement, judge
+
 from errata.types import Domain, Problem, Verdict
 
 
@@ -25,11 +26,11 @@ def main() -> None:
     memory = limits["memory_mb"] * 1024 * 1024
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(json.dumps({"ready": True}), file=out)  # noqa: T201
+    print(json.dumps({"ready": True}), file=out)
     for line in sys.stdin:
         _limit_cpu(limits["cpu_seconds"])
         judgement, healthy = _judge(json.loads(line), limits["code"])
-        print(json.dumps(asdict(judgement)), file=out)  # noqa: T201
+        print(json.dumps(asdict(judgement)), file=out)
         if not healthy:
             return
 

@@ -34,6 +34,9 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[Change]) -> s
     for start, end in spans:
         inner = _mark_tokens(text, start, end)
         at = _align(inner, tokens)
+        if at is None and len(spans) == 1 and (rewritten := _rewrite(equation, changes)):
+            edits.append((start + 2, end - 2, rewritten))
+            continue
         if at is None:
             return None
         for change in changes:
@@ -44,6 +47,21 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[Change]) -> s
             elif not (change.last < at or change.first >= at + len(inner)):
                 return None
     return _replace(text, edits)
+
+
+def _rewrite(equation: Equation, changes: Sequence[Change]) -> str | None:
+    """A mark that says what the changed equation says, for marks written in another order than their text."""
+    pieces = [token.symbol or token.text.replace(",", "") for token in tokens_of(equation)]
+    if any(token.symbol not in ("", "+", "-", "*", "/", "(", ")") for token in tokens_of(equation)):
+        return None
+    for change in changes:
+        pieces[change.first] = change.replacement.replace(" ", "")
+        pieces[change.first + 1 : change.last + 1] = [""] * (change.last - change.first)
+    sides, at = [], 0
+    for side in equation.sides:
+        sides.append("".join(pieces[at : at + len(side.tokens)]))
+        at += len(side.tokens)
+    return "=".join(sides) if len(sides) == 2 else None
 
 
 def _mark_tokens(text: str, start: int, end: int) -> list[Token]:

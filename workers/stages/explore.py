@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from errata.proof import prove_contradiction
 from errata.prompts import SOLVE_VERSION, solve_prompt
+from errata.proof import prove_contradiction
 from errata.seeds import derive_seed
 from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow

@@ -34,7 +34,7 @@ def grade(context: StageContext) -> Finish:
     judged = _judge(context, job, problems, solutions)
     selections = _select(job, problems, solutions, judged)
     for row in solutions:
-        judged[row.id] |= _role(selections[row.problem_id], row.sample_index)
+        judged[row.id] |= _role(selections[row.problem_id], row.sample_index) | {"label": row.label}
     outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
     kept = any(selection.correct is not None for selection in selections.values())
 

@@ -28,7 +28,7 @@ def sample(context: StageContext) -> Finish:
         job = load_job(session, context.lease)
         problems = load_problems(session, job.problem_set_id, context.lease)
         brought = job.config.sampling.source == "brought"
-        rows = _brought(session, job, problems) if brought else []
+        rows = _brought(session, problems) if brought else []
     if not brought:
         rows = _generate(context, job, problems)
     for row in rows:
@@ -41,7 +41,7 @@ def sample(context: StageContext) -> Finish:
     return Finish(Stage.GRADE, write)
 
 
-def _brought(session: Session, job: Job, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
+def _brought(session: Session, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
     """Brought solutions, numbered within their problem in the order of their source's name."""
     query = select(BroughtSolution).where(BroughtSolution.problem_id.in_([p.id for p in problems]))
     found = session.scalars(query.order_by(BroughtSolution.problem_id, BroughtSolution.source)).all()

@@ -1,0 +1,108 @@
+"""A shard's part of the funnel, written in the same fenced transaction as the rows it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from errata.funnel import Funnel
+from models.jobs import Shard
+from models.leases import Lease
+from workers.engines.base import Completion
+
+Rows = Sequence[dict[str, Any]]
+
+
+def add(session: Session, lease: Lease, part: Funnel) -> None:
+    """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
+    shard = session.get_one(Shard, lease.shard_id)
+    funnel = Funnel.from_dict(shard.ledger.get("funnel") or {}).merge(part)
+    shard.ledger = {**shard.ledger, "funnel": funnel.counts}
+
+
+def add_samples(session: Session, lease: Lease, problems: int, rows: Rows) -> None:
+    """Problems taken up, samples made, tokens spent on them."""
+    part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
+    part.add_tokens("sample", sum(r["prompt_tokens"] for r in rows), sum(r["completion_tokens"] for r in rows))
+    add(session, lease, part)
+
+
+def add_grades(session: Session, lease: Lease, judged: Rows, outcomes: Rows) -> None:
+    """Verdicts, drawn and unused samples, agreement with brought labels, kept and dropped problems."""
+    part = Funnel()
+    for row in judged:
+        part.add("samples", "verdicts", row["verdict"])
+        part.add("samples", "drawn", row["role"]) if row["role"] else part.add("samples", "unused", row["reason"])
+        if row["label"] is not None:
+            part.add("samples", "labels", "agree" if row["label"] == (row["verdict"] == "correct") else "disagree")
+    for outcome in outcomes:
+        if outcome["reason"] is None:
+            part.add("problems", "kept")
+        else:
+            part.add("problems", "dropped", outcome["reason"])
+    add(session, lease, part)
+
+
+def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]) -> None:
+    """Steps edited and skipped, edits rejected by screening, tokens spent per kind."""
+    part = Funnel().add("steps", "total", count=len(rows) + len(skipped)).add("steps", "edited", count=len(rows))
+    for reason in skipped:
+        part.add("steps", "skipped", reason)
+    part.add("edits", "total", count=len(rows))
+    for row in rows:
+        part.add("edits", "attempts", count=len(row["attempts"]))
+        part.add("edits", "by_kind", row["kind"], "total")
+        part.add("edits", "by_kind", row["kind"], "tokens", count=row["prompt_tokens"] + row["completion_tokens"])
+        if row["reason"] is not None:
+            part.add("edits", "rejected", row["reason"])
+            part.add("edits", "by_kind", row["kind"], row["reason"])
+    part.add_tokens(
+        "edit",
+        sum(r["prompt_tokens"] for r in rows),
+        sum(r["completion_tokens"] for r in rows),
+        sum(r["cached_tokens"] for r in rows),
+    )
+    add(session, lease, part)
+
+
+def add_continuations(session: Session, lease: Lease, completions: Sequence[Completion]) -> None:
+    """Tokens spent on continuations."""
+    part = Funnel().add_tokens(
+        "continue",
+        sum(c.prompt_tokens for c in completions),
+        sum(c.completion_tokens for c in completions),
+        sum(c.cached_tokens for c in completions),
+    )
+    add(session, lease, part)
+
+
+def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
+    """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` beside what was written."""
+    part = Funnel()
+    for row in rows:
+        if row["reason"] is None:
+            part.add("edits", "proven", row["evidence_kind"])
+            part.add(
+                "edits", "by_kind", row["kind"], "proven" if row["evidence_kind"] != "unproven" else "unproven_kept"
+            )
+        else:
+            part.add("edits", "rejected", row["reason"])
+            part.add("edits", "by_kind", row["kind"], row["reason"])
+    add(session, lease, part)
+
+
+def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[str]) -> None:
+    """Pairs by type, kind and evidence, and the proven edits (by kind) that made none."""
+    part = Funnel().add("pairs", "total", count=len(rows))
+    for row in rows:
+        part.add("pairs", "by_type", row["type"])
+        if row["type"] == "step":
+            part.add("pairs", "by_kind", row["error_kind"])
+            part.add("pairs", "by_evidence", row["evidence_kind"])
+            part.add("edits", "by_kind", row["error_kind"], "pairs")
+    for kind in not_chosen:
+        part.add("edits", "rejected", "not_chosen")
+        part.add("edits", "by_kind", kind, "not_chosen")
+    add(session, lease, part)

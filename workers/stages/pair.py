@@ -1,0 +1,149 @@
+"""Stage ``pair``: proven edits become step pairs, drawn solutions a full pair; the funnel must add up."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from errata.funnel import Funnel
+from errata.pairs import PairDraft, choose, full_pair, step_pair
+from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
+from errata.reasons import Reason
+from errata.seeds import derive_seed
+from errata.types import Evidence, EvidenceKind
+from models.base import new_id
+from models.jobs import EditRow, PairRow, Shard, SolutionRow
+from models.problems import ProblemRow
+from models.upserts import insert_ignore
+from workers.stages.base import Finish, StageContext
+from workers.stages.ledger import add_pairs
+from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+
+_BOX = re.compile(r"\\boxed\{([^{}]*)\}")
+
+
+def pair(context: StageContext) -> Finish:
+    """Insert the shard's pairs under keys unique in the job. Raises FunnelError if anything went uncounted."""
+    with context.db.read() as session:
+        job = load_job(session, context.lease)
+        problems = load_problems(session, job.problem_set_id, context.lease)
+        solutions = load_solutions(session, context.lease)
+        edits = load_edits(session, context.lease)
+    drawn: dict[str, dict[str, SolutionRow]] = defaultdict(dict)
+    for solution in solutions:
+        if solution.role:
+            drawn[solution.problem_id][solution.role] = solution
+    chosen = _choose(job, problems, edits)
+    rows: list[dict[str, Any]] = []
+    for problem in problems:
+        roles = drawn[problem.id]
+        mine = [edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen]
+        rows += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
+        if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
+            rows.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+    rows = [_complete(context, job, row) for row in rows]
+    dropped = [edit for edit in edits if edit.id not in chosen]
+
+    def write(session: Session) -> None:
+        insert_ignore(session, PairRow, rows)
+        if dropped:
+            session.execute(update(EditRow), [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
+        add_pairs(session, context.lease, rows, [edit.kind for edit in dropped])
+        session.flush()
+        Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
+
+    return Finish(None, write)
+
+
+def _choose(job: Job, problems: Sequence[ProblemRow], edits: Sequence[EditRow]) -> set[str]:
+    """Which proven edits become pairs: at most N per problem, drawn with a stream of the problem's own."""
+    if not job.config.pairs.step:
+        return set()
+    by_problem: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for edit in edits:
+        by_problem[edit.problem_id].append((edit.id, edit.kind))
+    limit, share = job.config.pairs.step_pairs_per_problem, job.config.editing.max_kind_share
+    chosen: set[str] = set()
+    for problem in problems:
+        seed = derive_seed(job.config.seed, "choose", problem.question)
+        chosen |= set(choose(by_problem[problem.id], limit=limit, max_kind_share=share, seed=seed))
+    return chosen
+
+
+def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRow) -> dict[str, Any]:
+    kind = EvidenceKind(edit.evidence_kind or EvidenceKind.UNPROVEN)
+    rest = (edit.continuations or {}).get("rest")
+    draft = step_pair(
+        problem.question,
+        solution.text,
+        edit.start,
+        edit.end,
+        _stripped(str(edit.edited)) if job.config.screening.strip_boxed_from_rejected else str(edit.edited),
+        step_index=edit.step_index,
+        error_kind=edit.kind,
+        distance=edit.distance or 0,
+        evidence=Evidence(kind, dict(edit.evidence or {})),
+        rest=(rest[0], rest[1]) if rest else ("", ""),
+    )
+    by_model = job.config.editing.editor == "model"
+    return {
+        **_columns(draft),
+        "problem_id": problem.id,
+        "solution_id": solution.id,
+        "rejected_solution_id": None,
+        "edit_id": edit.id,
+        "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
+        "source": solution.source,
+        "language_model": job.model.name if by_model and job.model else None,
+        "prompt_version": EDIT_VERSIONS[job.config.editing.layout] if by_model else job.config.editing.editor,
+        "seed": edit.attempts[-1]["seed"] if edit.attempts else None,
+    }
+
+
+def _stripped(text: str) -> str:
+    """Without the answer's box, as the released scripts do to the rejected side."""
+    return _BOX.sub(r"\1", text)
+
+
+def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: SolutionRow) -> dict[str, Any]:
+    sampled = job.config.sampling.source == "model"
+    return {
+        **_columns(full_pair(problem.question, correct.text, incorrect.text)),
+        "problem_id": problem.id,
+        "solution_id": correct.id,
+        "rejected_solution_id": incorrect.id,
+        "edit_id": None,
+        "pair_key": f"full:{problem.id}",
+        "source": correct.source,
+        "language_model": job.model.name if sampled and job.model else None,
+        "prompt_version": SOLVE_VERSION if sampled else None,
+        "seed": incorrect.seed,
+    }
+
+
+def _columns(draft: PairDraft) -> dict[str, Any]:
+    evidence = draft.evidence
+    return {
+        "type": draft.type,
+        "question": draft.question,
+        "prefix": draft.prefix,
+        "chosen": draft.chosen,
+        "rejected": draft.rejected,
+        "step_index": draft.step_index,
+        "start": draft.start,
+        "end": draft.end,
+        "error_kind": draft.error_kind,
+        "distance": draft.distance,
+        "evidence_kind": None if evidence is None else str(evidence.kind),
+        "evidence": None if evidence is None else evidence.detail,
+    }
+
+
+def _complete(context: StageContext, job: Job, row: dict[str, Any]) -> dict[str, Any]:
+    owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
+    return {"id": new_id("pair"), **owner, **row}
