@@ -6,6 +6,7 @@ fsync and rename; on an object store file by file with ``manifest.json`` last, s
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -119,7 +120,12 @@ class FileStore:
         if target.exists():
             raise FileExistsError(f"already in the file store: {path}")
         folder.chmod(0o755)
-        folder.rename(target)  # refused by the system when a folder with content appeared meanwhile
+        try:
+            folder.rename(target)
+        except OSError as error:  # a folder with content appeared meanwhile
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            raise FileExistsError(f"already in the file store: {path}") from error
         fsync_folder(target.parent)
 
     def _upload(self, folder: Path, path: str) -> None:

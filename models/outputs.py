@@ -102,10 +102,13 @@ class EvaluationSample(Base):
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     text: Mapped[str] = mapped_column(Text)
     seed: Mapped[int]
+    finish_reason: Mapped[str | None]
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     completion_tokens: Mapped[int] = mapped_column(default=0)
     verdict: Mapped[str | None]
     extracted: Mapped[str | None] = mapped_column(Text)
+    verifier: Mapped[str | None]
+    verdict_seconds: Mapped[float | None]
 
 
 class Event(Timestamped, Base):

@@ -9,7 +9,9 @@ from pydantic import Field, field_validator, model_validator
 from errata.config import Strict
 
 PairType = Literal["step", "full"]
-ShapeName = Literal["steps_and_full", "sft", "trl", "trl_conversational", "step_dpo", "openai", "kto", "critique"]
+ShapeName = Literal[
+    "steps_and_full", "sft", "trl", "trl_conversational", "step_dpo", "openai", "kto", "process_reward", "critique"
+]
 
 
 class SplitConfig(Strict):

@@ -359,10 +359,13 @@ def upgrade() -> None:
         sa.Column("shard_id", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
         sa.Column("seed", sa.Integer(), nullable=False),
+        sa.Column("finish_reason", sa.String(), nullable=True),
         sa.Column("prompt_tokens", sa.Integer(), nullable=False),
         sa.Column("completion_tokens", sa.Integer(), nullable=False),
         sa.Column("verdict", sa.String(), nullable=True),
         sa.Column("extracted", sa.Text(), nullable=True),
+        sa.Column("verifier", sa.String(), nullable=True),
+        sa.Column("verdict_seconds", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(
             ["evaluation_id"], ["evaluations.id"], name=op.f("fk_evaluation_samples_evaluation_id_evaluations")
         ),

@@ -1,0 +1,118 @@
+"""The dataset card: README.md with the YAML head by which ``datasets.load_dataset(folder, shape)`` finds its files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from errata.datasets.shapes import SHAPES
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+
+_WHAT = (
+    "A `step` pair is one step of a language model's correct solution and the same step with a subtle error edited in:"
+    " both sides differ in the error and in nothing else. A `full` pair is a correct and an incorrect solution of one"
+    " problem."
+)
+_USE = (
+    "A step is not the end of an answer: a trainer that appends an end-of-sequence token to `chosen` and `rejected` of"
+    " step pairs teaches the model to stop after one step. Errata's own trainer does not; TRL's does. `prefix` is the"
+    " solution before the step, the opening of the assistant's turn included; it belongs to the prompt."
+)
+
+
+def render_card(manifest: Mapping[str, Any]) -> str:
+    """The card of a manifest (see workers.stages.freeze for its keys). Says nothing that the manifest does not hold."""
+    return "\n".join([*_head(manifest), *_body(manifest)]) + "\n"
+
+
+def _head(manifest: Mapping[str, Any]) -> list[str]:
+    """YAML; strings are written as JSON, which YAML reads."""
+    pairs = manifest["counts"]["pairs"]
+    size = next((name for limit, name in _SIZES if pairs < limit), "1M<n<10M")
+    lines = ["---", f"pretty_name: {json.dumps(manifest['name'], ensure_ascii=False)}"]
+    lines += ["task_categories:", "- text-generation", "tags:", "- preference", "- dpo", "- step-dpo", "- errata"]
+    lines += ["size_categories:", f"- {json.dumps(size)}", "configs:"]
+    for shape, rows in manifest["rows"].items():
+        lines.append(f"- config_name: {shape}")
+        if shape == "steps_and_full":
+            lines.append("  default: true")
+        lines.append("  data_files:")
+        for split in rows:
+            lines += [f"  - split: {split}", f"    path: {shape}/{split}.parquet"]
+    return [*lines, "---", ""]
+
+
+def _body(manifest: Mapping[str, Any]) -> list[str]:
+    counts, config = manifest["counts"], manifest["config"]
+    lines = [
+        f"# {_line(manifest['name'])}",
+        "",
+        f"{counts['pairs']:,} preference pairs from {counts['problems']:,} problems, made by Errata. {_WHAT}",
+        "",
+        "| configuration | rows | what it is |",
+        "|---|---|---|",
+    ]
+    for shape, rows in manifest["rows"].items():
+        told = ", ".join(f"{split} {number:,}" for split, number in rows.items())
+        lines.append(f"| `{shape}` | {told} | {SHAPES[shape].about} |")
+    lines += ["", "## Pairs", ""]
+    for title, key in (("type", "type"), ("error kind", "error_kind"), ("proof", "evidence")):
+        lines += [f"| {title} | pairs |", "|---|---|"]
+        lines += [f"| {_line(name)} | {number:,} |" for name, number in counts[key].items()]
+        lines.append("")
+    lines += _split_text(config)
+    lines += _lineage(manifest["lineage"])
+    lines += _audit(manifest.get("audit"))
+    lines += [
+        "## Use",
+        "",
+        _USE,
+        "",
+        "## Configuration",
+        "",
+        "```json",
+        json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True),
+        "```",
+    ]
+    return lines
+
+
+def _split_text(config: Mapping[str, Any]) -> list[str]:
+    share = config["split"]["test"]
+    if share == 0:
+        return ["No questions are held out.", ""]
+    return [f"Split by question, {share:.1%} of the questions held out: no question occurs on both sides.", ""]
+
+
+def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "## Lineage",
+        "",
+        "| injection job | problem set | language model | preset | pairs |",
+        "|---|---|---|---|---|",
+    ]
+    for job in lineage:
+        model = job["language_model"] or "solutions brought along"
+        cells = (
+            f"`{job['job_id']}`",
+            f"`{job['problem_set_id']}`",
+            _line(model),
+            _line(job["preset"]),
+            f"{job['pairs']:,}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _audit(audit: Mapping[str, Any] | None) -> list[str]:
+    if audit is None:
+        return []
+    return ["## Shortcut audit", "", "```json", json.dumps(audit, ensure_ascii=False, indent=2), "```", ""]
+
+
+def _line(text: Any) -> str:
+    """Text for one table cell or title: no line break, no column mark, no markup."""
+    flat = " ".join(str(text).split())
+    return "".join(f"\\{c}" if c in "|`<>[]#*_\\" else c for c in flat)

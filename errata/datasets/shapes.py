@@ -1,0 +1,255 @@
+"""The shapes a dataset's rows come in: one dataset configuration per shape, so that columns never mix.
+
+A shape turns one stored pair into rows and states its columns in a small type language (``"string"``, ``"int64"``,
+``"bool"``, a one-item list for a list, a dict for a struct) that whoever writes Parquet maps to an explicit schema.
+``sft`` is made from solutions instead, by :func:`sft_row`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from errata.datasets.config import ShapeName
+from errata.prompts import solve_prompt
+from errata.steps import split_steps
+from errata.types import Domain
+
+Row = dict[str, Any]
+FieldType = str | list[Any] | dict[str, Any]
+Fields = dict[str, FieldType]
+
+_MESSAGES: FieldType = [{"role": "string", "content": "string"}]
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """One pair with its whole history, in the order of the ``steps_and_full`` columns.
+
+    ``start`` and ``end`` are the chosen step's character offsets in its solution, so ``start == len(prefix)``;
+    ``evidence`` is the kind of proof (null for a full pair: both its sides were judged against the gold answer) and
+    ``evidence_detail`` its JSON text; ``seed`` is that of the rejected text.
+    """
+
+    pair_id: str
+    type: str
+    question: str
+    prefix: str
+    chosen: str
+    rejected: str
+    step_index: int | None
+    start: int | None
+    end: int | None
+    error_kind: str | None
+    distance: int | None
+    evidence: str | None
+    evidence_detail: str | None
+    source: str
+    problem_id: str
+    job_id: str
+    language_model: str | None
+    prompt_version: str | None
+    seed: int | None
+    domain: str
+
+    @property
+    def user_turn(self) -> str:
+        """What the solver was asked."""
+        return solve_prompt(self.question, Domain(self.domain)).messages[0].content
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A named row format: its columns, what it is for, and the rows one pair gives (none where it does not apply)."""
+
+    name: ShapeName
+    about: str
+    fields: Fields
+    rows: Callable[[PairRecord], list[Row]]
+
+
+def sft_row(question: str, completion: str, problem_id: str, job_id: str, domain: str) -> Row:
+    """A row of ``sft``: a correct sample as it was written; the end of sequence is implied."""
+    return {
+        "question": question,
+        "completion": completion,
+        "problem_id": problem_id,
+        "job_id": job_id,
+        "domain": domain,
+    }
+
+
+def evidence_text(detail: dict[str, Any] | None) -> str | None:
+    """Evidence as JSON text with sorted keys: a column of one type, whatever the kind of proof."""
+    return None if detail is None else json.dumps(detail, ensure_ascii=False, sort_keys=True)
+
+
+def _steps_and_full(pair: PairRecord) -> list[Row]:
+    return [asdict(pair)]
+
+
+def _trl(pair: PairRecord) -> list[Row]:
+    prompt = f"{pair.user_turn}\n\n{pair.prefix}"
+    return [{"prompt": prompt, "chosen": pair.chosen, "rejected": pair.rejected}]
+
+
+def _turn(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
+
+
+def _trl_conversational(pair: PairRecord) -> list[Row]:
+    return [
+        {
+            "prompt": _turn("user", pair.user_turn),
+            "chosen": _turn("assistant", pair.prefix + pair.chosen),
+            "rejected": _turn("assistant", pair.prefix + pair.rejected),
+        }
+    ]
+
+
+def _step_dpo(pair: PairRecord) -> list[Row]:
+    return [
+        {
+            "prompt": pair.question,
+            "initial_reason_steps": pair.prefix,
+            "chosen": pair.chosen,
+            "rejected": pair.rejected,
+        }
+    ]
+
+
+def _openai(pair: PairRecord) -> list[Row]:
+    return [
+        {
+            "input": {"messages": _turn("user", pair.user_turn)},
+            "preferred_output": _turn("assistant", pair.prefix + pair.chosen),
+            "non_preferred_output": _turn("assistant", pair.prefix + pair.rejected),
+        }
+    ]
+
+
+def _kto(pair: PairRecord) -> list[Row]:
+    prompt = f"{pair.user_turn}\n\n{pair.prefix}"
+    return [
+        {"prompt": prompt, "completion": pair.chosen, "label": True},
+        {"prompt": prompt, "completion": pair.rejected, "label": False},
+    ]
+
+
+def _process_reward(pair: PairRecord) -> list[Row]:
+    if pair.type != "step":
+        return []
+    before = [pair.prefix[s.start : s.end] for s in split_steps(pair.prefix, Domain(pair.domain))]
+    return [
+        {
+            "prompt": pair.user_turn,
+            "completions": [*before, side],
+            "labels": [*(True for _ in before), right],
+        }
+        for side, right in ((pair.chosen, True), (pair.rejected, False))
+    ]
+
+
+def _critique(pair: PairRecord) -> list[Row]:
+    if pair.type != "step":
+        return []
+    start = len(pair.prefix)
+    return [
+        {
+            "question": pair.question,
+            "flawed_solution": pair.prefix + pair.rejected,
+            "error_step": pair.step_index,
+            "error_start": start,
+            "error_end": start + len(pair.rejected),
+            "error_kind": pair.error_kind,
+            "evidence": pair.evidence,
+            "correction": pair.chosen,
+        }
+    ]
+
+
+_PAIR_FIELDS: Fields = {
+    "pair_id": "string",
+    "type": "string",
+    "question": "string",
+    "prefix": "string",
+    "chosen": "string",
+    "rejected": "string",
+    "step_index": "int64",
+    "start": "int64",
+    "end": "int64",
+    "error_kind": "string",
+    "distance": "int64",
+    "evidence": "string",
+    "evidence_detail": "string",
+    "source": "string",
+    "problem_id": "string",
+    "job_id": "string",
+    "language_model": "string",
+    "prompt_version": "string",
+    "seed": "int64",
+    "domain": "string",
+}
+_PREFERENCE: Fields = {"prompt": "string", "chosen": "string", "rejected": "string"}
+_SFT_FIELDS: Fields = dict.fromkeys(("question", "completion", "problem_id", "job_id", "domain"), "string")
+
+SHAPES: dict[ShapeName, Shape] = {
+    shape.name: shape
+    for shape in (
+        Shape(
+            "steps_and_full",
+            "every pair with its proof and history; what Errata trains on",
+            _PAIR_FIELDS,
+            _steps_and_full,
+        ),
+        Shape("sft", "every correct sample: the control for fine-tuning at an equal budget", _SFT_FIELDS, lambda _: []),
+        Shape("trl", "TRL preference rows, standard: the prompt ends with the steps before", _PREFERENCE, _trl),
+        Shape(
+            "trl_conversational",
+            "TRL preference rows, conversational: both sides repeat the steps before",
+            {"prompt": _MESSAGES, "chosen": _MESSAGES, "rejected": _MESSAGES},
+            _trl_conversational,
+        ),
+        Shape(
+            "step_dpo",
+            "Step-DPO rows: question and steps before apart",
+            {"prompt": "string", "initial_reason_steps": "string", "chosen": "string", "rejected": "string"},
+            _step_dpo,
+        ),
+        Shape(
+            "openai",
+            "OpenAI preference fine-tuning rows",
+            {"input": {"messages": _MESSAGES}, "preferred_output": _MESSAGES, "non_preferred_output": _MESSAGES},
+            _openai,
+        ),
+        Shape(
+            "kto",
+            "unpaired rows, as KTO takes them: two for each pair",
+            {"prompt": "string", "completion": "string", "label": "bool"},
+            _kto,
+        ),
+        Shape(
+            "process_reward",
+            "stepwise supervision, as TRL's reward trainer takes it: steps and whether each is right",
+            {"prompt": "string", "completions": ["string"], "labels": ["bool"]},
+            _process_reward,
+        ),
+        Shape(
+            "critique",
+            "flawed solutions: where the error is, its kind, and the correction",
+            {
+                "question": "string",
+                "flawed_solution": "string",
+                "error_step": "int64",
+                "error_start": "int64",
+                "error_end": "int64",
+                "error_kind": "string",
+                "evidence": "string",
+                "correction": "string",
+            },
+            _critique,
+        ),
+    )
+}

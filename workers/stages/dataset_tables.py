@@ -1,0 +1,90 @@
+"""Writing the tables of a dataset: JSON lines and Parquet side by side, in constant memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errata.datasets.shapes import Fields, FieldType, Row
+from errata.splits import Split
+
+_ROW_GROUP = 1000  # rows held in memory per table
+
+
+def arrow_schema(fields: Fields) -> pa.Schema:
+    """The explicit Parquet schema of a shape's columns; every column may be null."""
+    return pa.schema([(name, _arrow_type(kind)) for name, kind in fields.items()])
+
+
+def _arrow_type(kind: FieldType) -> Any:
+    if isinstance(kind, dict):
+        return pa.struct([(name, _arrow_type(inner)) for name, inner in kind.items()])
+    if isinstance(kind, list):
+        return pa.list_(_arrow_type(kind[0]))
+    return {"string": pa.string(), "int64": pa.int64(), "bool": pa.bool_()}[kind]
+
+
+class TableWriter:
+    """One table as ``<split>.jsonl`` and ``<split>.parquet`` in a folder. The same rows give the same bytes."""
+
+    def __init__(self, folder: Path, split: Split, fields: Fields) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows = 0
+        self.paths = (folder / f"{split}.jsonl", folder / f"{split}.parquet")
+        self._schema = arrow_schema(fields)
+        self._lines: IO[str] = self.paths[0].open("w", encoding="utf-8", newline="\n")
+        self._parquet = pq.ParquetWriter(self.paths[1], self._schema, compression="zstd")
+        self._held: list[Row] = []
+
+    def add(self, row: Row) -> None:
+        """Write one row."""
+        self._lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._held.append(row)
+        self.rows += 1
+        if len(self._held) >= _ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._parquet.write_table(pa.Table.from_pylist(self._held, schema=self._schema))
+            self._held.clear()
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._lines.close()
+        self._flush()
+        self._parquet.close()
+
+
+class TableSet:
+    """The tables of a dataset folder, opened when their first row comes, so that none is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._tables: dict[tuple[str, Split], TableWriter] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> TableSet:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add(self, shape: str, split: Split, fields: Fields, rows: Iterable[Row]) -> None:
+        """Write rows of one shape and split."""
+        for row in rows:
+            key = (shape, split)
+            if key not in self._tables:
+                self._tables[key] = TableWriter(self._folder / shape, split, fields)
+                self._stack.callback(self._tables[key].close)
+            self._tables[key].add(row)
+
+    def counts(self) -> dict[tuple[str, Split], TableWriter]:
+        """The tables written, by shape and split."""
+        return dict(self._tables)

@@ -1,0 +1,275 @@
+"""Stage ``freeze``: a dataset's pairs become files, once and for good.
+
+Pairs are read shard by shard and problem by problem, so memory does not grow with the dataset. Files are built in a
+scratch folder and appear in one rename under a name that ends in the hash of their manifest, so a freeze done twice
+(a worker that died, a lease that was lost) publishes the same folder or finds it. The row is written last, fenced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, distinct, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from errata.datasets.card import render_card
+from errata.datasets.config import DatasetConfig
+from errata.datasets.shapes import SHAPES, PairRecord, evidence_text, sft_row
+from errata.splits import SPLITS, Split, split_of
+from errata.types import EvidenceKind, Verdict
+from models.events import record
+from models.files import MANIFEST, FileStore, sha256_file
+from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
+from models.language_models import LanguageModel
+from models.outputs import Dataset, DatasetSource
+from models.problems import ProblemRow, ProblemSet
+from models.states import TERMINAL, JobState, move
+from models.upserts import insert_ignore
+from workers.engines.base import Cancelled
+from workers.stages.base import Finish, StageContext
+from workers.stages.dataset_tables import TableSet
+
+FORMAT = 1  # of the manifest
+_PAGE = 500  # rows fetched at a time
+
+
+class Refused(Exception):
+    """The dataset cannot be frozen as asked; trying again would not help. The message says what to do."""
+
+
+class Selection:
+    """What is frozen: the dataset's row, its configuration and its jobs, read once."""
+
+    def __init__(self, session: Session, dataset_id: str) -> None:
+        self.dataset = session.get_one(Dataset, dataset_id)
+        self.config = DatasetConfig.model_validate(self.dataset.config)
+        self.shapes = [SHAPES[name] for name in SHAPES if name in ("steps_and_full", *self.config.shapes)]
+        self.jobs = [self._job(session, job_id) for job_id in self.config.jobs]
+        self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
+        self.lineage = [self._lineage(session, job) for job in self.jobs]
+
+    def _job(self, session: Session, job_id: str) -> InjectionJob:
+        job = session.get(InjectionJob, job_id)
+        if job is None or job.workspace_id != self.dataset.workspace_id:
+            raise Refused(f"there is no injection job {job_id}")
+        if job.state not in TERMINAL:
+            raise Refused(f"injection job {job_id} is {job.state}: freeze its pairs once it has ended")
+        return job
+
+    def _lineage(self, session: Session, job: InjectionJob) -> dict[str, Any]:
+        model = session.get(LanguageModel, job.language_model_id) if job.language_model_id else None
+        problem_set = session.get_one(ProblemSet, job.problem_set_id)
+        return {
+            "job_id": job.id,
+            "problem_set_id": problem_set.id,
+            "problem_set_sha256": problem_set.content_sha256,
+            "language_model": model.name if model else None,
+            "language_model_fingerprint": model.fingerprint if model else None,
+            "preset": job.config.get("preset"),
+            "prompt_versions": job.prompt_versions,
+            "config": job.config,
+            "partial": job.partial,
+        }
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Which pairs the configuration takes."""
+        config = self.config
+        found: list[ColumnElement[bool]] = [PairRow.type.in_(config.types)]
+        if config.kinds is not None:
+            found.append(or_(PairRow.type != "step", PairRow.error_kind.in_(config.kinds)))
+        if config.require_evidence:
+            proof = sorted(kind for kind in EvidenceKind if kind is not EvidenceKind.UNPROVEN)
+            found.append(or_(PairRow.type != "step", PairRow.evidence_kind.in_(proof)))
+        return found
+
+    def problem_count(self, session: Session) -> int:
+        """How many problems gave pairs."""
+        query = select(func.count(distinct(PairRow.problem_id)))
+        return session.scalar(query.where(PairRow.job_id.in_(self.config.jobs), *self.conditions())) or 0
+
+    def split(self, question: str) -> Split:
+        """The side of a question."""
+        return split_of(question, self.config.split.test, self.config.seed)
+
+
+def freeze(context: StageContext) -> Finish:
+    """Write the dataset's folder, then its row. An impossible selection fails the dataset at once."""
+    files = FileStore(context.store.files)
+    try:
+        with files.scratch() as folder:
+            with context.db.read() as session:
+                chosen = Selection(session, context.lease.owner_id)
+                manifest = _build(context, session, chosen, folder)
+            values = _publish(files, chosen.dataset.id, folder, manifest)
+    except Refused as refusal:
+        return _refuse(context.lease.owner_id, str(refusal))
+
+    def write(session: Session) -> None:
+        insert_ignore(
+            session,
+            DatasetSource,
+            [{"dataset_id": chosen.dataset.id, "job_id": job.id} for job in chosen.jobs],
+        )
+        session.execute(update(Dataset).where(Dataset.id == chosen.dataset.id).values(**values))
+
+    return Finish(None, write)
+
+
+def _refuse(dataset_id: str, reason: str) -> Finish:
+    def write(session: Session) -> None:
+        if move(session, Dataset, dataset_id, JobState.FAILED, error=reason):
+            dataset = session.get_one(Dataset, dataset_id)
+            record(session, dataset.workspace_id, dataset_id, "failed", error=reason)
+
+    return Finish(None, write)
+
+
+def _build(context: StageContext, session: Session, chosen: Selection, folder: Path) -> dict[str, Any]:
+    """Write every table, the card and the manifest; the answer is the manifest."""
+    counts = Tally()
+    with TableSet(folder) as tables:
+        for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
+            before = counts.pairs
+            _write_job(context, session, chosen, job, tables, counts)
+            lineage["pairs"] = counts.pairs - before
+        written = tables.counts()
+    if counts.pairs == 0:
+        raise Refused("the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs")
+    if ("steps_and_full", "train") not in written:
+        raise Refused("every pair fell into the test split: lower 'split.test' or change 'seed'")
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": chosen.dataset.name,
+        "config": chosen.config.model_dump(mode="json"),
+        "rows": {
+            shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
+            for shape in chosen.shapes
+            if any((shape.name, split) in written for split in SPLITS)
+        },
+        "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
+        "lineage": chosen.lineage,
+        "audit": None,
+    }
+    rows = {path: table.rows for table in written.values() for path in table.paths}
+    card = folder / "README.md"
+    card.write_text(render_card(manifest), encoding="utf-8", newline="\n")
+    manifest["files"] = [_file(folder, path, rows.get(path)) for path in sorted([*rows, card])]
+    return manifest
+
+
+def _write_job(
+    context: StageContext, session: Session, chosen: Selection, job: InjectionJob, tables: TableSet, counts: Tally
+) -> None:
+    """The rows of one job, in the order of its problems."""
+    shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
+    domain = chosen.domains[job.id]
+    with_samples = any(shape.name == "sft" for shape in chosen.shapes)
+    for shard_id in shards:
+        if context.cancelled():
+            raise Cancelled
+        for pair in _pairs(session, shard_id, chosen.conditions()):
+            split = chosen.split(pair.question)
+            counts.add(pair, split)
+            found = _record(pair, domain)
+            for shape in chosen.shapes:
+                tables.add(shape.name, split, shape.fields, shape.rows(found))
+        if with_samples:
+            for row in _samples(session, shard_id, domain):
+                tables.add("sft", chosen.split(row["question"]), SHAPES["sft"].fields, [row])
+
+
+def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]]) -> Iterator[PairRow]:
+    """A shard's pairs, by problem and then in an order that depends on what they say and not on their ids."""
+    query = (
+        select(ProblemRow.position, SolutionRow.sample_index, PairRow)
+        .join(ProblemRow, ProblemRow.id == PairRow.problem_id)
+        .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
+        .where(PairRow.shard_id == shard_id, *conditions)
+        .order_by(ProblemRow.position)
+        .execution_options(yield_per=_PAGE)
+    )
+    for _, group in groupby(session.execute(query), key=lambda row: row[0]):
+        yield from (pair for _, _, pair in sorted(group, key=_content_order))
+
+
+def _content_order(row: Any) -> tuple[Any, ...]:
+    _, sample, pair = row
+    step = -1 if pair.step_index is None else pair.step_index
+    return (sample, pair.type == "full", step, pair.error_kind or "", pair.rejected, pair.id)
+
+
+def _samples(session: Session, shard_id: str, domain: str) -> Iterator[dict[str, Any]]:
+    """A shard's correct samples, as ``sft`` rows."""
+    query = (
+        select(ProblemRow.question, SolutionRow.text, SolutionRow.problem_id, SolutionRow.job_id)
+        .join(ProblemRow, ProblemRow.id == SolutionRow.problem_id)
+        .where(SolutionRow.shard_id == shard_id, SolutionRow.verdict == Verdict.CORRECT)
+        .order_by(ProblemRow.position, SolutionRow.sample_index)
+        .execution_options(yield_per=_PAGE)
+    )
+    for question, text, problem_id, job_id in session.execute(query):
+        yield sft_row(question, text, problem_id, job_id, domain)
+
+
+def _record(pair: PairRow, domain: str) -> PairRecord:
+    same = ("type", "question", "prefix", "chosen", "rejected", "step_index", "start", "end", "error_kind", "distance")
+    more = ("source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
+    return PairRecord(
+        pair_id=pair.id,
+        evidence=pair.evidence_kind,
+        evidence_detail=evidence_text(pair.evidence),
+        domain=domain,
+        **{name: getattr(pair, name) for name in (*same, *more)},
+    )
+
+
+class Tally:
+    """Counts of what was frozen."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self._by: dict[str, Counter[str]] = {
+            key: Counter() for key in ("type", "error_kind", "evidence", "source", "split")
+        }
+
+    def add(self, pair: PairRow, split: str) -> None:
+        """Count one pair."""
+        self.pairs += 1
+        values = (pair.type, pair.error_kind, pair.evidence_kind, pair.source, split)
+        for counter, value in zip(self._by.values(), values, strict=True):
+            if value is not None:
+                counter[value] += 1
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """For the manifest, most frequent first."""
+        return {
+            key: dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+            for key, counter in self._by.items()
+        }
+
+
+def _file(folder: Path, path: Path, rows: int | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
+    if rows is not None:
+        entry["rows"] = rows
+    return entry | {"sha256": sha256_file(path)}
+
+
+def _publish(files: FileStore, dataset_id: str, folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Publish the folder under its content's name; the answer is what the dataset's row gets."""
+    data = (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / MANIFEST).write_bytes(data)
+    path = f"datasets/{dataset_id}-{digest[:12]}"
+    try:
+        files.publish(folder, path)
+    except FileExistsError:
+        if files.read_bytes(f"{path}/{MANIFEST}") != data:
+            raise
+    return {"folder": path, "manifest": manifest, "sha256": digest}
