@@ -68,9 +68,7 @@ def rule_edit(
     return random.Random(seed).choice(edits) if edits else None
 
 
-def random_token_edit(
-    solution: str, steps: Sequence[Step], index: int, kind: str, seed: int, domain: Domain, problem: Problem
-) -> str | None:
+def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: int) -> str | None:
     """Control: one token of the step's body replaced by another token of the solution, whatever that means."""
     step = steps[index]
     body = solution[step.body_start : step.end]

@@ -86,11 +86,7 @@ def choose(
     while pool and (limit is None or len(chosen) < limit):
         at = min(range(len(pool)), key=lambda i: (taken[pool[i][1]], counts[pool[i][1]]))
         identity, kind = pool.pop(at)
-        if (
-            len(candidates) > 1
-            and max_kind_share < 1
-            and taken[kind] + 1 > max(1, _cap(len(candidates), max_kind_share))
-        ):
+        if taken[kind] + 1 > _cap(len(candidates), max_kind_share):
             continue
         taken[kind] += 1
         chosen.append(identity)
@@ -99,4 +95,5 @@ def choose(
 
 
 def _cap(count: int, share: float) -> int:
-    return int(count * share + 1e-9)
+    """How many of a problem's ``count`` candidates may be of one kind: at least one, all where no share is set."""
+    return max(1, int(count * share + 1e-9)) if share < 1 else count

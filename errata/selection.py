@@ -14,7 +14,8 @@ from errata.types import Verdict
 
 # Phrases with which a text admits or repairs a mistake of its own (released scripts, extended).
 _ADMITTING = re.compile(
-    r"\b(?:a|the|my|an?other|this|that) (?:mistake|error)\b|\b(?:mistaken(?:ly)?|misread|miscalculat\w+|erroneous(?:ly)?)\b"
+    r"\b(?:a|the|my|an?other|this|that) (?:mistake|error)\b"
+    r"|\b(?:mistaken(?:ly)?|misread|miscalculat\w+|erroneous(?:ly)?)\b"
     r"|\blet(?:'|’)?s (?:correct|reconsider|re-?check|re-?calculate|re-?evaluate|try again|fix)\b"
     r"|\blet me (?:correct|reconsider|re-?check|re-?calculate|re-?evaluate|try again|fix)\b"
     r"|\b(?:i|we) (?:made|apologi[sz]e)\b|\bapologi(?:es|[sz]e)\b|\bcorrection\s*:|\bincorrect(?:ly)?\b"

@@ -1,7 +1,8 @@
 """Steps of a solution, as character offsets into its text (METHOD.md step 5).
 
-The released scripts split on ``\\nStep k:`` alone. Here the first of these that the text has decides: "Step k:" labels,
-a numbered list, paragraphs, lines, sentences. No cut falls inside display mathematics, a code fence or a calculator mark.
+The released scripts split on ``\\nStep k:`` alone. Here the first of these that the text has decides: "Step k:"
+labels, a numbered list, paragraphs, lines, sentences. No cut falls inside display mathematics, a code fence or a
+calculator mark.
 """
 
 from __future__ import annotations

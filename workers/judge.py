@@ -1,8 +1,8 @@
 """The answer judge: verdicts are computed in killable child processes, so that no answer can hold a worker.
 
 Comparing answers runs a computer algebra system on text that a language model wrote; some of it hangs beyond any
-in-process alarm (``9^{9^{9}}``). A child that exceeds its time, CPU or memory is killed and replaced, and the item at fault
-gets the verdict ``timeout``, which is never ``incorrect``.
+in-process alarm (``9^{9^{9}}``). A child that exceeds its time, CPU or memory is killed and replaced, and the item at
+fault gets the verdict ``timeout``, which is never ``incorrect``.
 """
 
 from __future__ import annotations

@@ -140,8 +140,11 @@ def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest) -
 def _apply_rules(job: Job, drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         seed = derive_seed(job.config.seed, "rule", draft.solution.text, draft.step.index, draft.kind)
-        make = injection.rule_edit if job.config.editing.editor == "rules" else injection.random_token_edit
-        edited = make(draft.solution.text, draft.steps, draft.step.index, draft.kind, seed, job.domain, draft.problem)
+        text, at = draft.solution.text, draft.step.index
+        if job.config.editing.editor == "rules":
+            edited = injection.rule_edit(text, draft.steps, at, draft.kind, seed, job.domain, draft.problem)
+        else:
+            edited = injection.random_token_edit(text, draft.steps, at, seed)
         draft.attempts.append({"seed": seed})
         _screen(job, draft, edited, None if edited is not None else str(Reason.NO_RULE_EDIT))
 

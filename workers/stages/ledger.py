@@ -84,9 +84,8 @@ def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
     for row in rows:
         if row["reason"] is None:
             part.add("edits", "proven", row["evidence_kind"])
-            part.add(
-                "edits", "by_kind", row["kind"], "proven" if row["evidence_kind"] != "unproven" else "unproven_kept"
-            )
+            label = "unproven_kept" if row["evidence_kind"] == "unproven" else "proven"
+            part.add("edits", "by_kind", row["kind"], label)
         else:
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
