@@ -1,0 +1,102 @@
+# Errata. `make` explains itself; every target keeps to the checkout (environment in .venv, data in data/).
+#
+# Settings, as in `make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu`:
+#   PYTHON       the interpreter that makes .venv                       (default: python3)
+#   TORCH_INDEX  where torch comes from: an index URL; empty: pip's own (default: PyTorch's CPU index if there is
+#                no GPU and it answers)
+#   PIP_ARGS     more arguments for pip, e.g. --find-links DIR
+#   ARGS         arguments for pytest or the demo, e.g. make test ARGS="tests/cli -x"
+
+PYTHON ?= python3
+PIP_ARGS ?=
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+GPU := $(shell command -v nvidia-smi 2>/dev/null)
+CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
+ROOMS := api cli client demo errata models workers bench tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo serve install dev test lint format types contracts migrations-check check clean
+
+help: ## Show this list
+	@echo "Errata: preference data from injected errors, and the training that learns from it."
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-24s %s\n", $$1, $$2}'
+	@echo
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST) | sed 's/^/  /'
+
+demo: $(VENV)/.installed ## Watch the whole road: problems -> errors -> proof -> pairs -> training -> comparison
+	@$(BIN)/errata demo --json $(ARGS)
+
+serve: $(VENV)/.installed ## Start the service and its dashboard on this machine
+	@$(BIN)/errata serve $(ARGS)
+
+install: $(VENV)/.installed ## Make .venv with what the service and the training need
+
+dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
+
+test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
+	@if $(BIN)/python -m tests.ops.services; then marks=""; \
+	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
+	 else marks="not services"; fi; \
+	 $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "$$marks" $(ARGS)
+
+lint: $(VENV)/.dev ## Check style and format (ruff)
+	@$(BIN)/ruff check $(ROOMS) migrations
+	@$(BIN)/ruff format --check $(ROOMS)
+
+format: $(VENV)/.dev ## Format and fix what can be fixed (ruff)
+	@$(BIN)/ruff check --fix $(ROOMS)
+	@$(BIN)/ruff format $(ROOMS)
+
+types: $(VENV)/.dev ## Check types (mypy, strict)
+	@$(BIN)/mypy
+
+contracts: $(VENV)/.dev ## Check which room may import which (import-linter)
+	@$(BIN)/lint-imports
+
+migrations-check: $(VENV)/.dev ## Check that the migrations give exactly the tables of models/
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	 export DATABASE_URL="sqlite:///$$folder/errata.db" && $(BIN)/errata migrate && $(BIN)/errata migrate --check
+
+check: lint types contracts migrations-check test ## All of the above: what CI runs
+
+clean: ## Remove .venv and caches; data/ stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './data/*' -prune -exec rm -rf {} +
+
+# The stamps make a second `make` instant; a change of the pins installs again.
+$(VENV)/.installed: pyproject.toml constraints-cpu.txt
+	@$(call environment)
+	@$(call torch)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) $(CONSTRAINTS) -e '.[server,train]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) $(CONSTRAINTS) -e '.[server,train,dev]'
+	@touch $@
+
+# What a fresh Debian lacks is named in one line with the command that installs it.
+define environment
+command -v $(PYTHON) >/dev/null || { \
+  echo "Python is missing; install it with: sudo apt-get install -y python3 python3-venv" >&2; exit 1; }; \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  echo "$(PYTHON) is older than 3.11; install a newer one (sudo apt-get install -y python3.11 python3.11-venv)" \
+       "and give it: make PYTHON=python3.11" >&2; exit 1; }; \
+$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+  echo "python3-venv is missing; install it with: sudo apt-get install -y python3-venv" >&2; exit 1; }; \
+[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+endef
+
+# torch alone decides the size of the download: about 190 MB for CPUs, 2.6 GB with CUDA (from PyPI, on Linux).
+define torch
+index='$(TORCH_INDEX)'; \
+if [ '$(origin TORCH_INDEX)' = undefined ] && [ -z '$(GPU)' ] && $(BIN)/python -c 'import urllib.request; \
+urllib.request.urlopen("$(CPU_INDEX)/torch/", timeout=3)' 2>/dev/null; then index='$(CPU_INDEX)'; fi; \
+echo "Installing torch from $${index:-the indexes pip is configured with} (190 MB for CPUs, 2.6 GB with CUDA;" \
+     "choose with TORCH_INDEX=...), then about 350 MB of other packages"; \
+$(BIN)/python -m pip install --quiet $(PIP_ARGS) $(CONSTRAINTS) $${index:+--extra-index-url "$$index"} torch
+endef

@@ -1,0 +1,170 @@
+"""Commands that change or show one thing in the database and end: schema, keys, registry, health."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from alembic.util import CommandError
+from kombu.exceptions import OperationalError as BrokerError
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from api import auth
+from cli.refusal import Refused
+from cli.services import open_database
+from models import migrate as migrations
+from models.accounts import DEFAULT_WORKSPACE, ApiKey, Workspace
+from models.base import new_id
+from models.language_models import LanguageModel
+from models.session import Database
+from models.settings import StoreSettings
+from workers.app import create_celery
+
+ENGINES = ("transformers", "openai", "vllm")
+
+
+def migrate(store: StoreSettings, *, check: bool) -> None:
+    """Upgrade the schema, or with ``check`` only say whether it is current. Raises Refused."""
+    try:
+        if check:
+            problems = migrations.check(store.database_url)
+            if problems:
+                raise Refused("the database is not at this version: " + "; ".join(problems))
+        else:
+            migrations.upgrade(store.database_url)
+    except OperationalError as error:
+        raise Refused(f"the database cannot be reached: {error.orig}") from None
+    except CommandError as error:
+        raise Refused(f"the database is newer than this version, or not Errata's: {error}") from None
+    print("The database is at this version's schema.")
+
+
+def health(store: StoreSettings, url: str | None) -> None:
+    """Raises Refused naming what does not answer."""
+    db = Database(store.database_url)
+    try:
+        db.ping()
+        if not store.embedded:
+            with create_celery(store.broker_url).connection_for_write(connect_timeout=3) as broker:
+                broker.ensure_connection(max_retries=1, timeout=3)
+        if url:
+            httpx.get(url, timeout=5).raise_for_status()
+    except OperationalError as error:
+        raise Refused(f"the database does not answer: {error.orig}") from None
+    except (BrokerError, OSError) as error:
+        raise Refused(f"the broker does not answer: {error}") from None
+    except httpx.HTTPError as error:
+        raise Refused(f"{url} does not answer: {error}") from None
+    finally:
+        db.dispose()
+    print("healthy")
+
+
+def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: str, days: int | None) -> None:
+    """Make a key and print it: the secret on standard output, alone on its line. Raises Refused for a bad scope."""
+    db = open_database(store)
+    try:
+        with db.begin() as session:
+            wanted = cast(list[auth.Scope], [scope.strip() for scope in scopes])
+            expires_in = timedelta(days=days) if days else None
+            key, secret = auth.create_key(session, name, workspace=workspace, scopes=wanted, expires_in=expires_in)
+            told = f"{key.id} ({', '.join(map(str, key.scopes))}) for workspace '{workspace}'; shown only now:"
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    Console(stderr=True, highlight=False).print(told)
+    print(secret)
+
+
+def list_keys(store: StoreSettings) -> None:
+    """Print every key of every workspace."""
+    with open_database(store).read() as session:
+        rows = session.execute(select(ApiKey, Workspace.name).join(Workspace).order_by(ApiKey.created_at)).all()
+    lines = [
+        [
+            key.id,
+            key.name,
+            workspace,
+            " ".join(map(str, key.scopes)),
+            "revoked" if key.revoked_at else str(key.expires_at or "until revoked")[:19],
+            str(key.last_used_at or "never")[:19],
+        ]
+        for key, workspace in rows
+    ]
+    _print_table(["id", "name", "workspace", "scopes", "valid", "last used (UTC)"], lines)
+
+
+def revoke_key(store: StoreSettings, key: str) -> None:
+    """End a key. Raises Refused when there is none."""
+    with open_database(store).begin() as session:
+        if not auth.revoke_key(session, key):
+            raise Refused(f"there is no valid key '{key}'; see `errata keys list`")
+    print(f"{key} is revoked.")
+
+
+def add_model(
+    store: StoreSettings, name: str, engine: str, path: str | None, revision: str | None, settings: list[str]
+) -> None:
+    """Register a model for every workspace, or change an operator's entry. Raises Refused."""
+    if engine not in ENGINES:
+        raise Refused(f"there is no engine '{engine}'; give one of {', '.join(ENGINES)}")
+    config = _engine_config(engine, path, revision, settings)
+    with open_database(store).begin() as session:
+        auth.ensure_workspace(session)
+        query = select(LanguageModel).where(LanguageModel.workspace_id == DEFAULT_WORKSPACE, LanguageModel.name == name)
+        row = session.scalars(query).one_or_none()
+        if row is not None and row.training_run_id is not None:
+            raise Refused(f"'{name}' is the result of a training run; choose another name")
+        if row is None:
+            row = LanguageModel(id=new_id("lm"), workspace_id=DEFAULT_WORKSPACE, name=name)
+            session.add(row)
+        row.engine, row.config = engine, config
+    print(f"{name}: {engine} {json.dumps(config)}")
+
+
+def list_models(store: StoreSettings) -> None:
+    """Print the registry, trained models included."""
+    with open_database(store).read() as session:
+        rows = session.scalars(select(LanguageModel).order_by(LanguageModel.created_at)).all()
+    _print_table(
+        ["name", "engine", "settings", "trained by"],
+        [[row.name, row.engine, json.dumps(row.config), row.training_run_id or ""] for row in rows],
+    )
+
+
+def _engine_config(engine: str, path: str | None, revision: str | None, settings: list[str]) -> dict[str, Any]:
+    config: dict[str, Any] = {}
+    if path is not None:
+        config["path"] = str(Path(path).resolve()) if Path(path).is_dir() else path
+    if revision is not None:
+        config["revision"] = revision
+    for setting in settings:
+        key, mark, value = setting.partition("=")
+        if not mark or not key:
+            raise Refused(f"--setting {setting}: give name=value")
+        config[key] = _value(value)
+    needed = {"openai": ("base_url", "model")}.get(engine, ("path",))
+    missing = [key for key in needed if key not in config]
+    if missing:
+        raise Refused(f"engine '{engine}' needs {' and '.join(missing)}; give --path or --setting name=value")
+    return config
+
+
+def _value(text: str) -> Any:
+    """Numbers, true, false and null as JSON reads them; anything else is text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if Console().is_terminal else 200, highlight=False).print(table)

@@ -1,0 +1,231 @@
+"""The ``errata`` command: the composition root. What a command needs is imported when it runs, so `--help` is instant.
+
+Settings come from the environment: ``DATABASE_URL``, ``BROKER_URL``, ``ERRATA_HOME`` and the ``ERRATA_*`` variables
+that docs/operations.md lists. Without any, everything is local and embedded.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from cli.refusal import Refused, configure_logging
+
+if TYPE_CHECKING:
+    from models.settings import StoreSettings
+
+app = typer.Typer(
+    name="errata",
+    help="Preference data from injected errors, and the training that learns from it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_args_is_help=True)
+models = typer.Typer(help="The registry: the only language models a job may name.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(models, name="models")
+
+ROOMS = ("api", "cli", "client", "demo", "errata", "models", "workers")
+Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond this machine only with an API key.")]
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="0: any free port.")]
+
+
+class Queue(StrEnum):
+    """What a worker takes: calls to language models, or everything else."""
+
+    GENERATION = "generation"
+    GRADING = "grading"
+
+
+class WorkerPool(StrEnum):
+    """Threads, or one shard at a time (an engine in this process)."""
+
+    THREADS = "threads"
+    SOLO = "solo"
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    trainer: Annotated[bool, typer.Option(help="Train here as well.")] = True,
+) -> None:
+    """Start everything on this machine: API, dashboard, worker, sweeper and trainer in one process tree."""
+    from cli.serve import serve as run
+
+    run(_store(), host, port, trainer=trainer)
+
+
+@app.command()
+def api(host: Host = None, port: Port = None) -> None:
+    """Start the API alone; workers, sweeper and trainer run elsewhere."""
+    from cli.serve import api as run
+
+    run(_store(), host, port)
+
+
+@app.command()
+def worker(
+    queues: Annotated[str, typer.Option(help="What to take: generation, grading, or both.")] = "generation,grading",
+    pool: Annotated[WorkerPool, typer.Option(help="solo: one shard at a time.")] = WorkerPool.THREADS,
+    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Shards in flight.")] = 2,
+) -> None:
+    """Run the stages of injection jobs, datasets and evaluations."""
+    from cli.processes import worker as run
+
+    try:
+        wanted = [Queue(name.strip()).value for name in queues.split(",")]
+    except ValueError:
+        raise typer.BadParameter("give generation, grading, or generation,grading", param_hint="--queues") from None
+    run(_store(), wanted, pool.value, concurrency)
+
+
+@app.command()
+def sweeper() -> None:
+    """Requeue what dead workers left behind and send lost hints again."""
+    from cli.processes import sweeper as run
+
+    run(_store())
+
+
+@app.command()
+def trainer(with_parent: Annotated[bool, typer.Option(hidden=True)] = False) -> None:
+    """Start and watch training runs."""
+    from cli.processes import trainer as run
+
+    run(_store(), with_parent=with_parent)
+
+
+@app.command()
+def migrate(check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when behind.")] = False) -> None:
+    """Bring the database to this version's schema."""
+    from cli.admin import migrate as run
+
+    run(_store(), check=check)
+
+
+@app.command()
+def health(url: Annotated[str | None, typer.Option(help="An API to ask as well.")] = None) -> None:
+    """Fail unless database and broker (and the API, if given) answer: for health checks of containers."""
+    from cli.admin import health as run
+
+    run(_store(), url)
+
+
+@app.command()
+def presets(name: Annotated[str | None, typer.Argument(help="One preset; default: all.")] = None) -> None:
+    """Print presets of injection jobs as the complete configurations they stand for."""
+    from errata.presets import PRESETS, resolve
+
+    if name is not None and name not in PRESETS:
+        raise Refused(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+    found = {preset: resolve(preset).model_dump(mode="json") for preset in ([name] if name else PRESETS)}
+    print(json.dumps(found[name] if name else found, indent=2))
+
+
+@app.command()
+def demo(
+    gsm8k: Annotated[Path | None, typer.Option(help="Bring real solutions from this file; no model needed.")] = None,
+    server: Annotated[str | None, typer.Option(help="Use this running service; default: start one.")] = None,
+    plan: Annotated[str, typer.Option(help="How big: full, or small for a first look.")] = "full",
+    random_model: Annotated[bool, typer.Option(help="Walk the road with an untrained model.")] = False,
+    keep_serving: Annotated[bool, typer.Option(help="Keep the dashboard open at the end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on the last line.")] = False,
+) -> None:
+    """Watch Errata do its main job from start to end, over HTTP, with the miniature or with real solutions."""
+    from demo.run import Options, run
+
+    raise typer.Exit(run(Options(gsm8k, server, plan, random_model, keep_serving, as_json)))
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scopes: Annotated[str, typer.Option(help="Some of read, write, train, admin.")] = "read,write,train",
+    workspace: Annotated[str, typer.Option(help="Made if new.")] = "default",
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36500, help="Valid for this long; default: until revoked.")
+    ] = None,
+) -> None:
+    """Make an API key. From the first key on, every request needs one."""
+    from cli.admin import create_key as run
+
+    run(_store(), name, scopes.split(","), workspace, days)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List keys, without their secrets."""
+    from cli.admin import list_keys as run
+
+    run(_store())
+
+
+@keys.command("revoke")
+def revoke_key(key: Annotated[str, typer.Argument(help="Its id: key_...")]) -> None:
+    """End a key at once."""
+    from cli.admin import revoke_key as run
+
+    run(_store(), key)
+
+
+@models.command("add")
+def add_model(
+    name: Annotated[str, typer.Argument(help="How jobs call it.")],
+    engine: Annotated[str, typer.Option(help="transformers, openai or vllm.")] = "transformers",
+    path: Annotated[str | None, typer.Option(help="Folder or hub id of the weights.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub id.")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="More of the engine's settings, as name=value.")] = None,
+) -> None:
+    """Register a language model, or change what a name stands for."""
+    from cli.admin import add_model as run
+
+    run(_store(), name, engine, path, revision, setting or [])
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the registry."""
+    from cli.admin import list_models as run
+
+    run(_store())
+
+
+def _store() -> StoreSettings:
+    from models.settings import StoreSettings
+
+    return StoreSettings()
+
+
+def main() -> None:
+    """Run the command; what stands in its way is one line on standard error and exit status 1."""
+    try:
+        configure_logging()
+        app()
+    except (Refused, ValidationError) as error:
+        print(f"errata: {_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith(ROOMS):
+            print(f"errata: '{error.name}' is not installed; this needs errata[server]", file=sys.stderr)
+            sys.exit(1)
+        raise
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False)
+        return "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in found)
+    return str(error)
+
+
+if __name__ == "__main__":
+    main()

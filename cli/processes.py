@@ -1,0 +1,65 @@
+"""``errata worker``, ``sweeper`` and ``trainer``: the other roles, each a process of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from celery import signals
+
+from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
+from models.settings import StoreSettings
+from workers.app import create_celery
+from workers.dispatch import Dispatcher
+from workers.services import build_services, close_services
+from workers.settings import WorkerSettings
+from workers.sweeper import Sweeper
+from workers.training.daemon import TrainerDaemon
+
+Pool = Literal["threads", "solo"]
+
+
+def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int) -> None:
+    """Run shards of these queues until SIGTERM (finished or released) or a second one (at once)."""
+    need_broker(store, "worker")
+    db = open_database(store)
+    app = create_celery(store.broker_url)
+    services = build_services(app, db, store, WorkerSettings())
+
+    def release(**_: Any) -> None:
+        services.stopping.set()
+
+    signals.worker_shutting_down.connect(release, weak=False)
+    celery: Any = app.Worker(
+        pool=pool,
+        concurrency=1 if pool == "solo" else concurrency,
+        queues=queues,
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+        loglevel="WARNING",
+        quiet=True,
+        redirect_stdouts=False,
+    )
+    try:
+        celery.start()
+    finally:
+        close_services(services)
+
+
+def sweeper(store: StoreSettings) -> None:
+    """Sweep until a signal comes."""
+    need_broker(store, "sweeper")
+    db = open_database(store)
+    with stop_on_signals() as stop:
+        Sweeper(db, Dispatcher(create_celery(store.broker_url)), WorkerSettings()).run(stop)
+    db.dispose()
+
+
+def trainer(store: StoreSettings, *, with_parent: bool) -> None:
+    """Supervise training runs until a signal comes; a run in hand is checkpointed and released."""
+    db = open_database(store)
+    with stop_on_signals() as stop:
+        if with_parent:
+            stop_with_parent(stop)
+        TrainerDaemon(db, store).run(stop)
+    db.dispose()
