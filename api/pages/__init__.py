@@ -1,0 +1,1 @@
+"""The dashboard: server-rendered pages over the same rows as ``/v1``. Reads only, never writes rows."""

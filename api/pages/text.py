@@ -1,0 +1,93 @@
+"""Text for people: numbers, spans of time, and model output made safe to look at. Pure; escaping is the templates' job.
+
+Model output is escaped by Jinja's autoescape everywhere; what is left to do here is to make characters visible that
+would otherwise act on the page's layout (direction overrides, control characters).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff]")
+MAX_TEXT = 20_000  # characters of one text shown on a page; the download has all of them
+
+
+def visible(text: str) -> str:
+    """``text`` with control and direction characters written out, and cut at ``MAX_TEXT`` with a word about it."""
+    shown = _ACTING.sub(lambda match: f"[U+{ord(match.group()):04X}]", text[:MAX_TEXT].replace("\r\n", "\n"))
+    if len(text) > MAX_TEXT:
+        shown += f"\n[… {number(len(text) - MAX_TEXT)} more characters]"
+    return shown
+
+
+def number(value: float | int | None) -> str:
+    """Thousands separated by a thin space; a dash for nothing."""
+    if value is None:
+        return "–"
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share between 0 and 1 as a percentage; never rounded up to 100 nor down to 0."""
+    if value is None:
+        return "–"
+    shown = f"{100 * value:.{digits}f}"
+    if shown == f"{100:.{digits}f}" and value < 1:
+        shown = f"{100 - 10.0**-digits:.{digits}f}"
+    if float(shown) == 0 and value > 0:
+        return f"<{10.0**-digits:.{digits}f} %"
+    return f"{shown} %"
+
+
+def decimal(value: float | None) -> str:
+    """Four significant digits, as few as needed; a dash for nothing or for what is not a number."""
+    if value is None or value != value or value in (float("inf"), float("-inf")):
+        return "–"
+    return f"{value:.4g}"
+
+
+def duration(seconds: float | None) -> str:
+    """A span of time in its two largest units: "42 s", "3 min 5 s", "2 h 10 min", "4 d 3 h"."""
+    if seconds is None:
+        return "–"
+    total = max(0, round(seconds))
+    for size, unit, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if total >= size:
+            rest = total % size // below
+            return f"{total // size} {unit}" + (f" {rest} {small}" if rest else "")
+    return f"{total} s"
+
+
+def ago(then: datetime | None, now: datetime) -> str:
+    """How long before ``now`` (the database's clock) something happened."""
+    if then is None:
+        return "–"
+    seconds = (now - then).total_seconds()
+    return "just now" if seconds < 5 else f"{duration(seconds).split(' ', 2)[0]} {_unit(seconds)} ago"
+
+
+def _unit(seconds: float) -> str:
+    return duration(seconds).split(" ")[1]
+
+
+def size(count: int | None) -> str:
+    """Bytes in the unit people read."""
+    if count is None:
+        return "–"
+    value = float(count)
+    for unit in ("B", "KB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def words(name: str) -> str:
+    """A machine name as words: ``no_equation`` -> "no equation"."""
+    return name.replace("_", " ").replace("-", " ").strip()
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """ "1 pair", "2 pairs"."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
