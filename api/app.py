@@ -10,11 +10,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
 from api import errors
 from api.deps import Api
 from api.middleware import BodyLimit, SecurityHeaders
+from api.pages.rendering import STATIC
+from api.pages.routes import router as pages
 from api.routes import ROUTERS
 from api.routes.problem_sets import DOCUMENTS
 from api.settings import ApiSettings
@@ -39,6 +42,8 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     errors.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
     _describe(app)
