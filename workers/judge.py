@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from typing import IO, Any
 
 from errata.answers import Judgement
-
 from errata.types import Domain, Problem, Verdict
 from workers.engines.base import Cancelled
 
@@ -155,5 +154,5 @@ class JudgePool:
                 raise RuntimeError("the answer judge could not be started") from None
             slot[0] = None
             child.kill()
-            results.append(Judgement(Verdict.TIMEOUT, None, "killed", self._wall))
+            results.append(Judgement(Verdict.TIMEOUT, None, "judge/killed", "over its limits", self._wall))
         return results

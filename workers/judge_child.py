@@ -10,11 +10,10 @@ import os
 import resource
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from errata.answers import Judgement, judge
-
 from errata.types import Domain, Problem, Verdict
 
 
@@ -45,9 +44,11 @@ def _limit_cpu(seconds: float) -> None:
 def _judge(item: dict[str, Any], code: bool) -> tuple[Judgement, bool]:
     began = time.monotonic()
     try:
-        return judge(Problem(**item["problem"]), item["text"], Domain(item["domain"]), allow_code=code), True
-    except (MemoryError, RecursionError):
-        return Judgement(Verdict.TIMEOUT, None, "limits", time.monotonic() - began), False
+        judgement = judge(Problem(**item["problem"]), item["text"], Domain(item["domain"]), allow_code=code)
+    except (MemoryError, RecursionError) as error:
+        judgement = Judgement(Verdict.TIMEOUT, None, "judge/limits", type(error).__name__)
+    healthy = judgement.verifier != "judge/limits"
+    return replace(judgement, seconds=time.monotonic() - began), healthy
 
 
 if __name__ == "__main__":
