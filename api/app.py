@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
 from api import errors
+from api.auth import check_binding
 from api.deps import Api
 from api.middleware import BodyLimit, SecurityHeaders
 from api.pages.rendering import STATIC
@@ -23,7 +24,7 @@ from api.routes.problem_sets import DOCUMENTS
 from api.settings import ApiSettings
 from models.session import Database
 from models.settings import StoreSettings
-from workers.dispatch import Dispatcher
+from workers.dispatch import Dispatcher, create_celery
 
 VERSION = "0.1.0"
 
@@ -40,14 +41,25 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     )
     app.state.api = Api(db, store, dispatcher, settings)
     errors.install(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, pages):
         app.include_router(router)
-    app.include_router(pages)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
     _describe(app)
     return app
+
+
+def app_from_env() -> FastAPI:
+    """The application of a process of its own (``uvicorn --factory api.app:app_from_env``), from the environment.
+
+    Raises BindingRefused when it would listen beyond this machine without an API key. The host is ``ERRATA_HOST``:
+    whoever starts uvicorn gives it the same one.
+    """
+    store, settings = StoreSettings(), ApiSettings()
+    db = Database(store.database_url)
+    check_binding(settings, db)
+    return create_app(db, store, Dispatcher(create_celery(store.broker_url)), settings)
 
 
 def _describe(app: FastAPI) -> None:

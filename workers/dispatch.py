@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from workers.app import RUN_SHARD
+from workers.app import RUN_SHARD, create_celery
 from workers.planning import (
     Hint,
     cancel,
@@ -18,14 +18,21 @@ from workers.planning import (
     retry_quarantined,
 )
 from workers.settle import settle
+from workers.training.config import PRESETS as TRAINING_PRESETS
+from workers.training.config import TrainingConfig
+from workers.training.config import resolve as resolve_training
 
 __all__ = [
+    "TRAINING_PRESETS",
     "Dispatcher",
     "Hint",
+    "TrainingConfig",
     "cancel",
+    "create_celery",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
+    "resolve_training",
     "retry_quarantined",
     "settle",
 ]

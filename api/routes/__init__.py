@@ -1,5 +1,8 @@
 """The routes, one module per resource."""
 
-from api.routes import injection_jobs, pairs, problem_sets, service
+from api.routes import datasets, evaluations, injection_jobs, models, pairs, problem_sets, service, training_jobs
 
-ROUTERS = (problem_sets.router, injection_jobs.router, pairs.router, service.router)
+ROUTERS = tuple(
+    module.router
+    for module in (problem_sets, injection_jobs, pairs, datasets, training_jobs, evaluations, models, service)
+)

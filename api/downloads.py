@@ -1,0 +1,139 @@
+"""Sending stored files: strong ETags, ranges, digests, and the same small memory at any size.
+
+The manifest's SHA-256 is the ETag. ``Repr-Digest`` is that of the whole file, on every answer; ``Content-Digest`` that
+of what is sent, so only on whole files (RFC 9530). Several ranges in one request are answered with the whole file.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+
+from api.errors import NotFound, RangeNotSatisfiable
+from models.files import MANIFEST, FileStore, UnsafePath
+
+_CHUNK = 256 * 1024
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_TYPES = {
+    "jsonl": "application/jsonl",
+    "json": "application/json",
+    "parquet": "application/vnd.apache.parquet",
+    "md": "text/markdown; charset=utf-8",
+    "csv": "text/csv; charset=utf-8",
+}
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One file of a manifest; ``path`` is relative to ``folder`` of the file store."""
+
+    folder: str
+    path: str
+    size: int
+    sha256: str
+    rows: int | None = None
+
+    @property
+    def media_type(self) -> str:
+        """By the name's ending."""
+        return _TYPES.get(self.path.rpartition(".")[2], "application/octet-stream")
+
+
+def manifest_files(folder: str | None, manifest: Mapping[str, Any] | None) -> list[StoredFile]:
+    """The files a manifest lists; none while there is no manifest."""
+    files = (manifest or {}).get("files", [])
+    entries = [{"path": name, **entry} for name, entry in files.items()] if isinstance(files, dict) else files
+    return [
+        StoredFile(
+            folder or "",
+            str(entry["path"]),
+            int(entry.get("bytes", entry.get("size", 0))),
+            str(entry["sha256"]),
+            entry.get("rows"),
+        )
+        for entry in entries
+    ]
+
+
+def manifest_itself(store: FileStore, folder: str | None, sha256: str | None) -> list[StoredFile]:
+    """The manifest as a file: it cannot list itself, the row holds its digest."""
+    path = f"{folder}/{MANIFEST}"
+    if not folder or not sha256 or not store.exists(path):
+        return []
+    return [StoredFile(folder, MANIFEST, store.size(path), sha256)]
+
+
+def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
+    """The file, or the part the request asks for. Raises RangeNotSatisfiable, NotFound when the file has gone."""
+    etag = f'"{file.sha256}"'
+    headers = {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
+        "Cache-Control": "private, max-age=86400, immutable",
+    }
+    if _matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    start, stop = _wanted(request, file, etag)
+    status = 200 if (start, stop) == (0, file.size) and not _ranged(request, etag) else 206
+    if status == 206:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
+    else:
+        headers["Content-Digest"] = headers["Repr-Digest"]
+    name = file.path.rpartition("/")[2].replace('"', "")
+    headers |= {"Content-Length": str(stop - start), "Content-Disposition": f'attachment; filename="{name}"'}
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers, media_type=file.media_type)
+    handle = _open(store, file)
+    return StreamingResponse(_chunks(handle, start, stop), status, headers, media_type=file.media_type)
+
+
+def _open(store: FileStore, file: StoredFile) -> IO[bytes]:
+    try:
+        return store.open(f"{file.folder}/{file.path}")
+    except (FileNotFoundError, UnsafePath, IsADirectoryError):
+        raise NotFound("the file is no longer in the file store") from None
+
+
+def _chunks(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+    with handle:
+        handle.seek(start)
+        left = stop - start
+        while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
+
+
+def _matches(header: str | None, etag: str) -> bool:
+    """Weak comparison, as If-None-Match wants it."""
+    if header is None:
+        return False
+    return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
+
+
+def _ranged(request: Request, etag: str) -> bool:
+    """Whether the request asks for one range we can read, of this very content (If-Range: strong comparison)."""
+    condition = request.headers.get("if-range")
+    match = _RANGE.fullmatch(request.headers.get("range", "").strip())
+    return match is not None and any(match.groups()) and (condition is None or condition.strip() == etag)
+
+
+def _wanted(request: Request, file: StoredFile, etag: str) -> tuple[int, int]:
+    if not _ranged(request, etag):
+        return 0, file.size
+    first, last = request.headers["range"].strip().removeprefix("bytes=").split("-")
+    if first:
+        start, stop = int(first), min(int(last) + 1, file.size) if last else file.size
+        if last and int(last) < int(first):
+            return 0, file.size  # not a range: RFC 9110 says to ignore it
+    else:
+        start, stop = max(file.size - int(last), 0), file.size
+    if start >= stop:
+        raise RangeNotSatisfiable(f"the file has {file.size} bytes", headers={"Content-Range": f"bytes */{file.size}"})
+    return start, stop

@@ -1,0 +1,238 @@
+"""``/v1/training-jobs``: starting, watching, pausing and ending training runs. The trainer daemon finds them itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import Query, Request, Response
+from pydantic import ValidationError
+from sqlalchemy import exists, func, select
+from sqlalchemy.orm import Session
+
+from api import events
+from api.auth import Reader, Trainer
+from api.deps import ApiDep
+from api.errors import Conflict, Invalid, documented, invalid
+from api.events import EVENT_RESPONSES, EventOut, LastEventId
+from api.idempotency import IdempotencyDep, once
+from api.ids import body_row, path_row
+from api.pagination import Listing, PageDep, paginate
+from api.registry import body_model, model_names, visible
+from api.routing import accepted
+from api.routing import router as make_router
+from api.schemas.outputs import CheckpointOut, MetricOut, TrainingJobIn, TrainingJobOut
+from models.base import new_id
+from models.events import record
+from models.language_models import LanguageModel
+from models.outputs import Checkpoint, Dataset, Metric, TrainingRun
+from models.run_leases import request_cancel, request_pause, request_resume
+from models.states import TERMINAL, JobState, TrainingState
+from workers.dispatch import TRAINING_PRESETS, TrainingConfig, resolve_training
+
+router = make_router("/v1/training-jobs", "training jobs")
+_RECENT = 50  # metrics from which the pace is taken
+
+
+@router.post("", status_code=202, responses=documented(409, 413, 415))
+def create_training_job(
+    caller: Trainer, api: ApiDep, who: IdempotencyDep, body: TrainingJobIn, response: Response
+) -> TrainingJobOut:
+    """Train a language model on a frozen dataset."""
+    config = _resolve(body)
+    with api.db.begin() as session:
+
+        def make() -> str:
+            return _new(session, caller.workspace_id, body, config).id
+
+        run_id, new = once(session, api, who, caller.workspace_id, body.model_dump(mode="json"), make)
+        answer = _one(session, session.get_one(TrainingRun, run_id, populate_existing=True))
+    accepted(response, f"/v1/training-jobs/{run_id}", replayed=not new)
+    return answer
+
+
+def _resolve(body: TrainingJobIn) -> TrainingConfig:
+    if body.preset not in TRAINING_PRESETS:
+        raise Invalid.field("preset", "there is no preset of this name", f"give one of {', '.join(TRAINING_PRESETS)}")
+    if "preset" in body.config:
+        raise Invalid.field("config.preset", "the preset is not part of its overrides", "give it as `preset`")
+    try:
+        return resolve_training(body.preset, body.config)
+    except ValidationError as error:
+        raise invalid(error.errors(), prefix=["config"]) from None
+
+
+def _new(session: Session, workspace_id: str, body: TrainingJobIn, config: TrainingConfig) -> TrainingRun:
+    dataset = body_row(session, Dataset, body.dataset, workspace_id, "dataset")
+    if dataset.state != JobState.SUCCEEDED:
+        raise Conflict(f"dataset: it is {dataset.state}; train on it once it has succeeded")
+    base = body_model(session, body.base_model, workspace_id, "base_model")
+    if base.engine != "transformers":
+        raise Invalid.field(
+            "base_model", f"its weights are served elsewhere ({base.engine})", "name one whose weights are here"
+        )
+    _check_output_name(session, workspace_id, body.output_name)
+    run = TrainingRun(
+        id=new_id("train"),
+        workspace_id=workspace_id,
+        dataset_id=dataset.id,
+        base_model_id=base.id,
+        output_name=body.output_name,
+        config=config.model_dump(mode="json"),
+    )
+    session.add(run)
+    session.flush()
+    record(session, workspace_id, run.id, "queued")
+    return run
+
+
+def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
+    """A name must mean one model: neither one that exists nor one that is being trained."""
+    taken = select(LanguageModel.id).where(LanguageModel.name == name, visible(workspace_id))
+    coming = select(TrainingRun.id).where(
+        TrainingRun.workspace_id == workspace_id,
+        TrainingRun.output_name == name,
+        TrainingRun.state.not_in(sorted(TERMINAL)),
+    )
+    if session.scalar(select(exists(taken))) or session.scalar(select(exists(coming))):
+        raise Invalid.field("output_name", "this name is taken by another language model", "choose a new name")
+
+
+def _one(session: Session, run: TrainingRun) -> TrainingJobOut:
+    pace = _seconds_per_step(session, run)
+    left = run.total_steps - run.step if run.total_steps is not None else None
+    running = run.state == TrainingState.RUNNING and pace is not None and left is not None
+    more = {"seconds_per_step": pace, "eta_seconds": pace * left if running and pace and left is not None else None}
+    return TrainingJobOut.of(run, _names(session, [run]), queue_position=_queue_position(session, run), **more)
+
+
+def _seconds_per_step(session: Session, run: TrainingRun) -> float | None:
+    query = select(Metric.step, Metric.created_at).where(Metric.run_id == run.id, Metric.phase == "train")
+    rows = session.execute(query.order_by(Metric.step.desc()).limit(_RECENT)).all()
+    if len(rows) < 2:
+        return None
+    seconds = (rows[0].created_at - rows[-1].created_at).total_seconds()
+    return seconds / (rows[0].step - rows[-1].step) if seconds > 0 else None
+
+
+def _queue_position(session: Session, run: TrainingRun) -> int | None:
+    if run.state != TrainingState.QUEUED:
+        return None
+    ahead = select(func.count()).where(
+        TrainingRun.state == TrainingState.QUEUED,
+        (TrainingRun.created_at < run.created_at)
+        | ((TrainingRun.created_at == run.created_at) & (TrainingRun.id < run.id)),
+    )
+    return 1 + (session.scalar(ahead) or 0)
+
+
+def _names(session: Session, runs: Sequence[TrainingRun]) -> dict[str, str]:
+    ids: list[str | None] = [row_id for run in runs for row_id in (run.base_model_id, run.output_model_id)]
+    return model_names(session, ids)
+
+
+@router.get("")
+def list_training_jobs(
+    caller: Reader, api: ApiDep, page: PageDep, state: Annotated[TrainingState | None, Query()] = None
+) -> Listing[TrainingJobOut]:
+    """Training jobs, newest first."""
+    query = select(TrainingRun).where(TrainingRun.workspace_id == caller.workspace_id)
+    if state is not None:
+        query = query.where(TrainingRun.state == state)
+    with api.db.read() as session:
+        found = paginate(session, query, (TrainingRun.created_at, TrainingRun.id), page, descending=True)
+        names = _names(session, found.rows)
+        data = [TrainingJobOut.of(row, names) for row in found.rows]
+    return Listing(data=data, has_more=bool(found.next), next=found.next)
+
+
+@router.get("/{run_id}", responses=documented(404))
+def get_training_job(caller: Reader, api: ApiDep, run_id: str) -> TrainingJobOut:
+    """One training job with pace and ETA."""
+    with api.db.read() as session:
+        return _one(session, path_row(session, TrainingRun, run_id, caller.workspace_id))
+
+
+@router.post("/{run_id}/cancel", status_code=202, responses=documented(404, 409))
+def cancel_training_job(
+    caller: Trainer,
+    api: ApiDep,
+    run_id: str,
+    response: Response,
+    keep: Annotated[bool, Query(description="Write a last checkpoint and keep those there are.")] = True,
+) -> TrainingJobOut:
+    """Ask a training job to stop for good."""
+    return _change(caller.workspace_id, api, run_id, response, "cancel", keep=keep)
+
+
+@router.post("/{run_id}/pause", status_code=202, responses=documented(404, 409))
+def pause_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
+    """Ask a training job to write a checkpoint and wait."""
+    return _change(caller.workspace_id, api, run_id, response, "pause")
+
+
+@router.post("/{run_id}/resume", status_code=202, responses=documented(404, 409))
+def resume_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
+    """Let a paused training job go on from its last good checkpoint."""
+    return _change(caller.workspace_id, api, run_id, response, "resume")
+
+
+def _change(
+    workspace_id: str,
+    api: ApiDep,
+    run_id: str,
+    response: Response,
+    what: Literal["cancel", "pause", "resume"],
+    *,
+    keep: bool = True,
+) -> TrainingJobOut:
+    with api.db.begin() as session:
+        run = path_row(session, TrainingRun, run_id, workspace_id)
+        if run.state == TrainingState.CANCELLING and what == "cancel":
+            moved = True  # asked before
+        elif what == "cancel":
+            moved = request_cancel(session, run.id, keep=keep)
+        else:
+            moved = request_pause(session, run.id) if what == "pause" else request_resume(session, run.id)
+        if not moved:
+            raise Conflict(f"cannot {what} a training job that is {run.state}")
+        record(session, workspace_id, run.id, {"cancel": "cancelling", "pause": "paused", "resume": "queued"}[what])
+        answer = _one(session, session.get_one(TrainingRun, run_id, populate_existing=True))
+    accepted(response, f"/v1/training-jobs/{run_id}")
+    return answer
+
+
+@router.get("/{run_id}/metrics", responses=documented(404))
+def list_metrics(
+    caller: Reader,
+    api: ApiDep,
+    run_id: str,
+    page: PageDep,
+    phase: Annotated[str | None, Query(max_length=50, pattern=r"^[a-z_-]+$")] = None,
+) -> Listing[MetricOut]:
+    """Metrics by optimizer step."""
+    with api.db.read() as session:
+        run = path_row(session, TrainingRun, run_id, caller.workspace_id)
+        query = select(Metric).where(Metric.run_id == run.id)
+        if phase is not None:
+            query = query.where(Metric.phase == phase)
+        found = paginate(session, query, (Metric.step, Metric.phase), page)
+    return Listing(data=[MetricOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+
+
+@router.get("/{run_id}/checkpoints", responses=documented(404))
+def list_checkpoints(caller: Reader, api: ApiDep, run_id: str, page: PageDep) -> Listing[CheckpointOut]:
+    """Checkpoints by step."""
+    with api.db.read() as session:
+        run = path_row(session, TrainingRun, run_id, caller.workspace_id)
+        query = select(Checkpoint).where(Checkpoint.run_id == run.id)
+        found = paginate(session, query, (Checkpoint.step,), page)
+    return Listing(data=[CheckpointOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+
+
+@router.get("/{run_id}/events", responses=EVENT_RESPONSES, response_model=Listing[EventOut])
+def list_training_job_events(
+    request: Request, caller: Reader, api: ApiDep, run_id: str, page: PageDep, last_event_id: LastEventId = None
+) -> Any:
+    """What happened to the training job: a list, or a stream."""
+    return events.answer(request, api, TrainingRun, run_id, caller.workspace_id, page, last_event_id)
