@@ -1,0 +1,280 @@
+"""What the service answers, typed. Fields of newer services are kept and reachable, not refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Base: immutable; unknown fields are allowed, as a newer service may send them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+
+
+class BadRow(Record):
+    """A row that was not taken, with its line from 1."""
+
+    line: int
+    reason: str
+
+
+class ProblemSet(Record):
+    """A set of problems of one domain."""
+
+    id: str
+    name: str
+    domain: str
+    problem_count: int
+    content_sha256: str
+    rejected: list[BadRow]
+    created_at: datetime
+
+
+class BroughtSolutions(Record):
+    """What became of brought solutions: received = added + existing + rejected_count."""
+
+    problem_set: str
+    received: int
+    added: int
+    existing: int
+    rejected_count: int
+    rejected: list[BadRow]
+
+
+class Shards(Record):
+    """Shards per state, and per stage those not ended."""
+
+    total: int
+    queued: int
+    running: int
+    done: int
+    quarantined: int
+    cancelled: int
+    stages: dict[str, dict[str, int]] = {}
+
+
+class Progress(Record):
+    """How far a job is; ``fraction`` is 1 at its end."""
+
+    fraction: float
+    shards: Shards
+    problems_done: int
+    problems_total: int
+    elapsed_seconds: float | None = None
+    problems_per_second: float | None = None
+    eta_seconds: float | None = None
+    queue_position: int | None = None
+    tokens: dict[str, int] = {}
+
+
+class Job(Record):
+    """What injection jobs, datasets, training jobs and evaluations share."""
+
+    id: str
+    state: str
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is terminal."""
+        return self.state in ("succeeded", "failed", "cancelled")
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it ended well (see ``partial`` where there is one)."""
+        return self.state == "succeeded"
+
+    @property
+    def fraction(self) -> float:
+        """How far it is, from 0 to 1."""
+        return 1.0 if self.ended else 0.0
+
+
+class InjectionJob(Job):
+    """Problems in, pairs out. ``config`` is complete; ``funnel`` accounts for every input."""
+
+    name: str | None
+    partial: bool
+    problem_set: str
+    language_model: str | None
+    preset: str
+    config: dict[str, Any]
+    prompt_versions: dict[str, Any] = {}
+    progress: Progress
+    funnel: dict[str, Any] | None = None
+    quarantined: list[dict[str, Any]] | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Share of all stages of all shards that has ended."""
+        return self.progress.fraction
+
+
+class Pair(Record):
+    """One preference pair: the prompt is question and prefix; chosen and rejected differ in the error."""
+
+    id: str
+    job: str
+    problem: str
+    type: Literal["step", "full"]
+    question: str
+    prefix: str
+    chosen: str
+    rejected: str
+    step_index: int | None
+    error_kind: str | None
+    evidence_kind: str | None
+    evidence: dict[str, Any] | None
+    source: str
+
+
+class Solution(Record):
+    """One sample or brought solution with its verdict; ``label`` is the sender's."""
+
+    id: str
+    job: str
+    problem: str
+    sample_index: int
+    source: str
+    text: str
+    label: bool | None
+    verdict: str | None
+    role: str | None
+    reason: str | None
+
+
+class Dataset(Job):
+    """Pairs frozen to files; immutable once succeeded."""
+
+    name: str
+    partial: bool
+    jobs: list[str]
+    config: dict[str, Any]
+    manifest: dict[str, Any] | None
+    sha256: str | None
+    progress: Progress
+
+    @property
+    def fraction(self) -> float:
+        """Share of its shards that has ended."""
+        return self.progress.fraction
+
+
+class DatasetFile(Record):
+    """One file of a dataset."""
+
+    path: str
+    bytes: int
+    sha256: str
+    rows: int | None = None
+    url: str
+
+
+class TrainingJob(Job):
+    """A training run; ``language_model`` names its result once there is one."""
+
+    dataset: str
+    base_model: str
+    output_name: str
+    language_model: str | None
+    config: dict[str, Any]
+    step: int
+    total_steps: int | None
+    eta_seconds: float | None = None
+    summary: dict[str, Any] | None = None
+
+    @property
+    def fraction(self) -> float:
+        """Optimizer steps done, as a share."""
+        return 1.0 if self.ended else self.step / self.total_steps if self.total_steps else 0.0
+
+
+class Metric(Record):
+    """The metrics of one optimizer step."""
+
+    step: int
+    phase: str
+    values: dict[str, Any]
+
+
+class Checkpoint(Record):
+    """A checkpoint of a training run."""
+
+    id: str
+    step: int
+    state: str
+    size_bytes: int
+
+
+class Evaluation(Job):
+    """A language model's answers to a problem set; ``result`` has ``accuracy`` and its 95 % ``interval``."""
+
+    name: str | None
+    partial: bool
+    problem_set: str
+    language_model: str
+    config: dict[str, Any]
+    result: dict[str, Any] | None
+    progress: Progress
+
+    @property
+    def fraction(self) -> float:
+        """Share of all stages of all shards that has ended."""
+        return self.progress.fraction
+
+
+class Side(Record):
+    """One side of a comparison: accuracy over the shared problems, with its 95 % interval."""
+
+    evaluation: str
+    language_model: str
+    accuracy: float
+    low: float
+    high: float
+
+
+class Comparison(Record):
+    """Two evaluations compared problem by problem; ``delta`` is after minus before, with its paired 95 % interval."""
+
+    before: Side
+    after: Side
+    delta: float
+    low: float
+    high: float
+    p_value: float
+    problems: int
+    gained: int
+    lost: int = Field(description="Negative flips.")
+
+
+class Event(Record):
+    """Something that happened to a job, in order of ``id``."""
+
+    id: int
+    subject: str
+    type: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class LanguageModel(Record):
+    """A name from the registry; ``id`` is the name."""
+
+    id: str
+    engine: str
+    owned_by: str
+    base_model: str | None = None
+    training_job: str | None = None
+
+
+class Preset(Record):
+    """A preset of injection jobs as the complete configuration it stands for."""
+
+    name: str
+    config: dict[str, Any]
