@@ -22,6 +22,8 @@ def insert_ignore(session: Session, table: type[Base], rows: Sequence[dict[str, 
     written = 0
     for at in range(0, len(rows), _CHUNK):
         chunk = list(rows[at : at + _CHUNK])
-        result: Any = session.execute(make(table).values(chunk).on_conflict_do_nothing())
+        statement = make(table).values(chunk).on_conflict_do_nothing()
+        # Without the option the count of an INSERT is -1 on PostgreSQL.
+        result: Any = session.execute(statement, execution_options={"preserve_rowcount": True})
         written += result.rowcount
     return written
