@@ -20,7 +20,7 @@ from models.outputs import Evaluation, EvaluationSample
 from models.problems import ProblemRow, ProblemSet
 from models.states import Stage
 from models.upserts import insert_ignore
-from workers.engines.base import GenerationRequest, ModelSpec
+from workers.engines.base import Cancelled, GenerationRequest, ModelSpec
 from workers.judge import JudgeItem
 from workers.registry import load_spec
 from workers.stages.base import Finish, StageContext
@@ -113,6 +113,8 @@ def judge(context: StageContext) -> Finish:
         ).all()
     items = [JudgeItem(as_problem(problem), sample.text, domain) for sample, problem in samples]
     judgements = context.judge.judge_many(items, context.cancelled)
+    if len(judgements) < len(items):
+        raise Cancelled
     rows = [
         {
             "evaluation_id": sample.evaluation_id,
