@@ -1,6 +1,8 @@
-"""The judge's child: ``python -m workers.judge_child LIMITS``. Judges one JSON line at a time under resource limits.
+"""The judge's child process: JSON lines in, one JSON line per item out. Meant to be killed.
 
-Ends when stdin closes. A memory error ends it after its answer: what it left half done cannot be trusted.
+Started as ``python -m workers.judge_child SECONDS MEMORY_MB ALLOW_CODE``. It limits its own memory, and before each item
+its own CPU and wall time (a signal whose default action ends the process, even inside C code). It says once that it
+is ready, and ends when stdin does, so it never outlives its parent by more than one item.
 """
 
 from __future__ import annotations
@@ -8,47 +10,60 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
-import time
-from dataclasses import asdict, replace
 from typing import Any
 
-from errata.answers import Judgement, judge
+from errata.answers import CodeExecutionDisabled, judge
 from errata.types import Domain, Problem, Verdict
 
 
-def main() -> None:
-    """Serve until stdin closes. What libraries print goes to stderr: stdout carries only our lines."""
-    limits = json.loads(sys.argv[1])
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    memory = limits["memory_mb"] * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+def _limit_memory(memory_mb: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    print(json.dumps({"ready": True}), file=out)
-    for line in sys.stdin:
-        _limit_cpu(limits["cpu_seconds"])
-        judgement, healthy = _judge(json.loads(line), limits["code"])
-        print(json.dumps(asdict(judgement)), file=out)
-        if not healthy:
-            return
 
 
-def _limit_cpu(seconds: float) -> None:
-    """SIGXCPU after ``seconds`` more of CPU time: the parent's clock stands still when the machine does."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime + seconds) + 1
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
+def _limit_item(seconds: int) -> None:
+    """This item's CPU and wall time; the parent's clock usually strikes first."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used = int(usage.ru_utime + usage.ru_stime)
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds + 2, hard))
+    signal.alarm(seconds + 3)
 
 
-def _judge(item: dict[str, Any], code: bool) -> tuple[Judgement, bool]:
-    began = time.monotonic()
+def _judge(item: dict[str, Any], allow_code: bool) -> dict[str, Any]:
+    problem = Problem(item["question"], item["gold"], meta=item["meta"])
     try:
-        judgement = judge(Problem(**item["problem"]), item["text"], Domain(item["domain"]), allow_code=code)
-    except (MemoryError, RecursionError) as error:
-        judgement = Judgement(Verdict.TIMEOUT, None, "judge/limits", type(error).__name__)
-    healthy = judgement.verifier != "judge/limits"
-    return replace(judgement, seconds=time.monotonic() - began), healthy
+        judged = judge(problem, item["text"], Domain(item["domain"]), allow_code=allow_code)
+    except MemoryError:
+        os._exit(1)  # what is left of this process is not to be trusted with the next item
+    except CodeExecutionDisabled as error:
+        return {"disabled": str(error)}
+    except Exception as error:  # sympy raises anything; RecursionError too
+        return {"verdict": Verdict.UNPARSABLE, "report": f"{type(error).__name__}: {error}"[:300]}
+    return {
+        "verdict": judged.verdict,
+        "extracted": judged.extracted,
+        "verifier": judged.verifier,
+        "report": judged.report,
+    }
+
+
+def main() -> None:
+    """Judge batches until stdin ends."""
+    seconds, memory_mb, allow_code = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1"
+    replies = sys.stdout
+    sys.stdout = sys.stderr  # nothing that a library prints may look like a reply
+    _limit_memory(memory_mb)
+    replies.write(json.dumps({"ready": True}) + "\n")
+    replies.flush()
+    for line in sys.stdin:
+        for item in json.loads(line):
+            _limit_item(seconds)
+            replies.write(json.dumps(_judge(item, allow_code)) + "\n")
+            replies.flush()
+        signal.alarm(0)
 
 
 if __name__ == "__main__":

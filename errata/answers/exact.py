@@ -1,0 +1,118 @@
+"""Verifier ``exact``: JSON answers (logic grids) and short texts, equal as values; grids also against their clues.
+
+With ``Problem.meta["clues"]`` a grid is correct when it has gold's entities, attributes and values and keeps every clue
+(errata.answers.clues); the report names the first clue it breaks. Without clues it must equal gold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from errata.answers.clues import BadClue, broken_clue, plain, same_value
+from errata.answers.extraction import clean, extract_answer
+from errata.answers.types import MAX_ANSWER, MAX_NESTING, Judgement, nesting
+from errata.types import Domain, Problem, Verdict
+
+NAME = "exact"
+VERSION = "1"
+MAX_JSON = 20_000
+
+
+class NotJson(ValueError):
+    """Not one well-formed JSON value without repeated keys, within the caps."""
+
+
+def verify(problem: Problem, text: str) -> Judgement:
+    """Compare the JSON or text answer stated in ``text`` with gold. Never raises for any text."""
+    verifier = f"{NAME}/{VERSION}"
+    extracted = extract_answer(text, Domain.LOGIC)
+    if extracted is None:
+        return Judgement(Verdict.UNPARSABLE, None, verifier, "no final answer is stated")
+    shown = extracted[:MAX_ANSWER]
+    try:
+        gold = parse_json(problem.gold_answer)
+    except NotJson:
+        same = same_value(clean(problem.gold_answer) or "", clean(extracted) or "")
+        return Judgement(Verdict.CORRECT if same else Verdict.INCORRECT, shown, verifier)
+    try:
+        answer = parse_json(_unescaped(extracted))
+    except NotJson as error:
+        return Judgement(Verdict.UNPARSABLE, shown, verifier, str(error))
+    verdict, report = _compare(gold, answer, problem.meta.get("clues"))
+    return Judgement(verdict, shown, verifier, report)
+
+
+def _unescaped(answer: str) -> str:
+    """JSON as LaTeX writes it inside a box: ``\\{"a": 1\\}``, or with the braces of the box itself."""
+    plain = answer.replace("\\{", "{").replace("\\}", "}").replace("\\_", "_").strip()
+    if plain.startswith('"') and ":" in plain:
+        return "{" + plain + "}"
+    return plain
+
+
+def parse_json(text: str) -> Any:
+    """One JSON value, bounded, without NaN and repeated keys. Raises NotJson."""
+    if len(text) > MAX_JSON or nesting(text) > MAX_NESTING:
+        raise NotJson("too long or too deeply nested")
+    try:
+        return json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant, parse_int=_short_int)
+    except (ValueError, RecursionError) as error:
+        raise NotJson(f"not JSON: {error}"[:200]) from error
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key occurs twice")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > 100:
+        raise ValueError("a number has too many digits")
+    return int(digits)
+
+
+def _compare(gold: Any, answer: Any, clues: Any) -> tuple[Verdict, str]:
+    if clues and _is_grid(gold):
+        if not _is_grid(answer) or _shape(answer) != _shape(gold):
+            return Verdict.INCORRECT, "the grid has other entities, attributes or values than the puzzle"
+        try:
+            broken = broken_clue(list(clues), answer)
+        except BadClue as error:
+            return Verdict.UNPARSABLE, str(error)
+        return (Verdict.CORRECT, "") if broken is None else (Verdict.INCORRECT, f"breaks {broken}")
+    if same_value(gold, answer):
+        return Verdict.CORRECT, ""
+    return Verdict.INCORRECT, _difference(gold, answer)
+
+
+def _is_grid(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(row, Mapping) for row in value.values())
+
+
+def _shape(grid: Mapping[str, Mapping[str, Any]]) -> tuple[Counter[str], dict[str, Counter[str]]]:
+    """Entities, and per attribute its values with their counts: what any filling of the same puzzle shares."""
+    columns: dict[str, Counter[str]] = {}
+    for row in grid.values():
+        for attribute, value in row.items():
+            columns.setdefault(plain(attribute), Counter())[str(plain(value))] += 1
+    return Counter(plain(name) for name in grid), columns
+
+
+def _difference(gold: Any, answer: Any) -> str:
+    if isinstance(gold, Mapping) and isinstance(answer, Mapping):
+        for key, value in gold.items():
+            if key not in answer:
+                return f"lacks {key!r}"
+            if not same_value(value, answer[key]):
+                return f"differs from gold at {key!r}"
+        return "has entries that gold has not"
+    return "differs from gold"
