@@ -57,11 +57,12 @@ def serve(
     host: Host = None,
     port: Port = None,
     trainer: Annotated[bool, typer.Option(help="Train here as well.")] = True,
+    with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start everything on this machine: API, dashboard, worker, sweeper and trainer in one process tree."""
     from cli.serve import serve as run
 
-    run(_store(), host, port, trainer=trainer)
+    run(_store(), host, port, trainer=trainer, with_parent=with_parent)
 
 
 @app.command()

@@ -60,6 +60,6 @@ def trainer(store: StoreSettings, *, with_parent: bool) -> None:
     db = open_database(store)
     with stop_on_signals() as stop:
         if with_parent:
-            stop_with_parent(stop)
+            stop_with_parent()
         TrainerDaemon(db, store).run(stop)
     db.dispose()

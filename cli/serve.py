@@ -17,7 +17,7 @@ from api.app import create_app
 from api.auth import BindingRefused, check_binding
 from api.settings import ApiSettings
 from cli.refusal import Refused
-from cli.services import need_broker, open_database, stop_on_signals
+from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
 from models import migrate
 from models.session import Database
 from models.settings import StoreSettings
@@ -84,11 +84,13 @@ def address(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: bool = True) -> None:
+def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: bool, with_parent: bool) -> None:
     """Everything in one process tree, on a database brought up to date first. Returns when a signal comes.
 
-    Without a port, the first free one from the settings' on is taken.
+    Without a port, the first free one from the settings' on is taken. ``with_parent``: stop when standard input ends.
     """
+    if with_parent:
+        stop_with_parent()
     settings = _settings(host, port)
     migrate.upgrade(store.database_url)
     db = open_database(store)

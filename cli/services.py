@@ -57,12 +57,12 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def stop_with_parent(stop: threading.Event) -> None:
-    """Set ``stop`` when standard input ends: the parent holds its other end, so even a killed parent is noticed."""
+def stop_with_parent() -> None:
+    """Be told to stop (SIGTERM) when standard input ends: the parent holds its other end, even if it is killed."""
 
     def watch() -> None:
         while os.read(sys.stdin.fileno(), 1024):
             pass
-        stop.set()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()

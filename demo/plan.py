@@ -1,0 +1,54 @@
+"""How big the demo is and which settings it uses: everything that is tuned stands here and nowhere else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Config = dict[str, Any]
+
+
+def _injection() -> Config:
+    return {
+        "sampling": {"samples": 3, "temperature": 0.7, "max_tokens": 256},
+        "editing": {"temperature": 0.8, "attempts": 4},
+        "seed": 1,
+    }
+
+
+def _dpo() -> Config:
+    """DPO on step and full pairs with an ungated likelihood term on the chosen step."""
+    return {
+        "beta": 0.1,
+        "nll_weight": 3.0,
+        "nll_gate": False,
+        "learning_rate": 1e-4,
+        "epochs": 2,
+        "batch_size": 32,
+        "seed": 1,
+    }
+
+
+def _control() -> Config:
+    """Fine-tuning on the model's own correct samples; as many optimizer steps of the same batch as the DPO run."""
+    return {"learning_rate": 1e-4, "batch_size": 32, "seed": 1}
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """One size of the demo. Problems are made from ``problem_seed``; held-out ones never share numbers with them."""
+
+    train_problems: int = 500
+    heldout_problems: int = 1000
+    problem_seed: int = 1
+    injection: Config = field(default_factory=_injection)
+    dpo: Config = field(default_factory=_dpo)
+    control: Config = field(default_factory=_control)
+    answer_tokens: int = 256
+    evaluation_seed: int = 7
+
+
+PLANS = {
+    "full": DemoPlan(),
+    "small": DemoPlan(train_problems=24, heldout_problems=24),
+}
