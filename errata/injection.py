@@ -13,6 +13,7 @@ from errata.proof import is_consistent
 from errata.reasons import Reason
 from errata.types import Domain, Problem, Step
 
+_MOST = 24  # rule-made edits of a step to draw one from
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
 
 
@@ -64,7 +65,7 @@ def rule_edit(
 ) -> str | None:
     """One false edit of the step by the kind's rule, label and separator kept; None where the kind does not apply."""
     step = steps[index]
-    edits = kinds_of(domain)[kind].twin(solution[step.start : step.end], problem.question)
+    edits = kinds_of(domain)[kind].twin(solution[step.start : step.end], problem.question, _MOST)
     return random.Random(seed).choice(edits) if edits else None
 
 
@@ -80,7 +81,8 @@ def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: in
     others = [t for t in _TOKEN.findall(solution) if t != target[0] and t.isdigit() == target[0].isdigit()]
     if not others:
         return None
-    return solution[step.start : step.body_start] + body[: target.start()] + rng.choice(others) + body[target.end() :]
+    other = str(rng.choice(others))
+    return solution[step.start : step.body_start] + body[: target.start()] + other + body[target.end() :]
 
 
 def _unfit(text: str, step: Step, config: InjectionConfig) -> Reason | None:
@@ -100,7 +102,7 @@ def _applies(kind: Kind, text: str, body: str, config: InjectionConfig, problem:
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
         return kind.applies(body)
     if kind.provable or config.editing.editor == "rules":
-        return bool(kind.twin(text, problem.question))
+        return bool(kind.twin(text, problem.question, 1))
     shown = config.proof.continuations.when != "never" or config.proof.unproven == "keep"
     return shown and kind.applies(body)
 

@@ -88,3 +88,15 @@ def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     Base.metadata.create_all(database.engine)
     yield database
     database.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with real problems and solutions: ERRATA_SHARED_DATA, or ``shared/data`` beside the checkout."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("ERRATA_SHARED_DATA", beside))
+    if not (folder / "gsm8k" / "model-solutions-400.jsonl").exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no real data in {folder}; set ERRATA_SHARED_DATA")
+        pytest.skip(f"no real data in {folder}; set ERRATA_SHARED_DATA")
+    return folder

@@ -23,7 +23,7 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
         settings=settings,
         dispatcher=Dispatcher(app),
         engines=EnginePool(threads=settings.torch_threads),
-        judge=JudgePool(size=settings.judge_processes),
+        judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
         stages=STAGES,
     )
     register(app, services)

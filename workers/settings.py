@@ -20,6 +20,7 @@ class WorkerSettings(BaseSettings):
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     judge_processes: int = Field(1, gt=0)
+    allow_code: bool = Field(False, description="Run candidate code in the guarded child (code domain).")
     generation_threads: int = Field(1, gt=0, description="Shards in flight per generation worker.")
     grading_threads: int = Field(1, gt=0)
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

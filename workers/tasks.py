@@ -11,6 +11,7 @@ from workers.runner import Services, run_shard
 def register(app: Celery, services: Services) -> None:
     """Make ``app`` run shards with ``services``. A message carries an id; the row is reread and may say no."""
 
-    @app.task(name=RUN_SHARD, ignore_result=True)
+    # Not shared: a second app in this process must not run shards with the first one's services.
+    @app.task(name=RUN_SHARD, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
     def run(shard_id: str) -> str:
         return run_shard(services, shard_id)

@@ -8,10 +8,32 @@ that answers "different") is therefore switched off.
 from __future__ import annotations
 
 import logging
-from typing import Any
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
 
 _POINTS = ((3, 7), (-5, 11), (13, 4), (2, 9))
 _DIGITS = 40
+
+
+_listeners: list[Callable[[Literal["loading", "loaded"]], None]] = []
+
+
+def on_load(listener: Callable[[Literal["loading", "loaded"]], None]) -> None:
+    """Call ``listener`` before and after the libraries are loaded, so that a clock can leave that time out."""
+    _listeners.append(listener)
+
+
+def _load() -> None:
+    if "math_verify" in sys.modules:
+        return
+    for listener in _listeners:
+        listener("loading")
+    import math_verify  # noqa: F401  heavy, see the module's docstring
+
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    for listener in _listeners:
+        listener("loaded")
 
 
 class Unparsable(ValueError):
@@ -24,12 +46,12 @@ def equal_symbolic(gold: str, answer: str) -> bool:
     Raises Unparsable when ``answer`` (or gold) cannot be read as one whole expression. May hang or exhaust memory on
     hostile input: the caller's process must be killable.
     """
+    _load()
     gold_expr, answer_expr = _parse(gold), _parse(answer)
     if _type(gold_expr) != _type(answer_expr) or _names(gold_expr) != _names(answer_expr):
         return False
     from math_verify import verify  # heavy, see the module's docstring
 
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     if not verify([gold_expr], [answer_expr], strict=True, timeout_seconds=None):
         return False
     return _agrees(gold_expr, answer_expr)
@@ -39,7 +61,6 @@ def _parse(latex: str) -> Any:
     """One expression that covers the whole of ``latex``."""
     from math_verify import LatexExtractionConfig, parse  # heavy, see the module's docstring
 
-    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
     found = parse(
         f"${latex}$",
         extraction_config=[LatexExtractionConfig(boxed_match_priority=-1)],

@@ -17,15 +17,15 @@ _NUMBER = re.compile(r"\d")
 class Kind:
     """One error kind of one domain.
 
-    ``applies(body)`` is the paper's rule. ``twin(step, question)`` lists false edits made by rule; the kind's stricter
-    rule (ours) is that this list is not empty. ``provable``: whether a contradiction in the step can show its edits;
+    ``applies(body)`` is the paper's rule. ``twin(step, question, most)`` lists false edits made by rule; the kind's
+    stricter rule (ours) is that this list is not empty. ``provable``: whether a contradiction in the step can show its edits;
     edits of other kinds need continuations or a verifier.
     """
 
     name: str
     instruction: str
     applies: Callable[[str], bool]
-    twin: Callable[[str, str], list[str]]
+    twin: Callable[[str, str, int], list[str]]
     provable: bool = True
 
 
@@ -42,8 +42,8 @@ def _words_only(body: str) -> bool:
 
 
 def _math(name: str, applies: Callable[[str], bool]) -> Kind:
-    def twin(step: str, question: str) -> list[str]:
-        return false_edits(step, name, question)
+    def twin(step: str, question: str, most: int) -> list[str]:
+        return false_edits(step, name, question, most)
 
     return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin, provable=name != "misreading")
 

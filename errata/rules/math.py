@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from errata.arithmetic import Equation, Token, find_equations
+from errata.arithmetic import Equation, Token, find_equations, marks_agree
 from errata.proof import prove_contradiction
 from errata.rules.splicing import Change, apply_changes, tokens_of
 
@@ -16,8 +16,8 @@ _MOST = 24  # edits looked at per step and kind: enough to choose among, bounded
 Candidates = Iterator[tuple[Equation, list[Change]]]
 
 
-def false_edits(step: str, kind: str, question: str = "") -> list[str]:
-    """Every edit of ``step`` (at most 24) that the kind allows and that contradicts itself where the step did not.
+def false_edits(step: str, kind: str, question: str = "", most: int = _MOST) -> list[str]:
+    """Every edit of ``step`` (at most ``most``) that the kind allows and that contradicts itself where the step did not.
 
     Duplicates are dropped; the order is fixed. Empty when the kind does not apply: no false edit of it exists.
     """
@@ -25,12 +25,15 @@ def false_edits(step: str, kind: str, question: str = "") -> list[str]:
     if propose is None:
         return []
     found: dict[str, None] = {}
+    agreeing = marks_agree(step)
     for equation, changes in propose(step, question):
         edited = apply_changes(step, equation, changes)
         if edited is None or edited in found or prove_contradiction(step, edited) is None:
             continue
+        if agreeing and not marks_agree(edited):
+            continue
         found[edited] = None
-        if len(found) >= _MOST:
+        if len(found) >= most:
             break
     return list(found)
 

@@ -86,5 +86,7 @@ def _align(inner: Sequence[Token], outer: Sequence[Token]) -> int | None:
 
 def _replace(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
     for start, end, replacement in sorted(edits, reverse=True):
+        if not replacement and text[start - 1 : start] == " " == text[end : end + 1]:
+            start -= 1  # a dropped term leaves one space behind, not two
         text = text[:start] + replacement + text[end:]
     return text

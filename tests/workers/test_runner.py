@@ -295,7 +295,9 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
     services = make_services(sqlite_database, tmp_path, ROAD, sweep_seconds=0.1)
     services.dispatcher = Dispatcher(celery)
     register(celery, services)
-    assert Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
+    assert (
+        Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
+    )
     with EmbeddedWorker(celery, services).running():
         _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
     assert outcomes(sqlite_database) == PROBLEMS

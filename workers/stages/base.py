@@ -31,6 +31,10 @@ class Generator(Protocol):
         """Completions per request, in request order."""
         ...
 
+    def close(self) -> None:
+        """End every engine."""
+        ...
+
 
 @dataclass(frozen=True)
 class StageContext:

@@ -16,11 +16,10 @@ from models.jobs import ProblemOutcome, SolutionRow
 from models.problems import ProblemRow
 from models.states import Stage
 from models.upserts import insert_ignore
-from workers.engines.base import Cancelled
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_grades
-from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, as_problem, judge_all, load_job, load_problems, load_solutions
 
 Judged = dict[str, Any]
 
@@ -51,9 +50,7 @@ def _judge(
 ) -> dict[str, Judged]:
     by_id = {problem.id: as_problem(problem) for problem in problems}
     items = [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in solutions]
-    judgements = context.judge.judge_many(items, context.cancelled)
-    if len(judgements) != len(solutions):
-        raise Cancelled
+    judgements = judge_all(context, items)
     return {
         row.id: {
             "id": row.id,

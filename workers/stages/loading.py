@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from errata.answers import Judgement
 from errata.config import InjectionConfig
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.leases import Lease
 from models.problems import ProblemRow, ProblemSet
-from workers.engines.base import ModelSpec
+from workers.engines.base import Cancelled, ModelSpec
+from workers.judge import JudgeItem
 from workers.registry import load_spec
+from workers.stages.base import StageContext
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,14 @@ def load_edits(session: Session, lease: Lease) -> Sequence[EditRow]:
     """The edits of a shard that are still in the running, by solution and step."""
     query = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
     return session.scalars(query.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)).all()
+
+
+def judge_all(context: StageContext, items: Sequence[JudgeItem]) -> list[Judgement]:
+    """One judgement per item, in order. Raises Cancelled where the pool stopped early because it was told to."""
+    judgements = context.judge.judge_many(items, context.cancelled)
+    if len(judgements) < len(items):
+        raise Cancelled
+    return judgements
 
 
 def as_problem(row: ProblemRow) -> Problem:

@@ -18,7 +18,7 @@ from models.states import Stage
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_proofs
-from workers.stages.loading import Job, as_problem, load_edits, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, as_problem, judge_all, load_edits, load_job, load_problems, load_solutions
 
 _BY_VERIFIER = frozenset({Domain.LOGIC, Domain.CODE})
 
@@ -60,9 +60,9 @@ def _verify(
         step = split_steps(solution.text, job.domain)[edit.step_index]
         whole = splice(solution.text, step, str(edit.edited))
         items.append(JudgeItem(as_problem(problems[edit.problem_id]), whole, job.domain))
-    judged = context.judge.judge_many(items, context.cancelled)
+    judged = judge_all(context, items)
     return [
-        prove_verifier(Verdict(solutions[edit.solution_id].verdict or ""), found.verdict, found.extracted or "")
+        prove_verifier(Verdict(solutions[edit.solution_id].verdict or ""), found.verdict, found.report)
         for edit, found in zip(edits, judged, strict=True)
     ]
 
@@ -87,7 +87,7 @@ def _prove(
             items += [JudgeItem(problem, before + step + text, job.domain) for text in edit.continuations[side]]
             cuts.append(len(items))
         places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2])))
-    verdicts = [found.verdict for found in context.judge.judge_many(items, context.cancelled)]
+    verdicts = [found.verdict for found in judge_all(context, items)]
     proofs: list[Proof] = []
     rests: list[tuple[str, str] | None] = []
     for edit, place in zip(edits, places, strict=True):
