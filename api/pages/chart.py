@@ -77,7 +77,8 @@ def nice_ticks(low: float, high: float, target: int = 5) -> list[float]:
     unit = 10.0 ** math.floor(math.log10(rough))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(step * i, 12) for i in range(first, last + 1)]
+    digits = 3 - math.floor(math.log10(step))
+    return [round(step * i, digits) for i in range(first, last + 1)]
 
 
 def _range(low: float, high: float) -> tuple[float, float]:

@@ -9,13 +9,14 @@ common beginning and end alone.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import IntEnum
 from itertools import groupby
 
 MAX_TOKENS = 2000
-EXCERPT_CONTEXT = 28  # characters kept either side of the first change in an excerpt
+EXCERPT_CONTEXT = 44  # characters kept either side of the first change in an excerpt
 
 # Combining marks stay with the character they stand on: half a letter must never be marked.
 _TOKEN = re.compile(r"(?:\d+(?:[.,]\d+)*|[^\W\d_]+|\s+|.)[\u0300-\u036f\u200d\ufe0f]*", re.DOTALL)
@@ -68,7 +69,8 @@ def diff(chosen: str, rejected: str) -> Diff:
     """Mark what ``rejected`` changed against ``chosen``. Equal texts give runs without marks."""
     left, right = _Side.of(chosen), _Side.of(rejected)
     a, b = _TOKEN.findall(chosen), _TOKEN.findall(rejected)
-    for i1, i2, j1, j2 in _join_across_spaces(_changes(a, b), a, b):
+    changes = _slide(_changes(a, b), a, b)
+    for i1, i2, j1, j2 in _join_across_spaces(changes, a, b):
         _mark_change(left, _span(a, i1, i2), right, _span(b, j1, j2))
     return Diff(_runs(left), _runs(right))
 
@@ -78,7 +80,7 @@ def plain(text: str) -> tuple[Run, ...]:
     return _runs(_Side.of(text))
 
 
-def excerpt(runs: tuple[Run, ...], width: int = 96) -> tuple[Run, ...]:
+def excerpt(runs: tuple[Run, ...], width: int = 120) -> tuple[Run, ...]:
     """At most ``width`` characters around the first change, cut ends shown by "…"; calculator marks left out."""
     kept = [run for run in runs if not run.aside]
     text_before = 0
@@ -88,7 +90,7 @@ def excerpt(runs: tuple[Run, ...], width: int = 96) -> tuple[Run, ...]:
         text_before += len(run.text)
     else:
         text_before = 0
-    return _cut(kept, max(0, text_before - EXCERPT_CONTEXT), width)
+    return _cut(kept, _word_start("".join(run.text for run in kept), text_before - EXCERPT_CONTEXT), width)
 
 
 def _changes(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]]:
@@ -102,6 +104,46 @@ def _changes(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]]:
         return [(head, len(a) - tail, head, len(b) - tail)]
     codes = SequenceMatcher(None, core_a, core_b, autojunk=False).get_opcodes()
     return [(head + i1, head + i2, head + j1, head + j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
+
+
+Change = tuple[int, int, int, int]
+
+
+def _slide(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
+    """Of the places where a lone insertion or deletion could stand, take the one that reads best.
+
+    "16 - 3 - 4" against "16 - 4" lost " - 3", not "3 - ": a term goes with the sign before it.
+    """
+    slid: list[Change] = []
+    floor_a = floor_b = 0
+    for i1, i2, j1, j2 in changes:
+        back = 0
+        if j1 == j2:
+            back = _best_slide(a, i1, i2, min(i1 - floor_a, j1 - floor_b))
+        elif i1 == i2:
+            back = _best_slide(b, j1, j2, min(i1 - floor_a, j1 - floor_b))
+        slid.append((i1 - back, i2 - back, j1 - back, j2 - back))
+        floor_a, floor_b = i2 - back, j2 - back
+    return slid
+
+
+def _best_slide(tokens: list[str], start: int, end: int, room: int) -> int:
+    """How many tokens to move ``tokens[start:end]`` back, at most ``room``, over tokens that repeat at its end."""
+    best, best_score = 0, _reads(tokens[start:end])
+    for back in range(1, room + 1):
+        if tokens[start - back] != tokens[end - back]:
+            break
+        score = _reads(tokens[start - back : end - back])
+        if score > best_score:
+            best, best_score = back, score
+    return best
+
+
+def _reads(piece: list[str]) -> tuple[bool, bool]:
+    """Whether a piece begins with a sign, and whether it carries its space in front."""
+    visible = [token for token in piece if not token.isspace()]
+    sign = bool(visible) and not visible[0][0].isalnum()
+    return sign, not piece[-1].isspace()
 
 
 def _join_across_spaces(
@@ -131,6 +173,10 @@ def _mark_change(left: _Side, a: tuple[int, int], right: _Side, b: tuple[int, in
     old, new = left.text[a[0] : a[1]], right.text[b[0] : b[1]]
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
+    while head and (_combines(old[head : head + 1]) or _combines(new[head : head + 1])):
+        head -= 1
+    while tail and _combines(old[len(old) - tail]):
+        tail -= 1
     if not _worth_refining(old, new, head + tail):
         head = tail = 0
     for side, (start, end) in ((left, a), (right, b)):
@@ -138,6 +184,10 @@ def _mark_change(left: _Side, a: tuple[int, int], right: _Side, b: tuple[int, in
         side.set(start + head, end - tail, Mark.CHANGED)
         if start + head == end - tail:
             side.gaps.add(start + head)
+
+
+def _combines(character: str) -> bool:
+    return character != "" and unicodedata.combining(character) > 0
 
 
 def _worth_refining(old: str, new: str, shared: int) -> bool:
@@ -171,6 +221,14 @@ def _runs(side: _Side) -> tuple[Run, ...]:
         for (mark, inside), group in groupby(range(start, end), key=lambda i: (side.marks[i], aside[i])):
             runs.append(Run("".join(side.text[i] for i in group), mark, inside))
     return tuple(runs)
+
+
+def _word_start(text: str, at: int) -> int:
+    """``at``, moved to the beginning of the next word if one begins near."""
+    if at <= 0:
+        return 0
+    space = text.find(" ", at, at + EXCERPT_CONTEXT // 2)
+    return at if space < 0 else space + 1
 
 
 def _cut(runs: list[Run], start: int, width: int) -> tuple[Run, ...]:

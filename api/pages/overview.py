@@ -99,7 +99,7 @@ def _rows(q: _Query, section: str, found: Sequence[Any]) -> list[Row]:
 
 def _names(session: Session, entity: Any, ids: set[str | None]) -> dict[str | None, str]:
     found = session.execute(select(entity.id, entity.name).where(entity.id.in_([i for i in ids if i])))
-    return dict(found.tuples())
+    return dict(found.all())
 
 
 def _row(q: _Query, row: Any, href: str, title: str, subtitle: str, share: float, figures: Sequence[str]) -> Row:

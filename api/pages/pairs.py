@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.proof import Proof, proof_of
-from api.pages.text import visible
+from api.pages.text import short, visible
 from errata.steps import split_steps
 from errata.types import Domain, Step
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
@@ -145,14 +145,16 @@ def newest_sample(session: Session, job_ids: Sequence[str]) -> tuple[str, PairLi
 
 
 def _line(row: PairRow) -> PairLine:
-    changed = diff(visible(row.chosen), visible(row.rejected))
+    chosen, rejected = visible(row.chosen), visible(row.rejected)
+    # Two whole solutions differ in a hundred ways: only an edit is marked.
+    changed = Diff(plain(chosen), plain(rejected)) if row.type == "full" else diff(chosen, rejected)
     return PairLine(
         id=row.id,
         type=row.type,
         kind=row.error_kind,
         evidence=row.evidence_kind,
         distance=row.distance,
-        question=visible(row.question),
+        question=short(row.question, 240),
         chosen=excerpt(changed.chosen),
         rejected=excerpt(changed.rejected),
     )
@@ -173,7 +175,7 @@ def choices(session: Session, job_id: str, filters: Filters) -> dict[str, list[C
         counted = session.execute(select(values, func.count()).where(values.is_not(None)).group_by(values))
         found[name] = [
             Choice(value, count, value == getattr(filters, name), _toggled(job_id, filters, name, value))
-            for value, count in sorted(counted.tuples(), key=lambda row: (-row[1], row[0]))
+            for value, count in sorted(counted.all(), key=lambda row: (-row[1], row[0]))
         ]
     return found
 
@@ -258,13 +260,13 @@ def _whole(text: str, domain: Domain) -> tuple[Piece, ...]:
 
 
 def _provenance(row: PairRow, solution: SolutionRow, edit: EditRow | None) -> Sequence[tuple[str, str]]:
+    by_model = row.language_model is not None
     facts = [
         ("Solution by", solution.source),
-        ("Edited by", row.source),
-        ("Language model", row.language_model),
-        ("Prompt", row.prompt_version),
+        ("Edited by", None if row.type == "full" else row.language_model or row.prompt_version),
+        ("Prompt", row.prompt_version if by_model else None),
         ("Seed", None if row.seed is None else str(row.seed)),
         ("Replies needed", str(len(edit.attempts)) if edit and len(edit.attempts) > 1 else None),
         ("Characters", None if row.start is None or row.end is None else f"{row.start}–{row.end} of the solution"),
     ]
-    return [(label, visible(value)) for label, value in facts if value]
+    return [(label, short(value)) for label, value in facts if value]

@@ -45,6 +45,7 @@ def _environment() -> Environment:
         "pct": lambda share: f"{100 * min(max(share, 0.0), 1.0):.2f}%",
         "percent": text.percent,
         "plural": text.plural,
+        "short": text.short,
         "size": text.size,
         "visible": text.visible,
         "words": text.words,

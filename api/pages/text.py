@@ -21,6 +21,12 @@ def visible(text: str) -> str:
     return shown
 
 
+def short(text: str, limit: int = 120) -> str:
+    """A name for display: one line of at most ``limit`` characters."""
+    shown = " ".join(visible(text[: 4 * limit]).split())
+    return shown if len(shown) <= limit else shown[: limit - 1].rstrip() + "…"
+
+
 def number(value: float | int | None) -> str:
     """Thousands separated by a thin space; a dash for nothing."""
     if value is None:
