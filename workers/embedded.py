@@ -18,7 +18,7 @@ class EmbeddedWorker:
     """A Celery worker and a sweeper, each in a thread. Two shards are in flight: one generates, one is graded."""
 
     def __init__(self, app: Celery, services: Services, *, concurrency: int = 2) -> None:
-        self._services = services
+        app.set_default()  # a pool's threads look tasks up in the default app
         self._stop = services.stopping
         self._worker: Any = app.WorkController(
             pool="threads",
