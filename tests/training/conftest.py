@@ -54,7 +54,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(folder: Path, seed: int = 0) -> Path:
+def make_model(folder: Path, seed: int = 0, *, tied: bool = True) -> Path:
     """Save a tiny Llama and its tokenizer."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
@@ -66,7 +66,7 @@ def make_model(folder: Path, seed: int = 0) -> Path:
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

@@ -54,9 +54,12 @@ class Attempt:
         """Supervise one process from start to end."""
         try:
             child = self._start()
-        except (Refused, NoResultFound) as error:
-            why = str(error)
-            self._end(lambda: self._fail(why, fatal=True))
+        except DBAPIError as error:
+            logger.warning("the database is away; %s is left to its lease: %s", self.lease.run_id, error)
+            return
+        except (Refused, NoResultFound, OSError) as error:
+            why, fatal = str(error), not isinstance(error, OSError)
+            self._end(lambda: self._fail(why, fatal=fatal))
             return
         try:
             status = self._watch(child, stop_event)
@@ -74,7 +77,9 @@ class Attempt:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "spec.json"
         path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        return Child(self.settings, path, folder / "run.log")
+        child = Child(self.settings, path, folder / "run.log")
+        self._urgent.append({"type": "started", "pid": child.pid})
+        return child
 
     def _watch(self, child: Child, stop_event: threading.Event) -> int | None:
         """Until the process has ended (its status) or was killed (None)."""

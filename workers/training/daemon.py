@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from models import run_leases
 from models.base import db_now
 from models.events import record
-from models.outputs import Checkpoint, TrainingRun
 from models.run_leases import RunLease
 from models.session import Database
 from models.settings import StoreSettings
+from models.tables import Checkpoint, TrainingRun  # every table: foreign keys must resolve in this process too
 from workers.training.attempt import Attempt
 from workers.training.registry import run_folder
 from workers.training.settings import TrainerSettings
@@ -57,7 +57,11 @@ class TrainerDaemon:
             return False
         if lease is None:
             return False
-        Attempt(self.db, self.store, self.settings, lease).run(stop_event)
+        try:
+            Attempt(self.db, self.store, self.settings, lease).run(stop_event)
+        except Exception:
+            # One run must not end the daemon; the run itself is left to its lease, and is an interruption.
+            logger.exception("supervising %s failed", lease.run_id)
         return True
 
     def _sweep(self) -> None:

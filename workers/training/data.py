@@ -100,30 +100,35 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 class Cuts:
     """Where the steps of a problem's texts begin, so that a prefix is cut as the solution is that it opens.
 
-    A solution is cut by ``errata.steps``, as it was when its pairs were made. A prefix whose solution is not among the
-    rows is cut where the problem's other step pairs begin.
+    A solution is cut by ``errata.steps``, as it was when its pairs were made, and where its step pairs begin and end. A
+    prefix whose solution is not among the rows is cut where the problem's other step pairs begin and end.
     """
 
     def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
         self._solutions: dict[str, list[str]] = defaultdict(list)
-        self._prefixes: dict[str, set[str]] = defaultdict(set)
+        self._openings: dict[str, set[str]] = defaultdict(set)
         for row in rows:
             problem = str(row.get("problem_id"))
             if row.get("type") == "full":
                 self._solutions[problem].append(str(row.get("chosen")))
-            elif row.get("prefix"):
-                self._prefixes[problem].add(row["prefix"])
+            elif row.get("type") == "step":
+                prefix = str(row.get("prefix") or "")
+                self._openings[problem] |= {prefix, prefix + str(row.get("chosen"))}
 
     def of_prefix(self, problem: str, prefix: str, domain: Domain) -> list[str]:
         """The pieces of a step pair's prefix."""
-        for solution in self._solutions[problem]:
-            if solution.startswith(prefix):
-                return _cut(prefix, [step.start for step in split_steps(solution, domain)])
-        return _cut(prefix, [len(known) for known in self._prefixes[problem] if prefix.startswith(known)])
+        whole = next((s for s in self._solutions[problem] if s.startswith(prefix)), None)
+        if whole is None:
+            return _cut(prefix, self._known(problem, prefix))
+        return _cut(prefix, [*(step.start for step in split_steps(whole, domain)), *self._known(problem, prefix)])
 
-    def of_solution(self, solution: str, domain: Domain) -> list[str]:
+    def of_solution(self, problem: str, solution: str, domain: Domain) -> list[str]:
         """The preamble and the steps of a whole solution."""
-        return _cut(solution, [step.start for step in split_steps(solution, domain)])
+        starts = [step.start for step in split_steps(solution, domain)]
+        return _cut(solution, [*starts, *self._known(problem, solution)])
+
+    def _known(self, problem: str, text: str) -> list[int]:
+        return [len(opening) for opening in self._openings[problem] if text.startswith(opening)]
 
 
 def _cut(text: str, starts: Iterable[int]) -> list[str]:
@@ -150,7 +155,7 @@ class Encoder:
             chosen, rejected = self._ids(row["chosen"]), self._ids(row["rejected"])
         else:
             prefix = self._ids(row.get("prefix") or "")
-            chosen, rejected = (self._solution(row[side], domain) for side in ("chosen", "rejected"))
+            chosen, rejected = (self._solution(problem, row[side], domain) for side in ("chosen", "rejected"))
         return Pair(
             pair_id=str(row["pair_id"]),
             problem_id=problem,
@@ -164,11 +169,11 @@ class Encoder:
     def sample(self, row: dict[str, Any], index: int) -> Pair:
         """The ids of one ``sft`` row."""
         problem = str(row["problem_id"])
-        chosen = self._solution(row["completion"], _domain(row))
+        chosen = self._solution(problem, row["completion"], _domain(row))
         return Pair(f"{problem}/{index}", problem, False, None, self._prompt(row), chosen, ())
 
-    def _solution(self, text: str, domain: Domain) -> tuple[int, ...]:
-        return self._join(self._cuts.of_solution(text, domain)) + self._eos()
+    def _solution(self, problem: str, text: str, domain: Domain) -> tuple[int, ...]:
+        return self._join(self._cuts.of_solution(problem, text, domain)) + self._eos()
 
     def _join(self, pieces: Sequence[str]) -> tuple[int, ...]:
         return tuple(i for piece in pieces for i in self._ids(piece))

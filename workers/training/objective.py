@@ -93,7 +93,7 @@ def rise_loss(scores: PairScores, counts: Counts, config: TrainingConfig) -> Out
     scope = in_nll_scope(scores.is_step, config.nll_scope)
     gate = scope & (chosen_ratio < 0) if config.nll_gate else scope
     nll, nll_share = _nll(scores, counts, config, gate)
-    share = _pair_shares(scores.is_step, counts, config)
+    share = _pair_shares(scores, counts, config)
     loss = (preference * share).sum() + config.nll_weight * nll_share
     return Outcome(
         loss=loss,
@@ -106,14 +106,14 @@ def rise_loss(scores: PairScores, counts: Counts, config: TrainingConfig) -> Out
     )
 
 
-def _pair_shares(is_step: Tensor, counts: Counts, config: TrainingConfig) -> Tensor:
+def _pair_shares(scores: PairScores, counts: Counts, config: TrainingConfig) -> Tensor:
     if config.mean == "all-pairs":
         step_count = full_count = counts.step + counts.full
     else:
         step_count, full_count = counts.step, counts.full
     step = config.step_weight / max(step_count, 1)
     full = config.full_weight / max(full_count, 1)
-    return torch.where(is_step, step, full)
+    return scores.chosen.new_full(scores.is_step.shape, full).masked_fill(scores.is_step, step)
 
 
 def _nll(scores: PairScores, counts: Counts, config: TrainingConfig, gate: Tensor) -> tuple[Tensor, Tensor]:

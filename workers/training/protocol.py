@@ -23,13 +23,22 @@ import math
 import os
 import select
 import threading
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 ORPHANED = 3  # exit status of a child whose daemon is gone
 
 
 class Refused(Exception):
     """The run cannot succeed as it is configured; trying again cannot help."""
+
+
+class Voice(Protocol):
+    """Whoever a run speaks to."""
+
+    stop_asked: threading.Event
+
+    def send(self, kind: str, **data: Any) -> None:
+        """Say one message."""
 
 
 class Line:

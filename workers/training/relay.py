@@ -52,6 +52,10 @@ def _event(session: Session, lease: RunLease, kind: str, **data: Any) -> None:
     record(session, lease.workspace_id, lease.run_id, kind, **data)
 
 
+def _started(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
+    _event(session, lease, "training.started", pid=message["pid"], worker=lease.worker)
+
+
 def _ready(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
     if run_leases.started(session, lease, message["total_steps"]):
         about = {key: message.get(key) for key in ("total_steps", "report", "packing", "note")}
@@ -102,6 +106,7 @@ def _finished(session: Session, lease: RunLease, _ttl: float, message: dict[str,
 
 
 HANDLERS = {
+    "started": _started,
     "ready": _ready,
     "resumed": _resumed,
     "skipped": _skipped,

@@ -29,7 +29,7 @@ from workers.training.card import render_card
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
 from workers.training.loading import load_model, load_tokenizer, local_folder, model_fingerprint, peft_config
 from workers.training.preflight import check
-from workers.training.protocol import Line, Refused
+from workers.training.protocol import Line, Refused, Voice
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
 from workers.training.scoring import base_of, supports_trees
 from workers.training.spec import RunSpec
@@ -49,7 +49,7 @@ def main() -> int:
         line.listen(spec.lease_seconds)
     try:
         with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
-            _train(spec, line)
+            train(spec, line)
     except (Refused, DatasetError) as error:
         line.send("error", message=str(error), fatal=True)
         return 1
@@ -79,7 +79,8 @@ def _alone(spec: RunSpec, line: Line) -> Iterator[None]:
         yield
 
 
-def _train(spec: RunSpec, line: Line) -> None:
+def train(spec: RunSpec, line: Voice) -> None:
+    """The whole run, from the newest good checkpoint where there is one. Raises Refused and DatasetError."""
     line.send("progress", phase="loading", done=0, total=1)
     resume = _resume_point(spec, line)
     folder = local_folder(spec.model_path, spec.model_revision)
@@ -113,7 +114,7 @@ def _train(spec: RunSpec, line: Line) -> None:
         _finish(spec, trainer, tokenizer, generation, summary, line)
 
 
-def _resume_point(spec: RunSpec, line: Line) -> tuple[Path, dict[str, Any]] | None:
+def _resume_point(spec: RunSpec, line: Voice) -> tuple[Path, dict[str, Any]] | None:
     """The newest good checkpoint. Raises Refused when the store knows of checkpoints and none is good."""
     rejected: list[dict[str, Any]] = []
     found = checkpoints.newest_good(spec.checkpoints, lambda step, why: rejected.append({"step": step, "why": why}))
@@ -128,7 +129,7 @@ def _resume_point(spec: RunSpec, line: Line) -> tuple[Path, dict[str, Any]] | No
     return found
 
 
-def _pairs(spec: RunSpec, tokenizer: Any, line: Line) -> tuple[list[Pair], dict[str, Any], str]:
+def _pairs(spec: RunSpec, tokenizer: Any, line: Voice) -> tuple[list[Pair], dict[str, Any], str]:
     path = data_file(spec.dataset_folder, spec.config.objective)
     data_sha = verify_file(spec.dataset_folder, path)
     line.send("progress", phase="encoding", done=0, total=1)
@@ -159,7 +160,7 @@ def _choose_packing(trainer: RiseTrainer) -> str | None:
     return None
 
 
-def _reference(spec: RunSpec, trainer: RiseTrainer, fingerprint: str, line: Line) -> torch.Tensor:
+def _reference(spec: RunSpec, trainer: RiseTrainer, fingerprint: str, line: Voice) -> torch.Tensor:
     config = spec.config.model_copy(update={"packing": trainer.packing})
     name = reference_fingerprint(fingerprint, trainer.pairs, config)
     stored = load_reference(spec.reference / name)
@@ -192,7 +193,12 @@ def _summary(trainer: RiseTrainer, report: dict[str, Any], seconds: float) -> di
 
 
 def _finish(
-    spec: RunSpec, trainer: RiseTrainer, tokenizer: Any, generation: dict[str, Any], summary: dict[str, Any], line: Line
+    spec: RunSpec,
+    trainer: RiseTrainer,
+    tokenizer: Any,
+    generation: dict[str, Any],
+    summary: dict[str, Any],
+    line: Voice,
 ) -> None:
     """Write the finished model: weights (merged unless asked otherwise), tokenizer, card; then tell the daemon."""
     line.send("progress", phase="saving", done=0, total=1)

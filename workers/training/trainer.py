@@ -27,7 +27,7 @@ from workers.training.data import Pair
 from workers.training.figures import Row, pair_rows, summarize
 from workers.training.objective import Counts, PairScores, in_nll_scope, rise_loss, sft_loss
 from workers.training.plan import Plan, shares
-from workers.training.protocol import Line, Refused
+from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
 from workers.training.scoring import add_scoring, completion_logps
 from workers.training.tree import pack
@@ -77,7 +77,7 @@ class RiseTrainer(DPOTrainer):
         pairs: Sequence[Pair],
         config: TrainingConfig,
         folder: Path,
-        line: Line,
+        line: Voice,
         peft_config: Any = None,
     ) -> None:
         self.config, self.pairs, self.line, self.folder = config, pairs, line, folder
@@ -202,8 +202,8 @@ class RiseTrainer(DPOTrainer):
             logs = {**logs, **self._figures, "epoch": step / self.plan.steps_per_epoch}
             if not self._loss_is_finite:
                 logs["loss"] = math.nan
-            self.line.send("metrics", step=step, values=logs)
-            self.last_values = logs
+            self.line.send("metrics", step=step, values=dict(logs))
+            self.last_values = dict(logs)
         super().log(logs, start_time)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
