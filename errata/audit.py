@@ -1,0 +1,206 @@
+"""The shortcut audit: can chosen and rejected be told apart *without* the question? (METHOD.md, ours.)
+
+A pair should differ in its error and in nothing else. A small classifier sees single sides, out of context: lengths,
+``\\boxed``, telling words, n-grams. If it separates rejected from chosen on problems it was not fitted on, so can a
+language model, and it would learn that instead of the error. Step and full pairs are audited apart: full pairs are two
+different solutions, and do differ.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from scipy.sparse import csr_matrix, hstack
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+
+from errata.seeds import derive_seed
+from errata.statistics import mean_interval
+
+FOLDS = 5
+MIN_PROBLEMS = 20
+MAX_PAIRS = 4_000
+THRESHOLD = 0.65
+_TOP = 12
+_TOKEN = r"\d+(?:\.\d+)?|\\?\w+|[^\w\s]"
+_TELLING = re.compile(
+    r"\b(?:wrong|mistake\w*|error\w*|incorrect\w*|actually|instead|should|however|wait|oops|sorry|not)\b", re.I
+)
+_STYLE = (
+    "characters",
+    "tokens",
+    "lines",
+    "digits",
+    "boxed",
+    "telling words",
+    "equality signs",
+    "marks",
+    "double spaces",
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class AuditPair:
+    """Both sides of a pair; ``problem`` keeps pairs of one problem on one side of every fold."""
+
+    problem: str
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditReport:
+    """What the classifier reached on problems it had not seen. 0.5 is chance.
+
+    ``auc``: over single sides, the mean over folds with its 95 % t interval. ``pairwise``: how often it scores the
+    rejected side of a pair above the chosen one (ties count half). ``toward_rejected`` and ``toward_chosen``: the
+    features that weigh most, with their weights. ``shortcut``: ``auc`` is above ``threshold``; None, as are the
+    figures, where there are too few problems to say.
+    """
+
+    type: Literal["step", "full"]
+    pairs: int
+    problems: int
+    auc: float | None = None
+    low: float | None = None
+    high: float | None = None
+    pairwise: float | None = None
+    threshold: float = THRESHOLD
+    shortcut: bool | None = None
+    toward_rejected: list[tuple[str, float]] = field(default_factory=list)
+    toward_chosen: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def sentence(self) -> str:
+        """The finding, for people."""
+        if self.auc is None:
+            return f"Too few problems ({self.problems}) with {self.type} pairs for a shortcut audit."
+        told = f"A classifier that never sees the question tells the sides of {self.type} pairs apart with AUC"
+        said = (
+            f"{told} {self.auc:.2f} ({self.low:.2f} to {self.high:.2f}); it ranks {self.pairwise:.0%} of pairs right."
+        )
+        if not self.shortcut:
+            return f"{said} No shortcut above the threshold of {self.threshold:.2f}."
+        clues = ", ".join(repr(name) for name, _ in self.toward_rejected[:3])
+        return f"{said} Above {self.threshold:.2f} a shortcut may be learnt instead of the error; look at {clues}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values, for a dataset's manifest."""
+        return {**asdict(self), "sentence": self.sentence}
+
+
+class AuditSample:
+    """An even sample of at most ``MAX_PAIRS`` pairs, kept while a dataset of any size streams past.
+
+    Which pairs it keeps depends on what they say, not on their order: those with the smallest hashes.
+    """
+
+    def __init__(self, limit: int = MAX_PAIRS) -> None:
+        self._limit = limit
+        self._heap: list[tuple[int, AuditPair]] = []
+
+    def add(self, pair: AuditPair) -> None:
+        """Offer one pair."""
+        entry = (-derive_seed("audit", pair.problem, pair.chosen, pair.rejected), pair)
+        if len(self._heap) < self._limit:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def pairs(self) -> list[AuditPair]:
+        """The pairs kept, in an order of their own."""
+        return [pair for _, pair in sorted(self._heap)]
+
+
+def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: int = 0) -> AuditReport:
+    """Audit the pairs of one type. Deterministic; time and memory grow with the text given (see AuditSample)."""
+    looked_at = list(pairs)
+    problems = len({pair.problem for pair in looked_at})
+    if problems < MIN_PROBLEMS:
+        return AuditReport(type, len(looked_at), problems)
+    texts = [side for pair in looked_at for side in (pair.chosen, pair.rejected)]
+    labels = np.array([0, 1] * len(looked_at))
+    groups = np.array([pair.problem for pair in looked_at for _ in range(2)])
+    aucs: list[float] = []
+    scores = np.zeros(len(texts))
+    for fitted, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(texts, labels, groups):
+        model = _Classifier([texts[i] for i in fitted], labels[fitted], seed)
+        scores[held] = model.scores([texts[i] for i in held])
+        aucs.append(float(roc_auc_score(labels[held], scores[held])))
+    gaps = scores[1::2] - scores[0::2]
+    pairwise = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
+    interval = mean_interval(aucs)
+    rejected, chosen = _Classifier(texts, labels, seed).top()
+    return AuditReport(
+        type,
+        len(looked_at),
+        problems,
+        interval.estimate,
+        interval.low,
+        interval.high,
+        pairwise,
+        THRESHOLD,
+        interval.estimate > THRESHOLD,
+        rejected,
+        chosen,
+    )
+
+
+def style(text: str) -> list[float]:
+    """The figures in ``_STYLE``, in its order: how a text looks, not what it says."""
+    return [
+        float(len(text)),
+        float(len(re.findall(_TOKEN, text))),
+        float(text.count("\n")),
+        float(sum(char.isdigit() for char in text)),
+        float(text.count("\\boxed")),
+        float(len(_TELLING.findall(text))),
+        float(text.count("=")),
+        float(text.count("<<")),
+        float(len(re.findall(r"(?<=\S)  +(?=\S)", text))),
+    ]
+
+
+class _Classifier:
+    """Logistic regression over style figures and word 1- to 3-grams; label 1 is the rejected side."""
+
+    def __init__(self, texts: Sequence[str], labels: Any, seed: int) -> None:
+        self._grams = CountVectorizer(
+            token_pattern=_TOKEN, ngram_range=(1, 3), min_df=4, max_features=20_000, binary=True, lowercase=False
+        )
+        counted = self._counted(texts, fit=True)
+        figures = np.array([style(text) for text in texts])
+        self._mean, self._scale = figures.mean(axis=0), figures.std(axis=0) + 1e-9
+        self._model = LogisticRegression(C=0.1, solver="liblinear", max_iter=300, random_state=seed)
+        self._model.fit(self._features(figures, counted), labels)
+
+    def _counted(self, texts: Sequence[str], *, fit: bool) -> Any:
+        try:
+            return self._grams.fit_transform(texts) if fit else self._grams.transform(texts)
+        except ValueError:  # no n-gram is frequent enough: style alone decides
+            return csr_matrix((len(texts), 0))
+
+    def _features(self, figures: Any, counted: Any) -> Any:
+        return hstack([csr_matrix((figures - self._mean) / self._scale), counted]).tocsr()
+
+    def scores(self, texts: Sequence[str]) -> Any:
+        """How much each text looks like a rejected side."""
+        figures = np.array([style(text) for text in texts])
+        return self._model.decision_function(self._features(figures, self._counted(texts, fit=False)))
+
+    def top(self) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+        """The features that weigh most toward rejected, and toward chosen."""
+        grams = self._grams.get_feature_names_out() if hasattr(self._grams, "vocabulary_") else []
+        weights = self._model.coef_[0]
+        named = [(name, round(float(w), 4)) for name, w in zip([*_STYLE, *grams], weights, strict=True)]
+        ranked = sorted(named, key=lambda item: -item[1])
+        return [item for item in ranked[:_TOP] if item[1] > 0], [
+            item for item in ranked[: -_TOP - 1 : -1] if item[1] < 0
+        ]
