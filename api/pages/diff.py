@@ -15,6 +15,9 @@ from difflib import SequenceMatcher
 from enum import IntEnum
 from itertools import groupby
 
+Span = tuple[int, int]
+Change = tuple[int, int, int, int]  # tokens a[i1:i2] against b[j1:j2]
+
 MAX_TOKENS = 2000
 EXCERPT_CONTEXT = 44  # characters kept either side of the first change in an excerpt
 
@@ -69,7 +72,7 @@ def diff(chosen: str, rejected: str) -> Diff:
     """Mark what ``rejected`` changed against ``chosen``. Equal texts give runs without marks."""
     left, right = _Side.of(chosen), _Side.of(rejected)
     a, b = _TOKEN.findall(chosen), _TOKEN.findall(rejected)
-    changes = _slide(_changes(a, b), a, b)
+    changes = _slide(_swaps(_changes(a, b), a, b), a, b)
     for i1, i2, j1, j2 in _join_across_spaces(changes, a, b):
         _mark_change(left, _span(a, i1, i2), right, _span(b, j1, j2))
     return Diff(_runs(left), _runs(right))
@@ -93,7 +96,7 @@ def excerpt(runs: tuple[Run, ...], width: int = 120) -> tuple[Run, ...]:
     return _cut(kept, _word_start("".join(run.text for run in kept), text_before - EXCERPT_CONTEXT), width)
 
 
-def _changes(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]]:
+def _changes(a: list[str], b: list[str]) -> list[Change]:
     """Differing token ranges ``a[i1:i2]`` against ``b[j1:j2]``, ascending."""
     head = _common(a, b)
     tail = _common(a[head:][::-1], b[head:][::-1])
@@ -106,7 +109,20 @@ def _changes(a: list[str], b: list[str]) -> list[tuple[int, int, int, int]]:
     return [(head + i1, head + i2, head + j1, head + j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
 
 
-Change = tuple[int, int, int, int]
+def _swaps(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
+    """Two terms that changed places ("2/3", "3/2") as two changed terms, wherever the comparison kept one of them."""
+    found: list[Change] = []
+    for change in changes:
+        if found:
+            i1, _, j1, _ = found[-1]
+            _, i2, _, j2 = change
+            old, new = a[i1:i2], b[j1:j2]
+            turned = len(old) > 1 and [new[-1:], new[1:-1], new[:1]] == [old[:1], old[1:-1], old[-1:]]
+            if turned and old[0][0].isalnum() and old[-1][0].isalnum():
+                found[-1:] = [(i1, i1 + 1, j1, j1 + 1), (i2 - 1, i2, j2 - 1, j2)]
+                continue
+        found.append(change)
+    return found
 
 
 def _slide(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
@@ -146,11 +162,9 @@ def _reads(piece: list[str]) -> tuple[bool, bool]:
     return sign, not piece[-1].isspace()
 
 
-def _join_across_spaces(
-    changes: list[tuple[int, int, int, int]], a: list[str], b: list[str]
-) -> list[tuple[int, int, int, int]]:
+def _join_across_spaces(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
     """Neighboring changes with only a space between become one, so that "two apples" is one mark and not two."""
-    joined: list[tuple[int, int, int, int]] = []
+    joined: list[Change] = []
     for change in changes:
         if joined:
             i1, i2, j1, j2 = joined[-1]
@@ -163,13 +177,14 @@ def _join_across_spaces(
     return joined
 
 
-def _span(tokens: list[str], first: int, last: int) -> tuple[int, int]:
+def _span(tokens: list[str], first: int, last: int) -> Span:
     start = sum(map(len, tokens[:first]))
     return start, start + sum(map(len, tokens[first:last]))
 
 
-def _mark_change(left: _Side, a: tuple[int, int], right: _Side, b: tuple[int, int]) -> None:
+def _mark_change(left: _Side, a: Span, right: _Side, b: Span) -> None:
     """Mark one changed range on both sides; the characters both share at its ends are marked more lightly."""
+    a, b = _without_shared_spaces(left.text, a, right.text, b)
     old, new = left.text[a[0] : a[1]], right.text[b[0] : b[1]]
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
@@ -184,6 +199,16 @@ def _mark_change(left: _Side, a: tuple[int, int], right: _Side, b: tuple[int, in
         side.set(start + head, end - tail, Mark.CHANGED)
         if start + head == end - tail:
             side.gaps.add(start + head)
+
+
+def _without_shared_spaces(old: str, a: Span, new: str, b: Span) -> tuple[Span, Span]:
+    """Both ranges without white space that they have in common at an end: a space that stays is no change."""
+    (i1, i2), (j1, j2) = a, b
+    while i1 < i2 and j1 < j2 and old[i1].isspace() and old[i1] == new[j1]:
+        i1, j1 = i1 + 1, j1 + 1
+    while i1 < i2 and j1 < j2 and old[i2 - 1].isspace() and old[i2 - 1] == new[j2 - 1]:
+        i2, j2 = i2 - 1, j2 - 1
+    return (i1, i2), (j1, j2)
 
 
 def _combines(character: str) -> bool:

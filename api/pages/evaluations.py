@@ -109,7 +109,7 @@ def decoding(config: dict[str, Any]) -> str:
     temperature = config.get("temperature")
     if not isinstance(temperature, int | float):
         return ""
-    return "greedy" if temperature == 0 else f"sampled, T = {temperature:g}"
+    return "greedy" if temperature == 0 else f"sampled, T\u202f=\u202f{temperature:g}"
 
 
 def _interval(result: dict[str, Any]) -> tuple[float | None, float | None]:

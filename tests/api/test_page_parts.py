@@ -38,6 +38,13 @@ def drawn(runs: tuple[Run, ...]) -> str:
         ("24 left", "36 left", "[24] left", "[36] left"),
         ("16 - 3 - 4", "16 - 4", "16[ - 3] - 4", "16^ - 4"),
         ("3 + 4 + 5 = 12", "3 + 4 = 12", "3 + 4[ + 5] = 12", "3 + 4^ = 12"),
+        (
+            "take 2/3 = 80, or <<120*2/3=80>>80",
+            "take 3/2 = 80, or <<120*3/2=80>>80",
+            "take [2]/[3] = 80, or <<120*[2]/[3]=80>>80",
+            "take [3]/[2] = 80, or <<120*[3]/[2]=80>>80",
+        ),
+        ("4 + 20 + 7 + 8", "4 + 20  + 8", "4 + 20 [+ 7] + 8", "4 + 20 ^ + 8"),
         ("a big dog", "a dog", "a[ big] dog", "a^ dog"),
         ("3 boxes of it", "3 box of it", "3 {box}[es] of it", "3 {box}^ of it"),
         ("she sells them", "he sells them", "[s]{he} sells them", "^{he} sells them"),

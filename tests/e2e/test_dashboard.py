@@ -1,0 +1,169 @@
+"""The dashboard in a real browser: layout at both widths, hostile texts, live refresh, arrow keys, no scripts."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from api.app import create_app
+from api.settings import ApiSettings
+from models.jobs import InjectionJob
+from models.session import Database
+from models.settings import StoreSettings
+from models.states import JobState, move
+from models.tables import Base
+from tests.dashboard_rows import Filled, fill
+from workers.app import create_celery
+from workers.dispatch import Dispatcher
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@dataclass
+class Site:
+    """A running dashboard over rows of the test's own."""
+
+    url: str
+    database: Database
+    rows: Filled
+
+
+@dataclass
+class Watched:
+    """A browser page and everything it complained of or asked another host for."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+
+    def watch(self, host: str) -> None:
+        """Note console errors (a CSP violation is one), page errors and requests that leave ``host``."""
+        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda r: self.complaints.append(r.url) if urlsplit(r.url).netloc != host else None)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; where it is not installed the tests are skipped (they fail under CI)."""
+    if not CHROMIUM.exists():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no browser at {CHROMIUM}")
+        pytest.skip(f"no browser at {CHROMIUM}: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    database = Database(f"sqlite:///{tmp_path / 'errata.db'}")
+    Base.metadata.create_all(database.engine)
+    rows = fill(database)
+    store = StoreSettings(ERRATA_HOME=tmp_path)
+    app = create_app(database, store, Dispatcher(create_celery("memory://")), ApiSettings())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Site(f"http://127.0.0.1:{port}", database, rows)
+    server.should_exit = True
+    thread.join(60)
+    database.dispose()
+
+
+def opened(context: BrowserContext, site: Site) -> Watched:
+    watched = Watched(context.new_page())
+    watched.watch(urlsplit(site.url).netloc)
+    return watched
+
+
+def paths(rows: Filled) -> list[str]:
+    return [
+        "/",
+        "/jobs",
+        f"/jobs/{rows.finished}",
+        f"/jobs/{rows.running}",
+        f"/jobs/{rows.hostile}",
+        f"/jobs/{rows.finished}/pairs",
+        f"/jobs/{rows.hostile}/pairs",
+        f"/pairs/{rows.step_pairs[2]}",
+        f"/pairs/{rows.full_pair}",
+        f"/pairs/{rows.hostile_pair}",
+        f"/datasets/{rows.dataset}",
+        f"/training/{rows.training}",
+        f"/evaluations/{rows.evaluations[1]}",
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_both_widths_and_runs_nothing_foreign(browser: Browser, site: Site, scheme: str) -> None:
+    for viewport in (WIDE, NARROW):
+        with browser.new_context(viewport=viewport, color_scheme=scheme) as context:  # type: ignore[arg-type]
+            watched = opened(context, site)
+            for path in paths(site.rows):
+                answer = watched.page.goto(site.url + path)
+                assert answer is not None
+                assert answer.status == 200, path
+                widths = watched.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+                assert widths[0] <= widths[1], (path, widths)
+                assert watched.page.evaluate("window.hacked === undefined"), path
+            assert watched.complaints == []
+
+
+def test_arrow_keys_walk_the_pairs(browser: Browser, site: Site) -> None:
+    with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
+        watched = opened(context, site)
+        first, second, _ = (f"{site.url}/pairs/{pair}?type=step" for pair in site.rows.step_pairs)
+        watched.page.goto(first)
+        watched.page.keyboard.press("ArrowLeft")  # nothing before the first
+        watched.page.keyboard.press("ArrowRight")
+        watched.page.wait_for_url(second)
+        assert watched.page.locator("ins").all_inner_texts() == ["+"]
+        watched.page.keyboard.press("ArrowLeft")
+        watched.page.wait_for_url(first)
+        assert watched.complaints == []
+
+
+def test_a_running_job_is_refreshed_in_place_and_keeps_what_was_opened(browser: Browser, site: Site) -> None:
+    with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
+        watched = opened(context, site)
+        watched.page.goto(f"{site.url}/jobs/{site.rows.running}")
+        watched.page.locator("summary").click()
+        watched.page.evaluate("window.sameDocument = true")
+        with site.database.begin() as session:
+            assert move(session, InjectionJob, site.rows.running, JobState.SUCCEEDED)
+        watched.page.locator(".page-head .state-succeeded").wait_for(timeout=60_000)
+        assert watched.page.locator("details[open]").count() == 1
+        assert watched.page.evaluate("window.sameDocument")
+        assert watched.complaints == []
+
+
+def test_pages_work_without_scripts(browser: Browser, site: Site) -> None:
+    with browser.new_context(viewport=NARROW, java_script_enabled=False) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        page.goto(site.url)
+        page.get_by_role("link", name="Pears by the dozen", exact=True).click()
+        page.get_by_role("link", name="Browse the pairs").click()
+        page.get_by_role("link", name="operator").first.click()
+        page.locator(".pair-list a").first.click()
+        assert page.locator("ins").all_inner_texts() == ["+"]
+        page.goto(f"{site.url}/jobs/{site.rows.running}")
+        with site.database.begin() as session:
+            assert move(session, InjectionJob, site.rows.running, JobState.SUCCEEDED)
+        page.locator(".page-head .state-succeeded").wait_for(timeout=60_000)  # the page reloads itself
