@@ -67,12 +67,12 @@ def once(
     mine = _claim(session, api, {**key, "request_sha256": digest, "resource_id": None})
     row = session.scalars(select(IdempotencyKey).filter_by(**key).execution_options(populate_existing=True)).one()
     if not mine:
+        if row.resource_id is None:
+            raise _in_flight()
         if row.request_sha256 != digest:
             raise Invalid.field(
                 "Idempotency-Key", "was used before with another body", "use a fresh key for another request"
             )
-        if row.resource_id is None:
-            raise _in_flight()
         return row.resource_id, False
     resource_id = make()
     session.execute(update(IdempotencyKey).filter_by(**key).values(resource_id=resource_id))

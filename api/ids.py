@@ -66,5 +66,5 @@ def _hint(row_id: str, prefix: str) -> str:
     other = row_id.split("_", 1)[0]
     if other != prefix and other in KINDS and "_" in row_id:
         name, place = KINDS[other]
-        return f": this is the id of a {name} (see {place})"
+        return f": this is the id of {'an' if name[0] in 'aeiou' else 'a'} {name} (see {place})"
     return ""

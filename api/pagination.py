@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Depends, Query
@@ -110,8 +110,8 @@ def _typed(key: InstrumentedAttribute[Any], value: Any) -> Any:
     wanted = key.type.python_type
     if isinstance(value, str) and wanted is datetime:
         try:
-            return datetime.fromisoformat(value)
-        except ValueError:
+            return datetime.fromisoformat(value).astimezone(UTC)
+        except (ValueError, OverflowError):
             raise _bad_cursor() from None
     valid = isinstance(value, wanted) and not isinstance(value, bool)
     if not valid or (isinstance(value, int) and abs(value) >= 2**31) or (isinstance(value, str) and "\x00" in value):
