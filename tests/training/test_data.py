@@ -13,7 +13,7 @@ from errata.prompts import solve_prompt
 from tests.training.conftest import PREAMBLE, make_dataset, make_rows, make_tokenizer
 from workers.training.config import TrainingConfig, resolve
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
-from workers.training.plan import Plan, shares
+from workers.training.plan import Plan, micro_batches
 from workers.training.preflight import check, examine
 
 TOKENIZER = make_tokenizer()
@@ -199,9 +199,18 @@ def test_problems_stay_together_unless_asked_otherwise() -> None:
     assert any(scattered[i] // 4 != scattered[i - i % 4] // 4 for i in range(40))
 
 
-def test_shares_are_even_and_in_order() -> None:
-    assert shares([1, 2, 3, 4, 5], 2) == [[1], [2, 3], [4, 5]]
-    assert shares([], 4) == [[]]
+def test_micro_batches_keep_problems_together_and_lose_nothing() -> None:
+    lengths = {"a": 5, "b": 9, "c": 7, "d": 2}
+    pairs = [Pair(f"{p}{i}", p, True, None, (1,) * n, (2,), (3,)) for p, n in lengths.items() for i in range(3)]
+    parts = micro_batches(range(12), pairs, 6, whole=True)
+    assert [sorted({pairs[i].problem_id for i in part}) for part in parts] == [["b", "c"], ["a", "d"]]
+    assert sorted(i for part in parts for i in part) == list(range(12))
+    small = micro_batches(range(12), pairs, 2, whole=True)
+    assert sorted(i for part in small for i in part) == list(range(12))
+    assert max(len(part) for part in small) == 2
+    plain = micro_batches(range(12), pairs, 4, whole=False)
+    assert [{len(pairs[i].prompt_ids) for i in part} for part in plain] == [{9, 7}, {7, 5}, {5, 2}]
+    assert micro_batches([], pairs, 4, whole=True) == []
 
 
 def test_manifest_may_be_a_mapping(dataset: Path) -> None:

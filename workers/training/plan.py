@@ -43,7 +43,25 @@ class Plan:
         return [index for group in groups for index in group]
 
 
-def shares(indices: Sequence[int], size: int) -> list[list[int]]:
-    """Cut into parts of at most ``size``, in order, as even as possible."""
-    parts = max(-(-len(indices) // size), 1)
-    return [list(indices[i * len(indices) // parts : (i + 1) * len(indices) // parts]) for i in range(parts)]
+def micro_batches(indices: Sequence[int], pairs: Sequence[Pair], size: int, *, whole: bool) -> list[list[int]]:
+    """Cut an optimizer batch into parts of at most ``size`` pairs, alike in length, so that little is padded.
+
+    ``whole`` keeps the pairs of a problem in one part as far as they fit: together they are one tree. The order within
+    a batch is free: a batch's loss is a sum over its pairs.
+    """
+    groups: dict[object, list[int]] = {}
+    for index in indices:
+        groups.setdefault(pairs[index].problem_id if whole else index, []).append(index)
+    pieces = [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
+    pieces.sort(key=lambda piece: -max(_length(pairs[index]) for index in piece))
+    parts: list[list[int]] = []
+    for piece in pieces:
+        if parts and len(parts[-1]) + len(piece) <= size:
+            parts[-1].extend(piece)
+        else:
+            parts.append(list(piece))
+    return parts
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))

@@ -26,7 +26,7 @@ from workers.training.config import TrainingConfig
 from workers.training.data import Pair
 from workers.training.figures import Row, pair_rows, summarize
 from workers.training.objective import Counts, PairScores, in_nll_scope, rise_loss, sft_loss
-from workers.training.plan import Plan, shares
+from workers.training.plan import Plan, micro_batches
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
 from workers.training.scoring import add_scoring, completion_logps
@@ -139,7 +139,7 @@ class RiseTrainer(DPOTrainer):
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         counts = count([self.pairs[i] for i in indices], self.config)
         mine = indices[rank * len(indices) // world : (rank + 1) * len(indices) // world]
-        parts = shares(mine, self.micro_batch)
+        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=self.packing == "tree") or [[]]
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[Row] = []
         for at, part in enumerate(parts):
