@@ -121,11 +121,12 @@ def _never() -> bool:
 class JudgePool:
     """Up to ``size`` children, started on first use, shared by any number of threads.
 
-    ``wall_seconds`` bounds one item, ``memory_mb`` one child's address space. Code runs only with ``allow_code``.
+    ``wall_seconds`` bounds one item (loading sympy, once per child, not counted: with it no answer takes 10 s), ``memory_mb``
+    one child's address space. Code runs only with ``allow_code``.
     """
 
     def __init__(
-        self, size: int = 1, wall_seconds: float = 8.0, memory_mb: int = 2048, *, allow_code: bool = False
+        self, size: int = 1, wall_seconds: float = 6.0, memory_mb: int = 2048, *, allow_code: bool = False
     ) -> None:
         self._arguments = (str(max(1, round(wall_seconds))), str(memory_mb), "1" if allow_code else "0")
         self._wall_seconds = wall_seconds
@@ -197,6 +198,7 @@ class JudgePool:
                     if len(judged) < len(items):  # cancelled: the child is busy with what nobody wants
                         self._bury(child)
                         child = None
+                        break
             return judged
         except BaseException:
             if child is not None:
@@ -234,8 +236,10 @@ class JudgePool:
             for item in items:
                 started = time.monotonic()
                 reply = child.reply(self._wall_seconds, cancelled)
-                if reply is None:
-                    break
+                if reply == {"state": "loading"} and child.reply(_START_SECONDS, cancelled):
+                    reply = child.reply(self._wall_seconds, cancelled)
+                if reply is None or "state" in reply:
+                    break  # cancelled
                 judged.append(_judgement(item, reply, time.monotonic() - started))
         except _ChildLost as error:
             raise _LostAt(judged, time.monotonic() - started) from error

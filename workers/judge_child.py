@@ -1,8 +1,9 @@
 """The judge's child process: JSON lines in, one JSON line per item out. Meant to be killed.
 
-Started as ``python -m workers.judge_child SECONDS MEMORY_MB ALLOW_CODE``. It limits its own memory, and before each item
-its own CPU and wall time (a signal whose default action ends the process, even inside C code). It says once that it
-is ready, and ends when stdin does, so it never outlives its parent by more than one item.
+Started as ``python -m workers.judge_child SECONDS MEMORY_MB ALLOW_CODE``. Limits its own memory, and before each item
+its own CPU and wall time (a signal whose default action ends the process, even inside C code). Besides replies it says
+that it is ready, and when it loads sympy: neither is an answer's fault. It ends when stdin does, so it never outlives
+its parent by more than one item.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import sys
 from typing import Any
 
 from errata.answers import CodeExecutionDisabled, judge
+from errata.answers.symbolic import on_load
 from errata.types import Domain, Problem, Verdict
+
+LOAD_SECONDS = 60
 
 
 def _limit_memory(memory_mb: int) -> None:
@@ -56,13 +60,21 @@ def main() -> None:
     replies = sys.stdout
     sys.stdout = sys.stderr  # nothing that a library prints may look like a reply
     _limit_memory(memory_mb)
-    replies.write(json.dumps({"ready": True}) + "\n")
-    replies.flush()
+
+    def say(reply: dict[str, Any]) -> None:
+        replies.write(json.dumps(reply) + "\n")
+        replies.flush()
+
+    def loading(state: str) -> None:
+        _limit_item(seconds if state == "loaded" else LOAD_SECONDS)
+        say({"state": state})
+
+    on_load(loading)
+    say({"state": "ready"})
     for line in sys.stdin:
         for item in json.loads(line):
             _limit_item(seconds)
-            replies.write(json.dumps(_judge(item, allow_code)) + "\n")
-            replies.flush()
+            say(_judge(item, allow_code))
         signal.alarm(0)
 
 
