@@ -269,9 +269,12 @@ def _foreign_job(session: Session, ids: Filled) -> None:
 
 
 def _outputs(session: Session, ids: Filled) -> None:
-    files = [{"name": "step/train.jsonl", "rows": 3, "size": 2048, "sha256": "ab" * 32}]
+    files = [{"path": "step/train.jsonl", "rows": 3, "bytes": 2048, "sha256": "ab" * 32}]
     dataset = Dataset(id=ids.dataset, workspace_id=DEFAULT_WORKSPACE, name="pears-1", state="succeeded", config={})
-    dataset.manifest, dataset.sha256 = {"files": files, "rows": 4}, "cd" * 32
+    dataset.manifest, dataset.sha256 = (
+        {"files": files, "rows": {"step": {"train": 3}}, "counts": {"pairs": 4}, "audit": None},
+        "cd" * 32,
+    )
     _add(session, dataset)
     _add(session, DatasetSource(dataset_id=ids.dataset, job_id=ids.finished))
     run = {"workspace_id": DEFAULT_WORKSPACE, "dataset_id": ids.dataset, "base_model_id": "lm_tiny"}

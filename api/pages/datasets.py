@@ -70,24 +70,17 @@ def dataset_view(session: Session, row: Dataset, now: datetime) -> DatasetView:
         jobs=tuple(session.scalars(jobs)),
         runs=tuple(session.scalars(runs)),
         settings=tuple(flat(row.config)),
-        figures=tuple(flat({name: value for name, value in manifest.items() if name != "files"})),
+        figures=tuple(flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)})),
     )
 
 
 def files_of(manifest: dict[str, Any]) -> tuple[FileLine, ...]:
-    """The manifest's files, whether it lists them or names them."""
-    listed = manifest.get("files") or []
-    if isinstance(listed, dict):
-        listed = [{"name": name} | (entry if isinstance(entry, dict) else {}) for name, entry in listed.items()]
+    """The manifest's files (workers.stages.freeze); a file that is no table has no rows."""
     return tuple(
         FileLine(
-            str(entry.get("name") or entry.get("path") or ""),
-            _whole(entry.get("rows")),
-            _whole(entry.get("size", entry.get("size_bytes"))),
-            str(entry.get("sha256") or ""),
+            str(entry["path"]), _whole(entry.get("rows")), _whole(entry.get("bytes")), str(entry.get("sha256", ""))
         )
-        for entry in listed
-        if isinstance(entry, dict)
+        for entry in manifest.get("files") or []
     )
 
 
