@@ -225,7 +225,7 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False)
         return "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in found)
-    return str(error)
+    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -17,3 +17,5 @@ def configure_logging() -> None:
     if level not in logging.getLevelNamesMapping():
         raise Refused(f"ERRATA_LOG_LEVEL={level} is no level; use DEBUG, INFO, WARNING or ERROR")
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    # The in-memory broker has no host; kombu warns of it once per connection.
+    logging.getLogger("kombu.connection").setLevel(logging.ERROR)

@@ -230,27 +230,27 @@ class Evaluation(Job):
 
 
 class Side(Record):
-    """One side of a comparison: accuracy over the shared problems, with its 95 % interval."""
+    """One side of a comparison, with the accuracy of its whole evaluation and that one's 95 % interval."""
 
     evaluation: str
     language_model: str
-    accuracy: float
-    low: float
-    high: float
+    config: dict[str, Any]
+    accuracy: float | None
+    interval: tuple[float, float] | None
 
 
 class Comparison(Record):
-    """Two evaluations compared problem by problem; ``delta`` is after minus before, with its paired 95 % interval."""
+    """Two evaluations compared problem by problem; ``delta`` is after minus before, paired."""
 
     before: Side
     after: Side
     delta: float
-    low: float
-    high: float
+    interval: tuple[float, float]
     p_value: float
     problems: int
     gained: int
     lost: int = Field(description="Negative flips.")
+    same_config: bool = True
 
 
 class Event(Record):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from client import Errata
-from client.records import Comparison, InjectionJob, ProblemSet, TrainingJob
+from client.records import Evaluation, InjectionJob, ProblemSet, TrainingJob
 from demo import problems
 from demo.display import Display, funnel_rows, kind_rows
 from demo.plan import Config, DemoPlan
@@ -84,34 +84,28 @@ def _accuracy(
     errata: Errata, models: dict[str, str], heldout: ProblemSet, plan: DemoPlan, display: Display
 ) -> dict[str, Any]:
     """Every model greedy and sampled on the held-out problems, and each trained one compared with the first."""
-    found: dict[str, Any] = {"problems": heldout.problem_count}
-    for mode in MODES:
-        found[mode] = {}
-        for role, model in models.items():
+    found: dict[str, Any] = {"problems": heldout.problem_count, **{mode: {} for mode in MODES}}
+    for role, model in models.items():  # by model, so that each is loaded once
+        for mode in MODES:
             with display.stage("evaluate", f"Measuring {role}, {mode}") as show:
                 evaluation = errata.evaluations.create(heldout.id, model, config=_decoding(plan, mode))
                 evaluation = errata.evaluations.wait(evaluation.id, on_progress=show)
-            result = evaluation.result or {}
-            low, high = result.get("interval") or (None, None)
-            found[mode][role] = {
-                "evaluation": evaluation.id,
-                "accuracy": result.get("accuracy"),
-                "low": low,
-                "high": high,
-                "verdicts": result.get("verdicts"),
-            }
-        before = found[mode]["before"]["evaluation"]
+            found[mode][role] = _measured(evaluation)
+    for mode in MODES:
+        sides = found[mode]
         for role in [role for role in models if role != "before"]:
-            found[mode][role]["against_before"] = _difference(
-                errata.evaluations.compare(before, found[mode][role]["evaluation"])
-            )
+            sides[role]["against_before"] = _difference(errata, sides["before"], sides[role])
         if "control" in models:
-            compared = errata.evaluations.compare(
-                found[mode]["control"]["evaluation"], found[mode]["after"]["evaluation"]
-            )
-            found[mode]["after"]["against_control"] = _difference(compared)
+            sides["after"]["against_control"] = _difference(errata, sides["control"], sides["after"])
     _show_accuracy(found, models, display)
     return found
+
+
+def _measured(evaluation: Evaluation) -> dict[str, Any]:
+    result = evaluation.result or {}
+    low, high = result.get("interval") or (None, None)
+    figures = {"accuracy": result.get("accuracy"), "low": low, "high": high, "verdicts": result.get("verdicts")}
+    return {"evaluation": evaluation.id, **figures}
 
 
 def _decoding(plan: DemoPlan, mode: str) -> Config:
@@ -119,11 +113,12 @@ def _decoding(plan: DemoPlan, mode: str) -> Config:
     return {"temperature": temperature, "max_tokens": plan.answer_tokens, "seed": plan.evaluation_seed}
 
 
-def _difference(comparison: Comparison) -> dict[str, Any]:
+def _difference(errata: Errata, before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    comparison = errata.evaluations.compare(before["evaluation"], after["evaluation"])
     return {
         "delta": comparison.delta,
-        "low": comparison.low,
-        "high": comparison.high,
+        "low": comparison.interval[0],
+        "high": comparison.interval[1],
         "p_value": comparison.p_value,
         "gained": comparison.gained,
         "lost": comparison.lost,

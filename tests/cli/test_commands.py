@@ -1,0 +1,152 @@
+"""The small commands: what they print, what they refuse, and that a refusal is one line."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.main import main
+from errata.presets import PRESETS, resolve
+from tests.processes import environment
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    def refusal(self) -> str:
+        """The one line of a refusal."""
+        assert self.status == 1, self
+        assert len(self.err.strip().splitlines()) == 1, self.err
+        assert self.err.startswith("errata: ")
+        return self.err.strip()
+
+
+Errata = Callable[..., Result]
+
+
+@pytest.fixture
+def errata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Errata:
+    """Run a command in this process, with a home of the test's own and the settings given by keyword."""
+    for name, value in environment(tmp_path / "home").items():
+        monkeypatch.setenv(name, value)
+    for name in ("DATABASE_URL", "BROKER_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str, **settings: str) -> Result:
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["errata", *arguments])
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        said = capsys.readouterr()
+        return Result(int(ended.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def test_help_names_every_command_and_loads_nothing_heavy(errata: Errata) -> None:
+    text = errata("--help").out
+    for command in ("serve", "api", "worker", "trainer", "sweeper", "migrate", "demo", "keys", "models", "presets"):
+        assert f"  {command} " in text
+    code = "import sys, cli.main; print([m for m in ('torch', 'celery', 'fastapi', 'sqlalchemy') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_presets_are_the_resolved_configurations(errata: Errata) -> None:
+    assert json.loads(errata("presets").out) == {name: resolve(name).model_dump(mode="json") for name in PRESETS}
+    one = json.loads(errata("presets", "paper").out)
+    assert one["selection"]["require_both"] is True
+    assert "there is no preset 'papre'" in errata("presets", "papre").refusal()
+
+
+def test_migrate_twice_and_check(errata: Errata) -> None:
+    assert "not at this version" in errata("migrate", "--check").refusal()
+    for _ in range(2):
+        assert errata("migrate").status == 0
+    assert errata("migrate", "--check").status == 0
+
+
+def test_a_database_that_is_behind_is_named_with_its_remedy(errata: Errata) -> None:
+    assert "run `errata migrate`" in errata("keys", "list").refusal()
+
+
+def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(errata: Errata) -> None:
+    errata("migrate")
+    made = errata("keys", "create", "laptop", "--scopes", "read,write", "--days", "3")
+    key = made.out.strip()
+    assert key.startswith("errata_")
+    assert len(key.split("_")) == 3
+    listed = errata("keys", "list").out
+    assert "laptop" in listed
+    assert key.split("_")[2] not in listed
+    key_id = f"key_{key.split('_')[1]}"
+    assert errata("keys", "revoke", key_id).status == 0
+    assert "revoked" in errata("keys", "list").out
+    assert "there is no valid key" in errata("keys", "revoke", key_id).refusal()
+    assert "scopes must be some of" in errata("keys", "create", "x", "--scopes", "root").refusal()
+
+
+def test_the_registry(errata: Errata, tmp_path: Path) -> None:
+    errata("migrate")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    assert errata("models", "add", "mini", "--path", str(folder)).status == 0
+    added = errata(
+        "models", "add", "big", "--engine", "openai", "--setting", "base_url=http://127.0.0.1:1/v1",
+        "--setting", "model=big", "--setting", "concurrency=8",
+    )  # fmt: skip
+    assert json.loads(added.out.partition("openai ")[2]) == {
+        "base_url": "http://127.0.0.1:1/v1",
+        "model": "big",
+        "concurrency": 8,
+    }
+    again = errata("models", "add", "mini", "--path", "org/name", "--revision", "abc")
+    assert '"revision": "abc"' in again.out
+    listed = errata("models", "list").out
+    assert listed.count("mini ") == 1
+    assert "org/name" in listed
+    assert "needs path" in errata("models", "add", "x").refusal()
+    assert "needs base_url and model" in errata("models", "add", "x", "--engine", "openai").refusal()
+    assert "there is no engine" in errata("models", "add", "x", "--engine", "onnx").refusal()
+    assert "give name=value" in errata("models", "add", "x", "--path", "a", "--setting", "b").refusal()
+
+
+def test_health(errata: Errata) -> None:
+    assert errata("health").out.strip() == "healthy"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{taken.getsockname()[1]}"  # bound but not listening: connections are refused
+        assert "does not answer" in errata("health", "--url", f"http://{nobody}/readyz").refusal()
+        assert "the broker does not answer" in errata("health", BROKER_URL=f"redis://{nobody}/0").refusal()
+        lost = f"postgresql://nobody@{nobody}/x"
+        assert "the database does not answer" in errata("health", DATABASE_URL=lost).refusal()
+        assert "cannot be reached" in errata("api", DATABASE_URL=lost, BROKER_URL="redis://x").refusal()
+
+
+@pytest.mark.parametrize("command", ["api", "worker", "sweeper"])
+def test_roles_of_several_processes_need_a_broker(command: str, errata: Errata) -> None:
+    assert "set BROKER_URL" in errata(command).refusal()
+
+
+def test_unknown_queues_and_settings_are_refused(errata: Errata) -> None:
+    result = errata("worker", "--queues", "generation,training")
+    assert result.status == 2
+    assert "--queues" in result.err
+    errata("migrate")
+    assert "port" in errata("serve", ERRATA_PORT="99999").refusal()
+    assert "is no level" in errata("presets", ERRATA_LOG_LEVEL="loud").refusal()
