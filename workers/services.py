@@ -22,7 +22,7 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
         store=store,
         settings=settings,
         dispatcher=Dispatcher(app),
-        engines=EnginePool(threads=settings.torch_threads),
+        engines=EnginePool(loaded=settings.loaded_models, threads=settings.torch_threads),
         judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
         stages=STAGES,
     )

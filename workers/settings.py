@@ -23,4 +23,5 @@ class WorkerSettings(BaseSettings):
     allow_code: bool = Field(False, description="Run candidate code in the guarded child (code domain).")
     generation_threads: int = Field(1, gt=0, description="Shards in flight per generation worker.")
     grading_threads: int = Field(1, gt=0)
+    loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

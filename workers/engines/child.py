@@ -1,7 +1,8 @@
-"""The engine child: ``python -m workers.engines.child``. Holds one language model and answers JSON lines on stdin.
+"""The engine child: ``python -m workers.engines.child LOADED``. Holds language models and answers JSON lines on stdin.
 
-First line in: ``{"engine": ..., "config": {...}}``; first line out: ``{"ready": {...}}`` or ``{"error": ...}``. Then
-``{"id": 1, "requests": [...]}`` is answered by ``{"id": 1, "completions": [...]}``, and ``{"cancel": 1}`` stops one.
+First line out: ``{"ready": {versions}}``. Then ``{"id": 1, "engine": ..., "config": {...}, "requests": [...]}`` is
+answered by ``{"id": 1, "completions": [...]}`` or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. At most
+LOADED models stay loaded, the least recently used is dropped first; swapping one costs its weights, not the libraries.
 Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
 """
 
@@ -12,25 +13,39 @@ import os
 import queue
 import sys
 import threading
+from collections import OrderedDict
 from typing import Any
 
+import torch
+import transformers
+
 from workers.engines.base import Cancelled, Engine
+from workers.engines.transformers_engine import TransformersEngine
 from workers.engines.wire import completion_to_json, request_from_json
+
+
+class _Shelf:
+    """The engines that are loaded, by engine and configuration."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
+
+    def get(self, engine: str, config: dict[str, Any]) -> Engine:
+        """The engine for this configuration, loaded if need be."""
+        key = json.dumps([engine, config], sort_keys=True)
+        if key not in self._engines:
+            while len(self._engines) >= self._room:
+                self._engines.popitem(last=False)[1].close()
+            self._engines[key] = _load(engine, config)
+        self._engines.move_to_end(key)
+        return self._engines[key]
 
 
 def _load(engine: str, config: dict[str, Any]) -> Engine:
     if engine == "transformers":
-        from workers.engines.transformers_engine import TransformersEngine  # heavy: only in the child
-
-        return TransformersEngine(config)  # type: ignore[return-value]
+        return TransformersEngine(config)
     raise ValueError(f"engine {engine!r} does not run in a child")
-
-
-def _versions() -> dict[str, str]:
-    import torch
-    import transformers
-
-    return {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
 class _Inbox(threading.Thread):
@@ -38,7 +53,7 @@ class _Inbox(threading.Thread):
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self.cancelled: set[int] = set()
 
     def run(self) -> None:
@@ -55,26 +70,24 @@ def main() -> None:
     """Serve until stdin closes. What libraries print goes to stderr: stdout carries only our lines."""
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    threads = int(os.environ.get("ERRATA_TORCH_THREADS", "0"))
-    first = json.loads(sys.stdin.readline())
-    try:
-        engine = _load(first["engine"], first["config"])
-        if threads:
-            import torch
-
-            torch.set_num_threads(threads)
-    except Exception as error:
-        print(json.dumps({"error": f"{type(error).__name__}: {error}"}), file=out)
-        raise SystemExit(1) from error
-    print(json.dumps({"ready": _versions()}), file=out)
+    if threads := int(os.environ.get("ERRATA_TORCH_THREADS", "0")):
+        torch.set_num_threads(threads)
+    shelf = _Shelf(int(sys.argv[1]))
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    print(json.dumps({"ready": versions}), file=out)
     inbox = _Inbox()
     inbox.start()
-    while (message := inbox.messages.get()) is not None:
-        print(json.dumps(_answer(engine, message, inbox)), file=out)
+    while True:
+        print(json.dumps(_answer(shelf, inbox.messages.get(), inbox)), file=out)
 
 
-def _answer(engine: Engine, message: dict[str, Any], inbox: _Inbox) -> dict[str, Any]:
+def _answer(shelf: _Shelf, message: dict[str, Any], inbox: _Inbox) -> dict[str, Any]:
     number = message["id"]
+    try:
+        engine = shelf.get(message["engine"], message["config"])
+    except Exception as error:
+        path = message["config"].get("path")
+        return {"id": number, "error": f"could not load {path}: {type(error).__name__}: {error}"}
     requests = [request_from_json(r) for r in message["requests"]]
     try:
         results = engine.generate(requests, lambda: number in inbox.cancelled)

@@ -20,17 +20,16 @@ _CANCEL_GRACE_SECONDS = 10.0
 
 
 class ChildEngine:
-    """An engine in a child process. Thread-safe: one batch at a time, others wait their turn.
+    """A process that runs engines. Thread-safe: one batch at a time, others wait their turn.
 
     The child's death is an error of the batch it was working on (a failure, not an interruption: the same requests
     may have killed it); ``alive`` is then false and the pool starts a new one for the next batch.
     """
 
-    def __init__(self, spec: ModelSpec, *, threads: int = 0, start_seconds: float = 600.0) -> None:
+    def __init__(self, *, loaded: int = 1, threads: int = 0, start_seconds: float = 600.0) -> None:
         env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-        command = [sys.executable, "-m", "workers.engines.child"]
         self._process = subprocess.Popen(
-            command,
+            [sys.executable, "-m", "workers.engines.child", str(loaded)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -41,15 +40,14 @@ class ChildEngine:
         self._count = 0
         self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
-        self._send({"engine": spec.engine, "config": spec.config})
         try:
             ready = self._next(start_seconds)
         except queue.Empty:
             self.close()
             raise EngineError(f"the engine was not ready within {start_seconds:g} s") from None
-        except EngineError as error:
+        except EngineError:
             self.close()
-            raise EngineError(f"could not load {spec.name!r} from {spec.config.get('path')}: {error}") from error
+            raise
         self.versions: dict[str, str] = ready["ready"]
 
     @property
@@ -63,15 +61,19 @@ class ChildEngine:
         return self._process.pid
 
     def generate(
-        self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
+        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
     ) -> list[list[Completion]]:
-        """Completions per request; see workers.engines.base. Raises EngineError when the child fails or dies."""
+        """Completions per request; see workers.engines.base. Raises EngineError when the child fails or dies.
+
+        A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
+        """
         while not self._lock.acquire(timeout=0.2):
             if cancelled():
                 raise Cancelled
         try:
             self._count += 1
-            self._send({"id": self._count, "requests": [request_to_json(r) for r in requests]})
+            asked = [request_to_json(r) for r in requests]
+            self._send({"id": self._count, "engine": model.engine, "config": model.config, "requests": asked})
             return self._await(cancelled)
         finally:
             self._lock.release()

@@ -62,6 +62,12 @@ class TransformersEngine:
             results[row.index].append(_completion(row))
         return results
 
+    def close(self) -> None:
+        """Free the weights."""
+        del self.model
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def prompt_ids(self, request: GenerationRequest) -> list[int]:
         """Token ids of the rendered turns, then of the assistant prefix: tokenised on their own, joined by ids."""
         turns = [{"role": m.role, "content": m.content} for m in request.prompt.messages]
