@@ -121,8 +121,8 @@ def _never() -> bool:
 class JudgePool:
     """Up to ``size`` children, started on first use, shared by any number of threads.
 
-    ``wall_seconds`` bounds one item (loading sympy, once per child, not counted: with it no answer takes 10 s), ``memory_mb``
-    one child's address space. Code runs only with ``allow_code``.
+    ``wall_seconds`` bounds one item, so that none takes 10 s (loading sympy, once per child, is not counted);
+    ``memory_mb`` bounds a child's address space. Code runs only with ``allow_code``.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.arithmetic.judging import Judged, Term, judge
-from errata.arithmetic.lexer import Lexeme, lex
+from errata.arithmetic.lexer import VERBAL, Lexeme, lex
 from errata.arithmetic.marks import mark_spans
 from errata.arithmetic.parser import Parsed, parse
 from errata.arithmetic.types import Equation, Side
@@ -105,6 +105,8 @@ def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Fou
 def _spoils_start(clause: list[Lexeme], at: int) -> bool:
     """Whether what stands before a side changes its meaning: an operator, a function, "half of", a variable."""
     here, before = clause[at], clause[at - 1]
+    if before.kind == "open":
+        return at > 1 and clause[at - 2].kind != "word" and _spoils_start(clause, at - 1)
     if before.kind in ("op", "bad", "num", "close", "pct", "cmd"):
         return True
     if before.kind != "word":
@@ -112,6 +114,8 @@ def _spoils_start(clause: list[Lexeme], at: int) -> bool:
     if here.glued and here.kind in ("open", "num", "op"):
         return True
     word = before.text.lower()
+    if word == "and" and at > 1:
+        return clause[at - 2].kind == "num" and at + 1 < len(clause) and clause[at + 1].text == "/"  # "1 and 1/4"
     if word == "of" and at > 1:
         return _spoils_of(clause[at - 2])
     return word in BEFORE_FORBIDDEN or (len(word) == 1 and before.text not in VARIABLE_LETTERS_ALLOWED)
@@ -145,6 +149,8 @@ def _prefix(clause: list[Lexeme], first: int, limit: int, approximate: bool) -> 
     if parsed is None:
         return None
     poisoned = poisoned or (at > first and _spoils_start(clause, at)) or _spoils_end(clause, parsed.stop, limit)
+    spoken = any(token.text.split()[0] in VERBAL for token in parsed.tokens if token.text.isascii())
+    poisoned = poisoned or (spoken and parsed.stop < limit)  # "= 360 divided by 5 is ..."
     return _Found(parsed, approximate, poisoned, at == first and parsed.stop == limit)
 
 
@@ -159,7 +165,9 @@ def _spoils_end(clause: list[Lexeme], stop: int, limit: int) -> bool:
         return after.glued
     if after.kind != "word":
         return False
-    return after.text in AFTER_FORBIDDEN or (after.text == "of" and clause[stop - 1].kind in ("pct", "num"))
+    if after.text == "of":
+        return any(lexeme.kind in ("num", "cur") for lexeme in clause[stop + 1 : min(stop + 4, limit)])
+    return after.text in AFTER_FORBIDDEN
 
 
 def _build(text: str, sides: list[_Found], unreadable: bool) -> Equation | None:

@@ -42,8 +42,8 @@ _OPERATORS = {
     "+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "·": "*", "⋅": "*", "∗": "*", "∙": "*", "÷": "/",
     "/": "/", "∕": "/", "^": "^", "**": "^", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
 }  # fmt: skip
-_VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
-_OPERAND_AHEAD = r"(?=\s*\\?[$€£¥]?\s*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
+VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
+_OPERAND_AHEAD = r"(?=[ \t]*\\?[$€£¥]?[ \t]*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
 _GROUP = r"(?:,|\{,\}|\\,|\u202f|\u2009)"
 
 _PATTERN = re.compile(
@@ -174,7 +174,7 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
             usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
             return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "")
         case "verbal":
-            return Lexeme("op", start, end, raw, _VERBAL[raw.split()[0]])
+            return Lexeme("op", start, end, raw, VERBAL[raw.split()[0]])
         case "rel" | "crel":
             return Lexeme("rel", start, end, raw, "=" if raw[0] == "=" else "≈")
         case "arrow":
@@ -192,7 +192,8 @@ def _number(raw: str, text: str, start: int, end: int) -> Lexeme:
         return Lexeme("num", start, odd.end(), text[start : odd.end()])
     truncated = raw.endswith(("...", "…"))
     plain = re.sub(rf"{_GROUP}|\.\.\.|…", "", raw)
-    if sum(c.isdigit() for c in plain) > MAX_DIGITS:
+    clock = len(plain) > 2 and plain[0] == "0" and plain.isdigit()  # "0730": a time or a code, no quantity
+    if clock or sum(c.isdigit() for c in plain) > MAX_DIGITS:
         return Lexeme("num", start, end, raw)
     decimals = len(plain.partition(".")[2])
     return Lexeme("num", start, end, raw, "", Fraction(plain), decimals, truncated)

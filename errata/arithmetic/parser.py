@@ -7,24 +7,16 @@ ever proven with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
+from errata.arithmetic.cursor import Cursor
 from errata.arithmetic.lexer import Lexeme
 from errata.arithmetic.nodes import Node, Operation, Quantity
 from errata.arithmetic.types import Token
-from errata.arithmetic.vocabulary import (
-    AFTER_FORBIDDEN,
-    CLAUSE_WORDS,
-    GLUED_UNITS,
-    SCALES,
-    VARIABLE_LETTERS_ALLOWED,
-    unit_factor,
-)
+from errata.arithmetic.vocabulary import SCALES, unit_factor
 
 MAX_DEPTH = 32
-MAX_PHRASE = 6
-_ZERO = Quantity(Fraction(0))
 
 
 @dataclass(slots=True)
@@ -42,47 +34,14 @@ class Parsed:
 
 
 @dataclass(slots=True)
-class Parser:
+class Parser(Cursor):
     """Reads one side from ``lexemes[pos:limit]``; use ``parse``."""
-
-    lexemes: Sequence[Lexeme]
-    pos: int
-    limit: int
-    depth: int = 0
-    poisoned: bool = False
-    failed: bool = False
-    has_words: bool = False
-    end: int = 0
-    tokens: list[Token] = field(default_factory=list)
-    units: set[str] = field(default_factory=set)
-
-    def peek(self, ahead: int = 0) -> Lexeme | None:
-        """The lexeme ``ahead`` places on, or None at the limit."""
-        at = self.pos + ahead
-        return self.lexemes[at] if at < self.limit else None
-
-    def _symbol(self, ahead: int = 0) -> str:
-        lexeme = self.peek(ahead)
-        return lexeme.symbol if lexeme is not None and lexeme.kind == "op" else ""
-
-    def _kind(self, ahead: int = 0) -> str:
-        lexeme = self.peek(ahead)
-        return lexeme.kind if lexeme is not None else ""
-
-    def starts_operand(self, ahead: int = 0) -> bool:
-        """Whether a number, bracket, fraction, root or sign with one of these behind it stands ``ahead`` places on."""
-        at = ahead
-        while self._kind(at) == "cur":
-            at += 1
-        if self._kind(at) in ("num", "open") or self._symbol(at) in ("frac", "sqrt"):
-            return True
-        return self._symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
 
     def expression(self) -> Node:
         """term (("+" | "-") term)*"""
         node = self._term()
-        while self._symbol() in ("+", "-") and self.starts_operand(1):
-            symbol = self._operator()
+        while self.symbol() in ("+", "-") and self.starts_operand(1):
+            symbol = self.operator()
             node = Operation(symbol, (node, self._term()))
         return node
 
@@ -90,11 +49,11 @@ class Parser:
         node = self._factor()
         divided = False
         while True:
-            if self._symbol() in ("*", "/") and self.starts_operand(1):
-                symbol = self._operator()
+            if self.symbol() in ("*", "/") and self.starts_operand(1):
+                symbol = self.operator()
                 divided = divided or symbol == "/"
                 node = Operation(symbol, (node, self._factor()))
-            elif self._kind() == "open" and self.lexemes[self.pos].glued and self.lexemes[self.pos].text in "([{":
+            elif self.kind() == "open" and self.lexemes[self.pos].glued and self.lexemes[self.pos].text in "([{":
                 self.poisoned = self.poisoned or divided  # a/b(c): two readings
                 node = Operation("*", (node, self._factor()))
             elif self._of_ahead(node):
@@ -109,7 +68,7 @@ class Parser:
         if lexeme is None or lexeme.kind != "word" or lexeme.text != "of" or not _is_share(node):
             return 0
         for skip in (1, 2):
-            if self._kind(skip) in ("num", "cur") or self._symbol(skip) == "frac":
+            if self.kind(skip) in ("num", "cur") or self.symbol(skip) == "frac":
                 return skip
             following = self.peek(skip)
             if following is None or following.text not in ("the", "those", "these", "all"):
@@ -117,61 +76,48 @@ class Parser:
         return 0
 
     def _factor(self) -> Node:
-        while self._kind() == "cur":
+        while self.kind() == "cur":
             self.pos += 1
-        if self._symbol() == "-":
-            self._operator("neg")
+        if self.symbol() == "-":
+            self.operator("neg")
             self.depth += 1
-            node: Node = Operation("neg", (self._factor() if self.depth <= MAX_DEPTH else self._give_up(),))
+            node: Node = Operation("neg", (self._factor() if self.depth <= MAX_DEPTH else self.give_up(),))
             self.depth -= 1
             return node
         node = self._powers(self._primary())
-        while self._kind() == "cur":
+        while self.kind() == "cur":
             self.pos += 1
-        self._cross_phrase()
+        self.cross_phrase()
         return node
 
     def _powers(self, node: Node) -> Node:
         while True:
-            symbol, lexeme = self._symbol(), self.peek()
+            symbol, lexeme = self.symbol(), self.peek()
             if lexeme is None:
                 return node
             if symbol == "super":
-                self._operator("^")
+                self.operator("^")
                 node = Operation("^", (node, Quantity(lexeme.value or Fraction(0))))
             elif symbol == "!":
-                self._operator()
+                self.operator()
                 node = Operation("!", (node,))
                 self.end = lexeme.end
             elif symbol == "^" and self.starts_operand(1):
-                self._operator()
-                negative = self._symbol() == "-"
+                self.operator()
+                negative = self.symbol() == "-"
                 if negative:
-                    self._operator("neg")
+                    self.operator("neg")
                 exponent = self._powers(self._primary())  # binds to the right
                 node = Operation("^", (node, Operation("neg", (exponent,)) if negative else exponent))
             else:
                 return node
 
-    def _operator(self, symbol: str | None = None) -> str:
-        lexeme = self.lexemes[self.pos]
-        name = symbol or lexeme.symbol
-        self.tokens.append(Token("operator", lexeme.start, lexeme.end, lexeme.text, name))
-        self.pos += 1
-        self.end = lexeme.end
-        return name
-
-    def _give_up(self) -> Node:
-        self.failed = self.poisoned = True
-        self.pos = self.limit
-        return _ZERO
-
     def _primary(self) -> Node:
-        while self._kind() == "cur":
+        while self.kind() == "cur":
             self.pos += 1
         lexeme = self.peek()
         if lexeme is None:
-            return self._give_up()
+            return self.give_up()
         if lexeme.kind == "num":
             return self._quantity()
         if lexeme.kind == "open":
@@ -179,52 +125,39 @@ class Parser:
         if lexeme.symbol == "frac":
             return self._fraction()
         if lexeme.symbol == "sqrt":
-            self._operator()
+            self.operator()
             return Operation("sqrt", (self._primary(),))
-        return self._give_up()
+        return self.give_up()
 
     def _bracketed(self) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH or not self.starts_operand(1):
-            return self._give_up()
-        self._paren("(")
+            return self.give_up()
+        self.paren("(")
         node = self.expression()
-        if self._kind() != "close":
-            return self._give_up()
-        self._paren(")")
+        if self.kind() != "close":
+            return self.give_up()
+        self.paren(")")
         self.depth -= 1
-        if self._kind() == "pct":
-            self._give_up()
+        if self.kind() == "pct":
+            self.give_up()
         return node
 
-    def _paren(self, symbol: str) -> None:
-        lexeme = self.lexemes[self.pos]
-        self.tokens.append(Token("paren", lexeme.start, lexeme.end, lexeme.text, symbol))
-        self.pos += 1
-        self.end = lexeme.end
-
     def _fraction(self) -> Node:
-        self._operator()
+        self.operator()
         short = self.peek()
         if short is not None and short.kind == "num":
             if len(short.text) != 2 or not short.text.isdigit() or short.text[1] == "0":
-                return self._give_up()
+                return self.give_up()
             top, bottom = (Quantity(Fraction(int(digit))) for digit in short.text)
-            self._number_token(short)
+            self.number_token(short)
             return Operation("/", (top, bottom))
-        if self._kind() != "open":
-            return self._give_up()
+        if self.kind() != "open":
+            return self.give_up()
         above = self._bracketed()
-        if self._kind() != "open":
-            return self._give_up()
+        if self.kind() != "open":
+            return self.give_up()
         return Operation("/", (above, self._bracketed()))
-
-    def _number_token(self, lexeme: Lexeme) -> None:
-        before = self.lexemes[self.pos - 1] if self.pos > 0 else None
-        currency = before.text if before is not None and before.kind == "cur" else None
-        self.tokens.append(Token("number", lexeme.start, lexeme.end, lexeme.text, "", lexeme.value, currency=currency))
-        self.pos += 1
-        self.end = lexeme.end
 
     def _quantity(self) -> Node:
         lexeme = self.lexemes[self.pos]
@@ -232,15 +165,15 @@ class Parser:
             self.poisoned = True
         value, exact = lexeme.value or Fraction(0), lexeme.symbol == "vulgar"
         at = len(self.tokens)
-        self._number_token(lexeme)
+        self.number_token(lexeme)
         if value.denominator == 1 and not lexeme.decimals:
             added = self._mixed_part()
             value, exact = value + added, exact or added != 0
-        percent = self._kind() == "pct"
+        percent = self.kind() == "pct"
         if percent:
             self.end = self.lexemes[self.pos].end
             self.pos += 1
-        phrase = self._phrase()
+        phrase = self.phrase()
         scale = SCALES.get(phrase[0].lower(), 1) if phrase else 1
         units = phrase if self.tokens[at].currency is None else ("$", *phrase)
         factor, seen = unit_factor(units)
@@ -259,7 +192,7 @@ class Parser:
             return Fraction(0)
         if following.symbol == "vulgar":
             value = following.value or Fraction(0)
-            self._number_token(following)
+            self.number_token(following)
             return value
         if following.symbol == "frac" and following.glued:
             part = self._fraction()
@@ -279,67 +212,10 @@ class Parser:
             return Fraction(0)
         if not top.value or not bottom.value or top.value >= bottom.value:
             return Fraction(0)
-        self._number_token(top)
-        self._operator("frac")
-        self._number_token(bottom)
+        self.number_token(top)
+        self.operator("frac")
+        self.number_token(bottom)
         return top.value / bottom.value
-
-    def _phrase(self) -> tuple[str, ...]:
-        """The words (and ``/``, ``per``) behind a number that may name its unit, not consumed."""
-        words: list[str] = []
-        at = 0
-        while len(words) < MAX_PHRASE + 2:
-            lexeme = self.peek(at)
-            if lexeme is None or (lexeme.kind != "word" and not self._unit_slash(at)):
-                break
-            if lexeme.kind == "word" and lexeme.text.lower() in CLAUSE_WORDS:
-                break
-            words.append(lexeme.text)
-            at += 1
-        return tuple(words)
-
-    def _unit_slash(self, at: int) -> bool:
-        return self._symbol(at) == "/" and self._kind(at + 1) == "word"
-
-    def _cross_phrase(self) -> None:
-        """Consume a unit phrase if an operator, a closing bracket or the end of the side follows it."""
-        at = 0
-        while True:
-            lexeme = self.peek(at)
-            if lexeme is None or at > 2 * MAX_PHRASE:
-                break
-            if lexeme.kind == "word" or self._unit_slash(at):
-                if self._forbids(lexeme, at):
-                    break
-                at += 1
-            elif at and lexeme.symbol == "^" and self._kind(at + 1) == "num":
-                at += 2
-            else:
-                break
-        if at == 0:
-            return
-        following = self.peek(at)
-        continues = following is not None and following.kind == "op" and self.starts_operand(at + 1)
-        closes = following is not None and following.kind == "close" and self.depth > 0
-        if following is None or continues or closes:
-            self.pos += at
-            self.has_words = True
-
-    def _forbids(self, lexeme: Lexeme, at: int) -> bool:
-        """Whether a word behind a number cannot be part of its unit; a variable poisons the side."""
-        word = lexeme.text
-        if lexeme.kind != "word":
-            return False
-        if at == 0 and word.lower() in SCALES:
-            return False
-        variable = len(word) == 1 and word not in VARIABLE_LETTERS_ALLOWED and word != "¢"
-        if variable and at > 1 and (word.isupper() or self._symbol(at - 1) == "/"):
-            return False  # "24 cards with the letter B", "9 km/h"
-        if at == 0 and lexeme.glued and len(word) < 4 and word.lower().removesuffix("s") not in GLUED_UNITS:
-            variable = True
-        if variable or word in AFTER_FORBIDDEN:
-            self.poisoned = True
-        return variable or word.lower() in CLAUSE_WORDS or word in AFTER_FORBIDDEN
 
 
 def _is_share(node: Node) -> bool:

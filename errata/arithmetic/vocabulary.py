@@ -26,7 +26,7 @@ UNITS: dict[str, tuple[str, int]] = {
     unit: (family, factor) for family, units in _FAMILIES.items() for unit, factor in units.items()
 }
 GLUED_UNITS = frozenset(UNITS) | {"lbs", "mph", "kph", "mins", "hrs", "secs", "pm", "am", "gb", "mb", "tb"}
-VARIABLE_LETTERS_ALLOWED = frozenset({"a", "A", "I", "g", "L"})
+VARIABLE_LETTERS_ALLOWED = frozenset({"a", "A", "I", "g"})
 
 
 def _words(text: str) -> frozenset[str]:
@@ -36,7 +36,7 @@ def _words(text: str) -> frozenset[str]:
 # A clause ends here: what stands on the two sides of such a word is not one expression.
 CLAUSE_WORDS = _words(
     "and so then is are was were which that because but if when has have had gets get since while where or thus"
-    " therefore hence means meaning equals equal gives give leaves makes be will would let where's"
+    " therefore hence means meaning equals equal gives give makes be will would let where's"
 )
 # In front of a number these change what the number means; behind one too.
 BEFORE_FORBIDDEN = _words(

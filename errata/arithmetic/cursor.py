@@ -1,0 +1,148 @@
+"""A place in a list of lexemes, the tokens taken so far, and the unit phrases between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from errata.arithmetic.lexer import Lexeme
+from errata.arithmetic.nodes import Node, Quantity
+from errata.arithmetic.types import Token
+from errata.arithmetic.vocabulary import (
+    AFTER_FORBIDDEN,
+    CLAUSE_WORDS,
+    GLUED_UNITS,
+    SCALES,
+    VARIABLE_LETTERS_ALLOWED,
+)
+
+MAX_PHRASE = 6
+_ZERO = Quantity(Fraction(0))
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Reads ``lexemes[pos:limit]``. ``poisoned``: what was read cannot be judged; ``failed``: it is not even whole."""
+
+    lexemes: Sequence[Lexeme]
+    pos: int
+    limit: int
+    depth: int = 0
+    poisoned: bool = False
+    failed: bool = False
+    has_words: bool = False
+    end: int = 0
+    tokens: list[Token] = field(default_factory=list)
+    units: set[str] = field(default_factory=set)
+
+    def peek(self, ahead: int = 0) -> Lexeme | None:
+        """The lexeme ``ahead`` places on, or None at the limit."""
+        at = self.pos + ahead
+        return self.lexemes[at] if at < self.limit else None
+
+    def symbol(self, ahead: int = 0) -> str:
+        """The operator ``ahead`` places on, or ""."""
+        lexeme = self.peek(ahead)
+        return lexeme.symbol if lexeme is not None and lexeme.kind == "op" else ""
+
+    def kind(self, ahead: int = 0) -> str:
+        """The kind of lexeme ``ahead`` places on, or "" at the limit."""
+        lexeme = self.peek(ahead)
+        return lexeme.kind if lexeme is not None else ""
+
+    def starts_operand(self, ahead: int = 0) -> bool:
+        """Whether a number, bracket, fraction, root or sign with one of these behind it stands ``ahead`` places on."""
+        at = ahead
+        while self.kind(at) == "cur":
+            at += 1
+        if self.kind(at) in ("num", "open") or self.symbol(at) in ("frac", "sqrt"):
+            return True
+        return self.symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
+
+    def operator(self, symbol: str | None = None) -> str:
+        """Take the operator here as a token, under another name if given."""
+        lexeme = self.lexemes[self.pos]
+        name = symbol or lexeme.symbol
+        self.tokens.append(Token("operator", lexeme.start, lexeme.end, lexeme.text, name))
+        self.pos += 1
+        self.end = lexeme.end
+        return name
+
+    def give_up(self) -> Node:
+        """Fail: what starts here is no side. The value returned is never used."""
+        self.failed = self.poisoned = True
+        self.pos = self.limit
+        return _ZERO
+
+    def paren(self, symbol: str) -> None:
+        """Take the bracket here as a token."""
+        lexeme = self.lexemes[self.pos]
+        self.tokens.append(Token("paren", lexeme.start, lexeme.end, lexeme.text, symbol))
+        self.pos += 1
+        self.end = lexeme.end
+
+    def number_token(self, lexeme: Lexeme) -> None:
+        """Take the number here as a token, with the currency sign in front of it."""
+        before = self.lexemes[self.pos - 1] if self.pos > 0 else None
+        currency = before.text if before is not None and before.kind == "cur" else None
+        self.tokens.append(Token("number", lexeme.start, lexeme.end, lexeme.text, "", lexeme.value, currency=currency))
+        self.pos += 1
+        self.end = lexeme.end
+
+    def phrase(self) -> tuple[str, ...]:
+        """The words (and ``/``, ``per``) behind a number that may name its unit, not consumed."""
+        words: list[str] = []
+        at = 0
+        while len(words) < MAX_PHRASE + 2:
+            lexeme = self.peek(at)
+            if lexeme is None or (lexeme.kind != "word" and not self._unit_slash(at)):
+                break
+            if lexeme.kind == "word" and lexeme.text.lower() in CLAUSE_WORDS:
+                break
+            words.append(lexeme.text)
+            at += 1
+        return tuple(words)
+
+    def _unit_slash(self, at: int) -> bool:
+        return self.symbol(at) == "/" and self.kind(at + 1) == "word"
+
+    def cross_phrase(self) -> None:
+        """Consume a unit phrase if an operator, a closing bracket or the end of the side follows it."""
+        at = 0
+        while True:
+            lexeme = self.peek(at)
+            if lexeme is None or at > 2 * MAX_PHRASE:
+                break
+            if lexeme.kind == "word" or self._unit_slash(at):
+                if self._forbids(lexeme, at):
+                    break
+                at += 1
+            elif at and lexeme.symbol == "^" and self.kind(at + 1) == "num":
+                at += 2
+            else:
+                break
+        if at == 0:
+            return
+        following = self.peek(at)
+        continues = following is not None and following.kind == "op" and self.starts_operand(at + 1)
+        closes = following is not None and following.kind == "close" and self.depth > 0
+        if following is None or continues or closes:
+            self.pos += at
+            self.has_words = True
+
+    def _forbids(self, lexeme: Lexeme, at: int) -> bool:
+        """Whether a word behind a number cannot be part of its unit; a variable poisons the side."""
+        word = lexeme.text
+        if lexeme.kind != "word":
+            return False
+        if at == 0 and word.lower() in SCALES:
+            return False
+        variable = len(word) == 1 and word not in VARIABLE_LETTERS_ALLOWED and word != "¢"
+        if variable and at > 1 and (word.isupper() or self.symbol(at - 1) == "/"):
+            return False  # "24 cards with the letter B", "9 km/h"
+        if at == 0 and lexeme.glued and len(word) < 4 and word.lower().removesuffix("s") not in GLUED_UNITS:
+            variable = True
+        if variable or word in AFTER_FORBIDDEN:
+            self.poisoned = True
+        return variable or word.lower() in CLAUSE_WORDS or word in AFTER_FORBIDDEN
