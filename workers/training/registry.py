@@ -39,33 +39,48 @@ def run_folder(store: StoreSettings, run_id: str) -> Path:
 def make_spec(session: Session, store: StoreSettings, run_id: str, lease_seconds: float) -> RunSpec:
     """Everything the run's process needs. Raises Refused when the run can never start."""
     run = session.get_one(TrainingRun, run_id)
-    dataset, base = session.get_one(Dataset, run.dataset_id), session.get_one(LanguageModel, run.base_model_id)
-    if dataset.state != JobState.SUCCEEDED or not dataset.folder:
-        raise Refused(f"dataset {dataset.id} is {dataset.state}: it has no files to train on")
-    if not base.config.get("path"):
-        raise Refused(f"language model {base.name!r} has no weights here (engine {base.engine}): it cannot be trained")
     try:
         config = TrainingConfig.model_validate(run.config)
     except ValidationError as error:
         raise Refused(f"the run's configuration is not valid: {error}") from error
+    spec = preview_spec(session, store, run.dataset_id, run.base_model_id, config)
     last = select(func.coalesce(func.max(Checkpoint.step), 0)).where(Checkpoint.run_id == run_id)
+    return spec.model_copy(
+        update={
+            "run_id": run_id,
+            "checkpoints": run_folder(store, run_id) / "checkpoints",
+            "output": files_root(store) / "models" / run_id,
+            "lease_seconds": lease_seconds,
+            "last_step": session.scalar(last) or 0,
+            "lineage": _lineage(session, run),
+        }
+    )
+
+
+def preview_spec(
+    session: Session, store: StoreSettings, dataset_id: str, base_model_id: str, config: TrainingConfig
+) -> RunSpec:
+    """A spec without a run: enough to look at what would be trained. Raises Refused when it could never start."""
+    dataset, base = session.get_one(Dataset, dataset_id), session.get_one(LanguageModel, base_model_id)
+    if dataset.state != JobState.SUCCEEDED or not dataset.folder:
+        raise Refused(f"dataset {dataset.id} is {dataset.state}: it has no files to train on")
+    if not base.config.get("path"):
+        raise Refused(f"language model {base.name!r} has no weights here (engine {base.engine}): it cannot be trained")
     root = files_root(store)
     return RunSpec(
-        run_id=run_id,
+        run_id="preview",
         config=config,
         model_path=base.config["path"],
         model_revision=base.config.get("revision"),
         dataset_folder=root / dataset.folder,  # an absolute folder stays what it is
-        checkpoints=run_folder(store, run_id) / "checkpoints",
-        output=root / "models" / run_id,
+        checkpoints=root / "training" / "preview",
+        output=root / "models" / "preview",
         reference=root / "reference",
-        lease_seconds=lease_seconds,
-        last_step=session.scalar(last) or 0,
-        lineage=_lineage(session, run, dataset, base),
     )
 
 
-def _lineage(session: Session, run: TrainingRun, dataset: Dataset, base: LanguageModel) -> dict[str, Any]:
+def _lineage(session: Session, run: TrainingRun) -> dict[str, Any]:
+    dataset, base = session.get_one(Dataset, run.dataset_id), session.get_one(LanguageModel, run.base_model_id)
     jobs = session.execute(
         select(InjectionJob.id, InjectionJob.problem_set_id)
         .join(DatasetSource, DatasetSource.job_id == InjectionJob.id)

@@ -1,0 +1,302 @@
+"""Pairs per second of a training step, against stock TRL on the same rows: ``python -m bench.training_step [--json]``.
+
+Per problem N step pairs and a full pair, lengths as in GSM8K solutions written by language models. Stock TRL gets its
+best: reference log-probabilities precomputed, rows sorted by length or not, the best micro-batch of a sweep (printed).
+Ours packs trees. Runs of both alternate, and the fastest of each counts: a busy machine hurts neither side more.
+``token_ratio`` is TRL's tokens by ours, both without padding. ``memory_ratio`` compares peaks above what was allocated
+before the forward pass (weights, gradients, optimizer), at equal pairs per micro-batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from workers.training.config import resolve
+from workers.training.data import Pair
+from workers.training.plan import micro_batches
+from workers.training.trainer import RiseTrainer
+from workers.training.tree import pack
+
+VOCABULARY = 2048
+# Deciles of token counts, measured on 400 GSM8K questions and 1,600 solutions to them; a chat turn adds about 45.
+QUESTION = [20, 35, 40, 47, 51, 57, 64, 68, 81, 94, 150]
+STEP = [12, 20, 24, 28, 30, 32, 34, 37, 41, 50, 80]
+STEPS = [2, 3, 3, 4, 4, 4, 4, 5, 5, 6, 8]
+TURN = 45
+SIZES = {"4m": (256, 4, 704), "12m": (384, 6, 1024), "110m": (768, 12, 2048), "1b": (2048, 16, 5632)}
+
+
+def draw(rng: random.Random, deciles: list[int]) -> int:
+    """A value distributed as the deciles say."""
+    at = rng.random() * (len(deciles) - 1)
+    low = int(at)
+    return round(deciles[low] + (at - low) * (deciles[low + 1] - deciles[low]))
+
+
+def make_pairs(problems: int, edits: int, seed: int = 0) -> list[Pair]:
+    """N edits of one token each in different steps, and a full pair, per problem."""
+    rng, pairs = random.Random(seed), []
+
+    def ids(count: int) -> tuple[int, ...]:
+        return tuple(rng.randrange(3, VOCABULARY) for _ in range(count))
+
+    def solution(count: int) -> list[tuple[int, ...]]:
+        return [ids(draw(rng, STEP)) for _ in range(count)]
+
+    for p in range(problems):
+        question = ids(TURN + draw(rng, QUESTION))
+        steps = solution(max(draw(rng, STEPS), edits))
+        for k in sorted(rng.sample(range(len(steps)), edits)):
+            at = rng.randrange(len(steps[k]))
+            wrong = (*steps[k][:at], 2, *steps[k][at + 1 :])
+            before = question + sum(steps[:k], ())
+            pairs.append(Pair(f"{p}.{k}", f"p{p}", True, "calculation", before, steps[k], wrong))
+        incorrect = sum(solution(draw(rng, STEPS)), ())
+        pairs.append(Pair(f"{p}.full", f"p{p}", False, None, question, (*sum(steps, ()), 1), (*incorrect, 1)))
+    return pairs
+
+
+def make_model(size: str, device: str) -> Any:
+    """A Llama with random weights."""
+    hidden, layers, inner = SIZES[size]
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        intermediate_size=inner,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 64,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    config._attn_implementation = "sdpa"
+    model: Any = LlamaForCausalLM(config)
+    return model.to(device)
+
+
+def make_tokenizer() -> Any:
+    """Only a padding token: rows are ids already."""
+    tokenizer = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1}, unk_token="<pad>"))
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>"
+    )
+
+
+class StockTRL(DPOTrainer):
+    """TRL as it is, given ids and reference log-probabilities (its own preparation takes text)."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves this machine."""
+
+
+class Silent:
+    """Nobody listens."""
+
+    def __init__(self) -> None:
+        self.stop_asked = threading.Event()
+
+    def send(self, kind: str, **data: Any) -> None:
+        """Drop the message."""
+
+
+class Stock:
+    """One optimizer batch by TRL: collate, forward, backward for every micro-batch."""
+
+    def __init__(self, model: Any, pairs: list[Pair], micro: int, by_length: bool, folder: str, bf16: bool) -> None:
+        order = sorted(pairs, key=_length) if by_length else random.Random(1).sample(pairs, len(pairs))
+        self.rows = [
+            {
+                "prompt_ids": list(p.prompt_ids),
+                "chosen_ids": list(p.chosen_ids),
+                "rejected_ids": list(p.rejected_ids),
+                "ref_chosen_logps": -10.0,
+                "ref_rejected_logps": -10.0,
+            }
+            for p in order
+        ]
+        self.micro = micro
+        arguments = DPOConfig(
+            output_dir=folder,
+            max_length=None,
+            per_device_train_batch_size=micro,
+            precompute_ref_log_probs=True,
+            gradient_checkpointing=False,
+            bf16=bf16,
+            report_to="none",
+        )
+        self.trainer: Any = StockTRL(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(self.rows),
+            processing_class=make_tokenizer(),
+        )
+        self.trainer.current_gradient_accumulation_steps = -(-len(pairs) // micro)
+        self.trainer.optimizer = None
+
+    def step(self, count: int | None = None) -> None:
+        """Forward and backward over the batch, or its first ``count`` rows."""
+        rows = self.rows[:count]
+        for at in range(0, len(rows), self.micro):
+            self.trainer.training_step(self.trainer.model, self.trainer.data_collator(rows[at : at + self.micro]))
+
+
+class Ours:
+    """One optimizer batch by the tree-packed trainer."""
+
+    def __init__(self, model: Any, pairs: list[Pair], micro: int, folder: str, bf16: bool) -> None:
+        config = resolve(
+            "errata",
+            {
+                "batch_size": len(pairs),
+                "micro_batch": micro,
+                "nll_weight": 0.0,
+                "dtype": "bfloat16" if bf16 else "float32",
+            },
+        )
+        self.trainer = RiseTrainer(model, make_tokenizer(), pairs, config, Path(folder), Silent())
+        self.trainer.reference = torch.full((len(pairs), 2), -10.0)
+        self.trainer.optimizer = None
+
+    def step(self) -> None:
+        """Forward and backward over the batch."""
+        self.trainer.training_step(self.trainer.model, {"step": 0})
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
+
+
+def seconds(work: Any, device: str) -> float:
+    """Wall-clock seconds of one call."""
+    _synchronize(device)
+    began = time.perf_counter()
+    work()
+    _synchronize(device)
+    return time.perf_counter() - began
+
+
+def _synchronize(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_bytes(work: Any, device: str) -> int:
+    """Peak of what ``work`` allocates above what was there before."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        return torch.cuda.max_memory_allocated() - before
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        work()
+    recorded = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = peak = 0
+    for recording in sorted(recorded, key=lambda e: e.start_ns()):
+        held += recording.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """The ratio for N edits per problem."""
+    pairs, bf16 = make_pairs(args.problems, edits), args.device == "cuda"
+    model = make_model(args.size, args.device)
+    ours = Ours(
+        make_model(args.size, args.device), pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16
+    )
+    sweep = {}
+    stocks = {}
+    for micro in args.sweep:
+        for by_length in (False, True):
+            name = f"{micro}{' by length' if by_length else ''}"
+            stocks[name] = Stock(model, pairs, micro, by_length, folder, bf16)
+            stocks[name].step(micro)  # warm up
+            sweep[name] = len(pairs) / seconds(stocks[name].step, args.device)
+    best = max(sweep, key=lambda name: sweep[name])
+    ours.step()
+    times: dict[str, list[float]] = {"ours": [], "trl": []}
+    for _ in range(args.repeats):
+        times["trl"].append(seconds(stocks[best].step, args.device))
+        times["ours"].append(seconds(ours.step, args.device))
+    trl_tokens, tree_tokens = (_tokens(pairs, kind, ours.trainer) for kind in ("pairs", "tree"))
+    return {
+        "ratio": min(times["trl"]) / min(times["ours"]),
+        "token_ratio": trl_tokens / tree_tokens,
+        "pairs_per_second": len(pairs) / min(times["ours"]),
+        "trl_pairs_per_second": len(pairs) / min(times["trl"]),
+        "trl_best": best,
+        "sweep": {name: round(value, 3) for name, value in sweep.items()},
+    }
+
+
+def _tokens(pairs: list[Pair], kind: Any, trainer: RiseTrainer) -> int:
+    parts = micro_batches(range(len(pairs)), pairs, trainer.micro_batch, whole=kind == "tree")
+    return sum(pack([pairs[i] for i in part], kind).tokens for part in parts)
+
+
+def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """Peaks of one micro-batch of four pairs (N = 3 and a full pair) by each."""
+    pairs, bf16 = make_pairs(1, 3, seed=3), args.device == "cuda"
+    stock = Stock(make_model(args.size, args.device), pairs, 4, True, folder, bf16)
+    ours = Ours(make_model(args.size, args.device), pairs, 4, folder, bf16)
+    peaks = {}
+    for name, side in (("trl", stock), ("ours", ours)):
+        side.step()  # gradients are there from now on
+        peaks[name] = peak_bytes(side.step, args.device)
+    return {"ratio": peaks["ours"] / peaks["trl"], "bytes": peaks["ours"], "trl_bytes": peaks["trl"]}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print only the line of JSON")
+    parser.add_argument("--size", choices=SIZES, default="12m")
+    parser.add_argument("--problems", type=int, default=4)
+    parser.add_argument("--micro", type=int, default=8, help="our pairs per forward pass, about")
+    parser.add_argument("--sweep", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--edits", type=int, nargs="+", default=[1, 3, 5])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch decides")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    result: dict[str, Any] = {"benchmark": "training_step", "size": args.size, "device": args.device}
+    with tempfile.TemporaryDirectory() as folder:
+        result["memory_ratio"] = round(memory(args, folder)["ratio"], 3)
+        for edits in args.edits:
+            found = compare(edits, args, folder)
+            if not args.json:
+                print(f"N = {edits}: {json.dumps(found)}", file=sys.stderr)
+            result[f"ratio_n{edits}"] = round(found["ratio"], 3)
+            result[f"token_ratio_n{edits}"] = round(found["token_ratio"], 3)
+            result[f"detail_n{edits}"] = found
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
