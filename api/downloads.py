@@ -80,9 +80,10 @@ def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
     }
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    start, stop = _wanted(request, file, etag)
-    status = 200 if (start, stop) == (0, file.size) and not _ranged(request, etag) else 206
-    if status == 206:
+    part = _range(request, file.size, etag)
+    start, stop = part or (0, file.size)
+    status = 206 if part else 200
+    if part:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
     else:
         headers["Content-Digest"] = headers["Repr-Digest"]
@@ -117,23 +118,21 @@ def _matches(header: str | None, etag: str) -> bool:
     return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
-def _ranged(request: Request, etag: str) -> bool:
-    """Whether the request asks for one range we can read, of this very content (If-Range: strong comparison)."""
+def _range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
+    """The range asked for; None for the whole file. Raises RangeNotSatisfiable.
+
+    A range we cannot read, several of them, or one of other content (If-Range, strong comparison) is ignored, as
+    RFC 9110 says.
+    """
     condition = request.headers.get("if-range")
     match = _RANGE.fullmatch(request.headers.get("range", "").strip())
-    return match is not None and any(match.groups()) and (condition is None or condition.strip() == etag)
-
-
-def _wanted(request: Request, file: StoredFile, etag: str) -> tuple[int, int]:
-    if not _ranged(request, etag):
-        return 0, file.size
-    first, last = request.headers["range"].strip().removeprefix("bytes=").split("-")
-    if first:
-        start, stop = int(first), min(int(last) + 1, file.size) if last else file.size
-        if last and int(last) < int(first):
-            return 0, file.size  # not a range: RFC 9110 says to ignore it
-    else:
-        start, stop = max(file.size - int(last), 0), file.size
+    if match is None or not any(match.groups()) or (condition is not None and condition.strip() != etag):
+        return None
+    first, last = match.groups()
+    if first and last and int(last) < int(first):
+        return None
+    start = int(first) if first else max(size - int(last), 0)
+    stop = min(int(last) + 1, size) if first and last else size
     if start >= stop:
-        raise RangeNotSatisfiable(f"the file has {file.size} bytes", headers={"Content-Range": f"bytes */{file.size}"})
+        raise RangeNotSatisfiable(f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
     return start, stop

@@ -17,9 +17,9 @@ def _storable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
-Name = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-RowId = Annotated[Text, StringConstraints(max_length=80)]
+# Constraints first: behind a function they would check the text before stripping it.
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)]
+RowId = Annotated[str, StringConstraints(max_length=80), AfterValidator(_storable)]
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
 
 
