@@ -128,9 +128,7 @@ class InjectionConfig(Strict):
     @property
     def needs_model(self) -> bool:
         """Whether any stage of the job calls a language model."""
-        return (
-            self.sampling.source == "model"
-            or self.editing.editor == "model"
-            or self.proof.continuations.when != "never"
-            or self.proof.mode == "dynamic"
+        edits = (
+            self.editing.editor == "model" or self.proof.continuations.when != "never" or self.proof.mode == "dynamic"
         )
+        return self.sampling.source == "model" or (self.pairs.step and edits)

@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata import injection
+from errata.profile import ErrorProfile, error_profile
 from errata.prompts import EDIT_VERSIONS, edit_prompt
 from errata.reasons import Reason
 from errata.replies import parse_reply
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
+from errata.selection import Sample
 from errata.steps import split_steps
-from errata.types import Problem, Step
+from errata.types import Domain, Problem, Step, Verdict
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow
@@ -23,7 +25,7 @@ from models.states import Stage
 from models.upserts import insert_ignore
 from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_edits
+from workers.stages.ledger import add_edits, add_profile
 from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
 
 
@@ -55,11 +57,13 @@ def edit(context: StageContext) -> Finish:
     with context.db.read() as session:
         job = load_job(session, context.lease)
         problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
-        drawn = [row for row in load_solutions(session, context.lease) if row.role == "correct"]
+        solutions = load_solutions(session, context.lease)
+    drawn = [row for row in solutions if row.role == "correct"]
+    profile = _profile(job, problems, solutions)
     drafts: list[Draft] = []
     skipped: list[str] = []
     for row in drawn:
-        planned, reasons = _plan(job, row, problems[row.problem_id])
+        planned, reasons = _plan(job, row, problems[row.problem_id], profile)
         drafts += planned
         skipped += reasons
     if job.config.editing.editor == "model":
@@ -72,6 +76,8 @@ def edit(context: StageContext) -> Finish:
     def write(session: Session) -> None:
         insert_ignore(session, EditRow, rows)
         add_edits(session, context.lease, rows, skipped)
+        if profile is not None:
+            add_profile(session, context.lease, profile)
 
     return Finish(_next(job) if kept else Stage.PAIR, write)
 
@@ -81,10 +87,29 @@ def _next(job: Job) -> Stage:
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
-def _plan(job: Job, row: SolutionRow, problem: ProblemRow) -> tuple[list[Draft], list[str]]:
+def _profile(job: Job, problems: dict[str, ProblemRow], solutions: Sequence[SolutionRow]) -> ErrorProfile | None:
+    """First errors of the shard's own wrong samples, where the job asks for their mix; arithmetic domains only."""
+    if job.config.editing.mix != "profile" or job.domain not in (Domain.MATH, Domain.CHOICE):
+        return None
+    samples: dict[str, list[Sample]] = {problem_id: [] for problem_id in problems}
+    for row in solutions:
+        samples[row.problem_id].append(Sample(row.sample_index, row.text, Verdict(row.verdict or ""), row.extracted))
+    return error_profile((samples[problem.id], problem.gold_solution) for problem in problems.values())
+
+
+def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:
+    """The profile's shares, of the kinds the job allows and times the weights it gives them."""
+    given = job.config.editing.kinds
+    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in profile.weights().items()}
+
+
+def _plan(
+    job: Job, row: SolutionRow, problem: ProblemRow, profile: ErrorProfile | None
+) -> tuple[list[Draft], list[str]]:
     steps = split_steps(row.text, job.domain)
     seed = derive_seed(job.config.seed, "plan", problem.question, row.text)
-    plan = injection.plan_edits(row.text, steps, job.config, job.domain, seed, as_problem(problem))
+    weights = None if profile is None else _weights(job, profile)
+    plan = injection.plan_edits(row.text, steps, job.config, job.domain, seed, as_problem(problem), weights)
     drafts = [Draft(row, as_problem(problem), steps, steps[at], kind) for at, kind in plan.edits]
     return drafts, [str(reason) for reason in plan.skipped.values()]
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
+from errata.profile import ErrorProfile
 from models.jobs import Shard
 from models.leases import Lease
 from workers.engines.base import Completion
@@ -64,6 +65,14 @@ def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]
         sum(r["completion_tokens"] for r in rows),
         sum(r["cached_tokens"] for r in rows),
     )
+    add(session, lease, part)
+
+
+def add_profile(session: Session, lease: Lease, profile: ErrorProfile) -> None:
+    """First errors of the shard's wrong samples, by kind; ``unclassified`` where their arithmetic shows none."""
+    part = Funnel()
+    for kind, count in {**profile.counts, "unclassified": profile.unclassified}.items():
+        part.add("samples", "first_errors", kind, count=count)
     add(session, lease, part)
 
 
