@@ -8,8 +8,9 @@ from typing import Any
 Config = dict[str, Any]
 
 
-def _injection() -> Config:
+def _injection(shard_size: int = 32) -> Config:
     return {
+        "shard_size": shard_size,
         "sampling": {"samples": 3, "temperature": 0.7, "max_tokens": 256},
         "editing": {"temperature": 0.8, "attempts": 4},
         "seed": 1,
@@ -50,5 +51,5 @@ class DemoPlan:
 
 PLANS = {
     "full": DemoPlan(),
-    "small": DemoPlan(train_problems=24, heldout_problems=24),
+    "small": DemoPlan(train_problems=24, heldout_problems=24, injection=_injection(shard_size=6)),
 }

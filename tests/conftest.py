@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from models.session import Database
 from models.tables import Base
+from tests.ops.services import REDIS, redis_answers
 
 POSTGRES_SERVER = os.environ.get("ERRATA_TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
 
@@ -100,3 +103,18 @@ def shared_data() -> Path:
             pytest.fail(f"no real data in {folder}; set ERRATA_SHARED_DATA")
         pytest.skip(f"no real data in {folder}; set ERRATA_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def broker_url() -> Iterator[str]:
+    """A Redis database of the test's own (one of 1 to 15, by a lock in database 0)."""
+    if not redis_answers():
+        pytest.fail(f"no Redis at {REDIS}")
+    server = re.sub(r"/\d*$", "", REDIS)
+    with redis.Redis.from_url(f"{server}/0") as locks:
+        number = next(n for n in range(15, 0, -1) if locks.set(f"errata-test-{n}", 1, nx=True, ex=900))
+        with redis.Redis.from_url(f"{server}/{number}") as own:
+            own.flushdb()
+            yield f"{server}/{number}"
+            own.flushdb()
+        locks.delete(f"errata-test-{number}")
