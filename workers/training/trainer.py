@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import DistributedType, gather_object
 from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -100,6 +101,8 @@ class RiseTrainer(DPOTrainer):
             data_collator=_only,
             callbacks=[_Control(self)],
         )
+        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise Refused("sharded training (FSDP, DeepSpeed) is not supported: its checkpoints would not be whole")
         add_scoring(self.model)
 
     # What TRL would prepare, we bring.
@@ -139,23 +142,28 @@ class RiseTrainer(DPOTrainer):
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         counts = count([self.pairs[i] for i in indices], self.config)
         mine = indices[rank * len(indices) // world : (rank + 1) * len(indices) // world]
-        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=self.packing == "tree") or [[]]
+        weight = float(world)  # wrappers average over processes, our shares add up
+        if not mine:
+            mine, weight = indices[:1], 0.0  # every process must take part in the backward pass
+        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=self.packing == "tree")
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[Row] = []
         for at, part in enumerate(parts):
             last = at == len(parts) - 1
             with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
                 loss, part_rows, part_tokens = self._micro_batch(model, part, counts)
-                self.accelerator.backward(loss * world)  # wrappers average over processes, our shares add up
-            total, rows, tokens = total + loss.detach() * world, rows + part_rows, tokens + part_tokens
+                self.accelerator.backward(loss * weight)
+            total, tokens = total + loss.detach() * weight, tokens + part_tokens
+            rows += part_rows if weight else []
+        if world > 1:
+            rows, tokens = gather_object(rows), sum(gather_object([tokens]))
+            total = self.accelerator.reduce(total, "mean")
         self._loss_is_finite = bool(torch.isfinite(total))
         self._figures = {**summarize(rows), "tokens": tokens, "micro_batch": self.micro_batch}
         return total if self._loss_is_finite else torch.zeros_like(total)
 
     def _micro_batch(self, model: Any, part: Sequence[int], counts: Counts) -> tuple[Tensor, list[Row], int]:
         pairs = [self.pairs[i] for i in part]
-        if not pairs:  # a process without a share still takes part in the backward pass
-            return sum(p.sum() for p in model.parameters() if p.requires_grad) * 0.0, [], 0
         packed = pack(pairs, self.packing, self.config.row_tokens).to(self.args.device)
         with self.compute_loss_context_manager():
             logps, spans = completion_logps(model, packed)
