@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from errata.config import InjectionConfig
 from errata.kinds.registry import Kind, kinds_of
+from errata.kinds.site import Site
 from errata.proof import is_consistent
 from errata.reasons import Reason
 from errata.types import Domain, Problem, Step
@@ -37,36 +39,38 @@ def plan_edits(
     """Offer every step once, with one kind drawn by weight among those that apply to it.
 
     A step that only states the answer, or whose own equation is already false, is not offered; nor is one for which
-    no kind applies. ``profile`` replaces the configured weights (``mix: "profile"``).
+    no kind applies. ``profile`` replaces the configured weights (``mix: "profile"``). With ``max_kind_share`` below 1 a
+    kind that has its share of this solution is drawn again only where no other applies.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
-    edits: list[tuple[int, str]] = []
+    offered: dict[int, list[str]] = {}
     skipped: dict[int, Reason] = {}
     for step in steps:
-        text = solution[step.start : step.end]
-        reason = _unfit(text, step, config)
-        names = [] if reason else _applicable(text, solution[step.body_start : step.end], config, domain, problem)
-        chosen = _draw(names, weights, rng)
-        if chosen is None:
+        site = Site(solution, steps, step.index, problem)
+        reason = _unfit(site, config, domain)
+        names = [] if reason else [k.name for k in kinds_of(domain).values() if _weight(k.name, weights)]
+        offered[step.index] = [name for name in names if _applies(kinds_of(domain)[name], site, config)]
+        if not offered[step.index]:
             skipped[step.index] = reason or Reason.NO_KIND
-        else:
-            edits.append((step.index, chosen))
+            del offered[step.index]
     limit = config.editing.edits_per_solution
-    if limit is not None and len(edits) > limit:
-        kept = set(rng.sample(range(len(edits)), limit))
-        skipped |= {index: Reason.OVER_QUOTA for at, (index, _) in enumerate(edits) if at not in kept}
-        edits = [edit for at, edit in enumerate(edits) if at in kept]
-    return EditPlan(tuple(edits), skipped)
+    if limit is not None and len(offered) > limit:
+        kept = set(rng.sample(sorted(offered), limit))
+        skipped |= {index: Reason.OVER_QUOTA for index in offered if index not in kept}
+        offered = {index: names for index, names in offered.items() if index in kept}
+    drawn = _draw(offered, weights, config.editing.max_kind_share, rng)
+    return EditPlan(tuple(sorted(drawn.items())), skipped)
 
 
 def rule_edit(
     solution: str, steps: Sequence[Step], index: int, kind: str, seed: int, domain: Domain, problem: Problem
 ) -> str | None:
-    """One false edit of the step by the kind's rule, label and separator kept; None where the kind does not apply."""
-    step = steps[index]
-    edits = kinds_of(domain)[kind].twin(solution[step.start : step.end], problem.question, _MOST)
-    return random.Random(seed).choice(edits) if edits else None
+    """One edit of the step by the kind's rule, label and separator kept; None where the kind does not apply."""
+    edits = kinds_of(domain)[kind].twin(Site(solution, steps, index, problem), _MOST)
+    if not edits:
+        return None
+    return random.Random(seed).choices([e.text for e in edits], [e.weight for e in edits])[0]
 
 
 def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: int) -> str | None:
@@ -85,28 +89,41 @@ def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: in
     return solution[step.start : step.body_start] + body[: target.start()] + other + body[target.end() :]
 
 
-def _unfit(text: str, step: Step, config: InjectionConfig) -> Reason | None:
-    if step.is_answer and not config.editing.offer_answer_steps:
+def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None:
+    if site.step.is_answer and not config.editing.offer_answer_steps:
         return Reason.ANSWER_STEP
-    if config.selection.drop_false_steps and not is_consistent(text):
+    calculates = domain in (Domain.MATH, Domain.CHOICE)
+    if calculates and config.selection.drop_false_steps and not is_consistent(site.text):
         return Reason.FALSE_STEP
     return None
 
 
-def _applicable(text: str, body: str, config: InjectionConfig, domain: Domain, problem: Problem) -> list[str]:
-    return [k.name for k in kinds_of(domain).values() if _applies(k, text, body, config, problem)]
-
-
-def _applies(kind: Kind, text: str, body: str, config: InjectionConfig, problem: Problem) -> bool:
-    """The paper's rule for its presets; ours: a false edit exists, or the job can show the edit wrong otherwise."""
+def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
+    """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
-        return kind.applies(body)
-    if kind.provable or config.editing.editor == "rules":
-        return bool(kind.twin(text, problem.question, 1))
-    shown = config.proof.continuations.when != "never" or config.proof.unproven == "keep"
-    return shown and kind.applies(body)
+        return kind.applies(site.body)
+    if kind.provable:
+        return bool(kind.twin(site, 1))
+    if config.proof.continuations.when == "never" and config.proof.unproven == "drop":
+        return False
+    return bool(kind.twin(site, 1)) if config.editing.editor == "rules" else kind.applies(site.body)
 
 
-def _draw(names: Sequence[str], weights: Mapping[str, float] | None, rng: random.Random) -> str | None:
-    shares = [1.0 if weights is None else weights.get(name, 0.0) for name in names]
-    return rng.choices(names, shares)[0] if sum(shares) > 0 else None
+def _weight(name: str, weights: Mapping[str, float] | None) -> float:
+    return 1.0 if weights is None else weights.get(name, 0.0)
+
+
+def _draw(
+    offered: Mapping[int, Sequence[str]], weights: Mapping[str, float] | None, share: float, rng: random.Random
+) -> dict[int, str]:
+    """A kind per step. Steps with the least choice draw first, so that a capped kind goes where nothing else does."""
+    cap = max(1, int(share * len(offered) + 1e-9)) if share < 1 else len(offered)
+    taken: Counter[str] = Counter()
+    drawn: dict[int, str] = {}
+    order = list(offered)
+    rng.shuffle(order)
+    for index in sorted(order, key=lambda i: len(offered[i])):
+        names = [name for name in offered[index] if taken[name] < cap] or offered[index]
+        drawn[index] = rng.choices(names, [_weight(name, weights) for name in names])[0]
+        taken[drawn[index]] += 1
+    return drawn

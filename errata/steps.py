@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from errata.rules.json_cells import find_json
 from errata.types import Domain, Step
 
 _STEP_LABEL = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*[ \t]*)?Step[ \t]+\d+[ \t]*[:.)](?:\*\*)?[ \t]*", re.M | re.I)
@@ -36,13 +37,22 @@ def split_steps(text: str, domain: Domain = Domain.MATH) -> tuple[Step, ...]:
     """The steps of ``text``; preamble and steps joined give the text back. Empty for a text without visible characters.
 
     For ``code`` the steps are the lines of the last fenced block; the fence that ends it, and what follows, is a last
-    step that is never offered.
+    step that is never offered. For ``logic`` the JSON of the answer is never cut, and its step is no mere answer: its
+    cells are what can be wrong.
     """
     if not text.strip():
         return ()
     if domain is Domain.CODE and (block := _last_fence(text)) is not None:
         return _code_steps(text, *block)
-    protected = [match.span() for match in _PROTECTED.finditer(text)]
+    answer = find_json(text) if domain is Domain.LOGIC else None
+    if answer is None:
+        return _prose_steps(text, [])
+    steps = _prose_steps(text, [(answer.start, answer.end)])
+    return tuple(replace(s, is_answer=s.is_answer and not s.start <= answer.start < s.end) for s in steps)
+
+
+def _prose_steps(text: str, kept_whole: Sequence[tuple[int, int]]) -> tuple[Step, ...]:
+    protected = [*kept_whole, *(match.span() for match in _PROTECTED.finditer(text))]
     for cuts in (_labels(text, protected), _numbered(text, protected)):
         if cuts:
             return _steps(text, cuts)

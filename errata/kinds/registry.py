@@ -7,7 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from errata.kinds.instructions import INSTRUCTIONS
-from errata.rules.math import false_edits
+from errata.kinds.site import RuleEdit, Site
+from errata.rules.code import APPLIES, code_edits
+from errata.rules.logic import logic_edits
+from errata.rules.math import math_edits
 from errata.types import Domain
 
 _NUMBER = re.compile(r"\d")
@@ -17,15 +20,16 @@ _NUMBER = re.compile(r"\d")
 class Kind:
     """One error kind of one domain.
 
-    ``applies(body)`` is the paper's rule. ``twin(step, question, most)`` lists false edits made by rule; the kind's
-    stricter rule (ours) is that this list is not empty. ``provable``: whether a contradiction in the step can show its edits;
-    edits of other kinds need continuations or a verifier.
+    ``applies(body)`` is the paper's rule. ``twin(site, most)`` lists up to ``most`` edits made by rule; the kind's
+    stricter rule (ours) is that one exists. Twins of mathematics and logic are false, each checked by what will prove
+    it; twins of code are other programs, and the tests decide. ``provable``: whether the step itself or the domain's
+    verifier can show the kind's edits wrong; edits of other kinds need continuations.
     """
 
     name: str
     instruction: str
     applies: Callable[[str], bool]
-    twin: Callable[[str, str, int], list[str]]
+    twin: Callable[[Site, int], list[RuleEdit]]
     provable: bool = True
 
 
@@ -41,11 +45,32 @@ def _words_only(body: str) -> bool:
     return not _has_number(body) and not _has_equation(body)
 
 
+def _has_json(body: str) -> bool:
+    return "{" in body or "[" in body
+
+
 def _math(name: str, applies: Callable[[str], bool]) -> Kind:
-    def twin(step: str, question: str, most: int) -> list[str]:
-        return false_edits(step, name, question, most)
+    def twin(site: Site, most: int) -> list[RuleEdit]:
+        return math_edits(site.text, name, site.problem.question, most)
 
     return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin, provable=name != "misreading")
+
+
+def _logic(name: str) -> Kind:
+    def twin(site: Site, most: int) -> list[RuleEdit]:
+        return logic_edits(site, name, most)
+
+    return Kind(name, INSTRUCTIONS[Domain.LOGIC][name], _has_json, twin)
+
+
+def _code(name: str) -> Kind:
+    def applies(body: str) -> bool:
+        return bool(APPLIES[name].search(body))
+
+    def twin(site: Site, most: int) -> list[RuleEdit]:
+        return code_edits(site, name, most)
+
+    return Kind(name, INSTRUCTIONS[Domain.CODE][name], applies, twin)
 
 
 _MATH = {
@@ -59,9 +84,14 @@ _MATH = {
         _math("misreading", _words_only),
     )
 }
-KINDS: dict[Domain, dict[str, Kind]] = {Domain.MATH: _MATH, Domain.CHOICE: _MATH}
+KINDS: dict[Domain, dict[str, Kind]] = {
+    Domain.MATH: _MATH,
+    Domain.CHOICE: _MATH,
+    Domain.LOGIC: {name: _logic(name) for name in INSTRUCTIONS[Domain.LOGIC]},
+    Domain.CODE: {name: _code(name) for name in INSTRUCTIONS[Domain.CODE]},
+}
 
 
 def kinds_of(domain: Domain) -> dict[str, Kind]:
-    """The kinds of a domain by name; empty where it has none yet."""
-    return KINDS.get(domain, {})
+    """The kinds of a domain by name."""
+    return KINDS[domain]

@@ -4,45 +4,68 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 
 from errata.arithmetic import Equation, Token, find_equations, marks_agree
+from errata.kinds.site import RuleEdit
 from errata.proof import prove_contradiction
 from errata.rules.splicing import Change, apply_changes, tokens_of
 
 _BINARY = ("+", "-", "*", "/")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+_OFFERED = re.compile(r"(?<![\d.,])(?<!\d )\d+(?:,\d{3})*(?:\.\d+)?(?![ ,]?\d)")  # no part of "350 000"
 _MOST = 24  # edits looked at per step and kind: enough to choose among, bounded work
-Candidates = Iterator[tuple[Equation, list[Change]]]
+# How often each sign is written (GSM8K's reference solutions, 1,000 of them, in hundredths). A sign is replaced by
+# another in these proportions, so that edits do not make rare signs common: that alone would tell the sides apart.
+_SIGN_WEIGHTS = {"*": 37.0, "+": 29.0, "-": 18.0, "/": 16.0}
 
 
-def false_edits(step: str, kind: str, question: str = "", most: int = _MOST) -> list[str]:
-    """Every edit of ``step`` (at most ``most``) that the kind allows and that contradicts itself where the step did not.
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Changes to one equation that a kind allows, true or false as they may be."""
 
-    Duplicates are dropped; the order is fixed. Empty when the kind does not apply: no false edit of it exists.
+    equation: Equation
+    changes: tuple[Change, ...]
+    weight: float = 1.0
+
+
+Proposals = Iterator[Proposal]
+
+
+def math_edits(step: str, kind: str, question: str, most: int = _MOST) -> list[RuleEdit]:
+    """Every edit of ``step`` (at most ``most``) that the kind allows and that contradicts itself as the step did not.
+
+    Marks and text agree after the edit where they did before. Duplicates are dropped; the order is fixed. Empty when
+    the kind does not apply: no false edit of it exists.
     """
     propose = _PROPOSALS.get(kind)
     if propose is None:
         return []
-    found: dict[str, None] = {}
+    found: dict[str, RuleEdit] = {}
     agreeing = marks_agree(step)
-    for equation, changes in propose(step, question):
-        edited = apply_changes(step, equation, changes)
+    for proposal in propose(step, question):
+        edited = apply_changes(step, proposal.equation, proposal.changes)
         if edited is None or edited in found or prove_contradiction(step, edited) is None:
             continue
         if agreeing and not marks_agree(edited):
             continue
-        found[edited] = None
+        found[edited] = RuleEdit(edited, proposal.weight)
         if len(found) >= most:
             break
-    return list(found)
+    return list(found.values())
+
+
+def false_edits(step: str, kind: str, question: str = "", most: int = _MOST) -> list[str]:
+    """The texts of ``math_edits``."""
+    return [edit.text for edit in math_edits(step, kind, question, most)]
 
 
 def _true_equations(step: str) -> list[Equation]:
     return [e for e in find_equations(step) if e.holds and any(side.is_expression for side in e.sides)]
 
 
-def _calculation(step: str, _question: str) -> Candidates:
+def _calculation(step: str, _question: str) -> Proposals:
     """Another result: the number on a side that computes nothing."""
     for equation in _true_equations(step):
         at = 0
@@ -50,13 +73,13 @@ def _calculation(step: str, _question: str) -> Candidates:
             for offset, token in enumerate(side.tokens):
                 if token.kind == "number" and not side.is_expression:
                     for text in _other_numbers(token):
-                        yield equation, [Change(at + offset, at + offset, text)]
+                        yield Proposal(equation, (Change(at + offset, at + offset, text),))
             at += len(side.tokens)
 
 
-def _substitution(step: str, question: str) -> Candidates:
+def _substitution(step: str, question: str) -> Proposals:
     """Another operand: first the numbers that question and step themselves offer, as a careless reader would take."""
-    offered = list(dict.fromkeys(_NUMBER.findall(f"{question} {step}")))
+    offered = list(dict.fromkeys(_OFFERED.findall(f"{question} {step}")))
     for equation in _true_equations(step):
         at = 0
         for side in equation.sides:
@@ -64,21 +87,22 @@ def _substitution(step: str, question: str) -> Candidates:
                 if token.kind == "number" and side.is_expression:
                     others = [n for n in offered if n.replace(",", "") != token.text.replace(",", "")]
                     for text in [*others[:4], *_other_numbers(token)]:
-                        yield equation, [Change(at + offset, at + offset, text)]
+                        yield Proposal(equation, (Change(at + offset, at + offset, text),))
             at += len(side.tokens)
 
 
-def _operator(step: str, _question: str) -> Candidates:
+def _operator(step: str, _question: str) -> Proposals:
     """Another operation sign, written as the sign it replaces was."""
     for equation in _true_equations(step):
         for at, token in enumerate(tokens_of(equation)):
             if token.kind == "operator" and token.symbol in _BINARY and len(token.text) <= 6:
                 for symbol in _BINARY:
                     if symbol != token.symbol:
-                        yield equation, [Change(at, at, _written(symbol, token.text))]
+                        change = Change(at, at, _written(symbol, token.text))
+                        yield Proposal(equation, (change,), _SIGN_WEIGHTS[symbol])
 
 
-def _order(step: str, _question: str) -> Candidates:
+def _order(step: str, _question: str) -> Proposals:
     """Two terms swapped around one operation."""
     for equation in _true_equations(step):
         tokens = tokens_of(equation)
@@ -86,15 +110,16 @@ def _order(step: str, _question: str) -> Candidates:
             left, sign, right = tokens[at - 1], tokens[at], tokens[at + 1]
             numbers = left.kind == right.kind == "number"
             if numbers and sign.kind == "operator" and sign.symbol in _BINARY and _in_one_side(equation, left, right):
-                yield equation, [Change(at - 1, at - 1, right.text), Change(at + 1, at + 1, left.text)]
+                changes = Change(at - 1, at - 1, right.text), Change(at + 1, at + 1, left.text)
+                yield Proposal(equation, changes)
 
 
-def _omission(step: str, _question: str) -> Candidates:
+def _omission(step: str, _question: str) -> Proposals:
     """One term of three or more dropped, with the operation before it (or behind it, for the first)."""
     for equation in _true_equations(step):
         at = 0
         for side in equation.sides:
-            yield from ((equation, [change]) for change in _drops(side.tokens, at))
+            yield from (Proposal(equation, (change,)) for change in _drops(side.tokens, at))
             at += len(side.tokens)
 
 
@@ -145,7 +170,7 @@ def _swappable(digits: str) -> list[int]:
     return [i for i in pairs if digits[i].isdigit() and digits[i + 1].isdigit() and digits[i] != digits[i + 1]][:2]
 
 
-_PROPOSALS: dict[str, Callable[[str, str], Candidates]] = {
+_PROPOSALS: dict[str, Callable[[str, str], Proposals]] = {
     "calculation": _calculation,
     "substitution": _substitution,
     "omission": _omission,
