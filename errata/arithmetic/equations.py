@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from errata.arithmetic.judging import Judged, Term, judge
 from errata.arithmetic.lexer import VERBAL, Lexeme, lex
@@ -40,6 +41,7 @@ class _Found:
     alone: bool = True
 
 
+@lru_cache(maxsize=512)  # an edit is judged, proven and screened in turn: the same few texts come back
 def find_equations(text: str) -> tuple[Equation, ...]:
     """Every equation or chain visible in ``text``, in order; offsets refer to ``text`` as given.
 

@@ -34,11 +34,9 @@ def _uses(node: ast.AST) -> list[tuple[ast.AST, Shape]]:
         case ast.Attribute():
             return [(node.value, "container")]
         case ast.For() | ast.comprehension():
-            shape = _given(node.iter)
-            targets: list[tuple[ast.AST, Shape]] = []
-            if isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range":
-                targets = [(node.target, "number")]
-            return [*targets, *([(node.iter, "container")] if shape is None else [])]
+            if isinstance(node.iter, ast.Call):
+                return [(node.target, "number")] if getattr(node.iter.func, "id", "") == "range" else []
+            return [(node.iter, "container")]
         case ast.Call() if getattr(node.func, "id", "") in _TAKE_CONTAINERS and len(node.args) == 1:
             return [(node.args[0], "container")]
         case ast.Call() if getattr(node.func, "id", "") == "range":

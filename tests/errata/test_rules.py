@@ -90,7 +90,7 @@ _EQUATION = re.compile(
 def _read(step: str) -> dict[str, bool]:
     """The plain numeric equations of a step that this evaluator can read, and whether each is true."""
     text = re.sub(r"<<[^<>]*>>", "", step)
-    text = re.sub(r"(?<=\d),(?=\d{3})", "", text).replace("$", "").replace("×", "*").replace("÷", "/")
+    text = re.sub(r"(?<=\d)[, ](?=\d{3}(?!\d))", "", text).replace("$", "").replace("×", "*").replace("÷", "/")
     text = re.sub(r"(?<=[\d)])\s*x\s*(?=[\d(.])", "*", text)
     found: dict[str, bool] = {}
     for match in _EQUATION.finditer(text):
