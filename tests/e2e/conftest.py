@@ -1,0 +1,42 @@
+"""What end-to-end tests share: a home with the miniature registered, and the settings that make waiting short."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demo import problems
+from demo.run import MODEL
+from tests.processes import environment, errata
+
+#: Leases in seconds instead of minutes; what they protect from is the same.
+QUICK = {
+    "ERRATA_LEASE_SECONDS": "4",
+    "ERRATA_HEARTBEAT_SECONDS": "1",
+    "ERRATA_SWEEP_SECONDS": "1",
+    "ERRATA_RESEND_AFTER_SECONDS": "2",
+    "ERRATA_TORCH_THREADS": "1",
+    "ERRATA_TRAINER_THREADS": "1",
+}
+Prepare = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Prepare:
+    """Settings for a home (by name, below the test's folder) whose database knows the miniature."""
+
+    def prepare(name: str = "home", **more: str) -> dict[str, str]:
+        env = environment(tmp_path / name, **QUICK, **more)
+        for command in (["migrate"], ["models", "add", "miniature", "--path", str(MODEL)]):
+            done = errata(*command, env=env)
+            assert done.returncode == 0, done.stderr
+        return env
+
+    return prepare
+
+
+def train_problems(count: int) -> list[dict[str, str]]:
+    """Rows of a problem set of the miniature's kind."""
+    return problems.rows(problems.generate(count, seed=5))
