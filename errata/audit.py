@@ -29,6 +29,7 @@ MIN_PROBLEMS = 20
 MAX_PAIRS = 4_000
 THRESHOLD = 0.65
 _TOP = 12
+_CHARACTERS = 4_000  # of a side that are looked at
 _TOKEN = r"\d+(?:\.\d+)?|\\?\w+|[^\w\s]"
 _TELLING = re.compile(
     r"\b(?:wrong|mistake\w*|error\w*|incorrect\w*|actually|instead|should|however|wait|oops|sorry|not)\b", re.I
@@ -92,8 +93,8 @@ class AuditReport:
         return f"{said} Above {self.threshold:.2f} a shortcut may be learnt instead of the error; look at {clues}."
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values, for a dataset's manifest."""
-        return {**asdict(self), "sentence": self.sentence}
+        """As JSON values, for a manifest; ``warning`` is the sentence where there is a shortcut, else None."""
+        return {**asdict(self), "sentence": self.sentence, "warning": self.sentence if self.shortcut else None}
 
 
 class AuditSample:
@@ -120,24 +121,24 @@ class AuditSample:
 
 
 def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: int = 0) -> AuditReport:
-    """Audit the pairs of one type. Deterministic; time and memory grow with the text given (see AuditSample)."""
+    """Audit the pairs of one type. Deterministic; time and memory grow with the pairs given (see AuditSample)."""
     looked_at = list(pairs)
     problems = len({pair.problem for pair in looked_at})
     if problems < MIN_PROBLEMS:
         return AuditReport(type, len(looked_at), problems)
-    texts = [side for pair in looked_at for side in (pair.chosen, pair.rejected)]
+    features = _Features([side[:_CHARACTERS] for pair in looked_at for side in (pair.chosen, pair.rejected)])
     labels = np.array([0, 1] * len(looked_at))
     groups = np.array([pair.problem for pair in looked_at for _ in range(2)])
     aucs: list[float] = []
-    scores = np.zeros(len(texts))
-    for fitted, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(texts, labels, groups):
-        model = _Classifier([texts[i] for i in fitted], labels[fitted], seed)
-        scores[held] = model.scores([texts[i] for i in held])
+    scores = np.zeros(len(labels))
+    for fitted, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
+        model = _fitted(features.matrix[fitted], labels[fitted], seed)
+        scores[held] = model.decision_function(features.matrix[held])
         aucs.append(float(roc_auc_score(labels[held], scores[held])))
     gaps = scores[1::2] - scores[0::2]
     pairwise = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
     interval = mean_interval(aucs)
-    rejected, chosen = _Classifier(texts, labels, seed).top()
+    rejected, chosen = _top(_fitted(features.matrix, labels, seed), features.names)
     return AuditReport(
         type,
         len(looked_at),
@@ -168,39 +169,36 @@ def style(text: str) -> list[float]:
     ]
 
 
-class _Classifier:
-    """Logistic regression over style figures and word 1- to 3-grams; label 1 is the rejected side."""
+class _Features:
+    """Style figures, word 1- to 3-grams and character 2- to 3-grams of every side, computed once.
 
-    def __init__(self, texts: Sequence[str], labels: Any, seed: int) -> None:
-        self._grams = CountVectorizer(
-            token_pattern=_TOKEN, ngram_range=(1, 3), min_df=4, max_features=20_000, binary=True, lowercase=False
-        )
-        counted = self._counted(texts, fit=True)
+    Names and scales are taken from all sides alike, without labels, so nothing of a held-out problem's labels leaks.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
         figures = np.array([style(text) for text in texts])
-        self._mean, self._scale = figures.mean(axis=0), figures.std(axis=0) + 1e-9
-        self._model = LogisticRegression(C=0.1, solver="liblinear", max_iter=300, random_state=seed)
-        self._model.fit(self._features(figures, counted), labels)
+        figures = (figures - figures.mean(axis=0)) / (figures.std(axis=0) + 1e-9)
+        self.names = list(_STYLE)
+        columns = [csr_matrix(figures)]
+        common = {"min_df": 4, "binary": True, "lowercase": False}
+        words = CountVectorizer(token_pattern=_TOKEN, ngram_range=(1, 3), max_features=20_000, **common)
+        chars = CountVectorizer(analyzer="char", ngram_range=(2, 3), max_features=5_000, **common)
+        for vectorizer, shown in ((words, str), (chars, repr)):
+            try:
+                columns.append(vectorizer.fit_transform(texts))
+            except ValueError:  # nothing is frequent enough
+                continue
+            self.names += [shown(name) for name in vectorizer.get_feature_names_out()]
+        self.matrix = hstack(columns).tocsr()
 
-    def _counted(self, texts: Sequence[str], *, fit: bool) -> Any:
-        try:
-            return self._grams.fit_transform(texts) if fit else self._grams.transform(texts)
-        except ValueError:  # no n-gram is frequent enough: style alone decides
-            return csr_matrix((len(texts), 0))
 
-    def _features(self, figures: Any, counted: Any) -> Any:
-        return hstack([csr_matrix((figures - self._mean) / self._scale), counted]).tocsr()
+def _fitted(features: Any, labels: Any, seed: int) -> LogisticRegression:
+    """The classifier; label 1 is the rejected side."""
+    return LogisticRegression(C=0.1, solver="liblinear", max_iter=300, random_state=seed).fit(features, labels)
 
-    def scores(self, texts: Sequence[str]) -> Any:
-        """How much each text looks like a rejected side."""
-        figures = np.array([style(text) for text in texts])
-        return self._model.decision_function(self._features(figures, self._counted(texts, fit=False)))
 
-    def top(self) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
-        """The features that weigh most toward rejected, and toward chosen."""
-        grams = self._grams.get_feature_names_out() if hasattr(self._grams, "vocabulary_") else []
-        weights = self._model.coef_[0]
-        named = [(name, round(float(w), 4)) for name, w in zip([*_STYLE, *grams], weights, strict=True)]
-        ranked = sorted(named, key=lambda item: -item[1])
-        return [item for item in ranked[:_TOP] if item[1] > 0], [
-            item for item in ranked[: -_TOP - 1 : -1] if item[1] < 0
-        ]
+def _top(model: LogisticRegression, names: Sequence[str]) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """The features that weigh most toward rejected, and toward chosen."""
+    named = [(name, round(float(w), 4)) for name, w in zip(names, model.coef_[0], strict=True)]
+    ranked = sorted(named, key=lambda item: (-item[1], item[0]))
+    return [item for item in ranked[:_TOP] if item[1] > 0], [item for item in ranked[: -_TOP - 1 : -1] if item[1] < 0]

@@ -107,9 +107,18 @@ def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
 
 
 def _audit(audit: Mapping[str, Any] | None) -> list[str]:
-    if audit is None:
+    """Per pair type the finding, and the features that weigh most where it is a warning."""
+    if not audit:
         return []
-    return ["## Shortcut audit", "", "```json", json.dumps(audit, ensure_ascii=False, indent=2), "```", ""]
+    lines = ["## Shortcut audit", ""]
+    for report in audit.values():
+        lines += [f"{'**Warning.** ' if report['warning'] else ''}{_line(report['sentence'])}", ""]
+        if report["auc"] is not None:
+            for title, key in (("rejected", "toward_rejected"), ("chosen", "toward_chosen")):
+                names = ", ".join(f"{_line(name)} ({weight:+.2f})" for name, weight in report[key][:8])
+                lines.append(f"- toward {title}: {names or 'nothing'}")
+            lines.append("")
+    return lines
 
 
 def _line(text: Any) -> str:

@@ -46,6 +46,9 @@ class NoEngine:
     ) -> list[list[Completion]]:
         raise AssertionError("a freeze must not generate")
 
+    def close(self) -> None:
+        """Nothing was started."""
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> StoreSettings:
@@ -342,6 +345,21 @@ def test_the_card_says_what_the_manifest_holds(frozen: Freeze, store: StoreSetti
     assert f"{3 * PROBLEMS:,} preference pairs from {PROBLEMS:,} problems" in card
     assert f"| step | {2 * PROBLEMS:,} |" in card
     assert "`inj_1`" in card
+
+
+def test_the_audit_of_each_pair_type_is_in_manifest_and_card(frozen: Freeze, store: StoreSettings) -> None:
+    """The fixture's rejected steps read "= 9...": a shortcut, which the dataset has to own up to."""
+    dataset = frozen()
+    report = (dataset.manifest or {})["audit"]
+    assert set(report) == {"step", "full"}
+    assert (report["step"]["pairs"], report["step"]["problems"]) == (2 * PROBLEMS, PROBLEMS)
+    assert report["step"]["auc"] > report["step"]["threshold"]
+    assert report["step"]["warning"] == report["step"]["sentence"]
+    card = FileStore(store.files).read_bytes(f"{dataset.folder}/README.md").decode()
+    assert "## Shortcut audit" in card
+    assert "**Warning.** A classifier that never sees the question tells the sides of step pairs apart" in card
+    only = (frozen(types=["full"]).manifest or {})["audit"]
+    assert only == {"full": report["full"]}
 
 
 @pytest.mark.parametrize(

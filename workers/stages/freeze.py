@@ -32,6 +32,7 @@ from models.problems import ProblemRow, ProblemSet
 from models.states import TERMINAL, JobState, move
 from models.upserts import insert_ignore
 from workers.engines.base import Cancelled
+from workers.stages.auditing import Auditor
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_tables import TableSet
 
@@ -132,11 +133,11 @@ def _refuse(dataset_id: str, reason: str) -> Finish:
 
 def _build(context: StageContext, session: Session, chosen: Selection, folder: Path) -> dict[str, Any]:
     """Write every table, the card and the manifest; the answer is the manifest."""
-    counts = Tally()
+    counts, auditor = Tally(), Auditor()
     with TableSet(folder) as tables:
         for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
             before = counts.pairs
-            _write_job(context, session, chosen, job, tables, counts)
+            _write_job(context, session, chosen, job, tables, counts, auditor)
             lineage["pairs"] = counts.pairs - before
         written = tables.counts()
     if counts.pairs == 0:
@@ -154,7 +155,7 @@ def _build(context: StageContext, session: Session, chosen: Selection, folder: P
         },
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
-        "audit": None,
+        "audit": auditor.report(),
     }
     rows = {path: table.rows for table in written.values() for path in table.paths}
     card = folder / "README.md"
@@ -164,7 +165,13 @@ def _build(context: StageContext, session: Session, chosen: Selection, folder: P
 
 
 def _write_job(
-    context: StageContext, session: Session, chosen: Selection, job: InjectionJob, tables: TableSet, counts: Tally
+    context: StageContext,
+    session: Session,
+    chosen: Selection,
+    job: InjectionJob,
+    tables: TableSet,
+    counts: Tally,
+    auditor: Auditor,
 ) -> None:
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
@@ -176,6 +183,7 @@ def _write_job(
         for pair in _pairs(session, shard_id, chosen.conditions()):
             split = chosen.split(pair.question)
             counts.add(pair, split)
+            auditor.add(pair)
             found = _record(pair, domain)
             for shape in chosen.shapes:
                 tables.add(shape.name, split, shape.fields, shape.rows(found))
