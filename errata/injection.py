@@ -15,7 +15,6 @@ from errata.proof import is_consistent
 from errata.reasons import Reason
 from errata.types import Domain, Problem, Step
 
-_MOST = 24  # rule-made edits of a step to draw one from
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
 
 
@@ -67,10 +66,8 @@ def rule_edit(
     solution: str, steps: Sequence[Step], index: int, kind: str, seed: int, domain: Domain, problem: Problem
 ) -> str | None:
     """One edit of the step by the kind's rule, label and separator kept; None where the kind does not apply."""
-    edits = kinds_of(domain)[kind].twin(Site(solution, steps, index, problem), _MOST)
-    if not edits:
-        return None
-    return random.Random(seed).choices([e.text for e in edits], [e.weight for e in edits])[0]
+    edits = kinds_of(domain)[kind].twin(Site(solution, steps, index, problem), 1, random.Random(seed))
+    return edits[0] if edits else None
 
 
 def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: int) -> str | None:
@@ -103,10 +100,10 @@ def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
         return kind.applies(site.body)
     if kind.provable:
-        return bool(kind.twin(site, 1))
+        return bool(kind.twin(site, 1, None))
     if config.proof.continuations.when == "never" and config.proof.unproven == "drop":
         return False
-    return bool(kind.twin(site, 1)) if config.editing.editor == "rules" else kind.applies(site.body)
+    return bool(kind.twin(site, 1, None)) if config.editing.editor == "rules" else kind.applies(site.body)
 
 
 def _weight(name: str, weights: Mapping[str, float] | None) -> float:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from errata.kinds.instructions import INSTRUCTIONS
-from errata.kinds.site import RuleEdit, Site
+from errata.kinds.site import Site
 from errata.rules.code import APPLIES, code_edits
 from errata.rules.logic import logic_edits
-from errata.rules.math import math_edits
+from errata.rules.math import false_edits
 from errata.types import Domain
 
+Twin = Callable[[Site, int, random.Random | None], list[str]]
 _NUMBER = re.compile(r"\d")
 
 
@@ -20,16 +22,17 @@ _NUMBER = re.compile(r"\d")
 class Kind:
     """One error kind of one domain.
 
-    ``applies(body)`` is the paper's rule. ``twin(site, most)`` lists up to ``most`` edits made by rule; the kind's
-    stricter rule (ours) is that one exists. Twins of mathematics and logic are false, each checked by what will prove
-    it; twins of code are other programs, and the tests decide. ``provable``: whether the step itself or the domain's
-    verifier can show the kind's edits wrong; edits of other kinds need continuations.
+    ``applies(body)`` is the paper's rule. ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with
+    ``rng``, else in a fixed order; the kind's stricter rule (ours) is that one exists. Twins of mathematics and logic
+    are false, each checked by what will prove it; twins of code are other programs, and the tests decide.
+    ``provable``: whether the step itself or the domain's verifier can show the kind's edits wrong; edits of other kinds
+    need continuations.
     """
 
     name: str
     instruction: str
     applies: Callable[[str], bool]
-    twin: Callable[[Site, int], list[RuleEdit]]
+    twin: Twin
     provable: bool = True
 
 
@@ -50,15 +53,15 @@ def _has_json(body: str) -> bool:
 
 
 def _math(name: str, applies: Callable[[str], bool]) -> Kind:
-    def twin(site: Site, most: int) -> list[RuleEdit]:
-        return math_edits(site.text, name, site.problem.question, most)
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        return false_edits(site.text, name, site.problem.question, most, rng)
 
     return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin, provable=name != "misreading")
 
 
 def _logic(name: str) -> Kind:
-    def twin(site: Site, most: int) -> list[RuleEdit]:
-        return logic_edits(site, name, most)
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        return logic_edits(site, name, most, rng)
 
     return Kind(name, INSTRUCTIONS[Domain.LOGIC][name], _has_json, twin)
 
@@ -67,8 +70,8 @@ def _code(name: str) -> Kind:
     def applies(body: str) -> bool:
         return bool(APPLIES[name].search(body))
 
-    def twin(site: Site, most: int) -> list[RuleEdit]:
-        return code_edits(site, name, most)
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        return code_edits(site, name, most, rng)
 
     return Kind(name, INSTRUCTIONS[Domain.CODE][name], applies, twin)
 

@@ -31,11 +31,3 @@ class Site:
     def body(self) -> str:
         """The step behind its label."""
         return self.solution[self.step.body_start : self.step.end]
-
-
-@dataclass(frozen=True, slots=True)
-class RuleEdit:
-    """A step's new text, made by rule, and how often it is drawn relative to the others of its step and kind."""
-
-    text: str
-    weight: float = 1.0

@@ -7,13 +7,15 @@ business, and an edit that passes every test is a false negative, rejected and c
 from __future__ import annotations
 
 import ast
+import random
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from errata.kinds.site import RuleEdit, Site
+from errata.kinds.site import Site
 from errata.rules.code_line import Change, CodeLine
 from errata.rules.code_names import shapes
+from errata.rules.drawing import in_order
 
 _COMPARE: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
     ast.Lt: ("<", ("<=", ">")),
@@ -38,8 +40,8 @@ _BINARY: dict[type[ast.operator], tuple[str, tuple[str, ...]]] = {
 }
 
 
-def code_edits(site: Site, kind: str, most: int) -> list[RuleEdit]:
-    """At most ``most`` edits of the line that the kind allows, each of another program that parses; label kept."""
+def code_edits(site: Site, kind: str, most: int, rng: random.Random | None = None) -> list[str]:
+    """Up to ``most`` edits of the line that the kind allows, drawn with ``rng``: each another program that parses."""
     first, last = site.steps[0], site.steps[-1]
     if site.step is last or kind not in _PROPOSALS:
         return []
@@ -51,14 +53,14 @@ def code_edits(site: Site, kind: str, most: int) -> list[RuleEdit]:
     line = CodeLine(tree, code.count("\n", 0, start) + 1, site.text.split("\n")[0])
     before = ast.dump(tree)
     edits: dict[str, None] = {}
-    for change in _PROPOSALS[kind](line):
+    for change in in_order(_PROPOSALS[kind](line), rng):
         edited = line.apply(change) + site.text[len(line.text) :]
-        if len(edits) >= most:
-            break
         other = _parsed(code[:start] + edited + code[start + len(site.text) :])
         if other is not None and ast.dump(other) != before:
             edits[edited] = None
-    return [RuleEdit(edited) for edited in edits]
+        if len(edits) >= most:
+            break
+    return list(edits)
 
 
 @lru_cache(maxsize=256)

@@ -19,6 +19,7 @@ class Change:
     start: int
     end: int
     replacement: str
+    weight: float = 1.0
 
 
 class CodeLine:

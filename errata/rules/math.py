@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
 from errata.arithmetic import Equation, Token, find_equations, marks_agree
-from errata.kinds.site import RuleEdit
 from errata.proof import prove_contradiction
+from errata.rules.drawing import in_order
 from errata.rules.splicing import Change, apply_changes, tokens_of
 
 _BINARY = ("+", "-", "*", "/")
@@ -33,32 +34,29 @@ class Proposal:
 Proposals = Iterator[Proposal]
 
 
-def math_edits(step: str, kind: str, question: str, most: int = _MOST) -> list[RuleEdit]:
-    """Every edit of ``step`` (at most ``most``) that the kind allows and that contradicts itself as the step did not.
+def false_edits(
+    step: str, kind: str, question: str = "", most: int = _MOST, rng: random.Random | None = None
+) -> list[str]:
+    """Up to ``most`` edits of ``step`` that the kind allows and that contradict themselves as the step did not.
 
-    Marks and text agree after the edit where they did before. Duplicates are dropped; the order is fixed. Empty when
-    the kind does not apply: no false edit of it exists.
+    Drawn by weight with ``rng``, else the first ones in a fixed order. Marks and text agree after the edit where they
+    did before. Empty when the kind does not apply: no false edit of it exists.
     """
     propose = _PROPOSALS.get(kind)
     if propose is None:
         return []
-    found: dict[str, RuleEdit] = {}
+    found: dict[str, None] = {}
     agreeing = marks_agree(step)
-    for proposal in propose(step, question):
+    for proposal in in_order(propose(step, question), rng):
         edited = apply_changes(step, proposal.equation, proposal.changes)
         if edited is None or edited in found or prove_contradiction(step, edited) is None:
             continue
         if agreeing and not marks_agree(edited):
             continue
-        found[edited] = RuleEdit(edited, proposal.weight)
+        found[edited] = None
         if len(found) >= most:
             break
-    return list(found.values())
-
-
-def false_edits(step: str, kind: str, question: str = "", most: int = _MOST) -> list[str]:
-    """The texts of ``math_edits``."""
-    return [edit.text for edit in math_edits(step, kind, question, most)]
+    return list(found)
 
 
 def _true_equations(step: str) -> list[Equation]:

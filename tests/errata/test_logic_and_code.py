@@ -51,15 +51,15 @@ BARE = "Bob is first.\nHence:\n" + json.dumps(GRID, indent=1)
 def test_every_logic_edit_breaks_a_clue_and_nothing_else(solution: str, kind: str) -> None:
     steps = split_steps(solution, Domain.LOGIC)
     [index] = [step.index for step in steps if find_json(solution[step.start : step.end])]
-    edits = kinds_of(Domain.LOGIC)[kind].twin(Site(solution, steps, index, PUZZLE), 50)
+    edits = kinds_of(Domain.LOGIC)[kind].twin(Site(solution, steps, index, PUZZLE), 50, None)
     assert len(edits) >= 3
     original = solution[steps[index].start : steps[index].end]
     for edit in edits:
-        assert screen(original, edit.text, PUZZLE.question, ScreeningConfig()).kept
-        judgement = judge(PUZZLE, splice(solution, steps[index], edit.text), Domain.LOGIC)
+        assert screen(original, edit, PUZZLE.question, ScreeningConfig()).kept
+        judgement = judge(PUZZLE, splice(solution, steps[index], edit), Domain.LOGIC)
         assert judgement.verdict is Verdict.INCORRECT
         assert judgement.report.startswith("breaks clue")
-        assert sorted(edit.text) == sorted(original)
+        assert sorted(edit) == sorted(original)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_logic_answers_without_clues_are_edited_where_they_can_be_wrong(gold: st
     problem, solution = Problem("q", gold), f"So it is \\boxed{{{gold}}}."
     steps = split_steps(solution, Domain.LOGIC)
     site = Site(solution, steps, len(steps) - 1, problem)
-    assert {kind.name for kind in kinds_of(Domain.LOGIC).values() if kind.twin(site, 1)} == kinds
+    assert {kind.name for kind in kinds_of(Domain.LOGIC).values() if kind.twin(site, 1, None)} == kinds
 
 
 def test_a_wrong_grid_is_not_edited() -> None:
@@ -202,11 +202,11 @@ def test_code_kinds_all_occur_and_every_edit_is_another_program() -> None:
         steps = split_steps(solution, Domain.CODE)
         for step in steps:
             for kind in kinds_of(Domain.CODE).values():
-                for edit in kind.twin(Site(solution, steps, step.index, Problem("q", "")), 50):
-                    whole = splice(solution, step, edit.text)
+                for edit in kind.twin(Site(solution, steps, step.index, Problem("q", "")), 50, None):
+                    whole = splice(solution, step, edit)
                     assert whole != solution
                     assert [s.index for s in split_steps(whole, Domain.CODE)] == [s.index for s in steps]
-                    assert edit.text[: step.body_start - step.start] == solution[step.start : step.body_start]
+                    assert edit[: step.body_start - step.start] == solution[step.start : step.body_start]
                     seen[kind.name] += 1
     assert set(seen) == set(kinds_of(Domain.CODE))
     assert min(seen.values()) >= 4
@@ -241,8 +241,8 @@ def test_code_is_edited_where_its_kinds_say() -> None:
     steps = split_steps(solution, Domain.CODE)
 
     def made(index: int, kind: str) -> set[str]:
-        edits = kinds_of(Domain.CODE)[kind].twin(Site(solution, steps, index, Problem("q", "")), 50)
-        return {edit.text.strip() for edit in edits}
+        edits = kinds_of(Domain.CODE)[kind].twin(Site(solution, steps, index, Problem("q", "")), 50, None)
+        return {edit.strip() for edit in edits}
 
     assert made(1, "comparison") == {
         "kept = [v for v in values if v >= limit]",
@@ -270,8 +270,8 @@ def test_code_that_does_not_parse_or_spans_lines_is_survived(code: str) -> None:
     steps = split_steps(solution, Domain.CODE)
     for step in steps:
         for kind in kinds_of(Domain.CODE).values():
-            for edit in kind.twin(Site(solution, steps, step.index, Problem("q", "")), 50):
-                assert "'''" not in solution or "y = " in edit.text
+            for edit in kind.twin(Site(solution, steps, step.index, Problem("q", "")), 50, None):
+                assert "'''" not in solution or "y = " in edit
 
 
 @given(st.text(alphabet="ab(=<+-1:\n é'[]", max_size=40))
@@ -280,4 +280,4 @@ def test_any_code_is_survived(code: str) -> None:
     steps = split_steps(solution, Domain.CODE)
     for step in steps:
         for kind in kinds_of(Domain.CODE).values():
-            kind.twin(Site(solution, steps, step.index, Problem("q", "")), 5)
+            kind.twin(Site(solution, steps, step.index, Problem("q", "")), 5, None)

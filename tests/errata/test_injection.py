@@ -1,0 +1,204 @@
+"""Planning edits and making them: every step offered or named, kinds dealt out fairly, the same each time."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errata.injection import EditPlan, plan_edits, random_token_edit, rule_edit
+from errata.pairs import choose
+from errata.presets import resolve
+from errata.proof import Outcome, prove_edit
+from errata.reasons import Reason
+from errata.screening import screen
+from errata.seeds import derive_seed
+from errata.steps import splice, split_steps
+from errata.types import Domain, EvidenceKind, Problem
+
+PROBLEM = Problem("Tom buys 3 pens at 4 dollars and a book for 5. He has 90 dollars. What is left?", "73")
+SOLUTION = (
+    "Let's think step by step.\nStep 1: Tom pays 3 * 4 + 5 = 17 dollars.\nStep 2: He is happy with it.\n"
+    "Step 3: He has 90 - 17 = 73 dollars left.\nStep 4: The answer is \\boxed{73}."
+)
+FALSE = SOLUTION.replace("= 17", "= 18")
+
+
+def _plan(preset: str = "rules", solution: str = SOLUTION, seed: int = 1, **overrides: Any) -> EditPlan:
+    config = resolve(preset, overrides)
+    return plan_edits(solution, split_steps(solution), config, Domain.MATH, seed, PROBLEM)
+
+
+def test_every_step_is_offered_once_or_left_with_a_reason() -> None:
+    plan = _plan()
+    assert [index for index, _ in plan.edits] == [0, 2]
+    assert plan.skipped == {1: Reason.NO_KIND, 3: Reason.ANSWER_STEP}
+
+
+def test_a_false_step_is_never_the_chosen_side() -> None:
+    assert _plan(solution=FALSE).skipped[0] is Reason.FALSE_STEP
+    assert 0 in dict(_plan("paper", solution=FALSE).edits)
+
+
+def test_the_paper_offers_what_its_own_rule_allows() -> None:
+    plan = _plan("paper")
+    assert plan.skipped == {}
+    assert dict(plan.edits)[1] == "misreading"
+    assert dict(plan.edits)[3] == "calculation"
+
+
+def test_words_are_only_misread_where_the_job_can_show_it() -> None:
+    assert _plan("errata").skipped[1] is Reason.NO_KIND
+    assert dict(_plan("errata", proof={"continuations": {"when": "unproven"}}).edits)[1] == "misreading"
+    assert dict(_plan("errata", proof={"unproven": "keep"}).edits)[1] == "misreading"
+
+
+def test_weights_decide_the_kinds() -> None:
+    only = {"kinds": {"operator": 1.0}}
+    assert {kind for seed in range(20) for _, kind in _plan(seed=seed, editing=only).edits} == {"operator"}
+    heavy = {"kinds": {"operator": 9.0, "calculation": 1.0}, "max_kind_share": 1.0}
+    drawn = Counter(kind for seed in range(400) for _, kind in _plan(seed=seed, editing=heavy).edits)
+    assert set(drawn) == {"operator", "calculation"}
+    assert 0.85 < drawn["operator"] / drawn.total() < 0.95
+
+
+def test_a_weight_of_zero_leaves_a_step_without_a_kind() -> None:
+    plan = _plan(editing={"kinds": {"omission": 1.0}})
+    assert plan.edits == ((0, "omission"),)
+    assert plan.skipped[2] is Reason.NO_KIND
+
+
+def test_a_profile_replaces_the_weights_only_where_the_mix_asks_for_it() -> None:
+    profile = {"order": 1.0}
+    steps = split_steps(SOLUTION)
+    for mix, kinds in (("profile", {"order"}), ("weights", {"calculation"})):
+        config = resolve("rules", {"editing": {"mix": mix, "kinds": {"calculation": 1.0}}})
+        plan = plan_edits(SOLUTION, steps, config, Domain.MATH, 1, PROBLEM, profile)
+        assert {kind for _, kind in plan.edits} == kinds
+
+
+def test_a_quota_is_drawn_and_the_rest_named() -> None:
+    plans = [_plan(seed=seed, editing={"edits_per_solution": 1}) for seed in range(40)]
+    assert all(len(plan.edits) == 1 for plan in plans)
+    assert {plan.edits[0][0] for plan in plans} == {0, 2}
+    assert all(Reason.OVER_QUOTA in plan.skipped.values() for plan in plans)
+
+
+def test_answer_lines_are_offered_where_the_job_says_so() -> None:
+    plan = _plan("random-token", editing={"offer_answer_steps": True})
+    assert 3 in dict(plan.edits)
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from([0.3, 0.5, 1.0]))
+def test_plans_repeat_and_share_their_kinds(seed: int, share: float) -> None:
+    solution = "\n".join(f"Step {k}: So {k + 9} * 3 - 5 = {(k + 9) * 3 - 5} coins." for k in range(1, 7))
+    config = resolve("rules", {"editing": {"max_kind_share": share}})
+    steps = split_steps(solution)
+    first, second = (plan_edits(solution, steps, config, Domain.MATH, seed, PROBLEM) for _ in range(2))
+    assert first == second
+    assert len(first.edits) == 6
+    counts = Counter(kind for _, kind in first.edits)
+    assert max(counts.values()) <= max(1, round(share * 6))
+
+
+def test_a_rule_edit_keeps_label_and_separator_and_contradicts_itself() -> None:
+    steps = split_steps(SOLUTION)
+    for seed in range(10):
+        for kind in ("calculation", "substitution", "operator", "omission", "order"):
+            edited = rule_edit(SOLUTION, steps, 0, kind, seed, Domain.MATH, PROBLEM)
+            assert edited is not None
+            assert edited == rule_edit(SOLUTION, steps, 0, kind, seed, Domain.MATH, PROBLEM)
+            assert edited.startswith("Step 1: ")
+            assert edited.endswith("dollars.\n")
+            original = SOLUTION[steps[0].start : steps[0].end]
+            assert prove_edit(original, edited).evidence.kind is EvidenceKind.CONTRADICTION
+    assert rule_edit(SOLUTION, steps, 1, "calculation", 0, Domain.MATH, PROBLEM) is None
+
+
+def test_new_signs_come_as_often_as_people_write_them() -> None:
+    solution = "Step 1: So 36 - 12 = 24 pens."
+    steps = split_steps(solution)
+    made = Counter(rule_edit(solution, steps, 0, "operator", seed, Domain.MATH, PROBLEM) for seed in range(600))
+    times, plus, over = (made[f"Step 1: So 36 {sign} 12 = 24 pens."] for sign in "*+/")
+    assert times + plus + over == 600
+    assert times > plus > over > 60
+
+
+def test_a_random_token_edit_changes_one_token_of_the_body() -> None:
+    steps = split_steps(SOLUTION)
+    seen = set()
+    for seed in range(60):
+        edited = random_token_edit(SOLUTION, steps, 0, seed)
+        assert edited is not None
+        assert edited.startswith("Step 1: ")
+        assert edited != SOLUTION[steps[0].start : steps[0].end]
+        seen.add(edited)
+        whole = splice(SOLUTION, steps[0], edited)
+        assert whole.endswith(SOLUTION[steps[0].end :])
+    assert len(seen) > 20
+    assert random_token_edit("! ! !", split_steps("! ! !"), 0, 1) is None
+
+
+@given(st.text(alphabet="ab 12+=.\n*:S", max_size=60), st.integers(0, 99))
+def test_any_text_is_planned_and_edited(text: str, seed: int) -> None:
+    steps = split_steps(text)
+    plan = plan_edits(text, steps, resolve("rules"), Domain.MATH, seed, PROBLEM)
+    assert {index for index, _ in plan.edits} | plan.skipped.keys() == {step.index for step in steps}
+    assert len(plan.edits) + len(plan.skipped) == len(steps)
+    for index, kind in plan.edits:
+        assert rule_edit(text, steps, index, kind, seed, Domain.MATH, PROBLEM) is not None
+
+
+@pytest.fixture(scope="module")
+def real(shared_data: Path) -> list[tuple[str, str]]:
+    """(question, one correct solution) of every real problem that has one with a calculation in it."""
+    found = []
+    for line in (shared_data / "gsm8k" / "model-solutions-400.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        brought = [value for value in row.values() if isinstance(value, dict)]
+        right = [s["solution"] for s in brought if s["is_correct"] and "<<" in s["solution"]]
+        if right:
+            found.append((row["question"], right[derive_seed("draw", row["question"]) % len(right)]))
+    return found
+
+
+def test_real_solutions_yield_proven_pairs_of_every_kind(real: list[tuple[str, str]]) -> None:
+    """Every step of every drawn solution ends as a proven pair or with a reason; nearly every problem has a pair."""
+    config = resolve("rules")
+    ends: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    without: list[str] = []
+    total = 0
+    for question, solution in real:
+        steps, problem = split_steps(solution), Problem(question, "")
+        total += len(steps)
+        plan = plan_edits(solution, steps, config, Domain.MATH, derive_seed("plan", question), problem)
+        ends.update(plan.skipped.values())
+        proven: list[tuple[str, str]] = []
+        for index, kind in plan.edits:
+            original = solution[steps[index].start : steps[index].end]
+            edited = rule_edit(solution, steps, index, kind, derive_seed("rule", original), Domain.MATH, problem)
+            assert edited is not None
+            screened = screen(original, edited, question, config.screening)
+            if screened.reason is not None:
+                ends[screened.reason] += 1
+                continue
+            proof = prove_edit(original, edited)
+            assert proof.outcome is Outcome.PROVEN
+            proven.append((str(index), kind))
+        chosen = choose(proven, limit=None, max_kind_share=config.editing.max_kind_share, seed=0)
+        ends[Reason.NOT_CHOSEN] += len(proven) - len(chosen)
+        ends["pair"] += len(chosen)
+        kinds.update(kind for index, kind in proven if index in chosen)
+        if not chosen:
+            without.append(question)
+    assert ends.total() == total
+    assert len(without) <= 0.05 * len(real), without
+    assert set(kinds) == {"calculation", "substitution", "omission", "operator", "order"}
+    assert max(kinds.values()) <= 0.5 * kinds.total(), kinds
+    assert ends["pair"] >= 2.5 * len(real), ends
