@@ -61,20 +61,23 @@ def edit_prompt(
     *,
     domain: Domain = Domain.MATH,
     layout: Layout = "errata",
+    offered: int | None = None,
 ) -> Prompt:
     """The prompt that asks for one erroneous rewriting of step ``index``.
 
     The reply opens inside a code fence, behind the step's own label, so that the completion is the rewritten body
-    followed by a closing fence (errata.replies parses it). Raises KeyError for a kind the domain does not have.
+    followed by a closing fence (errata.replies parses it). ``offered``: the offset in ``solution`` from which the step
+    may be changed (errata.steps.offered_span); what stands before it opens the reply too (``scripts``: does not).
+    Raises KeyError for a kind the domain does not have.
     """
     instruction = INSTRUCTIONS[domain][kind]
     step = steps[index]
-    label = solution[step.start : step.body_start]
+    given = solution[step.start : step.body_start if offered is None else offered]
     if layout == "errata":
         user = _errata_layout(question, solution, steps, index, instruction)
     else:
         user = _paper_layout(question, solution, step, instruction)
-    opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{label}"
+    opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{given}"
     return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (f"\n{_FENCE}",))
 
 

@@ -23,7 +23,8 @@ _ABBREVIATION = re.compile(r"(?:\b(?:[A-Z]|e\.g|i\.e|Mr|Mrs|Ms|Dr|St|vs|etc|appr
 _PROTECTED = re.compile(
     r"```.*?(?:```|\Z)|\$\$.*?\$\$|\\\[.*?\\\]|<<[^<>\n]*>>|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.S
 )
-_FENCED = re.compile(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", re.S | re.M)
+_FENCED = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*```", re.S | re.M)
+_PYTHON = ("python", "py", "python3", "")  # the fences the verifier of code reads (errata.answers)
 _ANSWER = re.compile(
     r"(?:A|Answer|Final answer)[ \t]*:|####|\\boxed\{"
     r"|(?:(?:So|Thus|Hence|Therefore|Finally)[, ]+)?(?:the|our|my)[ \t]+(?:final[ \t]+)?answer[ \t]+(?:is|will be|:)",
@@ -125,7 +126,8 @@ def _is_answer(body: str) -> bool:
 
 
 def _last_fence(text: str) -> tuple[int, int] | None:
-    spans = [match.span(1) for match in _FENCED.finditer(text)]
+    """The block that the verifier judges: an output shown behind it is not code."""
+    spans = [m.span("body") for m in _FENCED.finditer(text) if m["language"].lower() in _PYTHON]
     return spans[-1] if spans and text[slice(*spans[-1])].strip() else None
 
 
@@ -133,4 +135,5 @@ def _code_steps(text: str, start: int, stop: int) -> tuple[Step, ...]:
     starts = [start + m.start() for m in _LINE.finditer(text[start:stop])]
     bodies = [at + len(text[at:stop]) - len(text[at:stop].lstrip(" \t")) for at in starts]
     *lines, tail = _steps(text, [*zip(starts, bodies, strict=True), (stop, stop)])
-    return (*lines, replace(tail, is_answer=True))
+    # "answer: int = 0" is a line like any other.
+    return (*(replace(line, is_answer=False) for line in lines), replace(tail, is_answer=True))

@@ -132,11 +132,20 @@ def test_labels_are_not_part_of_the_body() -> None:
 
 
 def test_code_steps_are_the_lines_of_the_last_block() -> None:
-    text = "Plan:\n```python\nx = 0\n```\nBetter:\n```python\ndef f(n):\n    if n < 0:\n        return 0\n\n    return n\n```\nDone."
+    code = "def f(n):\n    if n < 0:\n        return 0\n\n    return n\n"
+    text = f"Plan:\n```python\nx = 0\n```\nBetter:\n```python\n{code}```\nDone."
     steps = split_steps(text, Domain.CODE)
     *lines, tail = (text[s.body_start : s.end] for s in steps)
     assert lines == ["def f(n):\n", "if n < 0:\n", "return 0\n\n", "return n\n"]
     assert (tail, steps[-1].is_answer) == ("```\nDone.", True)
+
+
+def test_code_is_the_block_the_verifier_reads_and_none_of_its_lines_a_mere_answer() -> None:
+    text = "```python\ndef f(n):\n    answer: int = n\n    return answer\n```\nOutput:\n```text\n3\n```\n"
+    *lines, tail = split_steps(text, Domain.CODE)
+    assert [text[s.body_start : s.end] for s in lines] == ["def f(n):\n", "answer: int = n\n", "return answer\n"]
+    assert not any(line.is_answer for line in lines)
+    assert text[tail.start :].startswith("```\nOutput")
 
 
 def test_a_long_step_offers_its_last_sentences() -> None:

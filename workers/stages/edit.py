@@ -16,7 +16,7 @@ from errata.replies import parse_reply
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
 from errata.selection import Sample
-from errata.steps import split_steps
+from errata.steps import offered_span, split_steps
 from errata.types import Domain, Problem, Step, Verdict
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
@@ -83,6 +83,8 @@ def edit(context: StageContext) -> Finish:
 
 
 def _next(job: Job) -> Stage:
+    if job.domain in (Domain.LOGIC, Domain.CODE):
+        return Stage.PROVE  # their verifier decides: continuations would add nothing
     asks = job.config.proof.continuations.when != "never" or job.config.proof.mode == "dynamic"
     return Stage.CONTINUE if asks else Stage.PROVE
 
@@ -123,7 +125,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
         if not waiting or job.model is None:
             return
         requests = [_request(job, draft, attempt) for draft in waiting]
-        results = context.engines.generate(job.model, requests, context.cancelled)
+        results = context.generate(job.model, requests)
         for draft, request, [completion] in zip(waiting, requests, results, strict=True):
             draft.prompt_tokens += completion.prompt_tokens
             draft.completion_tokens += completion.completion_tokens
@@ -142,6 +144,7 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         draft.kind,
         domain=job.domain,
         layout=editing.layout,
+        offered=_offered(job, draft)[0],
     )
     version = EDIT_VERSIONS[editing.layout]
     return GenerationRequest(
@@ -153,13 +156,20 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
     )
 
 
+def _offered(job: Job, draft: Draft) -> tuple[int, int]:
+    """Offsets in the solution of what the model is offered: of a long step, its last sentences."""
+    if job.domain in (Domain.LOGIC, Domain.CODE):  # a JSON answer and a line of code are no sentences
+        return draft.step.body_start, draft.step.end
+    return offered_span(draft.solution.text, draft.step, job.config.editing.offered_sentences)
+
+
 def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> None:
-    label = draft.solution.text[draft.step.start : draft.step.body_start]
-    if job.config.editing.layout == "scripts":
-        label = ""
+    start, end = _offered(job, draft)
+    label = "" if job.config.editing.layout == "scripts" else draft.solution.text[draft.step.start : start]
     reply = parse_reply(completion, original_step=draft.original, label=label)
     draft.attempts.append({"reply": completion, "seed": request.seed})
-    _screen(job, draft, reply.text, None if reply.reason is None else str(reply.reason))
+    span = (start - draft.step.start, end - draft.step.start)
+    _screen(job, draft, reply.text, None if reply.reason is None else str(reply.reason), span)
 
 
 def _apply_rules(job: Job, drafts: Sequence[Draft]) -> None:
@@ -174,11 +184,13 @@ def _apply_rules(job: Job, drafts: Sequence[Draft]) -> None:
         _screen(job, draft, edited, None if edited is not None else str(Reason.NO_RULE_EDIT))
 
 
-def _screen(job: Job, draft: Draft, edited: str | None, reason: str | None) -> None:
+def _screen(
+    job: Job, draft: Draft, edited: str | None, reason: str | None, span: tuple[int, int] | None = None
+) -> None:
     draft.edited, draft.reason = edited, reason
     if edited is None:
         return
-    draft.screening = screen(draft.original, edited, draft.problem.question, job.config.screening)
+    draft.screening = screen(draft.original, edited, draft.problem.question, job.config.screening, span)
     draft.reason = None if draft.screening.kept else str(draft.screening.reason)
 
 

@@ -115,7 +115,7 @@ def _row(job: Job, edit: EditRow, proof: Proof, rest: tuple[str, str] | None) ->
         reason = Reason.FALSE_NEGATIVE
     elif proof.outcome is Outcome.UNPROVEN and job.config.proof.unproven == "drop":
         reason = Reason.UNPROVEN
-    elif job.config.proof.mode == "dynamic" and rest is None:
+    elif job.config.proof.mode == "dynamic" and rest is None and job.domain not in _BY_VERIFIER:
         reason = Reason.NO_REST
     continuations = edit.continuations
     if rest is not None and continuations is not None:
