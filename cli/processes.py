@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 from celery import signals
@@ -36,7 +37,7 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         without_heartbeat=True,
         without_mingle=True,
         without_gossip=True,
-        loglevel="WARNING",
+        loglevel=logging.getLogger().level,
         quiet=True,
         redirect_stdouts=False,
     )
