@@ -17,9 +17,10 @@ _BINARY = ("+", "-", "*", "/")
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _OFFERED = re.compile(r"(?<![\d.,])(?<!\d )\d+(?:,\d{3})*(?:\.\d+)?(?![ ,]?\d)")  # no part of "350 000"
 _MOST = 24  # edits looked at per step and kind: enough to choose among, bounded work
-# How often each sign is written (GSM8K's reference solutions, 1,000 of them, in hundredths). A sign is replaced by
-# another in these proportions, so that edits do not make rare signs common: that alone would tell the sides apart.
-_SIGN_WEIGHTS = {"*": 37.0, "+": 29.0, "-": 18.0, "/": 16.0}
+# How often a new sign is drawn. With these weights as many "*" become "+" as "+" become "*", and so for any two signs
+# that are as frequent as in GSM8K's reference solutions (37, 29, 18, 16 %): edits that made rare signs common would
+# tell the sides apart by that alone.
+_SIGN_WEIGHTS = {"*": 47.0, "+": 26.5, "-": 14.1, "/": 12.4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ def _calculation(step: str, _question: str) -> Proposals:
         for side in equation.sides:
             for offset, token in enumerate(side.tokens):
                 if token.kind == "number" and not side.is_expression:
-                    for text in _other_numbers(token):
-                        yield Proposal(equation, (Change(at + offset, at + offset, text),))
+                    for text, weight in _other_numbers(token):
+                        yield Proposal(equation, (Change(at + offset, at + offset, text),), weight)
             at += len(side.tokens)
 
 
@@ -84,8 +85,8 @@ def _substitution(step: str, question: str) -> Proposals:
             for offset, token in enumerate(side.tokens):
                 if token.kind == "number" and side.is_expression:
                     others = [n for n in offered if n.replace(",", "") != token.text.replace(",", "")]
-                    for text in [*others[:4], *_other_numbers(token)]:
-                        yield Proposal(equation, (Change(at + offset, at + offset, text),))
+                    for text, weight in [*((other, 1.0) for other in others[:4]), *_other_numbers(token)]:
+                        yield Proposal(equation, (Change(at + offset, at + offset, text),), weight)
             at += len(side.tokens)
 
 
@@ -149,18 +150,27 @@ def _written(symbol: str, like: str) -> str:
     return lead + sign + like[len(like.rstrip()) :]
 
 
-def _other_numbers(token: Token) -> list[str]:
-    """Numbers a slip would write instead: off by one, by ten, digits swapped; in the token's own notation."""
+def _other_numbers(token: Token) -> list[tuple[str, float]]:
+    """Numbers a slip would write instead, with weights: a digit off by one or two, a carry lost, digits swapped.
+
+    In the token's own notation. A round number mostly stays as round as it is: solutions are full of round numbers, and
+    edits that made them odd would tell the sides apart by that alone.
+    """
     text = token.text
     if not _NUMBER.fullmatch(text):
         return []
-    value = Decimal(text.replace(",", ""))
+    plain = text.replace(",", "")
+    value = Decimal(plain)
     unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
-    digits = text.replace(",", "")
-    near = [value + unit, value - unit, value + 10 * unit, value - 10 * unit, value + 2 * unit, value - 2 * unit]
-    swapped = [Decimal(digits[:i] + digits[i + 1] + digits[i] + digits[i + 2 :]) for i in _swappable(digits)]
-    numbers = [n for n in dict.fromkeys([*near, *swapped]) if n > 0 and n != value]
-    return [f"{n:,}" if "," in text else f"{n}" for n in numbers]
+    digits = plain.replace(".", "")
+    rounded = unit.scaleb(len(digits) - len(digits.rstrip("0"))) if value else unit
+    found = {value + step * rounded: 1.0 if abs(step) < 10 else 0.5 for step in (1, -1, 2, -2, 10, -10)}
+    for step in (1, -1):
+        found.setdefault(value + step * unit, 0.5)
+    for at in _swappable(plain):
+        found.setdefault(Decimal(plain[:at] + plain[at + 1] + plain[at] + plain[at + 2 :]), 1.0)
+    numbers = [(n.quantize(unit), weight) for n, weight in found.items() if n > 0 and n != value]
+    return [(f"{n:,}" if "," in text else f"{n}", weight) for n, weight in numbers]
 
 
 def _swappable(digits: str) -> list[int]:
