@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.presets import resolve
+from errata.types import Domain
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import EditRow, InjectionJob, PairRow, Shard
 from models.problems import BroughtSolution, ProblemRow, ProblemSet
@@ -30,6 +35,16 @@ WRONG = "Step 1: Pay {a} + {b} + {c} = {f}.\nStep 2: So 99 - {f} = {g} left.\nSt
 PROBLEMS = 12
 
 
+@dataclass(frozen=True)
+class Posted:
+    """A problem with the solutions brought along."""
+
+    question: str
+    gold: str
+    solutions: list[str]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
 class _Deaf(Dispatcher):
     """Shards are run by hand here: nobody waits for hints."""
 
@@ -40,36 +55,43 @@ class _Deaf(Dispatcher):
         return 0
 
 
-def _numbers(at: int) -> dict[str, int]:
-    a, b, c = 3 + at % 5, 4 + at % 3, 5 + at
-    d, f = a * b + c, a + b + c
-    return {"a": a, "b": b, "c": c, "d": d, "e": 99 - d, "f": f, "g": 99 - f}
+def _sums() -> list[Posted]:
+    """Word problems, each with a right solution and one that writes + for *."""
+    posted = []
+    for at in range(PROBLEMS):
+        a, b, c = 3 + at % 5, 4 + at % 3, 5 + at
+        d, f = a * b + c, a + b + c
+        numbers = {"a": a, "b": b, "c": c, "d": d, "e": 99 - d, "f": f, "g": 99 - f}
+        question = f"She has 99 dollars, buys {a} pens at {b} dollars and pays {c} more. What is left?"
+        posted.append(Posted(question, str(99 - d), [RIGHT.format(**numbers), WRONG.format(**numbers)]))
+    return posted
 
 
 @pytest.fixture
 def services(sqlite_database: Database, tmp_path: Path) -> Iterator[Services]:
     store = StoreSettings(ERRATA_HOME=tmp_path)
-    with JudgePool(1) as judge:
+    with JudgePool(1, allow_code=True) as judge:
         yield Services(sqlite_database, store, WorkerSettings(), _Deaf(), EnginePool(), judge, dict(STAGES))
 
 
-def _run(services: Services, preset: str, **overrides: Any) -> Funnel:
-    """Post the sums with their right and wrong solutions, run every shard to its end, and answer the job's funnel."""
+def _run(
+    services: Services, preset: str, problems: Sequence[Posted] = (), domain: Domain = Domain.MATH, **overrides: Any
+) -> Funnel:
+    """Post problems with their solutions, run every shard to its end, and answer the job's funnel."""
+    posted = problems or _sums()
     with services.db.begin() as session:
         session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
         session.flush()
-        session.add(
-            ProblemSet(id="pset", workspace_id=DEFAULT_WORKSPACE, name="sums", domain="math", content_sha256="")
-        )
+        session.add(ProblemSet(id="pset", workspace_id=DEFAULT_WORKSPACE, name="p", domain=domain, content_sha256=""))
         session.flush()
-        for at in range(PROBLEMS):
-            _add_problem(session, at)
+        for at, problem in enumerate(posted):
+            _add_problem(session, at, problem)
         config = resolve(preset, {"sampling": {"source": "brought"}, "shard_size": 5, **overrides})
         job = InjectionJob(
             id="inj", workspace_id=DEFAULT_WORKSPACE, problem_set_id="pset", config=config.model_dump(mode="json")
         )
         session.add(job)
-        plan_injection(session, job, PROBLEMS)
+        plan_injection(session, job, len(posted))
     with services.db.read() as session:
         shards = list(session.scalars(select(Shard.id).order_by(Shard.position)))
     for shard in shards:
@@ -84,25 +106,20 @@ def _run(services: Services, preset: str, **overrides: Any) -> Funnel:
     return funnel
 
 
-def _add_problem(session: Any, at: int) -> None:
-    numbers = _numbers(at)
-    question = "She buys {a} pens at {b} dollars and pays {c} more. She had 99 dollars. What is left?".format(**numbers)
-    session.add(
-        ProblemRow(
-            id=f"prob_{at}", problem_set_id="pset", position=at, question=question, gold_answer=str(numbers["e"])
-        )
+def _add_problem(session: Session, at: int, posted: Posted) -> None:
+    row = ProblemRow(
+        id=f"prob_{at}",
+        problem_set_id="pset",
+        position=at,
+        question=posted.question,
+        gold_answer=posted.gold,
+        meta=posted.meta,
     )
+    session.add(row)
     session.flush()
-    for source, text in (("a", RIGHT), ("b", WRONG)):
-        session.add(
-            BroughtSolution(
-                id=f"brought_{at}_{source}",
-                problem_set_id="pset",
-                problem_id=f"prob_{at}",
-                source=source,
-                text=text.format(**numbers),
-            )
-        )
+    for source, text in enumerate(posted.solutions):
+        ids = {"id": f"brought_{at}_{source}", "problem_set_id": "pset", "problem_id": f"prob_{at}"}
+        session.add(BroughtSolution(**ids, source=str(source), text=text))
     session.flush()
 
 
@@ -154,3 +171,98 @@ def test_random_tokens_are_kept_unproven_and_said_to_be(services: Services) -> N
     with services.db.read() as session:
         edits = list(session.scalars(select(EditRow)))
     assert all(edit.edited != edit.original for edit in edits if edit.reason is None)
+
+
+NAMES, PETS = ("Ann", "Bob", "Cy"), ("cat", "dog", "owl")
+
+
+def _puzzles() -> list[Posted]:
+    """Rows of houses with two clues each that leave one grid; a right solution and one with two pets exchanged."""
+    posted = []
+    for turn in range(6):
+        names = [NAMES[(turn + k) % 3] for k in range(3)]
+        pets = [PETS[(turn // 2 + k) % 3] for k in range(3)]
+        grid = {name: {"house": at + 1, "pet": pet} for at, (name, pet) in enumerate(zip(names, pets, strict=True))}
+        clues = [
+            {"kind": "is", "entity": name, "attribute": "house", "value": at + 1, "text": f"{name} lives in {at + 1}."}
+            for at, name in enumerate(names)
+        ]
+        for left, right in pairwise(pets):
+            text = f"The {left} lives left of the {right}."
+            clues.append({"kind": "before", "a": ["pet", left], "b": ["pet", right], "by": "house", "text": text})
+        wrong = {**grid, names[0]: grid[names[0]] | {"pet": pets[1]}, names[1]: grid[names[1]] | {"pet": pets[0]}}
+        told = "First the houses are given.\nThen the pets follow from left to right.\nThe grid:\n```json\n{}\n```"
+        solutions = [told.format(json.dumps(answer, indent=1)) for answer in (grid, wrong)]
+        question = f"Puzzle {turn}. " + " ".join(str(clue["text"]) for clue in clues)
+        posted.append(Posted(question, json.dumps(grid), solutions, {"clues": clues}))
+    return posted
+
+
+def test_logic_ends_in_pairs_whose_rejected_grid_breaks_a_clue(services: Services) -> None:
+    puzzles = _puzzles()
+    funnel = _run(services, "rules", puzzles, Domain.LOGIC)
+    assert funnel.counts["samples"]["verdicts"] == {"correct": 6, "incorrect": 6}
+    assert funnel.counts["edits"]["proven"] == {"verifier": 6}
+    assert funnel.counts["pairs"]["by_type"] == {"step": 6, "full": 6}
+    for pair in _pairs(services):
+        assert pair.evidence_kind == "verifier"
+        assert (pair.evidence or {})["report"].startswith("breaks clue")
+        [posted] = [p for p in puzzles if p.question == pair.question]
+        assert pair.prefix + pair.chosen == posted.solutions[0]
+        rejected = json.loads(pair.rejected.split("```json\n")[1].split("\n```")[0])
+        assert rejected != json.loads(posted.gold)
+        assert sorted(rejected) == sorted(NAMES)
+        # Independently of the verifier: what the clues were made from no longer holds.
+        houses = {name: row["house"] for name, row in json.loads(posted.gold).items()}
+        order = [row["pet"] for row in sorted(rejected.values(), key=lambda row: int(row["house"]))]
+        right = [row["pet"] for row in sorted(json.loads(posted.gold).values(), key=lambda row: int(row["house"]))]
+        assert order != right or any(row["house"] != houses[name] for name, row in rejected.items())
+
+
+CODE: dict[str, tuple[str, str]] = {
+    "count_above": (
+        "def count_above(values, limit):\n    total = 0\n    for value in values:\n        if value > limit:\n"
+        "            total += 1\n    return total\n",
+        "assert count_above([1, 5, 9, 4], 4) == 2\nassert count_above([], 1) == 0",
+    ),
+    "last_index": (
+        "def last_index(items, wanted):\n    for i in range(len(items) - 1, -1, -1):\n"
+        "        if items[i] == wanted:\n            return i\n    return -1\n",
+        "assert last_index([3, 1, 3, 2], 3) == 2\nassert last_index([3], 3) == 0\nassert last_index([], 3) == -1",
+    ),
+    "leap": (
+        "def leap(year):\n    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)\n",
+        "assert [y for y in (1900, 1996, 2000, 2023, 2024) if leap(y)] == [1996, 2000, 2024]",
+    ),
+}
+
+
+def test_code_ends_in_pairs_whose_rejected_line_fails_the_tests(services: Services) -> None:
+    wrong = "```python\ndef {}(*given):\n    return None\n```\n"
+    posted = [
+        Posted(f"Write {name}.", "", [f"So:\n```python\n{code}```\n", wrong.format(name)], {"tests": [tests]})
+        for name, (code, tests) in CODE.items()
+    ]
+    funnel = _run(services, "rules", posted, Domain.CODE)
+    assert funnel.counts["samples"]["verdicts"] == {"correct": 3, "incorrect": 3}
+    pairs = _pairs(services)
+    assert {pair.question for pair in pairs} == {f"Write {name}." for name in CODE}
+    assert len(pairs) == funnel.counts["edits"]["proven"]["verifier"] >= 4
+    for pair in pairs:
+        code, tests = CODE[pair.question.removeprefix("Write ").removesuffix(".")]
+        assert pair.evidence_kind == "verifier"
+        assert pair.chosen.count("\n") == pair.rejected.count("\n") == 1
+        at = len(pair.prefix) - len("So:\n```python\n")
+        assert code[at:].startswith(pair.chosen)
+        edited = code[:at] + pair.rejected + code[at + len(pair.chosen) :]
+        assert not _passes(edited, tests)
+        assert _passes(code, tests)
+
+
+def _passes(code: str, tests: str) -> bool:
+    """Our own few lines, run without the verifier."""
+    try:
+        exec(f"{code}\n{tests}", {})
+    except Exception:
+        return False
+    return True
