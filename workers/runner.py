@@ -29,6 +29,7 @@ from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError
+from workers.journal import record_journal
 from workers.judge import JudgePool
 from workers.planning import hint_for
 from workers.settings import WorkerSettings
@@ -111,30 +112,30 @@ def run_shard(services: Services, shard_id: str) -> str:
     if lease is None:
         return "not claimed"
     with Heart(services, lease).beating() as heart:
+        context = StageContext(services.db, services.store, lease, services.engines, services.judge, heart.should_stop)
         try:
-            context = StageContext(
-                services.db, services.store, lease, services.engines, services.judge, heart.should_stop
-            )
             finish = services.stages[lease.stage](context)
         except Cancelled:
             return _stopped(services, lease)
         except EngineError as error:
-            return _engine_away(services, lease, error) if error.retryable else _failed(services, lease, error)
+            return _engine_away(services, context, error) if error.retryable else _failed(services, lease, error)
         except DBAPIError as error:
             if error.connection_invalidated:
                 return "interrupted"
             return _failed(services, lease, error)
         except Exception as error:
             return _failed(services, lease, error)
-    return _finish(services, lease, finish)
+    return _finish(services, context, finish)
 
 
-def _finish(services: Services, lease: Lease, finish: Finish) -> str:
+def _finish(services: Services, context: StageContext, finish: Finish) -> str:
+    lease = context.lease
     try:
         with services.db.begin() as session:
             if not leases.finish(session, lease, finish.next_stage):
                 return "discarded"
             finish.write(session)
+            record_journal(session, lease, context.journal)
     except DBAPIError as error:
         if not error.connection_invalidated:
             return _failed(services, lease, error)
@@ -170,12 +171,14 @@ def _stopped(services: Services, lease: Lease) -> str:
     return "released"
 
 
-def _engine_away(services: Services, lease: Lease, error: EngineError) -> str:
+def _engine_away(services: Services, context: StageContext, error: EngineError) -> str:
+    lease = context.lease
     with services.db.begin() as session:
         shard = session.get_one(Shard, lease.shard_id)
         owner = load_owner(session, shard)
         if leases.release(session, lease, delay_seconds=services.settings.engine_retry_seconds):
             record(session, owner.workspace_id, owner.id, "engine_unavailable", shard=shard.id, error=str(error)[:500])
+            record_journal(session, lease, context.journal)
     return "released"
 
 

@@ -22,7 +22,9 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
         store=store,
         settings=settings,
         dispatcher=Dispatcher(app),
-        engines=EnginePool(loaded=settings.loaded_models, threads=settings.torch_threads),
+        engines=EnginePool(
+            loaded=settings.loaded_models, threads=settings.torch_threads, vllm_python=settings.vllm_python
+        ),
         judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
         stages=STAGES,
     )

@@ -24,4 +24,5 @@ class WorkerSettings(BaseSettings):
     generation_threads: int = Field(1, gt=0, description="Shards in flight per generation worker.")
     grading_threads: int = Field(1, gt=0)
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
+    vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

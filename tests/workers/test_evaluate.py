@@ -22,7 +22,7 @@ from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
-from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, ModelSpec
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.judge import JudgePool
 from workers.planning import plan_evaluation
 from workers.settle import settle
@@ -39,7 +39,11 @@ class Replies:
         self.requests: list[GenerationRequest] = []
 
     def generate(
-        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool]
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal | None = None,
     ) -> list[list[Completion]]:
         if cancelled():
             raise Cancelled

@@ -28,7 +28,7 @@ from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
-from workers.engines.base import Cancelled, Completion, GenerationRequest, ModelSpec
+from workers.engines.base import Cancelled, Completion, GenerationRequest, Journal, ModelSpec
 from workers.judge import JudgePool
 from workers.settle import settle
 from workers.stages.base import Finish, StageContext
@@ -42,7 +42,11 @@ class NoEngine:
     """Freezing calls no language model."""
 
     def generate(
-        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool]
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal | None = None,
     ) -> list[list[Completion]]:
         raise AssertionError("a freeze must not generate")
 

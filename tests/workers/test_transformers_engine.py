@@ -128,11 +128,10 @@ def test_the_pool_swaps_models_restarts_a_dead_child_and_names_what_it_cannot_lo
 ) -> None:
     pool = EnginePool(threads=1)
     first = pool.generate(spec, [_request(QUESTIONS[0])])
-    assert pool._child is not None
-    pid = pool._child.pid
+    pid = pool._children["transformers"].pid
     copy = shutil.copytree(random_model, tmp_path / "copy")
     assert pool.generate(ModelSpec("copy", "transformers", {"path": str(copy)}), [_request(QUESTIONS[0])]) == first
-    assert pool._child.pid == pid
+    assert pool._children["transformers"].pid == pid
     os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(EngineError):  # raised only where the death is not yet noticed
         assert pool.generate(spec, [_request(QUESTIONS[0])]) == first

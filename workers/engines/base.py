@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from errata.types import Prompt
@@ -64,8 +65,56 @@ class Cancelled(Exception):
     """The caller asked to stop, or lost its lease."""
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do for one language model; what a job needs beyond it is refused or recorded.
+
+    ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
+    from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``logprobs``: hands out
+    log-probabilities of tokens (no engine does yet). ``repeatable``: the same list of requests gives the same text.
+    """
+
+    assistant_prefix: bool
+    per_request_seed: bool
+    prefix_cache: bool
+    logprobs: bool = False
+    repeatable: bool = False
+
+
+def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
+    """Capabilities that these requests would use and do without. Raises EngineError where one is indispensable."""
+    if not able.assistant_prefix and any(request.prompt.assistant_prefix for request in requests):
+        raise EngineError(
+            f"language model {name!r}: its server does not continue a reply that is opened for it (capability"
+            " assistant_prefix), which these prompts need; give the registry entry the setting 'tokenizer' (a folder or"
+            " hub id), or 'server' if the server is vllm, sglang or llamacpp and does not say so"
+        )
+    sampled = any(request.temperature > 0 for request in requests)
+    return ["per_request_seed"] if sampled and not able.per_request_seed else []
+
+
+@dataclass
+class Journal:
+    """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates."""
+
+    engine: str | None = None
+    version: str | None = None
+    capabilities: Capabilities | None = None
+    fallbacks: set[str] = field(default_factory=set)
+    retried: Counter[str] = field(default_factory=Counter)
+
+    def identity(self) -> dict[str, Any]:
+        """Engine, version, capabilities and what was done without, as JSON values."""
+        able = None if self.capabilities is None else asdict(self.capabilities)
+        names = {"engine": self.engine, "version": self.version}
+        return {**names, "capabilities": able, "fallbacks": sorted(self.fallbacks)}
+
+
 class Engine(Protocol):
     """Generates for one language model."""
+
+    capabilities: Capabilities
+    version: str
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False

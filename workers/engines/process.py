@@ -6,17 +6,30 @@ import json
 import logging
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
-from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, ModelSpec
+from workers.engines.base import (
+    Cancelled,
+    Capabilities,
+    Completion,
+    EngineError,
+    GenerationRequest,
+    Journal,
+    ModelSpec,
+    fallbacks,
+)
 from workers.engines.wire import completion_from_json, request_to_json
 
 log = logging.getLogger(__name__)
 _CANCEL_GRACE_SECONDS = 10.0
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class ChildEngine:
@@ -26,10 +39,21 @@ class ChildEngine:
     may have killed it); ``alive`` is then false and the pool starts a new one for the next batch.
     """
 
-    def __init__(self, *, loaded: int = 1, threads: int = 0, start_seconds: float = 600.0) -> None:
+    def __init__(
+        self,
+        engine: str = "transformers",
+        *,
+        loaded: int = 1,
+        threads: int = 0,
+        start_seconds: float = 600.0,
+        python: str | None = None,
+    ) -> None:
+        """Start ``python`` (another environment's, where the engine's pins clash with ours) and wait until ready."""
         env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        if python is not None:  # that environment has the engine's libraries, not ours: it finds these rooms by path
+            env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.engines.child", str(loaded)],
+            [python or sys.executable, "-m", "workers.engines.child", engine, str(loaded)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -49,6 +73,7 @@ class ChildEngine:
             self.close()
             raise
         self.versions: dict[str, str] = ready["ready"]
+        self.engine = engine
 
     @property
     def alive(self) -> bool:
@@ -61,7 +86,11 @@ class ChildEngine:
         return self._process.pid
 
     def generate(
-        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        journal: Journal | None = None,
     ) -> list[list[Completion]]:
         """Completions per request; see workers.engines.base. Raises EngineError when the child fails or dies.
 
@@ -73,12 +102,17 @@ class ChildEngine:
         try:
             self._count += 1
             asked = [request_to_json(r) for r in requests]
-            self._send({"id": self._count, "engine": model.engine, "config": model.config, "requests": asked})
-            return self._await(cancelled)
+            self._send({"id": self._count, "config": model.config, "requests": asked})
+            answer = self._await(cancelled)
         finally:
             self._lock.release()
+        if journal is not None:
+            able = Capabilities(**answer["capabilities"])
+            journal.version, journal.capabilities = answer["version"], able
+            journal.fallbacks.update(fallbacks(model.name, able, requests))
+        return [[completion_from_json(c) for c in result] for result in answer["completions"]]
 
-    def _await(self, cancelled: Callable[[], bool]) -> list[list[Completion]]:
+    def _await(self, cancelled: Callable[[], bool]) -> dict[str, Any]:
         stopping = False
         while True:
             try:
@@ -93,12 +127,13 @@ class ChildEngine:
                 continue
             if answer.get("cancelled") or stopping:
                 raise Cancelled
-            return [[completion_from_json(c) for c in result] for result in answer["completions"]]
+            return answer
 
     def close(self) -> None:
         """End the child and wait for it."""
         if self.alive:
-            self._process.kill()
+            with suppress(ProcessLookupError):  # its group: tensor parallel ranks are processes of their own
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def _send(self, message: dict[str, Any]) -> None:

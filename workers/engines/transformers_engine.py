@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from workers.engines.base import Cancelled, Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.base import Cancelled, Capabilities, Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
 
 _STOP_WINDOW = 16  # tokens decoded at each step to look for a stop string
@@ -47,6 +49,13 @@ class TransformersEngine:
         limits = (config.get("max_context"), getattr(self.model.config, "max_position_embeddings", None))
         self.max_context = min(int(limit) for limit in limits if limit)
         self.end_ids = _end_ids(self.model, self.tokenizer)
+        self.version = f"transformers {transformers.__version__}, torch {torch.__version__}"
+        self.capabilities = Capabilities(
+            assistant_prefix=True,
+            per_request_seed=True,
+            prefix_cache=False,
+            repeatable=self.device.type == "cpu" and dtype == torch.float32,
+        )
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
@@ -70,11 +79,7 @@ class TransformersEngine:
 
     def prompt_ids(self, request: GenerationRequest) -> list[int]:
         """Token ids of the rendered turns, then of the assistant prefix: tokenised on their own, joined by ids."""
-        turns = [{"role": m.role, "content": m.content} for m in request.prompt.messages]
-        rendered = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        prefix = request.prompt.assistant_prefix
-        return ids + (self.tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else [])
+        return prompt_ids(self.tokenizer, request.prompt)
 
     def _rows(self, index: int, request: GenerationRequest) -> list[_Row]:
         ids = self.prompt_ids(request)

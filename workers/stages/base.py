@@ -9,7 +9,7 @@ calls ``write`` only if the fence still held; so a stage done twice writes once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy.orm import Session
@@ -18,7 +18,7 @@ from models.leases import Lease
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
-from workers.engines.base import Completion, GenerationRequest, ModelSpec
+from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
 from workers.judge import JudgePool
 
 
@@ -26,9 +26,13 @@ class Generator(Protocol):
     """Generates with whichever language model is named; loads and swaps engines (workers.engines.pool)."""
 
     def generate(
-        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool]
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal | None = None,
     ) -> list[list[Completion]]:
-        """Completions per request, in request order."""
+        """Completions per request, in request order; ``journal`` is told which engine it was and what it met."""
         ...
 
     def close(self) -> None:
@@ -46,6 +50,11 @@ class StageContext:
     engines: Generator
     judge: JudgePool
     cancelled: Callable[[], bool]
+    journal: Journal = field(default_factory=Journal)
+
+    def generate(self, model: ModelSpec, requests: Sequence[GenerationRequest]) -> list[list[Completion]]:
+        """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
+        return self.engines.generate(model, requests, self.cancelled, self.journal)
 
 
 def _nothing(_session: Session) -> None:

@@ -83,7 +83,7 @@ def _rows(
     problems: Sequence[ProblemRow],
     requests: Sequence[GenerationRequest],
 ) -> list[dict[str, Any]]:
-    results = context.engines.generate(evaluation.model, requests, context.cancelled) if requests else []
+    results = context.generate(evaluation.model, requests) if requests else []
     return [
         {
             "evaluation_id": evaluation.id,

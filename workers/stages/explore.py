@@ -41,7 +41,7 @@ def explore(context: StageContext) -> Finish:
         for text in sides[row.id]:
             key = (solution.problem_id, text)
             requests.setdefault(key, _request(job, problems[solution.problem_id], text))
-    results = context.engines.generate(job.model, list(requests.values()), context.cancelled)
+    results = context.generate(job.model, list(requests.values()))
     found = dict(zip(requests, results, strict=True))
     rows = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
 

@@ -82,7 +82,7 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
     if job.model is None:
         raise EngineError("the job samples from a language model but names none")
     requests = solve_requests(job, problems)
-    results = context.engines.generate(job.model, requests, context.cancelled)
+    results = context.generate(job.model, requests)
     return [
         {
             "problem_id": problem.id,

@@ -1,0 +1,183 @@
+"""An OpenAI-compatible server on a free port, answering from the transformers engine, that can be told to misbehave.
+
+Serves ``/v1/models``, ``/version``, ``/v1/completions`` (token ids) and ``/v1/chat/completions`` (the last turn
+continued). ``faults`` are taken up one per POST, in order; ``down`` refuses connections as a dead server does.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections import deque
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from errata.types import Message, Prompt
+from workers.engines.base import Cancelled, Completion, GenerationRequest
+from workers.engines.transformers_engine import TransformersEngine
+
+MODEL = "served"
+
+
+class _IdsEngine(TransformersEngine):
+    """Takes prompts that are token ids already, as JSON in the assistant prefix of a prompt of version "ids"."""
+
+    def prompt_ids(self, request: GenerationRequest) -> list[int]:
+        if request.prompt.version == "ids":
+            return list(json.loads(request.prompt.assistant_prefix))
+        return super().prompt_ids(request)
+
+
+class OpenAIServer:
+    """Serves one model until closed. ``seen`` holds every POST (path, headers, body); ``owner`` is what it claims."""
+
+    def __init__(
+        self, model: Path, *, owner: str = "vllm", version: str = "1.2.3", faults: tuple[str, ...] = ()
+    ) -> None:
+        self.engine = _IdsEngine({"path": str(model), "device": "cpu"})
+        self.owner, self.version = owner, version
+        self.faults: deque[str] = deque(faults)
+        self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.prompt_tokens = self.completion_tokens = self.most = 0
+        self.lock, self.counting = threading.Lock(), threading.Lock()
+        self.in_flight = 0
+        self.closing = threading.Event()
+        server = self
+
+        class Handler(_Handler):
+            of = server
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def config(self, **more: Any) -> dict[str, Any]:
+        """A registry entry's settings for this server, with short waits."""
+        return {"base_url": self.url, "model": MODEL, "backoff_seconds": 0.01, **more}
+
+    def close(self) -> None:
+        """Stop serving; stalled requests end."""
+        self.closing.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def answer(self, path: str, body: dict[str, Any], gone: Any) -> tuple[int, dict[str, Any]]:
+        """Status and body for one request, as vLLM would: several greedy samples are refused, and long prompts."""
+        if body["model"] != MODEL:
+            return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
+        if body.get("n", 1) > 1 and body["temperature"] == 0:
+            return 400, {"error": {"message": "n must be 1 when using greedy sampling"}}
+        request = _request(body)
+        room = self.engine.max_context - len(self.engine.prompt_ids(request))
+        if room <= 0 or body.get("max_tokens", 0) > room:
+            return 400, {"error": {"message": f"maximum context length is {self.engine.max_context} tokens"}}
+        with self.lock:
+            [results] = self.engine.generate([request], gone)
+        return 200, self._body(path, results)
+
+    def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
+        spent = sum(c.completion_tokens for c in results)
+        with self.counting:
+            self.prompt_tokens += results[0].prompt_tokens
+            self.completion_tokens += spent
+        chat = path.endswith("/chat/completions")
+        choices = [
+            {
+                "index": at,
+                "finish_reason": c.finish_reason,
+                **({"message": {"role": "assistant", "content": c.text}} if chat else {"text": c.text}),
+            }
+            for at, c in enumerate(results)
+        ]
+        usage = {
+            "prompt_tokens": results[0].prompt_tokens,
+            "completion_tokens": spent,
+            "prompt_tokens_details": {"cached_tokens": 7},
+        }
+        return {"choices": choices[::-1], "usage": usage}
+
+
+def _request(body: dict[str, Any]) -> GenerationRequest:
+    limit = body.get("max_tokens") or 400
+    if "prompt" in body:
+        prompt = Prompt((), json.dumps(body["prompt"]), "ids")
+    else:
+        turns = [Message(turn["role"], turn["content"]) for turn in body["messages"]]
+        continued = body.get("continue_final_message") and not body.get("add_generation_prompt")
+        prefix = turns.pop().content if continued else ""
+        prompt = Prompt(tuple(turns), prefix, "chat")
+    names = {name: body[name] for name in ("n", "temperature", "top_p", "seed")}
+    return GenerationRequest(prompt, max_tokens=limit, stop=tuple(body.get("stop", ())), **names)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    of: OpenAIServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        listing = {"data": [{"id": MODEL, "owned_by": self.of.owner, "max_model_len": self.of.engine.max_context}]}
+        pages = {"/v1/models": listing, "/version": {"version": self.of.version}}
+        self._send(200 if self.path in pages else 404, pages.get(self.path, {}))
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.of.counting:
+            self.of.seen.append((self.path, dict(self.headers.items()), body))
+            fault = self.of.faults.popleft() if self.of.faults else ""
+            self.of.in_flight += 1
+            self.of.most = max(self.of.most, self.of.in_flight)
+        try:
+            if fault:
+                self._misbehave(fault)
+            else:
+                self._send(*self.of.answer(self.path, body, self._gone))
+        except (BrokenPipeError, ConnectionResetError, Cancelled):
+            self.close_connection = True
+        finally:
+            with self.of.counting:
+                self.of.in_flight -= 1
+
+    def _misbehave(self, fault: str) -> None:
+        kind, _, detail = fault.partition(" ")
+        if kind == "cut":
+            self.close_connection = True
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [')
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_RDWR)
+        elif kind == "stall":
+            while not self.of.closing.is_set() and not self._gone():
+                time.sleep(0.02)
+        elif kind == "junk":
+            self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
+        else:
+            self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
+
+    def _gone(self) -> bool:
+        """Whether the client has hung up."""
+        self.connection.setblocking(False)
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.connection.setblocking(True)
+
+    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            if value:
+                self.send_header(name, value)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)

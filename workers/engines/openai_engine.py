@@ -1,0 +1,224 @@
+"""The ``openai`` engine: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted), many requests in flight.
+
+Runs in the worker process, on an event loop of its own thread; loads no torch. With the setting ``tokenizer`` prompts
+travel as token ids to ``/v1/completions``, exactly those of the other engines; without it as turns to
+``/v1/chat/completions``, the reply opened by a last turn that the server continues.
+
+Requests leave in the order given, at most ``concurrency`` at once over all shards: neighbours that share a prefix meet
+in the server's cache, and a shard's tail overlaps the next one's head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import wait
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from workers.engines.base import Cancelled, Capabilities, Completion, EngineError, GenerationRequest
+from workers.engines.local_tokenizer import LocalTokenizer
+from workers.engines.openai_http import OpenAISettings, Refused, Server
+from workers.engines.openai_wire import Choices, Unit, read_choices, request_body, units
+from workers.engines.rendering import prompt_ids
+
+T = TypeVar("T")
+_POLL_SECONDS = 0.2
+_OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
+
+
+@dataclass(frozen=True)
+class _About:
+    """What the server says of itself."""
+
+    kind: str = "openai"
+    version: str = "unknown"
+    max_context: int | None = None
+
+
+class OpenAIEngine:
+    """One served language model. Thread-safe: several shards share its connections and its limit."""
+
+    def __init__(self, name: str, config: dict[str, Any]) -> None:
+        try:
+            self._settings = OpenAISettings.model_validate(config)
+        except ValidationError as error:
+            told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
+            raise EngineError(f"language model {name!r}: {told}") from None
+        settings = self._settings
+        self._name = name
+        self._tokenizer = LocalTokenizer(settings.tokenizer, settings.revision) if settings.tokenizer else None
+        self._server = Server(settings)
+        self._free = asyncio.Semaphore(settings.concurrency)
+        self._about: _About | None = None
+        self._stale = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"openai-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def version(self) -> str:
+        """The server's kind and version, as it tells them; "unknown" before the first call."""
+        return "unknown" if self._about is None else f"{self._about.kind} {self._about.version}"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """By the server's kind; a hosted server of no known kind promises nothing."""
+        kind = "openai" if self._about is None else self._about.kind
+        known = kind != "openai"
+        return Capabilities(
+            assistant_prefix=known or self._tokenizer is not None,
+            per_request_seed=kind in ("vllm", "llamacpp"),
+            prefix_cache=known,
+        )
+
+    def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
+        """Ask the server what it is, once and again after trouble: it may have been restarted as another version."""
+        if self._about is None or self._stale:
+            self._stale = False
+            self._about = self._wait(self._ask_about(retried), cancelled)
+
+    def generate(
+        self,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        retried: Counter[str] | None = None,
+    ) -> list[list[Completion]]:
+        """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too."""
+        counts: Counter[str] = Counter() if retried is None else retried
+        self.connect(cancelled, counts)
+        before = counts.total()
+        try:
+            return self._wait(self._all(requests, counts), cancelled)
+        finally:
+            if counts.total() > before:
+                self._stale = True
+
+    def close(self) -> None:
+        """Close the connections and end the thread. Batches in flight are cancelled."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+            self._loop.close()
+
+    def _wait(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not wait([future], timeout=_POLL_SECONDS).done:
+            if cancelled():
+                future.cancel()
+                raise Cancelled
+        if future.cancelled():
+            raise Cancelled
+        return future.result()
+
+    async def _end(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._server.close()
+
+    async def _all(self, requests: Sequence[GenerationRequest], retried: Counter[str]) -> list[list[Completion]]:
+        planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
+        tasks = [asyncio.create_task(self._one(unit, retried)) for unit in planned]
+        try:
+            answers = await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        results: list[list[Completion]] = [[] for _ in requests]
+        for unit, answer in zip(planned, answers, strict=True):
+            results[unit.index] += answer
+        return results
+
+    async def _one(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        async with self._free:  # held while waiting to ask again: a server in trouble gets fewer requests, not more
+            try:
+                return await (self._chat(unit, retried) if self._tokenizer is None else self._ids(unit, retried))
+            except Refused as refusal:
+                hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
+                raise EngineError(f"language model {self._name!r}: {refusal}{hint}") from None
+
+    async def _ids(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        ids = prompt_ids(self._tokenizer, unit.request.prompt)
+        limit, context = unit.request.max_tokens, self._max_context()
+        if context is not None:
+            limit = min(limit, context - len(ids))
+        if limit <= 0:
+            return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
+        body = request_body(self._settings.model, self._kind(), unit, limit) | {"prompt": ids}
+        return await self._completions("/completions", body, unit, retried)
+
+    async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        """A prompt too long to know beforehand is refused: asked again with the room there is, then given up."""
+        prompt = unit.request.prompt
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        body = request_body(self._settings.model, self._kind(), unit, unit.request.max_tokens)
+        if prompt.assistant_prefix:
+            messages.append({"role": "assistant", "content": prompt.assistant_prefix})
+            if self._kind() in ("vllm", "sglang"):
+                body |= {"add_generation_prompt": False, "continue_final_message": True}
+        body["messages"] = messages
+        try:
+            return await self._completions("/chat/completions", body, unit, retried)
+        except Refused as refusal:
+            if not _too_long(refusal):
+                raise
+        del body["max_tokens"]
+        try:
+            return await self._completions("/chat/completions", body, unit, retried)
+        except Refused as refusal:
+            if not _too_long(refusal):
+                raise
+            return [Completion("", "length", 0, 0) for _ in range(unit.count)]
+
+    async def _completions(
+        self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
+    ) -> list[Completion]:
+        for _ in range(self._settings.retries + 1):
+            answer = Choices.of(await self._server.post(path, body, retried))
+            if answer is not None:
+                return read_choices(self._name, answer, unit)
+            retried["an unusable answer"] += 1
+        raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
+
+    def _kind(self) -> str:
+        return "openai" if self._about is None else self._about.kind
+
+    def _max_context(self) -> int | None:
+        told = None if self._about is None else self._about.max_context
+        limits = [limit for limit in (self._settings.max_context, told) if limit]
+        return min(limits, default=None)
+
+    async def _ask_about(self, retried: Counter[str]) -> _About:
+        try:
+            listing = await self._server.get("/models", retried)
+        except Refused as refusal:
+            raise EngineError(f"language model {self._name!r}: {refusal}") from None
+        found = (listing or {}).get("data")
+        entries = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+        entry = next((e for e in entries if e.get("id") == self._settings.model), {})
+        owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
+        kind = self._settings.server
+        if kind == "auto":
+            kind = _OWNERS.get(str(owner), "openai")  # type: ignore[assignment]
+        context = entry.get("max_model_len")
+        return _About(kind, await self._version(kind, retried), context if isinstance(context, int) else None)
+
+    async def _version(self, kind: str, retried: Counter[str]) -> str:
+        pages = {"vllm": ("/version", "version"), "sglang": ("/get_server_info", "version")}
+        path, key = pages.get(kind, ("/props", "build_info"))
+        page = None if kind == "openai" else await self._server.get(path, retried, root=True)
+        return str((page or {}).get(key) or "unknown")[:100]
+
+
+def _too_long(refusal: Refused) -> bool:
+    text = refusal.message.lower()
+    return refusal.status == 400 and "context" in text and ("length" in text or "size" in text)

@@ -1,0 +1,122 @@
+"""One request as an OpenAI-compatible body, and its answer as completions. Pure: no HTTP."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workers.engines.base import Completion, EngineError, FinishReason, GenerationRequest
+
+# Servers fill what a request leaves open from the model's generation_config.json (repetition penalty, top-k, ...);
+# a job's configuration alone decides how it samples.
+_NEUTRAL: dict[str, dict[str, Any]] = {
+    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
+    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request."""
+
+    index: int
+    request: GenerationRequest
+    first: int
+    count: int
+
+    @property
+    def stops(self) -> list[str]:
+        """The request's and its prompt's stop strings, once each."""
+        return list(dict.fromkeys((*self.request.stop, *self.request.prompt.stop)))
+
+
+def units(index: int, request: GenerationRequest, most: int | None) -> Iterator[Unit]:
+    """The request cut into units of at most ``most`` samples; greedy ones of one each (vLLM refuses more)."""
+    size = 1 if request.temperature == 0 else min(request.n, most or request.n)
+    for first in range(0, request.n, size):
+        yield Unit(index, request, first, min(size, request.n - first))
+
+
+def request_body(model: str, kind: str, unit: Unit, max_tokens: int) -> dict[str, Any]:
+    """What both endpoints take, without the prompt."""
+    request = unit.request
+    body = {
+        "model": model,
+        "n": unit.count,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "max_tokens": max_tokens,
+        "seed": request.seed + unit.first,
+    }
+    if unit.stops:
+        body["stop"] = unit.stops
+    return body | _NEUTRAL.get(kind, {})
+
+
+@dataclass(frozen=True)
+class Choices:
+    """An answer's choices by index, and its usage."""
+
+    choices: Sequence[dict[str, Any]]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+
+    @staticmethod
+    def of(answer: dict[str, Any]) -> Choices | None:
+        """The answer's parts; None where it has no readable choices or was aborted, and should be asked for again."""
+        found = answer.get("choices")
+        if not isinstance(found, list) or not found or not all(isinstance(c, dict) for c in found):
+            return None
+        if any(_text(c) is None or c.get("finish_reason") in (None, "abort", "error") for c in found):
+            return None
+        usage = answer.get("usage") or {}
+        cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        ordered = sorted(found, key=lambda choice: int(choice.get("index") or 0))
+        counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
+        return Choices(ordered, *(int(count or 0) for count in counts))
+
+
+def read_choices(name: str, answer: Choices, unit: Unit) -> list[Completion]:
+    """One completion per sample; the prompt's tokens stand on the first. Raises EngineError for a server without n."""
+    if len(answer.choices) != unit.count:
+        raise EngineError(
+            f"language model {name!r}: the server gave {len(answer.choices)} of {unit.count} samples; set"
+            " samples_per_request to 1"
+        )
+    spent = _spent(answer)
+    first = (answer.prompt_tokens, answer.cached_tokens)
+    return [
+        Completion(*_ending(choice, unit), first[0] if at == 0 else 0, spent[at], first[1] if at == 0 else 0)
+        for at, choice in enumerate(answer.choices)
+    ]
+
+
+def _ending(choice: dict[str, Any], unit: Unit) -> tuple[str, FinishReason]:
+    """Text before the first stop string, and how it ended; reasons other than "stop" leave it incomplete."""
+    text = _text(choice) or ""
+    cut = min((at for at in (text.find(stop) for stop in unit.stops) if at >= 0), default=None)
+    if cut is not None:
+        return text[:cut], "stop"
+    return text, "stop" if choice["finish_reason"] == "stop" else "length"
+
+
+def _text(choice: dict[str, Any]) -> str | None:
+    if isinstance(choice.get("message"), dict):
+        content = choice["message"].get("content")
+        return "" if content is None else content if isinstance(content, str) else None
+    text = choice.get("text")
+    return text if isinstance(text, str) else None
+
+
+def _spent(answer: Choices) -> list[int]:
+    """Tokens per choice: counted where the server gives ids, else its total shared by length. Sums to the total."""
+    ids = [choice.get("token_ids") for choice in answer.choices]
+    if all(isinstance(given, list) for given in ids):
+        return [len(given) for given in ids if given is not None]
+    weights = [len(_text(choice) or "") + 1 for choice in answer.choices]
+    edges = [sum(weights[:at]) * answer.completion_tokens // sum(weights) for at in range(len(weights) + 1)]
+    return [stop - start for start, stop in itertools.pairwise(edges)]
