@@ -6,13 +6,14 @@ import random
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from errata.config import InjectionConfig
 from errata.kinds.registry import Kind, kinds_of
 from errata.kinds.site import Site
 from errata.proof import is_consistent
 from errata.reasons import Reason
+from errata.steps import offered_span
 from errata.types import Domain, Problem, Step
 
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
@@ -48,6 +49,8 @@ def plan_edits(
     for step in steps:
         site = Site(solution, steps, step.index, problem)
         reason = _unfit(site, config, domain)
+        if config.editing.editor == "model":
+            site = _offered(site, config.editing.offered_sentences)
         names = [] if reason else [k.name for k in kinds_of(domain).values() if _weight(k.name, weights)]
         offered[step.index] = [name for name in names if _applies(kinds_of(domain)[name], site, config)]
         if not offered[step.index]:
@@ -93,6 +96,16 @@ def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None
     if calculates and config.selection.drop_false_steps and not is_consistent(site.text):
         return Reason.FALSE_STEP
     return None
+
+
+def _offered(site: Site, sentences: int) -> Site:
+    """The site without the sentences of a long step that its editor may not change."""
+    start, _ = offered_span(site.solution, site.step, sentences)
+    if start <= site.step.body_start:
+        return site
+    steps = list(site.steps)
+    steps[site.index] = replace(site.step, start=start, body_start=start)
+    return replace(site, steps=steps)
 
 
 def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:

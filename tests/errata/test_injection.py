@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from errata.injection import EditPlan, plan_edits, random_token_edit, rule_edit
 from errata.pairs import choose
 from errata.presets import resolve
+from errata.prompts import edit_prompt
 from errata.proof import Outcome, prove_edit
 from errata.reasons import Reason
+from errata.replies import parse_reply
 from errata.screening import screen
 from errata.seeds import derive_seed
-from errata.steps import splice, split_steps
+from errata.steps import offered_span, splice, split_steps
 from errata.types import Domain, EvidenceKind, Problem
 
 PROBLEM = Problem("Tom buys 3 pens at 4 dollars and a book for 5. He has 90 dollars. What is left?", "73")
@@ -87,6 +89,21 @@ def test_a_quota_is_drawn_and_the_rest_named() -> None:
     assert all(len(plan.edits) == 1 for plan in plans)
     assert {plan.edits[0][0] for plan in plans} == {0, 2}
     assert all(Reason.OVER_QUOTA in plan.skipped.values() for plan in plans)
+
+
+def test_of_a_long_step_only_its_last_sentences_are_offered() -> None:
+    sums = "Step 1: So 3 + 4 = 7. Then 8 - 2 = 6. He walks. He sits. He eats. He sleeps.\n"
+    solution = f"{sums}Step 2: The answer is 6."
+    assert _plan("errata", solution).skipped[0] is Reason.NO_KIND
+    assert 0 in dict(_plan("errata", solution, editing={"offered_sentences": 5}).edits)
+    assert 0 in dict(_plan("rules", solution).edits)
+    steps = split_steps(solution)
+    start, _ = offered_span(solution, steps[0], 5)
+    prompt = edit_prompt("q", solution, steps, 0, "calculation", offered=start)
+    assert prompt.assistant_prefix == "```\nStep 1: So 3 + 4 = 7. "
+    body = "Then 8 - 2 = 5. He walks. He sits. He eats. He sleeps."
+    reply = parse_reply(body, original_step=sums, label=solution[:start])
+    assert reply.text == sums.replace("= 6", "= 5")
 
 
 def test_answer_lines_are_offered_where_the_job_says_so() -> None:
