@@ -47,16 +47,17 @@ language: en
 
 # The miniature
 
-A Llama-architecture model of {recipe.parameters:,} parameters (4 layers, hidden size 128, {recipe.tokens} tokens, float32)
-that solves word-arithmetic problems of 2 to 4 steps and rewrites a step so that it is subtly wrong, through
+A Llama-architecture model of {recipe.parameters:,} parameters (4 layers, hidden size 128, {recipe.tokens} tokens,
+float32) that solves word-arithmetic problems of 2 to 4 steps and rewrites a step so that it is subtly wrong, through
 the very prompts every other model of Errata gets. It exists so that the whole road can be walked on a laptop in
 minutes. It knows nothing else and is of no use outside Errata's demonstration.
 
 ## How it was made
 
 `python -m demo.build_model --steps {recipe.steps} --seed {recipe.seed}`: {recipe.steps} steps of {recipe.batch} fresh
-lessons on a CPU, {recipe.minutes:.0f} minutes on two cores, final loss {recipe.loss:.3f}. Lessons are generated
-(`demo/lessons.py`); no text of others was used. {_percent(EDIT_SHARE)} % are edits. In the rest,
+examples on a CPU, {recipe.minutes:.0f} minutes of wall clock, final loss {recipe.loss:.3f}. Lessons are generated
+(`demo/lessons.py`); no text of others was used. Some are bare sheets of true equations, most of them early on. Of
+the rest {_percent(EDIT_SHARE)} % are edits. In the others,
 {_percent(ERROR_RATE)} % of the calculation steps carry an error that later steps carry on. So the model errs when it
 samples, as models taught on text from the web do. Held-out problems, one in eight by a hash of a problem's
 numbers, occur in no lesson.
@@ -65,7 +66,7 @@ numbers, occur in no lesson.
 
 `python -m demo.measure_model --problems {figures["problems"]} --edits {figures["edits"]}`, held-out problems only:
 
-| solving | accuracy, % | equations that are false, % | replies without an end, % |
+| solving | accuracy, % | replies without an end, % | false among the equations written, % |
 |---|---|---|---|
 | greedy | {" | ".join(_percent(v) for v in figures["greedy"].values())} |
 | sampled, T = 1 | {" | ".join(_percent(v) for v in figures["sampled"].values())} |

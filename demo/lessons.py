@@ -20,6 +20,8 @@ ERROR_RATE = 0.15
 """Share of the steps in the solving lessons that carry an error."""
 EDIT_SHARE = 0.4
 """Share of the lessons that are edits."""
+DRILL_LINES = 14
+"""Equations on one sheet of drill, about as long as a solving lesson."""
 ANSWER_EDITS = 0.04
 """Share of the edits that are asked of the step stating the answer (the ``paper`` preset offers it too)."""
 _LAYOUTS: dict[Layout, float] = {"errata": 0.5, "paper": 0.35, "scripts": 0.15}
@@ -122,6 +124,17 @@ def _draw(rng: random.Random, story: Story, results: list[int]) -> tuple[int, st
         edited = draw_edit(rng, Equation(resolve(line, results), line.ops, results[index]), kind)
         if edited is not None:
             return index, kind, edited
+
+
+def drills(seed: int) -> Iterator[str]:
+    """Endless sheets of true equations, one a line, as they occur in the stories of the training split."""
+    sheet: list[str] = []
+    for _, story, results in stories(seed, "train"):
+        for line, result in zip(story.lines, results, strict=True):
+            sheet.append(str(Equation(resolve(line, results), line.ops, result)))
+        if len(sheet) >= DRILL_LINES:
+            yield "\n".join(sheet[:DRILL_LINES])
+            sheet = []
 
 
 def lessons(seed: int) -> Iterator[Lesson]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-MAX_VALUE = 400
-"""Largest result a calculation may have; a miniature model learns numbers of up to three digits."""
+MAX_VALUE = 150
+"""Largest result a calculation may have: what a model of a million parameters learns to calculate in minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,14 @@ def _cast(rng: random.Random) -> _Cast:
 
 
 def _add(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    k, (name, friend, *_), thing = rng.randint(2, 60), c.names, c.things[0]
+    k, (name, friend, *_), thing = rng.randint(2, 30), c.names, c.things[0]
     told = rng.choice((f"{c.he} buys {k} more.", f"{friend} gives {c.him} {k} more.", f"{c.he} finds {k} more."))
     before = rng.choice((f"{name} then has ", f"With the new {thing} {name} has ", "That makes "))
     return told, Line(before, (at, k), ("+",), f" {thing}.")
 
 
 def _add_two(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    j, k, name, thing = rng.randint(2, 40), rng.randint(2, 40), c.names[0], c.things[0]
+    j, k, name, thing = rng.randint(2, 15), rng.randint(2, 15), c.names[0], c.things[0]
     told = rng.choice(
         (
             f"{c.he} gets {j} more on Monday and {k} more on Tuesday.",
@@ -146,26 +146,26 @@ def _add_two(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
 
 
 def _take(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    k, (name, friend, *_), thing = rng.randint(2, 60), c.names, c.things[0]
+    k, (name, friend, *_), thing = rng.randint(2, 30), c.names, c.things[0]
     told = rng.choice((f"{c.he} gives {k} to {friend}.", f"{c.he} loses {k} of them.", f"{c.he} sells {k} of them."))
     before = rng.choice((f"After that {name} has ", f"{name} keeps ", "That leaves "))
     return told, Line(before, (at, k), ("-",), f" {thing}.")
 
 
 def _take_two(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    j, k, name, thing = rng.randint(2, 30), rng.randint(2, 30), c.names[0], c.things[0]
+    j, k, name, thing = rng.randint(2, 15), rng.randint(2, 15), c.names[0], c.things[0]
     told = f"{c.he} gives {j} to {c.names[1]} and {k} to {c.names[2]}."
     return told, Line(rng.choice((f"{name} keeps ", "That leaves ")), (at, j, k), ("-", "-"), f" {thing}.")
 
 
 def _times(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    k, name, thing = rng.randint(2, 6), c.names[0], c.things[0]
+    k, name, thing = rng.randint(2, 5), c.names[0], c.things[0]
     told = rng.choice((f"A game makes them {k} times as many.", f"Soon {c.he.lower()} has {k} times as many."))
     return told, Line(rng.choice((f"{name} then has ", "That makes ")), (at, k), ("*",), f" {thing}.")
 
 
 def _split(rng: random.Random, c: _Cast, at: int | Ref) -> tuple[str, Line]:
-    k, name, thing = rng.randint(2, 9), c.names[0], c.things[0]
+    k, name, thing = rng.randint(2, 6), c.names[0], c.things[0]
     told = rng.choice(
         (
             f"{c.he} splits them into {k} equal groups and keeps one group.",
@@ -181,7 +181,7 @@ _EVENTS = (_add, _add_two, _take, _take_two, _times, _split)
 
 def _changes(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    name, thing, start = c.names[0], c.things[0], rng.randint(3, 80)
+    name, thing, start = c.names[0], c.things[0], rng.randint(3, 60)
     told, lines = [f"{name} has {start} {thing}."], []
     at: int | Ref = start
     for index in range(steps):
@@ -195,7 +195,7 @@ def _changes(rng: random.Random, steps: int) -> Story:
 
 def _relation(rng: random.Random, who: str, other: str, at: int | Ref, thing: str) -> tuple[str, Line]:
     op = rng.choice("+-*/")
-    k = rng.randint(2, 6) if op in "*/" else rng.randint(2, 50)
+    k = rng.randint(2, 5) if op in "*/" else rng.randint(2, 25)
     told = {
         "+": f"{who} has {k} more than {other}.",
         "-": f"{who} has {k} fewer than {other}.",
@@ -207,10 +207,10 @@ def _relation(rng: random.Random, who: str, other: str, at: int | Ref, thing: st
 
 def _comparison(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    thing, start = c.things[0], rng.randint(3, 80)
+    thing, start = c.things[0], rng.randint(3, 40)
     told, lines = [f"{c.names[0]} has {start} {thing}."], []
     holdings: list[int | Ref] = [start]
-    last = rng.choice(("total", "difference"))
+    last = rng.choice(("total", "difference")) if steps < 4 else "difference"
     for index in range(steps - 1):
         sentence, line = _relation(rng, c.names[index + 1], c.names[index], holdings[-1], thing)
         told.append(sentence)
@@ -228,11 +228,11 @@ def _comparison(rng: random.Random, steps: int) -> Story:
 
 def _shop(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    n, p, m, q = (rng.randint(2, 12) for _ in range(4))
+    n, p, m, q = (rng.randint(2, 9) for _ in range(4))
     (one, two), name = c.things, c.names[0]
     first = Line(f"The {one} cost ", (n, p), ("*",), " dollars.")
     if steps == 2:
-        bag = rng.randint(2, 40)
+        bag = rng.randint(2, 25)
         told = [f"{name} buys {n} {one} for {p} dollars each and a bag for {bag} dollars."]
         lines = [first, Line("In total that is ", (Ref(0), bag), ("+",), " dollars.")]
     else:
@@ -244,14 +244,14 @@ def _shop(rng: random.Random, steps: int) -> Story:
         ]
     if steps < 4:
         return Story("shop", (*told, f"How much does {c.he.lower()} pay?"), tuple(lines))
-    paid = rng.choice((100, 150, 200, 300))
+    paid = rng.choice((50, 100, 120, 150))
     told += [f"{c.he} pays with {paid} dollars.", f"How much change does {c.he.lower()} get?"]
     return Story("shop", tuple(told), (*lines, Line("The change is ", (paid, Ref(2)), ("-",), " dollars.")))
 
 
 def _boxes(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    n, m, k, size = rng.randint(2, 12), rng.randint(2, 12), rng.randint(2, 40), rng.randint(2, 9)
+    n, m, k, size = rng.randint(2, 9), rng.randint(2, 12), rng.randint(2, 25), rng.randint(2, 6)
     thing = c.things[0]
     told, lines = (
         [f"There are {n} boxes with {m} {thing} each."],
@@ -276,8 +276,8 @@ def _boxes(rng: random.Random, steps: int) -> Story:
 
 def _wages(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    rate, name = rng.randint(2, 12), c.names[0]
-    hours = [rng.randint(2, 9) for _ in range(rng.choice((2, 3)))]
+    rate, name = rng.randint(2, 9), c.names[0]
+    hours = [rng.randint(2, 8) for _ in range(rng.choice((2, 3)))]
     days = [f"{h} hours on {d}" for h, d in zip(hours, ("Monday", "Tuesday", "Friday"), strict=False)]
     told = [f"{name} earns {rate} dollars an hour and works {', '.join(days[:-1])} and {days[-1]}."]
     lines = [
@@ -285,11 +285,11 @@ def _wages(rng: random.Random, steps: int) -> Story:
         Line(f"{name} earns ", (Ref(0), rate), ("*",), " dollars."),
     ]
     if steps > 2:
-        spent = rng.randint(3, 80)
+        spent = rng.randint(3, 40)
         told.append(f"{c.he} spends {spent} dollars.")
         lines.append(Line("That leaves ", (Ref(1), spent), ("-",), " dollars."))
     if steps > 3:
-        parts = rng.randint(2, 9)
+        parts = rng.randint(2, 6)
         told.append(f"{c.he} saves the rest in {parts} equal parts.")
         lines.append(Line("One part is ", (Ref(2), parts), ("/",), " dollars."))
         return Story("wages", (*told, "How many dollars are in one part?"), tuple(lines))
@@ -298,8 +298,8 @@ def _wages(rng: random.Random, steps: int) -> Story:
 
 def _reading(rng: random.Random, steps: int) -> Story:
     c = _cast(rng)
-    name, read = c.names[0], (rng.randint(5, 60), rng.randint(5, 60), rng.randint(5, 60))
-    pages, pace = rng.randint(60, 300), rng.randint(2, 9)
+    name, read = c.names[0], (rng.randint(3, 20), rng.randint(3, 20), rng.randint(3, 20))
+    pages, pace = rng.randint(30, 120), rng.randint(2, 6)
     told = [
         f"A book has {pages} pages.",
         f"{name} reads {read[0]} pages on Monday, {read[1]} on Tuesday and {read[2]} on Friday.",
