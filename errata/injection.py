@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from errata.arithmetic import marks_agree
 from errata.config import InjectionConfig
 from errata.kinds.registry import Kind, kinds_of
 from errata.kinds.site import Site
@@ -38,9 +39,10 @@ def plan_edits(
 ) -> EditPlan:
     """Offer every step once, with one kind drawn by weight among those that apply to it.
 
-    A step that only states the answer, or whose own equation is already false, is not offered; nor is one for which
-    no kind applies. ``profile`` replaces the configured weights (``mix: "profile"``). With ``max_kind_share`` below 1 a
-    kind that has its share of this solution is drawn again only where no other applies.
+    Not offered: a step that only states the answer, whose own equation is already false, whose calculator mark says
+    something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
+    (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
+    where no other applies.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
@@ -95,6 +97,8 @@ def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None
     calculates = domain in (Domain.MATH, Domain.CHOICE)
     if calculates and config.selection.drop_false_steps and not is_consistent(site.text):
         return Reason.FALSE_STEP
+    if calculates and config.screening.structural and not marks_agree(site.text):
+        return Reason.MARK_MISMATCH  # neither side of a pair may have a mark that says something else than its text
     return None
 
 

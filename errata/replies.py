@@ -39,10 +39,19 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     repeated = _ANY_LABEL.match(body)
     if (kept_label.strip() and repeated and repeated[0].strip()) or (repeated and repeated[0].lstrip().startswith("[")):
         body = body[repeated.end() :]
-    body = body.strip()
+    body = _without_opening(body.strip(), kept_label)
     if not body:
         return Reply(None, Reason.EMPTY)
     return Reply(kept_label + body + separator(original_step))
+
+
+def _without_opening(body: str, opening: str) -> str:
+    """A reply that says again what it was made to open with ("2. ", the sentences it was not offered) says it once."""
+    own_label = _ANY_LABEL.match(opening)
+    for said in (opening.strip(), opening[own_label.end() if own_label else 0 :].strip()):
+        if said and body.startswith(said):
+            return body[len(said) :].lstrip()
+    return body
 
 
 def _body(completion: str) -> str | None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from errata.arithmetic import marks_agree
 from errata.config import ScreeningConfig
 from errata.reasons import Reason
 from errata.selection import admits_mistake
@@ -83,7 +84,9 @@ def _reason(
         return Reason.ADDED_STEP
     if _broken(original, edited):
         return Reason.BROKEN_FORMAT
-    return Reason.LEFT_SPAN if offered and _left(original, edited, offered) else None
+    if offered and _left(original, edited, offered):
+        return Reason.LEFT_SPAN
+    return Reason.MARK_MISMATCH if marks_agree(original) and not marks_agree(edited) else None
 
 
 def _squeeze(text: str) -> str:

@@ -11,6 +11,7 @@ from errata.reasons import Reason
 from errata.replies import parse_reply
 from errata.screening import levenshtein, screen
 from errata.selection import Sample, admits_mistake, label_suspect, select
+from errata.steps import separator
 from errata.types import Verdict
 
 R = Reason
@@ -82,6 +83,13 @@ TABLE: list[tuple[str, str, Reason | None]] = [
     ("x = \\frac{1}{2}\n", "x = \\frac{1}{2\n", R.BROKEN_FORMAT),
     ("x = \\frac{1}{2}\n", "x = \\frac{1}{3}\n", None),
     ("f(x) = {1, 2}\n", "f(x) = {1, 3}\n", None),
+    # a mark and its text are edited together or not at all
+    (MARKED, "He pays 3*4 = $<<3*4=12>>13.\n", R.MARK_MISMATCH),
+    (MARKED, "He pays 3*4 = $<<3*4=13>>12.\n", R.MARK_MISMATCH),
+    (MARKED, "He pays 3+4 = $<<3*4=12>>12.\n", R.MARK_MISMATCH),
+    (MARKED, "He pays 3*4 = $<<3+4=12>>12.\n", R.MARK_MISMATCH),
+    (MARKED, "He pays 3*5 = $<<3*5=12>>12.\n", None),
+    ("He has <<1+1=2>>3 pens.\n", "He has <<1+1=2>>4 pens.\n", None),  # never agreed; such a step is not offered
     # order of reasons: what is empty or equal is said first
     ("The mistake.\n", "The mistake. \n", R.NO_CHANGE),
     (BOXED, "Step 3: \n", R.BROKEN_FORMAT),
@@ -169,8 +177,19 @@ REPLIES: list[tuple[str, str | Reason]] = [
     ("Here is the edited step:\n```\nStep 2: Tom pays 13.\n```", "Step 2: Tom pays 13.\n\n"),
     ("Sure, the edited step:\nTom pays 13.", "Step 2: Tom pays 13.\n\n"),
     ("  Tom pays 13.  ", "Step 2: Tom pays 13.\n\n"),
+    ("Tom pays Step 2: 13.", "Step 2: Tom pays Step 2: 13.\n\n"),
+    ("Step 3: Tom pays 13.", "Step 2: Tom pays 13.\n\n"),
+    ("```python\nTom pays 13.\n```", "Step 2: Tom pays 13.\n\n"),
+    ("Tom pays 13.\n\n```\nTom pays 12.\n```", "Step 2: Tom pays 13.\n\n"),
+    ("Tom pays 13.\nHe is glad.", "Step 2: Tom pays 13.\nHe is glad.\n\n"),
+    (
+        "Okay, here is the new step:\n\n```\n[2] Step 2: Tom pays 13.\n```\n\nNote: 12 became 13.",
+        "Step 2: Tom pays 13.\n\n",
+    ),
     ("", R.EMPTY),
+    ("   \n\n", R.EMPTY),
     ("\n```", R.EMPTY),
+    ("```\n```", R.EMPTY),
     ("Step 2: ", R.EMPTY),
 ]
 
@@ -179,6 +198,33 @@ REPLIES: list[tuple[str, str | Reason]] = [
 def test_table_of_replies(completion: str, expected: str | Reason) -> None:
     reply = parse_reply(completion, original_step=STEP, label="Step 2: ")
     assert (reply.text if reply.text is not None else reply.reason) == expected
+
+
+@pytest.mark.parametrize(
+    ("original", "label", "completion", "expected"),
+    [
+        ("2. Tom pays 12.\n", "2. ", "2. Tom pays 13.", "2. Tom pays 13.\n"),
+        ("2. Tom pays 12.\n", "2. ", "Tom pays 13.", "2. Tom pays 13.\n"),
+        ("    return n\n", "    ", "return n + 1", "    return n + 1\n"),
+        ("    return n\n", "    ", "    return n + 1\n```", "    return n + 1\n"),
+        ("Step 1: One. Two 2.\n", "Step 1: One. ", "Two 3.", "Step 1: One. Two 3.\n"),
+        ("Step 1: One. Two 2.\n", "Step 1: One. ", "Step 1: One. Two 3.", "Step 1: One. Two 3.\n"),
+        ("Step 1: a = 2\n", "", "Step 1: a = 3", "Step 1: a = 3\n"),  # the scripts' layout forces no label
+        ("**Step 1:** a = 2\n", "**Step 1:** ", "**Step 1:** a = 3", "**Step 1:** a = 3\n"),
+    ],
+)
+def test_labels_and_separators_are_the_originals(original: str, label: str, completion: str, expected: str) -> None:
+    assert parse_reply(completion, original_step=original, label=label).text == expected
+
+
+@given(st.text(max_size=80), st.sampled_from([("Step 2: x = 1.\n\n", "Step 2: "), ("x = 1", ""), ("1. x\n", "1. ")]))
+def test_any_reply_is_read_or_refused(completion: str, step: tuple[str, str]) -> None:
+    original, label = step
+    reply = parse_reply(completion, original_step=original, label=label)
+    assert (reply.text is None) != (reply.reason is None)
+    if reply.text is not None:
+        assert reply.text.startswith(label)
+        assert separator(reply.text) == separator(original)
 
 
 def test_a_step_without_a_label_gets_none() -> None:
