@@ -39,9 +39,9 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks=""; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services"; fi; \
+	 else marks="not services and not vllm"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "$$marks" $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format (ruff)

@@ -1,0 +1,87 @@
+"""Every engine under one roof: each gives a registry entry for the miniature, and the pool that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.openai_server import OpenAIServer
+from tests.vllm_server import VllmServer, vllm_python
+from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.pool import EnginePool
+from workers.engines.transformers_engine import TransformersEngine
+
+MODEL = Path(__file__).resolve().parents[3] / "demo" / "model"
+IN_PROCESS = {"dtype": "float32", "enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 128 << 20}
+
+
+@dataclass
+class Served:
+    """A language model and the pool that answers for it."""
+
+    model: ModelSpec
+    pool: EnginePool
+
+    def generate(
+        self,
+        requests: list[GenerationRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        journal: Journal | None = None,
+    ) -> list[list[Completion]]:
+        """Completions per request."""
+        return self.pool.generate(self.model, requests, cancelled, journal)
+
+
+@pytest.fixture(scope="session")
+def reference() -> TransformersEngine:
+    """The miniature in this process, which the others are held against."""
+    torch.set_num_threads(1)
+    return TransformersEngine({"path": str(MODEL), "device": "cpu"})
+
+
+@pytest.fixture(scope="module")
+def openai_server() -> Iterator[OpenAIServer]:
+    """A well-behaved server of the miniature."""
+    server = OpenAIServer(MODEL)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def vllm_server() -> Iterator[VllmServer]:
+    """A real vLLM server of the miniature."""
+    with VllmServer(MODEL) as server:
+        yield server
+
+
+ENGINES = [
+    "transformers",
+    "openai-ids",
+    "openai-chat",
+    pytest.param("vllm-served-ids", marks=pytest.mark.vllm),
+    pytest.param("vllm-served-chat", marks=pytest.mark.vllm),
+    pytest.param("vllm-in-process", marks=pytest.mark.vllm),
+]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """The miniature behind each engine in turn."""
+    kind = str(request.param)
+    pool = EnginePool(threads=1, vllm_python=vllm_python() if kind == "vllm-in-process" else None)
+    yield Served(_entry(kind, request), pool)
+    pool.close()
+
+
+def _entry(kind: str, request: pytest.FixtureRequest) -> ModelSpec:
+    if kind == "transformers":
+        return ModelSpec("m", "transformers", {"path": str(MODEL), "device": "cpu"})
+    if kind == "vllm-in-process":
+        return ModelSpec("m", "vllm", {"path": str(MODEL), **IN_PROCESS})
+    server = request.getfixturevalue("vllm_server" if kind.startswith("vllm") else "openai_server")
+    by_ids = {"tokenizer": str(MODEL)} if kind.endswith("ids") else {}
+    return ModelSpec("m", "openai", server.config(**by_ids))
