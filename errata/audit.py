@@ -29,7 +29,7 @@ MIN_PROBLEMS = 20
 MAX_PAIRS = 4_000
 THRESHOLD = 0.65
 _TOP = 12
-_CHARACTERS = 4_000  # of a side that are looked at
+_CHARACTERS = 2_000  # of a long side whose n-grams are looked at: half from its start, half from its end
 _TOKEN = r"\d+(?:\.\d+)?|\\?\w+|[^\w\s]"
 _TELLING = re.compile(
     r"\b(?:wrong|mistake\w*|error\w*|incorrect\w*|actually|instead|should|however|wait|oops|sorry|not)\b", re.I
@@ -126,7 +126,7 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
     problems = len({pair.problem for pair in looked_at})
     if problems < MIN_PROBLEMS:
         return AuditReport(type, len(looked_at), problems)
-    features = _Features([side[:_CHARACTERS] for pair in looked_at for side in (pair.chosen, pair.rejected)])
+    features = _Features([side for pair in looked_at for side in (pair.chosen, pair.rejected)])
     labels = np.array([0, 1] * len(looked_at))
     groups = np.array([pair.problem for pair in looked_at for _ in range(2)])
     aucs: list[float] = []
@@ -179,17 +179,22 @@ class _Features:
         figures = np.array([style(text) for text in texts])
         figures = (figures - figures.mean(axis=0)) / (figures.std(axis=0) + 1e-9)
         self.names = list(_STYLE)
+        shortened = [_ends(text) for text in texts]
         columns = [csr_matrix(figures)]
         common = {"min_df": 4, "binary": True, "lowercase": False}
         words = CountVectorizer(token_pattern=_TOKEN, ngram_range=(1, 3), max_features=20_000, **common)
         chars = CountVectorizer(analyzer="char", ngram_range=(2, 3), max_features=5_000, **common)
         for vectorizer, shown in ((words, str), (chars, repr)):
             try:
-                columns.append(vectorizer.fit_transform(texts))
+                columns.append(vectorizer.fit_transform(shortened))
             except ValueError:  # nothing is frequent enough
                 continue
             self.names += [shown(name) for name in vectorizer.get_feature_names_out()]
         self.matrix = hstack(columns).tocsr()
+
+
+def _ends(text: str) -> str:
+    return text if len(text) <= _CHARACTERS else f"{text[: _CHARACTERS // 2]}\n{text[-_CHARACTERS // 2 :]}"
 
 
 def _fitted(features: Any, labels: Any, seed: int) -> LogisticRegression:

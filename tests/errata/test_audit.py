@@ -68,6 +68,19 @@ def test_what_was_learnt_of_a_problem_is_not_asked_of_it() -> None:
     assert leaking.auc >= grouped.auc
 
 
+def test_a_rejected_side_that_is_always_longer_is_found_at_any_length() -> None:
+    """Texts of several thousand characters: lengths are those of the whole side, although n-grams are not."""
+    long = [
+        AuditPair(p.problem, p.chosen + " word" * (1000 + at % 90), p.rejected + " word" * (1100 + at % 90))
+        for at, p in enumerate(_pairs(60))
+    ]
+    report = audit(long, "full")
+    assert report.shortcut
+    assert report.as_dict()["warning"] == report.sentence
+    assert {"characters", "tokens"} <= {name for name, _ in report.toward_rejected[:3]}
+    assert audit(_pairs(60), "step").as_dict()["warning"] is None
+
+
 def test_too_few_problems_say_nothing() -> None:
     report = audit(_pairs(MIN_PROBLEMS - 1), "full")
     assert (report.auc, report.shortcut) == (None, None)
