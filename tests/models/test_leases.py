@@ -30,7 +30,9 @@ def job(database: Database) -> str:
         session.add(InjectionJob(id="inj_1", workspace_id=DEFAULT_WORKSPACE, problem_set_id="pset_1", config={}))
         session.flush()
         for at in range(3):
-            session.add(Shard(id=f"s{at}", injection_job_id="inj_1", position=at, start=at, stop=at + 1, stage="sample"))
+            session.add(
+                Shard(id=f"s{at}", injection_job_id="inj_1", position=at, start=at, stop=at + 1, stage="sample")
+            )
     return "inj_1"
 
 
