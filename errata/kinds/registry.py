@@ -12,6 +12,7 @@ from errata.kinds.site import Site
 from errata.rules.code import APPLIES, code_edits
 from errata.rules.logic import logic_edits
 from errata.rules.math import false_edits
+from errata.rules.words import misreadings
 from errata.types import Domain
 
 Twin = Callable[[Site, int, random.Random | None], list[str]]
@@ -24,7 +25,8 @@ class Kind:
 
     ``applies(body)`` is the paper's rule. ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with
     ``rng``, else in a fixed order; the kind's stricter rule (ours) is that one exists. Twins of mathematics and logic
-    are false, each checked by what will prove it; twins of code are other programs, and the tests decide.
+    are false, each checked by what will prove it; twins of code are other programs, and the tests decide; those of
+    ``misreading`` turn a word round, which only continuations can show to matter.
     ``provable``: whether the step itself or the domain's verifier can show the kind's edits wrong; edits of other kinds
     need continuations.
     """
@@ -56,7 +58,15 @@ def _math(name: str, applies: Callable[[str], bool]) -> Kind:
     def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
         return false_edits(site.text, name, site.problem.question, most, rng)
 
-    return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin, provable=name != "misreading")
+    return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin)
+
+
+def _misreading() -> Kind:
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        body_start = site.step.body_start - site.step.start
+        return misreadings(site.text, body_start, most, rng) if _words_only(site.body) else []
+
+    return Kind("misreading", INSTRUCTIONS[Domain.MATH]["misreading"], _words_only, twin, provable=False)
 
 
 def _logic(name: str) -> Kind:
@@ -84,7 +94,7 @@ _MATH = {
         _math("omission", _has_equation),
         _math("operator", _has_equation),
         _math("order", _has_equation),
-        _math("misreading", _words_only),
+        _misreading(),
     )
 }
 KINDS: dict[Domain, dict[str, Kind]] = {

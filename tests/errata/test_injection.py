@@ -60,6 +60,22 @@ def test_words_are_only_misread_where_the_job_can_show_it() -> None:
     assert dict(_plan("errata", proof={"unproven": "keep"}).edits)[1] == "misreading"
 
 
+def test_a_rule_made_misreading_turns_one_word_round() -> None:
+    solution = "Step 1: More hours are left before noon.\nStep 2: So 3 * 4 = 12."
+    steps = split_steps(solution)
+    made = {rule_edit(solution, steps, 0, "misreading", seed, Domain.MATH, PROBLEM) for seed in range(60)}
+    assert made == {
+        "Step 1: Fewer hours are left before noon.\n",
+        "Step 1: Less hours are left before noon.\n",
+        "Step 1: More minutes are left before noon.\n",
+        "Step 1: More hours are used before noon.\n",
+        "Step 1: More hours are left after noon.\n",
+    }
+    assert rule_edit(solution, steps, 1, "misreading", 0, Domain.MATH, PROBLEM) is None
+    assert 0 not in dict(_plan("rules", solution).edits)
+    assert dict(_plan("rules", solution, proof={"continuations": {"when": "unproven"}}).edits)[0] == "misreading"
+
+
 def test_weights_decide_the_kinds() -> None:
     only = {"kinds": {"operator": 1.0}}
     assert {kind for seed in range(20) for _, kind in _plan(seed=seed, editing=only).edits} == {"operator"}
