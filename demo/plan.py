@@ -11,20 +11,25 @@ Config = dict[str, Any]
 def _injection(shard_size: int = 32) -> Config:
     return {
         "shard_size": shard_size,
-        "sampling": {"samples": 3, "temperature": 0.7, "max_tokens": 256},
+        "sampling": {"samples": 4, "temperature": 1.0, "max_tokens": 160},
         "editing": {"temperature": 0.8, "attempts": 4},
         "seed": 1,
     }
 
 
 def _dpo() -> Config:
-    """DPO on step and full pairs with an ungated likelihood term on the chosen step."""
+    """DPO on step pairs, a little on full pairs, with an ungated likelihood term on the chosen step.
+
+    Found by trying: on 600 held-out problems two epochs at 1e-4 and beta 0.1 gave 4 points more sampled but cost 4
+    greedy, a full weight of 0.3 cost 6; this one costs about none.
+    """
     return {
-        "beta": 0.1,
+        "beta": 0.3,
         "nll_weight": 3.0,
         "nll_gate": False,
-        "learning_rate": 1e-4,
-        "epochs": 2,
+        "full_weight": 0.1,
+        "learning_rate": 5e-5,
+        "epochs": 1,
         "batch_size": 32,
         "seed": 1,
     }
