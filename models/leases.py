@@ -127,13 +127,30 @@ def _end(session: Session, lease: Lease, **values: Any) -> bool:
         .returning(Shard.id)
         .execution_options(synchronize_session=False)
     )
-    return session.execute(statement).first() is not None
+    ended = session.execute(statement).first() is not None
+    if ended and values["state"] == ShardState.QUEUED:
+        _withdraw_if_cancelling(session, lease)
+    return ended
+
+
+def _withdraw_if_cancelling(session: Session, lease: Lease) -> None:
+    """End a shard that would wait again although its owner is being cancelled: nobody would ever claim it.
+
+    The owner's row is locked for that look, so a cancellation at the same moment either sees this shard waiting or is
+    seen here.
+    """
+    table, owner_id = owner_of(session.get_one(Shard, lease.shard_id))
+    state = session.scalar(select(table.state).where(table.id == owner_id).with_for_update(read=True))
+    if state == JobState.CANCELLING:
+        end = update(Shard).where(Shard.id == lease.shard_id).values(state=ShardState.CANCELLED)
+        session.execute(end.execution_options(synchronize_session="fetch"))
 
 
 def finish(session: Session, lease: Lease, next_stage: Stage | None) -> bool:
     """The fenced state change that must come first in a finishing transaction; False: discard everything.
 
-    Progress clears what earlier stages suffered: failures and interruptions count per stage.
+    Where the owner is being cancelled, what this stage made is kept and the shard ends. Progress clears what earlier
+    stages suffered: failures and interruptions count per stage.
     """
     values: dict[str, Any] = {"state": ShardState.DONE, "error": None}
     if next_stage is not None:

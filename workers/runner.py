@@ -37,6 +37,7 @@ from workers.settle import settle
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 
 log = logging.getLogger(__name__)
+_MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
 
@@ -111,6 +112,19 @@ def run_shard(services: Services, shard_id: str) -> str:
         lease = leases.claim(session, shard_id, services.name, services.settings.lease_seconds)
     if lease is None:
         return "not claimed"
+    outcome = _attempt(services, lease)
+    if outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease):
+        return _settle(services, lease, outcome)
+    return outcome
+
+
+def _still_waits(services: Services, lease: Lease) -> bool:
+    """False: the shard ended instead, because its owner is being cancelled; it may have been the last one."""
+    with services.db.read() as session:
+        return session.scalar(select(Shard.state).where(Shard.id == lease.shard_id)) != ShardState.CANCELLED
+
+
+def _attempt(services: Services, lease: Lease) -> str:
     with Heart(services, lease).beating() as heart:
         context = StageContext(services.db, services.store, lease, services.engines, services.judge, heart.should_stop)
         try:

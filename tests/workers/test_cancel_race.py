@@ -1,0 +1,61 @@
+"""A cancellation that comes while a stage finishes: the shard must not wait again for a worker that never comes."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from models.jobs import InjectionJob
+from models.leases import claim, finish
+from models.session import Database
+from models.states import JobState, ShardState, Stage
+from tests.workers.test_runner import ROAD, job_state, make_job, make_services, shards
+from workers.engines.base import EngineError
+from workers.planning import cancel
+from workers.runner import run_shard
+from workers.settle import settle
+from workers.stages.base import Finish, StageContext
+
+
+def cancel_job(database: Database) -> None:
+    with database.begin() as session:
+        assert cancel(session, InjectionJob, "inj")
+        settle(session, InjectionJob, "inj")
+
+
+@pytest.mark.parametrize("end", ["advances", "fails", "has no engine"])
+def test_a_stage_that_ends_after_the_cancellation_ends_the_job(database: Database, tmp_path: Path, end: str) -> None:
+    make_job(database)
+
+    def stage(context: StageContext) -> Finish:
+        cancel_job(database)  # and the stage does not notice: it was as good as done
+        if end == "fails":
+            raise ValueError("failed")
+        if end == "has no engine":
+            raise EngineError("away", retryable=True)
+        return Finish(Stage.GRADE)
+
+    services = make_services(database, tmp_path, {**ROAD, Stage.SAMPLE: stage}, cancel_poll_seconds=30)
+    run_shard(services, shards(database)[0].id)
+    assert {shard.state for shard in shards(database)} == {ShardState.CANCELLED}
+    assert job_state(database) == JobState.CANCELLED
+
+
+def test_a_cancellation_at_the_very_moment_of_finishing_leaves_no_shard_waiting(
+    database: Database, tmp_path: Path
+) -> None:
+    make_job(database)
+    with database.begin() as session:
+        lease = claim(session, shards_id := shards(database)[0].id, "worker", 60)
+    assert lease is not None
+    canceller = threading.Thread(target=cancel_job, args=(database,))
+    with database.begin() as session:
+        assert finish(session, lease, Stage.GRADE)
+        canceller.start()  # waits for this transaction's lock, and then sees the shard waiting
+        canceller.join(0.5)
+        assert canceller.is_alive()
+    canceller.join(30)
+    assert next(shard.state for shard in shards(database) if shard.id == shards_id) == ShardState.CANCELLED
+    assert job_state(database) == JobState.CANCELLED
