@@ -77,7 +77,9 @@ def api(host: Host = None, port: Port = None) -> None:
 def worker(
     queues: Annotated[str, typer.Option(help="What to take: generation, grading, or both.")] = "generation,grading",
     pool: Annotated[WorkerPool, typer.Option(help="solo: one shard at a time.")] = WorkerPool.THREADS,
-    concurrency: Annotated[int, typer.Option(min=1, max=256, help="Shards in flight.")] = 2,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Shards in flight; default: the settings' of these queues.")
+    ] = None,
 ) -> None:
     """Run the stages of injection jobs, datasets and evaluations."""
     from cli.processes import worker as run

@@ -9,7 +9,7 @@ from celery import signals
 
 from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
-from workers.app import create_celery
+from workers.app import GENERATION, GRADING, create_celery
 from workers.dispatch import Dispatcher
 from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
@@ -20,12 +20,15 @@ _TICK_SECONDS = 0.05
 Pool = Literal["threads", "solo"]
 
 
-def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int) -> None:
+def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int | None) -> None:
     """Run shards of these queues until SIGTERM (finished or released) or a second one (at once)."""
     need_broker(store, "worker")
     db = open_database(store)
     app = create_celery(store.broker_url)
-    services = build_services(app, db, store, WorkerSettings())
+    settings = WorkerSettings()
+    services = build_services(app, db, store, settings)
+    threads = {GENERATION: settings.generation_threads, GRADING: settings.grading_threads}
+    concurrency = concurrency or sum(threads[queue] for queue in set(queues))
 
     def release(**_: Any) -> None:
         services.stopping.set()
