@@ -2,8 +2,8 @@
 
 Per problem N step pairs and a full pair, lengths as in GSM8K solutions written by language models. Stock TRL gets its
 best: reference log-probabilities precomputed, rows sorted by length or not, the best micro-batch of a sweep (printed).
-Ours packs trees. Runs of both alternate, and the fastest of each counts: a busy machine hurts neither side more. With one
-CPU thread seconds are those of the processor, so that other work on the machine does not count at all.
+Ours packs trees. Runs of both alternate, and the fastest of each counts: a busy machine hurts neither side more. With
+one CPU thread seconds are those of the processor, so that other work on the machine does not count at all.
 ``token_ratio`` is TRL's tokens by ours, both without padding. ``memory_ratio`` compares peaks above what was allocated
 before the forward pass (weights, gradients, optimizer), at equal pairs per micro-batch.
 """

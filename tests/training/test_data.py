@@ -203,13 +203,17 @@ def test_micro_batches_keep_problems_together_and_lose_nothing() -> None:
     lengths = {"a": 5, "b": 9, "c": 7, "d": 2}
     pairs = [Pair(f"{p}{i}", p, True, None, (1,) * n, (2,), (3,)) for p, n in lengths.items() for i in range(3)]
     parts = micro_batches(range(12), pairs, 6, whole=True)
-    assert [sorted({pairs[i].problem_id for i in part}) for part in parts] == [["b", "c"], ["a", "d"]]
+    assert [sorted({pairs[i].problem_id for i in part}) for part in parts] == [["b", "c"], ["a"], ["d"]]
     assert sorted(i for part in parts for i in part) == list(range(12))
     small = micro_batches(range(12), pairs, 2, whole=True)
     assert sorted(i for part in small for i in part) == list(range(12))
     assert max(len(part) for part in small) == 2
-    plain = micro_batches(range(12), pairs, 4, whole=False)
-    assert [{len(pairs[i].prompt_ids) for i in part} for part in plain] == [{9, 7}, {7, 5}, {5, 2}]
+    plain = micro_batches(range(12), pairs, 3, whole=False)
+    assert [{len(pairs[i].prompt_ids) for i in part} for part in plain] == [{9}, {7}, {5}, {2}]
+    alike = micro_batches(range(12), pairs, 12, whole=True, tokens_of=lambda part: 100 - 4 * (part[0] // 3))
+    assert [len(part) for part in alike] == [12]
+    unlike = micro_batches(range(12), pairs, 12, whole=True, tokens_of=lambda part: 100 - 30 * (part[0] // 3))
+    assert [len(part) for part in unlike] == [3, 3, 3, 3]
     assert micro_batches([], pairs, 4, whole=True) == []
 
 

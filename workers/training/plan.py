@@ -7,11 +7,13 @@ changes memory and speed, never the batch.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 from workers.training.config import TrainingConfig
 from workers.training.data import Pair
+
+MAX_PADDING = 0.1
 
 
 class Plan:
@@ -43,25 +45,38 @@ class Plan:
         return [index for group in groups for index in group]
 
 
-def micro_batches(indices: Sequence[int], pairs: Sequence[Pair], size: int, *, whole: bool) -> list[list[int]]:
+def micro_batches(
+    indices: Sequence[int],
+    pairs: Sequence[Pair],
+    size: int,
+    *,
+    whole: bool,
+    tokens_of: Callable[[tuple[int, ...]], int] | None = None,
+) -> list[list[int]]:
     """Cut an optimizer batch into parts of at most ``size`` pairs, alike in length, so that little is padded.
 
-    ``whole`` keeps the pairs of a problem in one part as far as they fit: together they are one tree. The order within
-    a batch is free: a batch's loss is a sum over its pairs.
+    ``whole`` keeps the pairs of a problem in one part as far as they fit: together they are one tree, of ``tokens_of``
+    tokens. A part ends where one more row would leave more than a tenth of it padding. The order within a batch is
+    free: a batch's loss is a sum over its pairs.
     """
     groups: dict[object, list[int]] = {}
     for index in indices:
         groups.setdefault(pairs[index].problem_id if whole else index, []).append(index)
     pieces = [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
-    pieces.sort(key=lambda piece: -max(_length(pairs[index]) for index in piece))
+    sized = [(tokens_of(tuple(piece)) if tokens_of else _length(pairs, piece), piece) for piece in pieces]
+    sized.sort(key=lambda entry: -entry[0])  # stable: ties keep the plan's order
     parts: list[list[int]] = []
-    for piece in pieces:
-        if parts and len(parts[-1]) + len(piece) <= size:
+    longest = used = rows = 0
+    for tokens, piece in sized:
+        padded = longest * (rows + 1)
+        if parts and len(parts[-1]) + len(piece) <= size and padded - used - tokens <= MAX_PADDING * padded:
             parts[-1].extend(piece)
+            used, rows = used + tokens, rows + 1
         else:
             parts.append(list(piece))
+            longest, used, rows = tokens, tokens, 1
     return parts
 
 
-def _length(pair: Pair) -> int:
-    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
+def _length(pairs: Sequence[Pair], piece: Sequence[int]) -> int:
+    return max(len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in (pairs[i] for i in piece))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from workers.training.plan import Plan, micro_batches
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
 from workers.training.scoring import add_scoring, completion_logps
-from workers.training.tree import pack
+from workers.training.tree import pack, tree_tokens
 
 MAX_SKIPS = 3
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
@@ -90,6 +91,7 @@ class RiseTrainer(DPOTrainer):
         self.about: dict[str, Any] = {}
         self._skips = 0
         self._loss_is_finite = True
+        self._tree_tokens = lru_cache(maxsize=65536)(lambda part: tree_tokens([pairs[i] for i in part]))
         self._figures: dict[str, Any] = {}
         self.last_values: dict[str, Any] = {}
         super().__init__(
@@ -145,7 +147,9 @@ class RiseTrainer(DPOTrainer):
         weight = float(world)  # wrappers average over processes, our shares add up
         if not mine:
             mine, weight = indices[:1], 0.0  # every process must take part in the backward pass
-        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=self.packing == "tree")
+        whole = self.packing == "tree"
+        sizes = self._tree_tokens if whole else None
+        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes)
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[Row] = []
         for at, part in enumerate(parts):

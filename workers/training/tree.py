@@ -94,6 +94,13 @@ def pack(pairs: Sequence[Pair], packing: Literal["tree", "pairs"], row_tokens: i
     return _assemble(pairs, rows, shared=packing == "tree")
 
 
+def tree_tokens(pairs: Sequence[Pair]) -> int:
+    """Tokens of the tree that these pairs of one problem form."""
+    sides = [pair.prompt_ids + ids for pair in pairs for ids in (pair.chosen_ids, pair.rejected_ids) if ids]
+    sequences = {at: np.array(ids, dtype=np.int64) for at, ids in enumerate(sides)}
+    return len(_lay_out(sequences, list(sequences)).tokens)
+
+
 def _common(a: Ints, b: Ints) -> int:
     size = min(len(a), len(b))
     differ = np.flatnonzero(a[:size] != b[:size])
