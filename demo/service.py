@@ -42,7 +42,18 @@ def service(url: str | None) -> Iterator[Errata]:
 def register(errata: Errata, name: str, folder: Path, *, own: bool) -> None:
     """Put a model folder into the registry, as an operator would; on a foreign service it must be there already."""
     if own:
-        command = [sys.executable, "-m", "cli.main", "models", "add", name, "--path", str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "cli.main",
+            "models",
+            "add",
+            name,
+            "--path",
+            str(folder),
+            "--setting",
+            "batch_size=128",
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DemoError(f"the model could not be registered: {done.stderr.strip()}")
@@ -62,9 +73,17 @@ def _child() -> Iterator[str]:
     logs.mkdir(parents=True, exist_ok=True)
     log_path = logs / "serve.log"
     command = [sys.executable, "-m", "cli.main", "serve", "--with-parent"]
+    # A model of a million parameters gains nothing from a second thread, and grading works beside it.
+    env = {"ERRATA_TORCH_THREADS": "1", **os.environ}
     with log_path.open("ab") as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=env,
+            start_new_session=True,
         )
     try:
         yield _address(child, log_path)
