@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -23,12 +22,12 @@ QUICK = {
 Prepare = Callable[..., dict[str, str]]
 
 
-@pytest.fixture
-def prepared(tmp_path: Path) -> Prepare:
-    """Settings for a home (by name, below the test's folder) whose database knows the miniature."""
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
+    """Settings for a new home whose database knows the miniature."""
 
-    def prepare(name: str = "home", **more: str) -> dict[str, str]:
-        env = environment(tmp_path / name, **QUICK, **more)
+    def prepare(**more: str) -> dict[str, str]:
+        env = environment(tmp_path_factory.mktemp("home"), **QUICK, **more)
         for command in (["migrate"], ["models", "add", "miniature", "--path", str(MODEL)]):
             done = errata(*command, env=env)
             assert done.returncode == 0, done.stderr

@@ -20,10 +20,10 @@ PROBLEMS = 24
 CONFIG: dict[str, Any] = {"sampling": {"samples": 2, "max_tokens": 160}, "shard_size": 4, "seed": 3}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def unbroken(prepared: Prepare) -> list[tuple[object, ...]]:
     """The pairs of the same job where nothing was killed."""
-    with Running("serve", "--port", "0", "--no-trainer", env=prepared("unbroken")) as serve, Errata(serve.url()) as c:
+    with Running("serve", "--port", "0", "--no-trainer", env=prepared()) as serve, Errata(serve.url()) as c:
         job = c.injection_jobs.wait(start(c).id, timeout_seconds=300)
         return contents(c, job)
 
@@ -67,7 +67,7 @@ def check(errata: Errata, job: InjectionJob, expected: list[tuple[object, ...]])
 def test_the_whole_embedded_tree_killed_and_started_again(
     prepared: Prepare, unbroken: list[tuple[object, ...]]
 ) -> None:
-    env = prepared("killed")
+    env = prepared()
     with Running("serve", "--port", "0", env=env) as serve, Errata(serve.url()) as before:
         job = start(before)
         in_the_middle(before, job)
@@ -110,7 +110,7 @@ def maps_torch(pid: int) -> bool:
 def test_a_worker_killed_among_separate_processes(
     prepared: Prepare, postgres_url: str, broker_url: str, unbroken: list[tuple[object, ...]]
 ) -> None:
-    env = prepared("services", DATABASE_URL=postgres_url, BROKER_URL=broker_url)
+    env = prepared(DATABASE_URL=postgres_url, BROKER_URL=broker_url)
     with (
         Running("api", "--port", "0", env=env) as api,
         Running("sweeper", env=env),
@@ -126,9 +126,9 @@ def test_a_worker_killed_among_separate_processes(
 
 @pytest.mark.services
 def test_the_demo_on_separate_processes_with_a_worker_killed(
-    prepared: Prepare, postgres_url: str, broker_url: str, tmp_path: Path
+    prepared: Prepare, postgres_url: str, broker_url: str
 ) -> None:
-    env = prepared("services", DATABASE_URL=postgres_url, BROKER_URL=broker_url)
+    env = prepared(DATABASE_URL=postgres_url, BROKER_URL=broker_url)
     with (
         Running("api", "--port", "0", env=env) as api,
         Running("sweeper", env=env),
