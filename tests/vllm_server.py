@@ -63,7 +63,7 @@ class VllmServer:
 
     def wait(self) -> None:
         """Wait until it answers. Raises AssertionError with its log where it ends instead."""
-        until(lambda: self.ended or self._healthy(), "a vLLM server", seconds=240)
+        until(lambda: self.ended or self._healthy(), "a vLLM server", seconds=420)
         assert not self.ended, self.log()
 
     def kill(self) -> None:

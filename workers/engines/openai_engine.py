@@ -160,7 +160,8 @@ class OpenAIEngine:
         """A prompt too long to know beforehand is refused: asked again with the room there is, then given up."""
         prompt = unit.request.prompt
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        body = request_body(self._settings.model, self._kind(), unit, unit.request.max_tokens)
+        limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
+        body = request_body(self._settings.model, self._kind(), unit, limit)
         if prompt.assistant_prefix:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
             if self._kind() in ("vllm", "sglang"):

@@ -16,6 +16,7 @@ from workers.engines.pool import EnginePool
 from workers.engines.transformers_engine import TransformersEngine
 
 MODEL = Path(__file__).resolve().parents[3] / "demo" / "model"
+START_SECONDS = 600  # a first start of vLLM on a busy machine
 IN_PROCESS = {"dtype": "float32", "enforce_eager": True, "block_size": 32, "kv_cache_memory_bytes": 128 << 20}
 
 

@@ -11,10 +11,11 @@ from demo.problems import generate
 from errata.prompts import edit_prompt, solve_prompt
 from errata.steps import split_steps
 from errata.types import Domain, Message, Prompt
-from tests.workers.engines.conftest import Served
+from tests.workers.engines.conftest import START_SECONDS, Served
 from workers.engines.base import Cancelled, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.transformers_engine import TransformersEngine
 
+pytestmark = pytest.mark.timeout(START_SECONDS)
 PROBLEMS = generate(count=6, seed=11)
 
 

@@ -15,12 +15,13 @@ from models.tables import Base
 from tests.openai_server import OpenAIServer
 from tests.processes import until
 from tests.vllm_server import VllmServer
-from tests.workers.engines.conftest import MODEL, Served
+from tests.workers.engines.conftest import MODEL, START_SECONDS, Served
 from tests.workers.engines.jobs import PROBLEMS, Job, posted
 from workers.engines.base import ModelSpec
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 
+pytestmark = pytest.mark.timeout(START_SECONDS)
 Made = dict[str, Any]
 COUNTERS = ("prompt_tokens_total", "generation_tokens_total", "prefix_cache_hits_total")
 
