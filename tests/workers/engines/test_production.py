@@ -63,14 +63,13 @@ def test_the_demos_job_through_vllm_ends_as_through_transformers(
 
 
 def _job(http: httpx.Client, problem_set: str, model: str) -> tuple[dict[str, Any], list[tuple[str, ...]]]:
-    """Post a job, wait for its end: its state with the funnel but for cached tokens, and its pairs."""
-    body = {"problem_set": problem_set, "model": model, "preset": "errata", "config": GREEDY}
+    """Post a job, wait for its end: its state, what became of samples (verdicts) and edits, and its pairs."""
+    body = {"problem_set": problem_set, "language_model": model, "preset": "errata", "config": GREEDY}
     job = http.post("/v1/injection-jobs", json=body)
     assert job.status_code == 202, job.text
     url = f"/v1/injection-jobs/{job.json()['id']}"
     until(lambda: http.get(url).json()["state"] in ("succeeded", "failed"), f"{model}'s job to end", START_SECONDS)
     done = http.get(url).json()
     pairs = http.get("/v1/pairs", params={"job": done["id"], "limit": 100}).json()["data"]
-    funnel = {**done["funnel"], "tokens": None} if done["funnel"] else None
-    told = {"state": done["state"], "samples": (funnel or {}).get("samples"), "edits": (funnel or {}).get("edits")}
+    told = {"state": done["state"], "samples": done["funnel"]["samples"], "edits": done["funnel"]["edits"]}
     return told, sorted((p["type"], p["prefix"], p["chosen"], p["rejected"]) for p in pairs)
