@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class StoreSettings(BaseSettings):
     """``DATABASE_URL``, ``BROKER_URL`` and ``ERRATA_HOME``; without them everything is local and embedded."""
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    # Not populate_by_name: it would read a field from the variable of its own name too, `home` from HOME.
+    model_config = SettingsConfigDict(extra="ignore")
 
     home: Path = Field(Path("data"), alias="ERRATA_HOME", description="Folder of everything Errata writes.")
     database_url_given: str | None = Field(None, alias="DATABASE_URL")

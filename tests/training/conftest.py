@@ -152,7 +152,7 @@ def dataset(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> StoreSettings:
     """Files in a folder of the test's own."""
-    return StoreSettings(home=tmp_path / "home")
+    return StoreSettings(ERRATA_HOME=tmp_path / "home")
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ class Run:
 
 @pytest.fixture
 def run(database: Database, tmp_path: Path, engine: Replies, pool: JudgePool, problem_set: str) -> Run:
-    return Run(database, StoreSettings(home=tmp_path), engine, pool)
+    return Run(database, StoreSettings(ERRATA_HOME=tmp_path), engine, pool)
 
 
 def test_a_greedy_evaluation_ends_with_its_result(run: Run) -> None:
@@ -273,7 +273,7 @@ class Away(Replies):
 
 
 def test_an_engine_that_fails_leaves_no_answers(run: Run, database: Database, tmp_path: Path, pool: JudgePool) -> None:
-    away = Run(database, StoreSettings(home=tmp_path), Away(), pool)
+    away = Run(database, StoreSettings(ERRATA_HOME=tmp_path), Away(), pool)
     evaluation_id = away.create()
     lease = away.claim(evaluation_id)
     assert lease is not None

@@ -56,7 +56,7 @@ class NoEngine:
 
 @pytest.fixture
 def store(tmp_path: Path) -> StoreSettings:
-    return StoreSettings(home=tmp_path / "home", files_url=None)
+    return StoreSettings(ERRATA_HOME=tmp_path / "home")
 
 
 @pytest.fixture
