@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from errata.funnel import Funnel
-from models.results import evaluation_result
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
+from errata.funnel import Funnel
 from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Evaluation
+from models.results import evaluation_result
 from models.states import TERMINAL, JobState, ShardState, move
 from workers.planning import column_of, unfinished
 
