@@ -216,7 +216,7 @@ def test_sampling_is_the_jobs_own_whatever_the_model_recommends(server: OpenAISe
 
 
 def test_both_roads_send_the_same_prompt(server: OpenAIServer, ask: Ask) -> None:
-    assert ask() == ask(tokenizer=str(MINIATURE))
+    assert ask() == ask(tokenizer=str(MINIATURE), concurrency=1)
     reference = TransformersEngine({"path": str(MINIATURE), "device": "cpu"})
     sent = [body["prompt"] for path, _, body in server.seen if path == "/v1/completions"]
     assert sent == [reference.prompt_ids(request) for request in REQUESTS]
