@@ -12,7 +12,7 @@ from demo.display import Display, funnel_rows, kind_rows
 from demo.plan import Config, DemoPlan
 
 MODES = ("greedy", "sampled")
-SPLITS: tuple[tuple[problems.Split, str], ...] = (("train", "train_problems"), ("heldout", "heldout_problems"))
+SPLITS: tuple[problems.Split, ...] = ("train", "heldout")
 
 
 def walk(errata: Errata, model: str, plan: DemoPlan, folder: Path, display: Display) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def walk(errata: Errata, model: str, plan: DemoPlan, folder: Path, display: Disp
 def _post_problems(errata: Errata, plan: DemoPlan, display: Display) -> tuple[ProblemSet, ProblemSet]:
     with display.stage("problems", "Making and posting problems"):
         sets = []
-        for split, size in SPLITS:
-            made = problems.generate(getattr(plan, size), plan.problem_seed, split)
+        for split in SPLITS:
+            made = problems.generate(getattr(plan, f"{split}_problems"), getattr(plan, f"{split}_seed"), split)
             sets.append(errata.problem_sets.create(f"miniature {split}", problems.rows(made)))
     return sets[0], sets[1]
 
