@@ -3,137 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
-import pytest
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from errata.funnel import Funnel
-from errata.presets import resolve
 from errata.types import Domain
-from models.accounts import DEFAULT_WORKSPACE, Workspace
-from models.jobs import EditRow, InjectionJob, PairRow, Shard
-from models.problems import BroughtSolution, ProblemRow, ProblemSet
-from models.session import Database
-from models.settings import StoreSettings
-from models.states import JobState
-from workers.dispatch import Dispatcher
-from workers.engines.pool import EnginePool
-from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
-from workers.runner import Services, run_shard
-from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
-
-RIGHT = "Step 1: Pay {a} * {b} + {c} = {d}.\nStep 2: So 99 - {d} = {e} left.\nStep 3: The answer is \\boxed{{{e}}}."
-WRONG = "Step 1: Pay {a} + {b} + {c} = {f}.\nStep 2: So 99 - {f} = {g} left.\nStep 3: The answer is \\boxed{{{g}}}."
-PROBLEMS = 12
-
-
-@dataclass(frozen=True)
-class Posted:
-    """A problem with the solutions brought along."""
-
-    question: str
-    gold: str
-    solutions: list[str]
-    meta: dict[str, Any] = field(default_factory=dict)
-
-
-class _Deaf(Dispatcher):
-    """Shards are run by hand here: nobody waits for hints."""
-
-    def __init__(self) -> None:
-        pass
-
-    def send(self, hints: Iterable[Hint]) -> int:
-        return 0
-
-
-def _sums() -> list[Posted]:
-    """Word problems, each with a right solution and one that writes + for *."""
-    posted = []
-    for at in range(PROBLEMS):
-        a, b, c = 3 + at % 5, 4 + at % 3, 5 + at
-        d, f = a * b + c, a + b + c
-        numbers = {"a": a, "b": b, "c": c, "d": d, "e": 99 - d, "f": f, "g": 99 - f}
-        question = f"She has 99 dollars, buys {a} pens at {b} dollars and pays {c} more. What is left?"
-        posted.append(Posted(question, str(99 - d), [RIGHT.format(**numbers), WRONG.format(**numbers)]))
-    return posted
-
-
-@pytest.fixture
-def services(sqlite_database: Database, tmp_path: Path) -> Iterator[Services]:
-    store = StoreSettings(ERRATA_HOME=tmp_path)
-    with JudgePool(1, allow_code=True) as judge:
-        yield Services(sqlite_database, store, WorkerSettings(), _Deaf(), EnginePool(), judge, dict(STAGES))
-
-
-def _run(
-    services: Services, preset: str, problems: Sequence[Posted] = (), domain: Domain = Domain.MATH, **overrides: Any
-) -> Funnel:
-    """Post problems with their solutions, run every shard to its end, and answer the job's funnel."""
-    posted = problems or _sums()
-    with services.db.begin() as session:
-        session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
-        session.flush()
-        session.add(ProblemSet(id="pset", workspace_id=DEFAULT_WORKSPACE, name="p", domain=domain, content_sha256=""))
-        session.flush()
-        for at, problem in enumerate(posted):
-            _add_problem(session, at, problem)
-        config = resolve(preset, {"sampling": {"source": "brought"}, "shard_size": 5, **overrides})
-        job = InjectionJob(
-            id="inj", workspace_id=DEFAULT_WORKSPACE, problem_set_id="pset", config=config.model_dump(mode="json")
-        )
-        session.add(job)
-        plan_injection(session, job, len(posted))
-    with services.db.read() as session:
-        shards = list(session.scalars(select(Shard.id).order_by(Shard.position)))
-    for shard in shards:
-        while run_shard(services, shard) == "advanced":
-            pass
-    funnel = Funnel()
-    with services.db.read() as session:
-        assert session.get_one(InjectionJob, "inj").state == JobState.SUCCEEDED
-        for ledger in session.scalars(select(Shard.ledger)):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
-    funnel.check()
-    return funnel
-
-
-def _add_problem(session: Session, at: int, posted: Posted) -> None:
-    row = ProblemRow(
-        id=f"prob_{at}",
-        problem_set_id="pset",
-        position=at,
-        question=posted.question,
-        gold_answer=posted.gold,
-        meta=posted.meta,
-    )
-    session.add(row)
-    session.flush()
-    for source, text in enumerate(posted.solutions):
-        ids = {"id": f"brought_{at}_{source}", "problem_set_id": "pset", "problem_id": f"prob_{at}"}
-        session.add(BroughtSolution(**ids, source=str(source), text=text))
-    session.flush()
-
-
-def _pairs(services: Services, kind: str = "step") -> list[PairRow]:
-    with services.db.read() as session:
-        return list(session.scalars(select(PairRow).where(PairRow.type == kind)))
+from models.jobs import EditRow
+from tests.workers.injection_jobs import PROBLEMS, Posted, pairs_of, run_job
+from workers.runner import Services
 
 
 def test_the_rules_preset_ends_in_proven_pairs(services: Services) -> None:
-    funnel = _run(services, "rules")
-    pairs = _pairs(services)
+    funnel = run_job(services, "rules")
+    pairs = pairs_of(services)
     assert len(pairs) >= PROBLEMS
     assert {pair.evidence_kind for pair in pairs} == {"contradiction"}
-    assert len(_pairs(services, "full")) == PROBLEMS
+    assert len(pairs_of(services, "full")) == PROBLEMS
     for pair in pairs:
         assert pair.chosen != pair.rejected
         assert pair.start == len(pair.prefix)
@@ -143,7 +28,7 @@ def test_the_rules_preset_ends_in_proven_pairs(services: Services) -> None:
 
 def test_the_profile_of_the_wrong_samples_sets_the_mix(services: Services) -> None:
     """Every wrong sample writes + for *: the profile says so, and operators are drawn most."""
-    funnel = _run(services, "rules", editing={"mix": "profile", "max_kind_share": 1.0}, shard_size=PROBLEMS)
+    funnel = run_job(services, "rules", editing={"mix": "profile", "max_kind_share": 1.0}, shard_size=PROBLEMS)
     assert funnel.counts["samples"]["first_errors"] == {"operator": PROBLEMS, "unclassified": 0}
     drawn = {kind: counts["total"] for kind, counts in funnel.counts["edits"]["by_kind"].items()}
     assert drawn["operator"] > 2 * max(count for kind, count in drawn.items() if kind != "operator")
@@ -151,20 +36,20 @@ def test_the_profile_of_the_wrong_samples_sets_the_mix(services: Services) -> No
 
 def test_the_profile_brings_back_no_kind_the_job_leaves_out(services: Services) -> None:
     mix = {"mix": "profile", "kinds": {"calculation": 1.0, "substitution": 1.0}, "max_kind_share": 1.0}
-    funnel = _run(services, "rules", editing=mix)
+    funnel = run_job(services, "rules", editing=mix)
     assert set(funnel.counts["edits"]["by_kind"]) <= {"calculation", "substitution"}
-    assert _pairs(services)
+    assert pairs_of(services)
 
 
 def test_full_only_edits_nothing(services: Services) -> None:
-    funnel = _run(services, "full-only")
+    funnel = run_job(services, "full-only")
     assert funnel.counts["edits"]["total"] == 0
     assert funnel.counts["pairs"]["by_type"] == {"full": PROBLEMS}
 
 
 def test_random_tokens_are_kept_unproven_and_said_to_be(services: Services) -> None:
-    funnel = _run(services, "random-token")
-    pairs = _pairs(services)
+    funnel = run_job(services, "random-token")
+    pairs = pairs_of(services)
     assert pairs
     assert {pair.evidence_kind for pair in pairs} <= {"contradiction", "unproven"}
     assert funnel.counts["pairs"]["by_evidence"]["unproven"] > 0
@@ -200,11 +85,11 @@ def _puzzles() -> list[Posted]:
 
 def test_logic_ends_in_pairs_whose_rejected_grid_breaks_a_clue(services: Services) -> None:
     puzzles = _puzzles()
-    funnel = _run(services, "rules", puzzles, Domain.LOGIC)
+    funnel = run_job(services, "rules", puzzles, Domain.LOGIC)
     assert funnel.counts["samples"]["verdicts"] == {"correct": 6, "incorrect": 6}
     assert funnel.counts["edits"]["proven"] == {"verifier": 6}
     assert funnel.counts["pairs"]["by_type"] == {"step": 6, "full": 6}
-    for pair in _pairs(services):
+    for pair in pairs_of(services):
         assert pair.evidence_kind == "verifier"
         assert (pair.evidence or {})["report"].startswith("breaks clue")
         [posted] = [p for p in puzzles if p.question == pair.question]
@@ -243,9 +128,9 @@ def test_code_ends_in_pairs_whose_rejected_line_fails_the_tests(services: Servic
         Posted(f"Write {name}.", "", [f"So:\n```python\n{code}```\n", wrong.format(name)], {"tests": [tests]})
         for name, (code, tests) in CODE.items()
     ]
-    funnel = _run(services, "rules", posted, Domain.CODE)
+    funnel = run_job(services, "rules", posted, Domain.CODE)
     assert funnel.counts["samples"]["verdicts"] == {"correct": 3, "incorrect": 3}
-    pairs = _pairs(services)
+    pairs = pairs_of(services)
     assert {pair.question for pair in pairs} == {f"Write {name}." for name in CODE}
     assert len(pairs) == funnel.counts["edits"]["proven"]["verifier"] >= 4
     for pair in pairs:
