@@ -12,6 +12,7 @@ from models.base import Base
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, TrainingRun
 from models.problems import ProblemSet
+from models.rejudgings import Rejudging
 
 Row = TypeVar("Row", bound=Base)
 
@@ -23,6 +24,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "ds": ("dataset", "/v1/datasets"),
     "train": ("training job", "/v1/training-jobs"),
     "eval": ("evaluation", "/v1/evaluations"),
+    "rejudge": ("rejudging", "/v1/rejudgings"),
 }
 _PREFIXES: dict[type[Base], str] = {
     ProblemSet: "pset",
@@ -31,6 +33,7 @@ _PREFIXES: dict[type[Base], str] = {
     Dataset: "ds",
     TrainingRun: "train",
     Evaluation: "eval",
+    Rejudging: "rejudge",
 }
 _ID = re.compile(r"[a-z]+_[0-9a-z]{1,40}")
 

@@ -16,6 +16,7 @@ from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Dataset, Evaluation
+from models.rejudgings import Rejudging
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
 
 #: The stages each kind of job walks, in order.
@@ -23,6 +24,7 @@ ROADS: dict[OwnerTable, tuple[Stage, ...]] = {
     InjectionJob: (Stage.SAMPLE, Stage.GRADE, Stage.EDIT, Stage.CONTINUE, Stage.PROVE, Stage.PAIR),
     Dataset: (Stage.FREEZE,),
     Evaluation: (Stage.ANSWER, Stage.JUDGE),
+    Rejudging: (Stage.REJUDGE,),
 }
 _COLUMNS: dict[OwnerTable, Any] = {table: getattr(Shard, column) for column, table in OWNERS}
 Group = tuple[str, str, int, int]  # stage, state, shards, problems

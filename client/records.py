@@ -253,6 +253,20 @@ class Comparison(Record):
     same_config: bool = True
 
 
+class Rejudging(Job):
+    """An injection job's samples judged by today's verifier; ``result`` counts what differs."""
+
+    injection_job: str
+    verifier: str
+    result: dict[str, Any] | None
+    progress: Progress
+
+    @property
+    def fraction(self) -> float:
+        """Share of its shards that has ended."""
+        return self.progress.fraction
+
+
 class Event(Record):
     """Something that happened to a job, in order of ``id``."""
 

@@ -22,6 +22,7 @@ from client.records import (
     Pair,
     Preset,
     ProblemSet,
+    Rejudging,
     Solution,
     TrainingJob,
 )
@@ -109,6 +110,10 @@ class InjectionJobs(Jobs[InjectionJob]):
         answer: dict[str, Any] = self._transport.get(f"{self.path}/{job_id}/funnel")
         return answer
 
+    def problems(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+        """What became of the job's problems; filters: ``outcome``, ``reason`` (such as ``label_suspect``)."""
+        return self._transport.pages(f"{self.path}/{job_id}/problems", page_size=500, **filters)
+
     def solutions(self, job_id: str, **filters: Any) -> Iterator[Solution]:
         """The job's samples; filters: ``problem``, ``verdict``."""
         rows = self._transport.pages(f"{self.path}/{job_id}/solutions", page_size=500, **filters)
@@ -117,6 +122,20 @@ class InjectionJobs(Jobs[InjectionJob]):
     def edits(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
         """The job's edits; filters: ``kind``, ``evidence``, ``reason``."""
         return self._transport.pages(f"{self.path}/{job_id}/edits", page_size=500, **filters)
+
+
+class Rejudgings(Jobs[Rejudging]):
+    """Stored samples judged again by today's verifier."""
+
+    path, record = "/v1/rejudgings", Rejudging
+
+    def create(self, injection_job: str) -> Rejudging:
+        """Judge the samples of an ended injection job again; nothing of the job changes."""
+        return self._create({"injection_job": injection_job})
+
+    def changes(self, rejudging_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Samples whose verdict or extracted answer differs; filter: ``verdict`` (today's)."""
+        return self._transport.pages(f"{self.path}/{rejudging_id}/changes", page_size=500, **filters)
 
 
 class Pairs:

@@ -16,6 +16,7 @@ from client.resources import (
     Pairs,
     Presets,
     ProblemSets,
+    Rejudgings,
     TrainingJobs,
 )
 from client.transport import Transport
@@ -41,6 +42,7 @@ class Errata:
         self._transport = Transport(url, key, timeout_seconds=timeout_seconds, retries=retries, transport=transport)
         self.problem_sets = ProblemSets(self._transport)
         self.injection_jobs = InjectionJobs(self._transport)
+        self.rejudgings = Rejudgings(self._transport)
         self.pairs = Pairs(self._transport)
         self.datasets = Datasets(self._transport)
         self.training_jobs = TrainingJobs(self._transport)

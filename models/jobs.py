@@ -13,7 +13,7 @@ from models.states import JOB_TRANSITIONS, JobState, ShardState, Stage, state_ch
 
 
 class JobColumns(Timestamped):
-    """What injection jobs, datasets and evaluations share."""
+    """What injection jobs, datasets, evaluations and rejudgings share."""
 
     TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = JOB_TRANSITIONS
     id: Mapped[str] = mapped_column(primary_key=True)
@@ -65,18 +65,21 @@ class Shard(LeaseColumns, Timestamped, Base):
         CheckConstraint(
             "(CASE WHEN injection_job_id IS NULL THEN 0 ELSE 1 END)"
             " + (CASE WHEN dataset_id IS NULL THEN 0 ELSE 1 END)"
-            " + (CASE WHEN evaluation_id IS NULL THEN 0 ELSE 1 END) = 1",
+            " + (CASE WHEN evaluation_id IS NULL THEN 0 ELSE 1 END)"
+            " + (CASE WHEN rejudging_id IS NULL THEN 0 ELSE 1 END) = 1",
             name="one_owner",
         ),
         UniqueConstraint("injection_job_id", "position"),
         UniqueConstraint("dataset_id", "position"),
         UniqueConstraint("evaluation_id", "position"),
+        UniqueConstraint("rejudging_id", "position"),
         Index("ix_shards_state_lease", "state", "lease_expires_at"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     injection_job_id: Mapped[str | None] = mapped_column(ForeignKey("injection_jobs.id"))
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"))
+    rejudging_id: Mapped[str | None] = mapped_column(ForeignKey("rejudgings.id"))
     position: Mapped[int]
     start: Mapped[int] = mapped_column(default=0)
     stop: Mapped[int] = mapped_column(default=0)
@@ -156,10 +159,12 @@ class PairRow(Timestamped, Base):
         UniqueConstraint("job_id", "pair_key"),
         state_check("type", ("step", "full")),
         Index("ix_pairs_job_type_kind", "job_id", "type", "error_kind"),
+        Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),  # the order pairs are listed in
+        Index("ix_pairs_job_created", "job_id", "created_at", "id"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"))
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))

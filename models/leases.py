@@ -17,16 +17,18 @@ from sqlalchemy.orm import Session, aliased
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.outputs import Dataset, Evaluation
+from models.rejudgings import Rejudging
 from models.states import JobState, ShardState, Stage, move
 
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 3
-Owner = InjectionJob | Dataset | Evaluation
-OwnerTable = type[InjectionJob] | type[Dataset] | type[Evaluation]
+Owner = InjectionJob | Dataset | Evaluation | Rejudging
+OwnerTable = type[InjectionJob] | type[Dataset] | type[Evaluation] | type[Rejudging]
 OWNERS: tuple[tuple[str, OwnerTable], ...] = (
     ("injection_job_id", InjectionJob),
     ("dataset_id", Dataset),
     ("evaluation_id", Evaluation),
+    ("rejudging_id", Rejudging),
 )
 
 
@@ -44,7 +46,7 @@ class Lease:
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
-    """The table and id of the one job, dataset or evaluation a shard belongs to."""
+    """The table and id of the one owner a shard belongs to."""
     for column, table in OWNERS:
         owner_id = getattr(shard, column)
         if owner_id is not None:
@@ -53,7 +55,7 @@ def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
 
 
 def load_owner(session: Session, shard: Shard) -> Owner:
-    """The job, dataset or evaluation a shard belongs to."""
+    """The row a shard belongs to."""
     table, owner_id = owner_of(shard)
     owner: Any = session.get_one(table, owner_id)
     return cast(Owner, owner)

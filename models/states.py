@@ -58,6 +58,7 @@ class Stage(StrEnum):
     FREEZE = "freeze"
     ANSWER = "answer"
     JUDGE = "judge"
+    REJUDGE = "rejudge"
 
 
 J, T = JobState, TrainingState

@@ -15,6 +15,7 @@ from models.outputs import (
     TrainingRun,
 )
 from models.problems import BroughtSolution, ProblemRow, ProblemSet
+from models.rejudgings import Rejudging, VerdictChangeRow
 
 __all__ = [
     "ApiKey",
@@ -35,8 +36,10 @@ __all__ = [
     "ProblemOutcome",
     "ProblemRow",
     "ProblemSet",
+    "Rejudging",
     "Shard",
     "SolutionRow",
     "TrainingRun",
+    "VerdictChangeRow",
     "Workspace",
 ]

@@ -15,6 +15,7 @@ from workers.planning import (
     plan_dataset,
     plan_evaluation,
     plan_injection,
+    plan_rejudging,
     retry_quarantined,
 )
 from workers.settle import settle
@@ -32,6 +33,7 @@ __all__ = [
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
+    "plan_rejudging",
     "resolve_training",
     "retry_quarantined",
     "settle",

@@ -14,11 +14,13 @@ from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Dataset, Evaluation
+from models.rejudgings import Rejudging
 from models.states import SHARD_TERMINAL, JobState, ShardState, Stage, move
 from workers.app import GENERATION, GRADING
 
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
 EVALUATION_SHARD = 128  # problems
+REJUDGING_SHARD = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,11 @@ def plan_dataset(session: Session, dataset: Dataset) -> list[Hint]:
 def plan_evaluation(session: Session, evaluation: Evaluation, problem_count: int) -> list[Hint]:
     """Create the shards of ``evaluation`` over problem positions ``[0, problem_count)``."""
     return _plan(session, evaluation, Stage.ANSWER, 0, problem_count, EVALUATION_SHARD)
+
+
+def plan_rejudging(session: Session, rejudging: Rejudging, problem_count: int) -> list[Hint]:
+    """Create the shards of ``rejudging`` over problem positions ``[0, problem_count)``."""
+    return _plan(session, rejudging, Stage.REJUDGE, 0, problem_count, REJUDGING_SHARD)
 
 
 def _plan(session: Session, owner: Owner, stage: Stage, first: int, stop: int, size: int) -> list[Hint]:

@@ -14,6 +14,7 @@ from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Evaluation
+from models.rejudgings import Rejudging, rejudging_result
 from models.results import evaluation_result
 from models.states import TERMINAL, JobState, ShardState, move
 from workers.planning import column_of, unfinished
@@ -75,6 +76,8 @@ def _outcome(session: Session, row: Owner) -> tuple[JobState, dict[str, Any]]:
             return JobState.FAILED, values
     if isinstance(row, Evaluation):
         values["result"] = evaluation_result(session, row.id)
+    if isinstance(row, Rejudging):
+        values["result"] = rejudging_result(session, row.id)
     return JobState.SUCCEEDED, values
 
 

@@ -1,8 +1,30 @@
 """The routes, one module per resource."""
 
-from api.routes import datasets, evaluations, injection_jobs, models, pairs, problem_sets, service, training_jobs
+from api.routes import (
+    datasets,
+    evaluations,
+    injection_jobs,
+    job_problems,
+    models,
+    pairs,
+    problem_sets,
+    rejudgings,
+    service,
+    training_jobs,
+)
 
 ROUTERS = tuple(
     module.router
-    for module in (problem_sets, injection_jobs, pairs, datasets, training_jobs, evaluations, models, service)
+    for module in (
+        problem_sets,
+        injection_jobs,
+        job_problems,
+        rejudgings,
+        pairs,
+        datasets,
+        training_jobs,
+        evaluations,
+        models,
+        service,
+    )
 )

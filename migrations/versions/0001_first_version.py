@@ -306,11 +306,39 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "step", "phase", name=op.f("pk_metrics")),
     )
     op.create_table(
+        "rejudgings",
+        sa.Column("injection_job_id", sa.String(), nullable=False),
+        sa.Column("verifier", sa.String(), nullable=False),
+        sa.Column("result", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("workspace_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("partial", sa.Boolean(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('queued', 'running', 'cancelling', 'succeeded', 'failed', 'cancelled')",
+            name=op.f("ck_rejudgings_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["injection_job_id"], ["injection_jobs.id"], name=op.f("fk_rejudgings_injection_job_id_injection_jobs")
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_rejudgings_workspace_id_workspaces")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_rejudgings")),
+    )
+    op.create_index(op.f("ix_rejudgings_injection_job_id"), "rejudgings", ["injection_job_id"], unique=False)
+    op.create_index(op.f("ix_rejudgings_workspace_id"), "rejudgings", ["workspace_id"], unique=False)
+    op.create_table(
         "shards",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("injection_job_id", sa.String(), nullable=True),
         sa.Column("dataset_id", sa.String(), nullable=True),
         sa.Column("evaluation_id", sa.String(), nullable=True),
+        sa.Column("rejudging_id", sa.String(), nullable=True),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=False),
         sa.Column("stop", sa.Integer(), nullable=False),
@@ -328,14 +356,14 @@ def upgrade() -> None:
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "stage IN ('sample', 'grade', 'edit', 'continue', 'prove', 'pair', 'freeze', 'answer', 'judge')",
+            "stage IN ('sample', 'grade', 'edit', 'continue', 'prove', 'pair', 'freeze', 'answer', 'judge', 'rejudge')",
             name=op.f("ck_shards_stage"),
         ),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'done', 'quarantined', 'cancelled')", name=op.f("ck_shards_state")
         ),
         sa.CheckConstraint(
-            "(CASE WHEN injection_job_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN dataset_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN evaluation_id IS NULL THEN 0 ELSE 1 END) = 1",
+            "(CASE WHEN injection_job_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN dataset_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN evaluation_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN rejudging_id IS NULL THEN 0 ELSE 1 END) = 1",
             name=op.f("ck_shards_one_owner"),
         ),
         sa.ForeignKeyConstraint(["dataset_id"], ["datasets.id"], name=op.f("fk_shards_dataset_id_datasets")),
@@ -345,10 +373,12 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["injection_job_id"], ["injection_jobs.id"], name=op.f("fk_shards_injection_job_id_injection_jobs")
         ),
+        sa.ForeignKeyConstraint(["rejudging_id"], ["rejudgings.id"], name=op.f("fk_shards_rejudging_id_rejudgings")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_shards")),
         sa.UniqueConstraint("dataset_id", "position", name=op.f("uq_shards_dataset_id_position")),
         sa.UniqueConstraint("evaluation_id", "position", name=op.f("uq_shards_evaluation_id_position")),
         sa.UniqueConstraint("injection_job_id", "position", name=op.f("uq_shards_injection_job_id_position")),
+        sa.UniqueConstraint("rejudging_id", "position", name=op.f("uq_shards_rejudging_id_position")),
     )
     op.create_index("ix_shards_state_lease", "shards", ["state", "lease_expires_at"], unique=False)
     op.create_table(
@@ -423,6 +453,31 @@ def upgrade() -> None:
     op.create_index(op.f("ix_solutions_job_id"), "solutions", ["job_id"], unique=False)
     op.create_index(op.f("ix_solutions_shard_id"), "solutions", ["shard_id"], unique=False)
     op.create_table(
+        "verdict_changes",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("rejudging_id", sa.String(), nullable=False),
+        sa.Column("shard_id", sa.String(), nullable=False),
+        sa.Column("solution_id", sa.String(), nullable=False),
+        sa.Column("problem_id", sa.String(), nullable=False),
+        sa.Column("role", sa.String(), nullable=True),
+        sa.Column("verdict_before", sa.String(), nullable=False),
+        sa.Column("verdict_after", sa.String(), nullable=False),
+        sa.Column("extracted_before", sa.Text(), nullable=True),
+        sa.Column("extracted_after", sa.Text(), nullable=True),
+        sa.Column("verifier_before", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["problem_id"], ["problems.id"], name=op.f("fk_verdict_changes_problem_id_problems")),
+        sa.ForeignKeyConstraint(
+            ["rejudging_id"], ["rejudgings.id"], name=op.f("fk_verdict_changes_rejudging_id_rejudgings")
+        ),
+        sa.ForeignKeyConstraint(["shard_id"], ["shards.id"], name=op.f("fk_verdict_changes_shard_id_shards")),
+        sa.ForeignKeyConstraint(
+            ["solution_id"], ["solutions.id"], name=op.f("fk_verdict_changes_solution_id_solutions")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_verdict_changes")),
+        sa.UniqueConstraint("rejudging_id", "solution_id", name=op.f("uq_verdict_changes_rejudging_id_solution_id")),
+    )
+    op.create_index(op.f("ix_verdict_changes_rejudging_id"), "verdict_changes", ["rejudging_id"], unique=False)
+    op.create_table(
         "edits",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("job_id", sa.String(), nullable=False),
@@ -495,21 +550,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pairs")),
         sa.UniqueConstraint("job_id", "pair_key", name=op.f("uq_pairs_job_id_pair_key")),
     )
-    op.create_index(op.f("ix_pairs_job_id"), "pairs", ["job_id"], unique=False)
+    op.create_index("ix_pairs_job_created", "pairs", ["job_id", "created_at", "id"], unique=False)
     op.create_index("ix_pairs_job_type_kind", "pairs", ["job_id", "type", "error_kind"], unique=False)
     op.create_index(op.f("ix_pairs_shard_id"), "pairs", ["shard_id"], unique=False)
-    op.create_index(op.f("ix_pairs_workspace_id"), "pairs", ["workspace_id"], unique=False)
+    op.create_index("ix_pairs_workspace_created", "pairs", ["workspace_id", "created_at", "id"], unique=False)
 
 
 def downgrade() -> None:
-    op.drop_index(op.f("ix_pairs_workspace_id"), table_name="pairs")
+    op.drop_index("ix_pairs_workspace_created", table_name="pairs")
     op.drop_index(op.f("ix_pairs_shard_id"), table_name="pairs")
     op.drop_index("ix_pairs_job_type_kind", table_name="pairs")
-    op.drop_index(op.f("ix_pairs_job_id"), table_name="pairs")
+    op.drop_index("ix_pairs_job_created", table_name="pairs")
     op.drop_table("pairs")
     op.drop_index(op.f("ix_edits_shard_id"), table_name="edits")
     op.drop_index(op.f("ix_edits_job_id"), table_name="edits")
     op.drop_table("edits")
+    op.drop_index(op.f("ix_verdict_changes_rejudging_id"), table_name="verdict_changes")
+    op.drop_table("verdict_changes")
     op.drop_index(op.f("ix_solutions_shard_id"), table_name="solutions")
     op.drop_index(op.f("ix_solutions_job_id"), table_name="solutions")
     op.drop_table("solutions")
@@ -519,6 +576,9 @@ def downgrade() -> None:
     op.drop_table("evaluation_samples")
     op.drop_index("ix_shards_state_lease", table_name="shards")
     op.drop_table("shards")
+    op.drop_index(op.f("ix_rejudgings_workspace_id"), table_name="rejudgings")
+    op.drop_index(op.f("ix_rejudgings_injection_job_id"), table_name="rejudgings")
+    op.drop_table("rejudgings")
     op.drop_table("metrics")
     op.drop_table("dataset_sources")
     op.drop_index(op.f("ix_checkpoints_run_id"), table_name="checkpoints")

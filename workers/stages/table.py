@@ -11,6 +11,7 @@ from workers.stages.freeze import freeze
 from workers.stages.grade import grade
 from workers.stages.pair import pair
 from workers.stages.prove import prove
+from workers.stages.rejudge import rejudge
 from workers.stages.sample import sample
 
 STAGES: dict[str, StageFunction] = {
@@ -23,4 +24,5 @@ STAGES: dict[str, StageFunction] = {
     Stage.FREEZE: freeze,
     Stage.ANSWER: answer,
     Stage.JUDGE: judge,
+    Stage.REJUDGE: rejudge,
 }
