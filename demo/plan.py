@@ -11,7 +11,8 @@ Config = dict[str, Any]
 def _injection(shard_size: int = 32) -> Config:
     return {
         "shard_size": shard_size,
-        "sampling": {"samples": 4, "temperature": 1.0, "max_tokens": 160},
+        # All four samples: the control is fine-tuned on every correct one.
+        "sampling": {"samples": 4, "adaptive": False, "temperature": 1.0, "max_tokens": 160},
         "editing": {"temperature": 0.8, "attempts": 4},
         "seed": 1,
     }

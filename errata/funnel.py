@@ -6,6 +6,7 @@
     edits    = rejected (by reason) + proven (by evidence)     proven = step pairs + not chosen
     pairs    = step + full;  step pairs by kind and by evidence add up to the step pairs
 
+``samples.spared`` counts samples within the limit that adaptive sampling did not need; they are no samples.
 Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
 """
 

@@ -12,7 +12,7 @@ from typing import Any
 from errata.config import InjectionConfig
 
 _PAPER: dict[str, Any] = {
-    "sampling": {"samples": 5, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
+    "sampling": {"samples": 5, "adaptive": False, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
     "selection": {"require_both": True, "drop_false_steps": False, "label_check": False},
     "editing": {"layout": "paper", "temperature": 0.0, "attempts": 1, "offer_answer_steps": True},
     "screening": {"max_distance": 60},

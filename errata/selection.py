@@ -61,10 +61,12 @@ def label_suspect(samples: Sequence[Sample]) -> bool:
     return count >= _AGREEMENT and count >= _SHARE * len(samples)
 
 
-def select(samples: Sequence[Sample], config: SelectionConfig, question: str, seed: int) -> Selection:
-    """Draw one correct and one incorrect sample, uniformly, with a random stream of the problem's own.
+def select(samples: Sequence[Sample], config: SelectionConfig, question: str, seed: int | None = None) -> Selection:
+    """Draw one correct and one incorrect sample.
 
-    Samples of equal text count once: a text drawn five times by a sharp sampler is no more likely to be chosen.
+    Without ``seed`` the first of each in order of drawing: for samples of one language model, whose first correct one
+    is distributed as its correct ones are, however many were drawn after it (docs/method.md, step 4). With ``seed``
+    uniformly over distinct texts: for brought solutions, whose order means nothing and whose copies are no evidence.
     """
     reasons: dict[int, Reason] = {}
     right = [s for s in samples if s.verdict is Verdict.CORRECT]
@@ -75,7 +77,7 @@ def select(samples: Sequence[Sample], config: SelectionConfig, question: str, se
     reasons |= {s.index: Reason.UNPARSABLE for s in samples if s.verdict is Verdict.UNPARSABLE}
     reasons |= {s.index: Reason.TIMEOUT for s in samples if s.verdict is Verdict.TIMEOUT}
     dropped = _problem_reason(samples, right, wrong, config)
-    rng = random.Random(seed)
+    rng = None if seed is None else random.Random(seed)
     correct = None if dropped else _draw(right, rng)
     incorrect = None if dropped else _draw(wrong, rng)
     other = Reason.PROBLEM_DROPPED if dropped else Reason.NOT_DRAWN
@@ -97,6 +99,8 @@ def _problem_reason(
     return Reason.NO_INCORRECT if config.require_both and not wrong else None
 
 
-def _draw(samples: Sequence[Sample], rng: random.Random) -> int | None:
+def _draw(samples: Sequence[Sample], rng: random.Random | None) -> int | None:
+    if rng is None:
+        return min((sample.index for sample in samples), default=None)
     distinct = {sample.text: sample.index for sample in reversed(samples)}
     return rng.choice(sorted(distinct.values())) if distinct else None

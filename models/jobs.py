@@ -104,6 +104,7 @@ class SolutionRow(Timestamped, Base):
     finish_reason: Mapped[str | None]
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     completion_tokens: Mapped[int] = mapped_column(default=0)
+    cached_tokens: Mapped[int] = mapped_column(default=0)
     label: Mapped[bool | None]
     verdict: Mapped[str | None]
     extracted: Mapped[str | None] = mapped_column(Text)

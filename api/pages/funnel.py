@@ -135,6 +135,8 @@ def _problems(c: Mapping[str, Any]) -> Level:
 
 def _samples(c: Mapping[str, Any]) -> Level:
     verdicts = [f"{c['verdicts'][name]:,} {told}" for name, told in _VERDICTS if c["verdicts"].get(name)]
+    if c.get("spared"):
+        verdicts.append(f"{c['spared']:,} more not needed")
     drawn = sum(c["drawn"].values())
     return Level(
         "Solutions", "solution", c["total"], drawn, "drawn", _losses(c["unused"], c["total"]), ", ".join(verdicts)

@@ -104,6 +104,7 @@ class SolutionOut(BaseModel):
     finish_reason: str | None
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int
     label: bool | None
     verdict: str | None
     extracted: str | None
@@ -126,6 +127,7 @@ class SolutionOut(BaseModel):
             finish_reason=row.finish_reason,
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
+            cached_tokens=row.cached_tokens,
             label=row.label,
             verdict=row.verdict,
             extracted=row.extracted,

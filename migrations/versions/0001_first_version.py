@@ -434,6 +434,7 @@ def upgrade() -> None:
         sa.Column("finish_reason", sa.String(), nullable=True),
         sa.Column("prompt_tokens", sa.Integer(), nullable=False),
         sa.Column("completion_tokens", sa.Integer(), nullable=False),
+        sa.Column("cached_tokens", sa.Integer(), nullable=False),
         sa.Column("label", sa.Boolean(), nullable=True),
         sa.Column("verdict", sa.String(), nullable=True),
         sa.Column("extracted", sa.Text(), nullable=True),

@@ -19,13 +19,21 @@ from models.upserts import insert_ignore
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_grades
-from workers.stages.loading import Job, as_problem, judge_all, load_job, load_problems, load_solutions
+from workers.stages.loading import (
+    Job,
+    as_problem,
+    judge_all,
+    load_job,
+    load_problems,
+    load_solutions,
+    verdict_columns,
+)
 
 Judged = dict[str, Any]
 
 
 def grade(context: StageContext) -> Finish:
-    """Judge every sample of the shard and select. A brought label is compared with our verdict, never used for it."""
+    """Judge the samples not judged between waves, and select. A brought label is compared with our verdict only."""
     with context.db.read() as session:
         job = load_job(session, context.lease)
         problems = load_problems(session, job.problem_set_id, context.lease)
@@ -49,17 +57,13 @@ def _judge(
     context: StageContext, job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow]
 ) -> dict[str, Judged]:
     by_id = {problem.id: as_problem(problem) for problem in problems}
-    items = [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in solutions]
-    judgements = judge_all(context, items)
+    waiting = [row for row in solutions if row.verdict is None]
+    judgements = judge_all(context, [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in waiting])
+    found = {row.id: verdict_columns(judgement) for row, judgement in zip(waiting, judgements, strict=True)}
+    known = ("verdict", "extracted", "verifier", "verdict_seconds")
     return {
-        row.id: {
-            "id": row.id,
-            "verdict": str(judgement.verdict),
-            "extracted": judgement.extracted,
-            "verifier": judgement.verifier,
-            "verdict_seconds": judgement.seconds,
-        }
-        for row, judgement in zip(solutions, judgements, strict=True)
+        row.id: {"id": row.id, **(found.get(row.id) or {name: getattr(row, name) for name in known})}
+        for row in solutions
     }
 
 
@@ -72,15 +76,13 @@ def _select(
         samples[row.problem_id].append(
             Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
         )
-    return {
-        problem.id: select(
-            samples[problem.id],
-            job.config.selection,
-            problem.question,
-            derive_seed(job.config.seed, "select", problem.question),
-        )
-        for problem in problems
-    }
+    sampled = job.config.sampling.source == "model"
+
+    def chosen(problem: ProblemRow) -> Selection:
+        seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
+        return select(samples[problem.id], job.config.selection, problem.question, seed)
+
+    return {problem.id: chosen(problem) for problem in problems}
 
 
 def _role(selection: Selection, index: int) -> dict[str, str | None]:

@@ -23,10 +23,17 @@ def add(session: Session, lease: Lease, part: Funnel) -> None:
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
 
 
-def add_samples(session: Session, lease: Lease, problems: int, rows: Rows) -> None:
-    """Problems taken up, samples made, tokens spent on them."""
+def add_samples(session: Session, lease: Lease, problems: int, rows: Rows, spared: int) -> None:
+    """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling)."""
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
-    part.add_tokens("sample", sum(r["prompt_tokens"] for r in rows), sum(r["completion_tokens"] for r in rows))
+    if spared:
+        part.add("samples", "spared", count=spared)
+    part.add_tokens(
+        "sample",
+        sum(r["prompt_tokens"] for r in rows),
+        sum(r["completion_tokens"] for r in rows),
+        sum(r["cached_tokens"] for r in rows),
+    )
     add(session, lease, part)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -69,6 +70,16 @@ def judge_all(context: StageContext, items: Sequence[JudgeItem]) -> list[Judgeme
     if len(judgements) < len(items):
         raise Cancelled
     return judgements
+
+
+def verdict_columns(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as the columns a solution keeps of it."""
+    return {
+        "verdict": str(judgement.verdict),
+        "extracted": judgement.extracted,
+        "verifier": judgement.verifier,
+        "verdict_seconds": judgement.seconds,
+    }
 
 
 def as_problem(row: ProblemRow) -> Problem:

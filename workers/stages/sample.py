@@ -1,8 +1,13 @@
-"""Stage ``sample``: K solutions per problem from the language model, or those brought along."""
+"""Stage ``sample``: up to K solutions per problem from the language model, or those brought along.
+
+Adaptive sampling draws in waves and judges between them, inside this one stage: what it writes is written once, and a
+stage done twice draws the same texts. The engine serves other shards meanwhile, where the worker runs several.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -11,15 +16,20 @@ from sqlalchemy.orm import Session
 
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
+from errata.selection import Sample
+from errata.waves import first_wave, limit, next_wave
 from models.base import new_id
 from models.jobs import SolutionRow
 from models.problems import BroughtSolution, ProblemRow
 from models.states import Stage
 from models.upserts import insert_ignore
-from workers.engines.base import EngineError, GenerationRequest
+from workers.engines.base import EngineError, GenerationRequest, ModelSpec
+from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_samples
-from workers.stages.loading import Job, load_job, load_problems
+from workers.stages.loading import Job, as_problem, judge_all, load_job, load_problems, verdict_columns
+
+_UNJUDGED = dict.fromkeys(("verdict", "extracted", "verifier", "verdict_seconds"))
 
 
 def sample(context: StageContext) -> Finish:
@@ -31,12 +41,13 @@ def sample(context: StageContext) -> Finish:
         rows = _brought(session, problems) if brought else []
     if not brought:
         rows = _generate(context, job, problems)
+    spared = 0 if brought else len(problems) * job.config.sampling.samples - len(rows)
     for row in rows:
         row |= {"id": new_id("sol"), "job_id": job.id, "shard_id": context.lease.shard_id}
 
     def write(session: Session) -> None:
         insert_ignore(session, SolutionRow, rows)
-        add_samples(session, context.lease, len(problems), rows)
+        add_samples(session, context.lease, len(problems), rows, spared)
 
     return Finish(Stage.GRADE, write)
 
@@ -56,45 +67,80 @@ def _brought(session: Session, problems: Sequence[ProblemRow]) -> list[dict[str,
             "finish_reason": None,
             "prompt_tokens": 0,
             "completion_tokens": 0,
+            "cached_tokens": 0,
         }
         for problem_id, group in groupby(found, key=lambda row: row.problem_id)
         for index, row in enumerate(group)
     ]
 
 
-def solve_requests(job: Job, problems: Sequence[ProblemRow]) -> list[GenerationRequest]:
-    """One request per problem. The seed depends on the job's seed and the question, not on ids or positions."""
+def solve_request(job: Job, question: str, drawn: int, count: int) -> GenerationRequest:
+    """``count`` samples behind those already ``drawn``.
+
+    Sample i has the seed of the first plus i, however the samples are cut into waves; and that one depends on the job's
+    seed and the question, not on ids or positions. So what is drawn in waves is the beginning of what is drawn at once.
+    """
     sampling = job.config.sampling
-    return [
-        GenerationRequest(
-            solve_prompt(problem.question, job.domain),
-            n=sampling.samples,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            max_tokens=sampling.max_tokens,
-            seed=derive_seed(job.config.seed, SOLVE_VERSION, problem.question),
-        )
-        for problem in problems
-    ]
+    return GenerationRequest(
+        solve_prompt(question, job.domain),
+        n=count,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        max_tokens=sampling.max_tokens,
+        seed=derive_seed(job.config.seed, SOLVE_VERSION, question) + drawn,
+    )
+
+
+@dataclass
+class _Drawn:
+    """A problem with its samples so far, and of these those that were judged to decide about a further wave."""
+
+    problem: ProblemRow
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    judged: list[Sample] = field(default_factory=list)
 
 
 def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
+    """Wave by wave, all problems of the shard together; a job that draws all its samples at once has one wave."""
     if job.model is None:
         raise EngineError("the job samples from a language model but names none")
-    requests = solve_requests(job, problems)
-    results = context.generate(job.model, requests)
-    return [
-        {
-            "problem_id": problem.id,
-            "sample_index": index,
-            "source": job.model.name,
-            "text": request.prompt.assistant_prefix + completion.text,
-            "label": None,
-            "seed": request.seed + index,
-            "finish_reason": completion.finish_reason,
-            "prompt_tokens": completion.prompt_tokens,
-            "completion_tokens": completion.completion_tokens,
-        }
-        for problem, request, result in zip(problems, requests, results, strict=True)
-        for index, completion in enumerate(result)
-    ]
+    drawn = [_Drawn(problem) for problem in problems]
+    waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
+    while waiting:
+        _draw(context, job, job.model, waiting)
+        open_ = [each for each, _ in waiting if len(each.rows) < limit(job.config, job.domain)]
+        _judge(context, job, open_)
+        more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
+        waiting = [(each, count) for each, count in more if count]
+    return [row for each in drawn for row in each.rows]
+
+
+def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[tuple[_Drawn, int]]) -> None:
+    requests = [solve_request(job, each.problem.question, len(each.rows), count) for each, count in waiting]
+    for (each, _), request, result in zip(waiting, requests, context.generate(model, requests), strict=True):
+        before = len(each.rows)
+        each.rows += [
+            {
+                "problem_id": each.problem.id,
+                "sample_index": before + at,
+                "source": model.name,
+                "text": request.prompt.assistant_prefix + completion.text,
+                "label": None,
+                "seed": request.seed + at,
+                "finish_reason": completion.finish_reason,
+                "prompt_tokens": completion.prompt_tokens,
+                "completion_tokens": completion.completion_tokens,
+                "cached_tokens": completion.cached_tokens,
+                **_UNJUDGED,
+            }
+            for at, completion in enumerate(result)
+        ]
+
+
+def _judge(context: StageContext, job: Job, drawn: Sequence[_Drawn]) -> None:
+    """Judge the samples of a wave. The verdicts are stored, so that ``grade`` need not find them again."""
+    new = [(each, row) for each in drawn for row in each.rows[len(each.judged) :]]
+    items = [JudgeItem(as_problem(each.problem), row["text"], job.domain) for each, row in new]
+    for (each, row), judgement in zip(new, judge_all(context, items), strict=True):
+        row |= verdict_columns(judgement)
+        each.judged.append(Sample(row["sample_index"], row["text"], judgement.verdict, judgement.extracted))
