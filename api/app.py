@@ -39,7 +39,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
         redoc_url=None,
         openapi_url="/openapi.json",
     )
-    app.state.api = Api(db, store, dispatcher, settings)
+    app.state.api = Api.of(db, store, dispatcher, settings)
     errors.install(app)
     for router in (*ROUTERS, pages):
         app.include_router(router)

@@ -8,6 +8,7 @@ request waits for a thread of the pool, and once enough requests wait for the lo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import BoundedSemaphore
 from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
@@ -26,6 +27,12 @@ class Api:
     store: StoreSettings
     dispatcher: Dispatcher
     settings: ApiSettings
+    previews: BoundedSemaphore
+
+    @classmethod
+    def of(cls, db: Database, store: StoreSettings, dispatcher: Dispatcher, settings: ApiSettings) -> Api:
+        """The services, and the slots that bound what this process starts."""
+        return cls(db, store, dispatcher, settings, BoundedSemaphore(settings.previews))
 
 
 def get_api(request: Request) -> Api:

@@ -2,7 +2,7 @@
 
     ApiError                      one base: the status and the stable ``type`` stand on the class
       BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413,
-      UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422, Unavailable 503
+      UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422, TooManyRequests 429, Unavailable 503
 
 A document names every offending field and what to do about it; it never repeats the offending value, and a 5xx tells
 nothing of the inside. ``Invalid`` is the answer to a request that can be read but not accepted.
@@ -122,6 +122,13 @@ class Invalid(ApiError):
     def field(cls, field: str, message: str, remedy: str) -> Invalid:
         """A refusal because of one field."""
         return cls(f"{field}: {message}", [FieldError(field=field, message=message, remedy=remedy)])
+
+
+class TooManyRequests(ApiError):
+    """As much of this as may run at once is running; ``Retry-After`` says when to ask again."""
+
+    status = 429
+    slug = "too-many-requests"
 
 
 class Unavailable(ApiError):

@@ -32,6 +32,9 @@ class ApiSettings(BaseSettings):
         5.0, gt=0, description="How long a repeated request waits for the first one, before 409 (PostgreSQL)."
     )
 
+    previews: int = Field(2, ge=1, description="Previews of training jobs made at once; each is a process.")
+    preview_seconds: float = Field(60.0, gt=0, description="A preview that takes longer is killed.")
+
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the API."""

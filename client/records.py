@@ -195,6 +195,22 @@ class TrainingJob(Job):
         return 1.0 if self.ended else self.step / self.total_steps if self.total_steps else 0.0
 
 
+class TrainingPreview(Record):
+    """What a training job would train on; ``refused`` says why it would fail. What is not known is None."""
+
+    refused: str | None
+    config: dict[str, Any]
+    rows: int | None
+    examined: int | None
+    report: dict[str, int] | None
+    examples: list[dict[str, Any]]
+    steps: int | None
+    tokens: dict[str, float] | None
+    parameters: int | None
+    memory_bytes: int | None
+    seconds: dict[str, float] | None
+
+
 class Metric(Record):
     """The metrics of one optimizer step."""
 

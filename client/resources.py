@@ -25,6 +25,7 @@ from client.records import (
     Rejudging,
     Solution,
     TrainingJob,
+    TrainingPreview,
 )
 from client.transport import Transport
 
@@ -194,6 +195,20 @@ class TrainingJobs(Jobs[TrainingJob]):
         """Train ``base_model`` on a dataset; the result is registered as ``output_name``."""
         body = {"dataset": dataset, "base_model": base_model, "output_name": output_name, "preset": preset}
         return self._create({**body, "config": dict(config or {})})
+
+    def preview(
+        self,
+        dataset: str,
+        *,
+        base_model: str,
+        preset: str = "errata",
+        config: Mapping[str, Any] | None = None,
+        examples: int = 3,
+    ) -> TrainingPreview:
+        """What such a job would train on: marked tokens of some pairs, counts and estimates. Starts nothing."""
+        body = {"dataset": dataset, "base_model": base_model, "preset": preset, "config": dict(config or {})}
+        answer = self._transport.post(f"{self.path}:preview", {**body, "examples": examples})
+        return TrainingPreview.model_validate(answer)
 
     def pause(self, job_id: str) -> TrainingJob:
         """Checkpoint and stop, until resumed."""

@@ -22,18 +22,26 @@ from workers.settle import settle
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
+from workers.training.preview import PreviewFailed
+from workers.training.preview import prepare as prepare_preview
+from workers.training.preview import preview as preview_training
+from workers.training.protocol import Refused as TrainingRefused
 
 __all__ = [
     "TRAINING_PRESETS",
     "Dispatcher",
     "Hint",
+    "PreviewFailed",
     "TrainingConfig",
+    "TrainingRefused",
     "cancel",
     "create_celery",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
     "plan_rejudging",
+    "prepare_preview",
+    "preview_training",
     "resolve_training",
     "retry_quarantined",
     "settle",

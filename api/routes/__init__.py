@@ -11,6 +11,7 @@ from api.routes import (
     rejudgings,
     service,
     training_jobs,
+    training_previews,
 )
 
 ROUTERS = tuple(
@@ -22,6 +23,7 @@ ROUTERS = tuple(
         rejudgings,
         pairs,
         datasets,
+        training_previews,
         training_jobs,
         evaluations,
         models,

@@ -6,29 +6,29 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request, Response
-from pydantic import ValidationError
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from api import events
 from api.auth import Reader, Trainer
 from api.deps import ApiDep
-from api.errors import Conflict, Invalid, documented, invalid
+from api.errors import Conflict, Invalid, documented
 from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
-from api.ids import body_row, path_row
+from api.ids import path_row
 from api.pagination import Listing, PageDep, paginate
-from api.registry import body_model, model_names, visible
+from api.registry import model_names, visible
 from api.routing import accepted
 from api.routing import router as make_router
-from api.schemas.outputs import CheckpointOut, MetricOut, TrainingJobIn, TrainingJobOut
+from api.schemas.training import CheckpointOut, MetricOut, TrainingJobIn, TrainingJobOut
+from api.training import named_inputs, resolve_config
 from models.base import new_id
 from models.events import record
 from models.language_models import LanguageModel
-from models.outputs import Checkpoint, Dataset, Metric, TrainingRun
+from models.outputs import Checkpoint, Metric, TrainingRun
 from models.run_leases import request_cancel, request_pause, request_resume
-from models.states import TERMINAL, JobState, TrainingState
-from workers.dispatch import TRAINING_PRESETS, TrainingConfig, resolve_training
+from models.states import TERMINAL, TrainingState
+from workers.dispatch import TrainingConfig
 
 router = make_router("/v1/training-jobs", "training jobs")
 _RECENT = 50  # metrics from which the pace is taken
@@ -39,7 +39,7 @@ def create_training_job(
     caller: Trainer, api: ApiDep, who: IdempotencyDep, body: TrainingJobIn, response: Response
 ) -> TrainingJobOut:
     """Train a language model on a frozen dataset."""
-    config = _resolve(body)
+    config = resolve_config(body)
     with api.db.begin() as session:
 
         def make() -> str:
@@ -51,26 +51,8 @@ def create_training_job(
     return answer
 
 
-def _resolve(body: TrainingJobIn) -> TrainingConfig:
-    if body.preset not in TRAINING_PRESETS:
-        raise Invalid.field("preset", "there is no preset of this name", f"give one of {', '.join(TRAINING_PRESETS)}")
-    if "preset" in body.config:
-        raise Invalid.field("config.preset", "the preset is not part of its overrides", "give it as `preset`")
-    try:
-        return resolve_training(body.preset, body.config)
-    except ValidationError as error:
-        raise invalid(error.errors(), prefix=["config"]) from None
-
-
 def _new(session: Session, workspace_id: str, body: TrainingJobIn, config: TrainingConfig) -> TrainingRun:
-    dataset = body_row(session, Dataset, body.dataset, workspace_id, "dataset")
-    if dataset.state != JobState.SUCCEEDED:
-        raise Conflict(f"dataset: it is {dataset.state}; train on it once it has succeeded")
-    base = body_model(session, body.base_model, workspace_id, "base_model")
-    if base.engine != "transformers":
-        raise Invalid.field(
-            "base_model", f"its weights are served elsewhere ({base.engine})", "name one whose weights are here"
-        )
+    dataset, base = named_inputs(session, workspace_id, body)
     _check_output_name(session, workspace_id, body.output_name)
     run = TrainingRun(
         id=new_id("train"),

@@ -1,4 +1,4 @@
-"""Datasets, training jobs and evaluations."""
+"""Datasets, evaluations and language models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from api.downloads import StoredFile
 from api.schemas.common import ModelName, Name, Progress, Request, RowId
 from errata.evaluation import EvaluationConfig
-from models.outputs import Checkpoint, Dataset, Evaluation, EvaluationSample, Metric, TrainingRun
+from models.outputs import Dataset, Evaluation, EvaluationSample
 
 
 class DatasetIn(Request):
@@ -73,99 +73,6 @@ class FileOut(BaseModel):
     def of(cls, file: StoredFile, url: str) -> FileOut:
         """The answer for a manifest's entry."""
         return cls(path=file.path, bytes=file.size, sha256=file.sha256, rows=file.rows, url=url)
-
-
-class TrainingJobIn(Request):
-    """A training job: a frozen dataset, the model to start from, and the name of the one to come."""
-
-    dataset: RowId
-    base_model: ModelName
-    output_name: ModelName
-    preset: str = Field("errata", max_length=50, description="errata, paper, scripts or sft.")
-    config: dict[str, Any] = Field(
-        default_factory=dict, description="Overrides of the preset (schema: TrainingConfig)."
-    )
-
-
-class TrainingJobOut(BaseModel):
-    """A training job. ``language_model`` is the name of the result; rate and ETA come from its newest metrics."""
-
-    object: Literal["training_job"] = "training_job"
-    id: str
-    state: str
-    error: str | None
-    dataset: str
-    base_model: str
-    output_name: str
-    language_model: str | None
-    config: dict[str, Any]
-    step: int
-    total_steps: int | None
-    seconds_per_step: float | None = None
-    eta_seconds: float | None = None
-    queue_position: int | None = Field(None, description="From 1, among jobs that wait for a trainer.")
-    failures: int
-    interruptions: int
-    summary: dict[str, Any] | None
-    created_at: datetime
-    started_at: datetime | None
-    progressed_at: datetime | None
-    finished_at: datetime | None
-
-    @classmethod
-    def of(cls, row: TrainingRun, names: dict[str, str], **more: Any) -> TrainingJobOut:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            state=row.state,
-            error=row.error,
-            dataset=row.dataset_id,
-            base_model=names.get(row.base_model_id, ""),
-            output_name=row.output_name,
-            language_model=names.get(row.output_model_id or ""),
-            config=row.config,
-            step=row.step,
-            total_steps=row.total_steps,
-            failures=row.failures,
-            interruptions=row.interruptions,
-            summary=row.summary,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            progressed_at=row.progressed_at,
-            finished_at=row.finished_at,
-            **more,
-        )
-
-
-class MetricOut(BaseModel):
-    """The metrics of one optimizer step."""
-
-    object: Literal["metric"] = "metric"
-    step: int
-    phase: str
-    values: dict[str, Any]
-    created_at: datetime
-
-    @classmethod
-    def of(cls, row: Metric) -> MetricOut:
-        """The answer for a row."""
-        return cls(step=row.step, phase=row.phase, values=row.values, created_at=row.created_at)
-
-
-class CheckpointOut(BaseModel):
-    """A checkpoint; ``deleted`` ones were replaced by newer ones."""
-
-    object: Literal["checkpoint"] = "checkpoint"
-    id: str
-    step: int
-    state: str
-    size_bytes: int
-    created_at: datetime
-
-    @classmethod
-    def of(cls, row: Checkpoint) -> CheckpointOut:
-        """The answer for a row."""
-        return cls(id=row.id, step=row.step, state=row.state, size_bytes=row.size_bytes, created_at=row.created_at)
 
 
 class EvaluationIn(Request):

@@ -107,6 +107,8 @@ SCOPED: list[tuple[Scope, str, str, int]] = [
     ("write", "POST", "/v1/injection-jobs", 422),
     ("write", "POST", "/v1/training-jobs", 403),
     ("train", "POST", "/v1/training-jobs", 422),
+    ("write", "POST", "/v1/training-jobs:preview", 403),
+    ("train", "POST", "/v1/training-jobs:preview", 422),
     ("train", "POST", "/v1/datasets", 403),
     ("admin", "POST", "/v1/training-jobs", 422),
     ("admin", "POST", "/v1/problem-sets", 422),
@@ -197,6 +199,10 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
     assert client.post("/v1/injection-jobs", json=body, headers=theirs).json()["errors"][0]["field"] == "problem_set"
     body = {"dataset": rows["ds"], "base_model": "own", "output_name": "n"}
     assert client.post("/v1/training-jobs", json=body, headers=theirs).json()["errors"][0]["field"] == "dataset"
+    del body["output_name"]
+    for dataset in (rows["ds"], _fake(rows["ds"])):  # known and never there: the same answer
+        refused = client.post("/v1/training-jobs:preview", json={**body, "dataset": dataset}, headers=theirs).json()
+        assert [(e["field"], e["message"]) for e in refused["errors"]] == [("dataset", "there is no such dataset")]
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:

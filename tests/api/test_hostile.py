@@ -16,7 +16,7 @@ from api.pagination import encode
 from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 
 JSON = {"content-type": "application/json"}
-POSTS = ["problem-sets", "injection-jobs", "datasets", "training-jobs", "evaluations"]
+POSTS = ["problem-sets", "injection-jobs", "datasets", "training-jobs", "training-jobs:preview", "evaluations"]
 DOCUMENTS = [
     b"",
     b" ",

@@ -15,13 +15,15 @@ from models.session import Database
 from models.settings import StoreSettings
 from tests.training.test_run import make_spec
 from workers.training.config import resolve
+from workers.training.data import data_file, encode, read_rows
 from workers.training.estimates import parameter_count
-from workers.training.preview import prepare, preview
+from workers.training.loading import load_tokenizer
+from workers.training.preview import PreviewFailed, prepare, preview
 from workers.training.protocol import Refused
 
 
-def text(tokens: list[dict[str, Any]]) -> str:
-    return "".join(token["text"] for token in tokens)
+def text(part: dict[str, Any], start: int = 0, stop: int | None = None) -> str:
+    return "".join(token["text"] for token in part["tokens"][start:stop])
 
 
 def test_tokens_spans_counts_and_estimates(tmp_path: Path) -> None:
@@ -31,13 +33,18 @@ def test_tokens_spans_counts_and_estimates(tmp_path: Path) -> None:
     assert (answer["steps"], answer["parameters"]) == (4, parameter_count(tmp_path / "base"))
     assert answer["tokens"]["ratio"] > 2
     assert answer["memory_bytes"] > 16 * answer["parameters"]
-    assert answer["seconds"] > 0
+    assert answer["seconds"]["per_cpu_core"] > answer["seconds"]["per_gpu"] > 0
     kinds = [(example["type"], example["error_kind"]) for example in answer["examples"]]
     assert kinds == [("step", "calculation"), ("step", "operator"), ("full", None)]
     for example in answer["examples"]:
-        assert example["ends_with_eos"] is (example["type"] == "full")
-        assert text(example["chosen"]) != text(example["rejected"])
+        chosen, rejected = example["chosen"], example["rejected"]
         assert text(example["prompt"]).startswith("<|user|>Add")
+        assert chosen["ends_with_eos"] is rejected["ends_with_eos"] is (example["type"] == "full")
+        assert chosen["eos"] == ([len(chosen["tokens"]) - 1] if example["type"] == "full" else [])
+        assert chosen["omitted"] == 0
+    step = answer["examples"][0]
+    assert text(step["chosen"], *step["chosen"]["divergent"]) == ""  # the made error only adds to the chosen text
+    assert text(step["rejected"], *step["rejected"]["divergent"]).strip() == "1"
 
 
 def test_a_run_that_would_be_refused_says_so_with_the_count(tmp_path: Path) -> None:
@@ -48,7 +55,33 @@ def test_a_run_that_would_be_refused_says_so_with_the_count(tmp_path: Path) -> N
 
 def test_an_impossible_one_too(tmp_path: Path) -> None:
     spec = make_spec(tmp_path).model_copy(update={"model_path": str(tmp_path / "absent")})
-    assert "does not exist" in preview(spec)["refused"]
+    refused = preview(spec)["refused"]
+    assert "does not exist" in refused
+    assert str(tmp_path) not in refused, "where the operator keeps things is not told"
+
+
+def test_the_ids_are_those_of_the_run(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path)
+    rows = list(read_rows(data_file(spec.dataset_folder, "dpo")))
+    here = encode(rows, load_tokenizer(tmp_path / "base"), spec.config)
+    pairs = {pair.pair_id: pair for pair in here}
+    for example in preview(spec, examples=10)["examples"]:
+        pair = pairs[example["pair_id"]]
+        for name, ids in (("prompt", pair.prompt_ids), ("chosen", pair.chosen_ids), ("rejected", pair.rejected_ids)):
+            assert tuple(token["id"] for token in example[name]["tokens"]) == ids
+
+
+def test_it_is_killed_when_it_takes_too_long(tmp_path: Path) -> None:
+    with pytest.raises(PreviewFailed, match=r"longer than 0.05 s"):
+        preview(make_spec(tmp_path), timeout_seconds=0.05)
+
+
+def test_a_large_dataset_is_examined_in_part(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, epochs=2, max_steps=7)
+    answer = preview(spec, examples=1, most_rows=8)
+    assert (answer["rows"], answer["examined"], answer["report"]["pairs"]) == (32, 8, 8)
+    assert answer["steps"] == 7
+    assert preview(spec)["tokens"]["used"] == pytest.approx(answer["tokens"]["used"], rel=0.1)
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -64,7 +97,7 @@ def test_from_the_store(database: Database, store: StoreSettings, make_run: Call
 
 def test_the_callers_side_loads_no_torch() -> None:
     code = (
-        "import sys, workers.training.preview, workers.training.daemon, workers.training.config;"
+        "import sys, workers.training.preview, workers.training.preview_child, workers.training.daemon;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'trl', 'peft', 'datasets')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -57,6 +57,18 @@ class LocalTokenizer:
         """The text's token ids."""
         return {"input_ids": self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
 
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of the token that ends a turn, or None where the model names none."""
+        token = self._special().get("eos_token")
+        found: int | None = None if token is None else self._tokenizer.token_to_id(token)
+        return found
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids, special tokens included."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+        return text
+
     def _file(self, name: str) -> Path | None:
         if Path(self._source).is_dir():
             path = Path(self._source) / name

@@ -12,6 +12,7 @@ from workers.training.config import TrainingConfig
 _FLOPS_PER_PARAMETER = 6.0  # of one trained token: forward 2, backward 4
 _REFERENCE_FLOPS = 2.0  # of one token of the reference pass
 CPU_FLOPS_PER_CORE = 2e10  # float32, sustained by small models
+GPU_FLOPS = 1e14  # bfloat16, sustained by one large GPU
 _ACTIVATION_FLOATS = 20.0  # kept per token, layer and hidden unit for the backward pass
 
 
@@ -41,8 +42,7 @@ def memory_bytes(folder: Path, config: TrainingConfig, tokens_per_pass: int) -> 
     return int(fixed + tokens_per_pass * layers * kept * width)
 
 
-def run_seconds(parameters: int, config: TrainingConfig, tokens_per_epoch: int, flops_per_second: float) -> float:
-    """All epochs and the reference pass."""
-    reference = _REFERENCE_FLOPS if config.objective == "dpo" else 0.0
-    work = parameters * tokens_per_epoch * (_FLOPS_PER_PARAMETER * config.epochs + reference)
+def run_seconds(parameters: int, trained_tokens: float, reference_tokens: float, flops_per_second: float) -> float:
+    """All steps and the reference pass over that many tokens."""
+    work = parameters * (_FLOPS_PER_PARAMETER * trained_tokens + _REFERENCE_FLOPS * reference_tokens)
     return work / flops_per_second

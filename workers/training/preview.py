@@ -1,14 +1,16 @@
-"""What a run would train on, before it is started: asked of a short-lived process, so that no caller loads a tokenizer.
+"""What a run would train on, before it is started: asked of a short-lived process that can be killed.
 
-``preview`` answers, JSON-friendly: ``refused`` (why such a run would be refused, or null), ``report`` (counts, as in
-workers.training.preflight), ``examples`` (tokens of some pairs with the trained spans marked, and where EOS stands),
-``steps``, ``tokens`` (of one epoch: as plain pairs, as trees, and their ratio), ``parameters``, ``memory_bytes`` and
-``seconds`` (estimates; see workers.training.estimates).
+``preview`` answers, JSON-friendly: ``refused`` (why such a run would be refused, or null), ``rows`` of the dataset and
+how many were ``examined``, ``report`` (counts of these, as in workers.training.preflight), ``examples`` (tokens of some
+pairs: the prompt is read, both sides are trained, ``divergent`` is the span in which they differ, ``eos`` where EOS
+stands), ``steps``, ``tokens`` (of one epoch: as plain pairs, as packed, and their ratio), ``parameters``,
+``memory_bytes`` and ``seconds`` (estimates; see workers.training.estimates). What is not known is left out.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,11 +20,16 @@ from sqlalchemy.orm import Session
 
 from models.settings import StoreSettings
 from workers.training.config import TrainingConfig
-from workers.training.protocol import Refused
 from workers.training.registry import preview_spec
 from workers.training.spec import RunSpec
 
 TIMEOUT_SECONDS = 60.0
+MOST_ROWS = 20_000  # examined; the rest of a larger dataset is counted only
+logger = logging.getLogger(__name__)
+
+
+class PreviewFailed(Exception):
+    """The preview took too long or its process died; the message tells nothing of the inside."""
 
 
 def prepare(
@@ -32,10 +39,14 @@ def prepare(
     return preview_spec(session, store, dataset_id, base_model_id, config)
 
 
-def preview(spec: RunSpec, examples: int = 3, timeout_seconds: float = TIMEOUT_SECONDS) -> dict[str, Any]:
-    """Ask a child about ``spec``; no session may be open meanwhile. Raises Refused when it fails or takes too long."""
+def preview(
+    spec: RunSpec, examples: int = 3, timeout_seconds: float = TIMEOUT_SECONDS, most_rows: int = MOST_ROWS
+) -> dict[str, Any]:
+    """Ask a child about ``spec``; no session may be open meanwhile. Raises PreviewFailed."""
     command = [sys.executable, "-m", "workers.training.preview_child", "--examples", str(examples)]
-    environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+    command += ["--rows", str(most_rows), "--seconds", str(max(round(timeout_seconds), 1))]
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
+    environment |= {"OPENBLAS_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     try:
         done = subprocess.run(
             command,
@@ -47,8 +58,14 @@ def preview(spec: RunSpec, examples: int = 3, timeout_seconds: float = TIMEOUT_S
             check=True,
         )
     except subprocess.TimeoutExpired as error:
-        raise Refused(f"the preview took longer than {timeout_seconds:g} s") from error
+        raise PreviewFailed(f"the preview took longer than {timeout_seconds:g} s") from error
     except subprocess.CalledProcessError as error:
-        raise Refused(f"the preview failed: {error.stderr.strip()[-500:]}") from error
+        logger.error("the preview ended with %s: %s", error.returncode, error.stderr[-4000:])
+        how = "needed too much memory or time" if _exhausted(error) else "failed; the reason has been logged"
+        raise PreviewFailed(f"the preview {how}") from error
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return answer
+
+
+def _exhausted(error: subprocess.CalledProcessError) -> bool:
+    return error.returncode < 0 or "MemoryError" in error.stderr

@@ -1,61 +1,85 @@
-"""The process behind workers.training.preview: a spec on standard input, one line of JSON on standard output."""
+"""The process behind workers.training.preview: a spec on standard input, one line of JSON on standard output.
+
+Loads neither torch nor transformers: a host that only serves the API has neither. Bounded in memory, time, rows read
+and tokens shown.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import resource
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from workers.engines.base import EngineError
+from workers.engines.local_tokenizer import LocalTokenizer
 from workers.training.config import TrainingConfig
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
-from workers.training.estimates import CPU_FLOPS_PER_CORE, memory_bytes, parameter_count, run_seconds
-from workers.training.loading import load_tokenizer, local_folder
+from workers.training.estimates import CPU_FLOPS_PER_CORE, GPU_FLOPS, memory_bytes, parameter_count, run_seconds
 from workers.training.plan import Plan, micro_batches
 from workers.training.preflight import check, examine
 from workers.training.protocol import Refused
 from workers.training.spec import RunSpec
-from workers.training.tree import pack
+from workers.training.tree_layout import divergence, layout
 
+_SHOWN_TOKENS = 2_000  # of each part of an example
 _SAMPLED_STEPS = 20  # optimizer batches whose tokens are counted; more are extrapolated
-_GPU_FLOPS = 1e14
+_MEMORY_BYTES = 4 * 1024**3
 
 
 def main() -> int:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=20_000, help="most rows examined; more are only counted")
+    parser.add_argument("--seconds", type=int, default=60, help="processor time at most")
     args = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (args.seconds, args.seconds + 1))
     spec = RunSpec.model_validate_json(sys.stdin.read())
     try:
-        answer = describe(spec, args.examples)
-    except (Refused, DatasetError) as error:
-        answer = {"refused": str(error), "report": None, "examples": []}
+        answer = describe(spec, args.examples, args.rows)
+    except (Refused, DatasetError, EngineError) as error:
+        answer = {"refused": _without_paths(str(error), spec)}
     print(json.dumps(answer))  # noqa: T201
     return 0
 
 
-def describe(spec: RunSpec, examples: int) -> dict[str, Any]:
-    """The preview of one run. Raises Refused and DatasetError where not even counts can be given."""
-    folder = local_folder(spec.model_path, spec.model_revision)
-    tokenizer, config = load_tokenizer(folder), spec.config
+def _without_paths(message: str, spec: RunSpec) -> str:
+    """Where the operator keeps things is not told."""
+    return message.replace(str(spec.dataset_folder), "the dataset").replace(spec.model_path, "the base model")
+
+
+def describe(spec: RunSpec, examples: int, most_rows: int) -> dict[str, Any]:
+    """The preview of one run. Raises Refused, DatasetError and EngineError where not even counts can be given."""
+    if Path(spec.model_path).is_absolute() and not Path(spec.model_path).is_dir():
+        raise Refused(f"the base model's folder {spec.model_path} does not exist")
+    tokenizer, config = LocalTokenizer(spec.model_path, spec.model_revision), spec.config
     path = data_file(spec.dataset_folder, config.objective)
     verify_file(spec.dataset_folder, path)
-    pairs = encode(list(read_rows(path)), tokenizer, config)
+    rows = list(islice(read_rows(path), most_rows))
+    total = _count(path) if len(rows) == most_rows else len(rows)
+    pairs = encode(rows, tokenizer, config)
     kept, report = examine(pairs, config)
     answer: dict[str, Any] = {
         "refused": _refusal(pairs, config),
+        "rows": total,
+        "examined": len(rows),
         "report": report.as_dict(),
         "examples": [_example(pair, tokenizer) for pair in _varied(kept, examples)],
     }
     if kept:
-        answer |= _size(folder, kept, config)
+        answer |= _size(Path(spec.model_path), kept, config, total / len(rows))
     return answer
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as handle:
+        return sum(1 for line in handle if line.strip())
 
 
 def _refusal(pairs: Sequence[Pair], config: TrainingConfig) -> str | None:
@@ -75,40 +99,61 @@ def _varied(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return chosen + [pair for pair in pairs if pair not in chosen][: max(count - len(chosen), 0)]
 
 
-def _example(pair: Pair, tokenizer: Any) -> dict[str, Any]:
-    def tokens(ids: Sequence[int]) -> list[dict[str, Any]]:
-        return [{"id": i, "text": tokenizer.decode([i])} for i in ids]
-
+def _example(pair: Pair, tokenizer: LocalTokenizer) -> dict[str, Any]:
+    start, end = divergence(pair)
+    sides = {"chosen": pair.chosen_ids, "rejected": pair.rejected_ids}
     return {
         "pair_id": pair.pair_id,
         "type": "step" if pair.is_step else "full",
         "error_kind": pair.error_kind,
-        "prompt": tokens(pair.prompt_ids),  # read, never trained
-        "chosen": tokens(pair.chosen_ids),
-        "rejected": tokens(pair.rejected_ids),
-        "ends_with_eos": bool(pair.chosen_ids) and pair.chosen_ids[-1] == tokenizer.eos_token_id,
+        "prompt": _part(pair.prompt_ids[-_SHOWN_TOKENS:], len(pair.prompt_ids), tokenizer),
+        **{name: _side(ids, start, end, tokenizer) for name, ids in sides.items()},
     }
 
 
-def _size(folder: Path, pairs: list[Pair], config: TrainingConfig) -> dict[str, Any]:
+def _side(ids: tuple[int, ...], start: int, end: int, tokenizer: LocalTokenizer) -> dict[str, Any]:
+    """A trained side: every token of it is scored; ``divergent`` is the span in which the sides differ."""
+    eos = [at for at, token in enumerate(ids) if token == tokenizer.eos_token_id]
+    part = _part(ids[:_SHOWN_TOKENS], len(ids), tokenizer)
+    return {**part, "divergent": [start, len(ids) - end], "eos": eos, "ends_with_eos": len(ids) - 1 in eos}
+
+
+def _part(shown: Sequence[int], total: int, tokenizer: LocalTokenizer) -> dict[str, Any]:
+    tokens = [{"id": i, "text": tokenizer.decode([i])} for i in shown]
+    return {"tokens": tokens, "omitted": total - len(tokens)}
+
+
+def _size(folder: Path, pairs: list[Pair], config: TrainingConfig, share: float) -> dict[str, Any]:
+    """Steps, tokens and estimates of a dataset ``share`` times as large as ``pairs``."""
     plan = Plan(pairs, config)
     steps = min(plan.steps_per_epoch, _SAMPLED_STEPS)
     plain, used, widest = 0, 0, 0
     for step in range(steps):
         for part in micro_batches(plan.batch(step), pairs, config.micro_batch, whole=config.packing == "tree"):
             chosen = [pairs[i] for i in part]
-            packed = pack(chosen, config.packing, config.row_tokens)
-            plain, used = plain + sum(pair.tokens for pair in chosen), used + packed.tokens
-            widest = max(widest, packed.input_ids.numel())
-    scale = plan.steps_per_epoch / steps
+            sizes = [len(row.tokens) for row in layout(chosen, config.packing, config.row_tokens)]
+            plain, used = plain + sum(pair.tokens for pair in chosen), used + sum(sizes)
+            widest = max(widest, max(sizes) * len(sizes))
+    per_epoch = round(plan.steps_per_epoch * share)
+    total = min(per_epoch * config.epochs, config.max_steps or per_epoch * config.epochs)
+    tokens = {
+        "plain": round(plain / steps * per_epoch),
+        "used": round(used / steps * per_epoch),
+        "ratio": plain / used,
+    }
+    answer = {"steps": total, "tokens": tokens}
+    if not folder.is_dir():
+        return answer  # a hub model that is not here: its size is not known
     parameters = parameter_count(folder)
-    speed = _GPU_FLOPS if torch.cuda.is_available() else CPU_FLOPS_PER_CORE * (os.cpu_count() or 1)
+    reference = tokens["used"] if config.objective == "dpo" else 0
+    speeds = {"per_cpu_core": CPU_FLOPS_PER_CORE, "per_gpu": GPU_FLOPS}
     return {
-        "steps": plan.total_steps,
-        "tokens": {"plain": round(plain * scale), "used": round(used * scale), "ratio": plain / used},
+        **answer,
         "parameters": parameters,
         "memory_bytes": memory_bytes(folder, config, widest),
-        "seconds": run_seconds(parameters, config, round(used * scale), speed),
+        "seconds": {
+            name: run_seconds(parameters, used / steps * total, reference, speed) for name, speed in speeds.items()
+        },
     }
 
 

@@ -27,7 +27,7 @@ def files_root(store: StoreSettings) -> Path:
     """The local folder of files. Raises Refused for a remote one: training needs a local or mounted folder."""
     files = store.files.removeprefix("file://")
     if "://" in files:
-        raise Refused(f"training needs a local or mounted folder of files, not {files}")
+        raise Refused("training needs a local or mounted folder of files, and the file store is a remote one")
     return Path(files)
 
 

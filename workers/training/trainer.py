@@ -32,7 +32,8 @@ from workers.training.plan import Plan, micro_batches
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
 from workers.training.scoring import add_scoring, completion_logps
-from workers.training.tree import pack, tree_tokens
+from workers.training.tree import pack
+from workers.training.tree_layout import tree_tokens
 
 MAX_SKIPS = 3
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
