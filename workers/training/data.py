@@ -32,7 +32,9 @@ class DatasetError(Exception):
 class Tokenizer(Protocol):
     """What is used of a transformers tokenizer."""
 
-    eos_token_id: int | None
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of the token that ends a text."""
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
         """An encoding with ``input_ids``."""

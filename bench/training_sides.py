@@ -1,0 +1,141 @@
+"""The two sides of the benchmark of a training step: stock TRL at its best, and the tree-packed trainer."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from tokenizers import Tokenizer, models
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl.trainer.dpo_config import DPOConfig
+from trl.trainer.dpo_trainer import DPOTrainer
+
+from bench.training_rows import VOCABULARY
+from workers.training.config import resolve
+from workers.training.data import Pair
+from workers.training.trainer import RiseTrainer
+
+SIZES = {"4m": (256, 4, 704), "12m": (384, 6, 1024), "110m": (768, 12, 2048), "1b": (2048, 16, 5632)}
+
+
+def make_model(size: str, device: str) -> Any:
+    """A Llama with random weights."""
+    hidden, layers, inner = SIZES[size]
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        intermediate_size=inner,
+        num_attention_heads=hidden // 64,
+        num_key_value_heads=hidden // 64,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=None,
+    )
+    config._attn_implementation = "sdpa"
+    model: Any = LlamaForCausalLM(config)
+    return model.to(device)
+
+
+def make_tokenizer() -> Any:
+    """Only a padding token: rows are ids already."""
+    tokenizer = Tokenizer(models.WordLevel({"<pad>": 0, "<end>": 1}, unk_token="<pad>"))
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<end>"
+    )
+
+
+class StockTRL(DPOTrainer):
+    """TRL as it is, given ids and reference log-probabilities (its own preparation takes text)."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        """Nothing leaves this machine."""
+
+
+class Silent:
+    """Nobody listens."""
+
+    def __init__(self) -> None:
+        self.stop_asked = threading.Event()
+
+    def send(self, kind: str, **data: Any) -> None:
+        """Drop the message."""
+
+
+class Stock:
+    """One optimizer batch by TRL: collate, forward, backward for every micro-batch."""
+
+    def __init__(self, model: Any, pairs: list[Pair], micro: int, by_length: bool, folder: str, bf16: bool) -> None:
+        order = sorted(pairs, key=_length) if by_length else random.Random(1).sample(pairs, len(pairs))
+        self.rows = [
+            {
+                "prompt_ids": list(p.prompt_ids),
+                "chosen_ids": list(p.chosen_ids),
+                "rejected_ids": list(p.rejected_ids),
+                "ref_chosen_logps": -10.0,
+                "ref_rejected_logps": -10.0,
+            }
+            for p in order
+        ]
+        self.micro = micro
+        arguments = DPOConfig(
+            output_dir=folder,
+            max_length=None,
+            per_device_train_batch_size=micro,
+            precompute_ref_log_probs=True,
+            gradient_checkpointing=False,
+            bf16=bf16,
+            report_to="none",
+        )
+        self.trainer: Any = StockTRL(
+            model=model,
+            args=arguments,
+            train_dataset=Dataset.from_list(self.rows),
+            processing_class=make_tokenizer(),
+        )
+        self.trainer.current_gradient_accumulation_steps = -(-len(pairs) // micro)
+        self.trainer.optimizer = None
+
+    def step(self, count: int | None = None) -> None:
+        """Forward and backward over the batch, or its first ``count`` rows."""
+        rows = self.rows[:count]
+        for at in range(0, len(rows), self.micro):
+            self.trainer.training_step(self.trainer.model, self.trainer.data_collator(rows[at : at + self.micro]))
+
+
+class Ours:
+    """One optimizer batch by the tree-packed trainer."""
+
+    def __init__(self, model: Any, pairs: list[Pair], micro: int, folder: str, bf16: bool) -> None:
+        config = resolve(
+            "errata",
+            {
+                "batch_size": len(pairs),
+                "micro_batch": micro,
+                "nll_weight": 0.0,
+                "dtype": "bfloat16" if bf16 else "float32",
+            },
+        )
+        self.trainer = RiseTrainer(model, make_tokenizer(), pairs, config, Path(folder), Silent())
+        self.trainer.reference = torch.full((len(pairs), 2), -10.0)
+        self.trainer.optimizer = None
+
+    def step(self) -> None:
+        """Forward and backward over the batch."""
+        self.trainer.training_step(self.trainer.model, {"step": 0})
+
+
+def _length(pair: Pair) -> int:
+    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
