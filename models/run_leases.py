@@ -40,6 +40,13 @@ def _claimable() -> Select[str]:
     return waiting.order_by(TrainingRun.created_at, TrainingRun.id).limit(1)
 
 
+def next_waiting(session: Session) -> tuple[str, str] | None:
+    """Id and workspace of the run that ``claim`` would take, which stays where it is; None: nothing waits."""
+    query = select(TrainingRun.id, TrainingRun.workspace_id).where(TrainingRun.id.in_(_claimable()))
+    row = session.execute(query).first()
+    return None if row is None else (row.id, row.workspace_id)
+
+
 def claim(session: Session, worker: str, ttl_seconds: float) -> RunLease | None:
     """Take the oldest waiting run into ``validating``, or None when nothing waits."""
     if session.get_bind().dialect.name == "postgresql":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +19,11 @@ class StoreSettings(BaseSettings):
     home: Path = Field(Path("data"), alias="ERRATA_HOME", description="Folder of everything Errata writes.")
     database_url_given: str | None = Field(None, alias="DATABASE_URL")
     broker_url: str = Field("memory://", alias="BROKER_URL")
+    gpu_turns: Literal["auto", "on", "off"] = Field(
+        "auto",
+        alias="ERRATA_GPU_TURNS",
+        description="Generation and training lend the GPU to each other; auto: where the machine has exactly one.",
+    )
     files_url: str | None = Field(None, alias="ERRATA_FILES_URL", description="fsspec URL; default: a folder of home.")
 
     @cached_property
@@ -35,6 +41,11 @@ class StoreSettings(BaseSettings):
     def embedded(self) -> bool:
         """Whether messages stay inside this process."""
         return self.broker_url.startswith("memory:")
+
+    @property
+    def gpu_folder(self) -> Path:
+        """Where those who share this machine's GPU meet."""
+        return self.home.resolve() / "gpu"
 
     @property
     def files(self) -> str:

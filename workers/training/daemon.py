@@ -24,6 +24,7 @@ from models.run_leases import RunLease
 from models.session import Database
 from models.settings import StoreSettings
 from models.tables import Checkpoint, TrainingRun  # every table: foreign keys must resolve in this process too
+from workers.gpu import GpuTurn, takes_turns
 from workers.training.attempt import Attempt
 from workers.training.registry import run_folder
 from workers.training.settings import TrainerSettings
@@ -37,6 +38,9 @@ class TrainerDaemon:
     def __init__(self, db: Database, store: StoreSettings, settings: TrainerSettings | None = None) -> None:
         self.db, self.store, self.settings = db, store, settings or TrainerSettings()
         self.worker = worker_name()
+        shared = takes_turns(store.gpu_turns)
+        self._turn = GpuTurn(store.gpu_folder, f"trainer {self.worker}") if shared else None
+        self._told: tuple[str, str] | None = None
 
     def run(self, stop_event: threading.Event) -> None:
         """Work until ``stop_event`` is set; a run in hand is then checkpointed and released."""
@@ -48,6 +52,8 @@ class TrainerDaemon:
         """Free what died, and supervise one run if any waits. False: nothing to do, or the database is away."""
         try:
             self._sweep()
+            if not self._may_use_the_gpu():
+                return False
             with self.db.begin() as session:
                 lease = run_leases.claim(session, self.worker, self.settings.lease_seconds)
                 if lease is not None:
@@ -56,13 +62,40 @@ class TrainerDaemon:
             logger.warning("the database is away: %s", error)
             return False
         if lease is None:
+            self._leave_the_gpu()
             return False
         try:
             Attempt(self.db, self.store, self.settings, lease).run(stop_event)
         except Exception:
             # One run must not end the daemon; the run itself is left to its lease, and is an interruption.
             logger.exception("supervising %s failed", lease.run_id)
+        finally:
+            self._leave_the_gpu()
         return True
+
+    def _may_use_the_gpu(self) -> bool:
+        """On a machine whose GPU is shared: whether it is lent to us; the run that waits for it is told for whom."""
+        if self._turn is None:
+            return True
+        with self.db.read() as session:
+            waiting = run_leases.next_waiting(session)
+        if waiting is None:
+            self._turn.leave()
+            return False
+        run_id, workspace_id = waiting
+        if self._turn.take(f"training run {run_id}"):
+            return True
+        told = (run_id, self._turn.holder() or "another process")
+        if told != self._told:
+            self._told = told
+            with self.db.begin() as session:
+                record(session, workspace_id, run_id, "training.waiting", waits_for=f"the GPU, lent to {told[1]}")
+        return False
+
+    def _leave_the_gpu(self) -> None:
+        self._told = None
+        if self._turn is not None:
+            self._turn.leave()
 
     def _sweep(self) -> None:
         with self.db.begin() as session:

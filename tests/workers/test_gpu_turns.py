@@ -1,0 +1,153 @@
+"""A GPU that generation and training share: turns between real processes, and what each side says while it waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from workers.engines.base import EngineError
+from workers.engines.turns import GenerationTurns
+from workers.gpu import GpuTurn, takes_turns
+
+_HOLD = """
+import sys
+from pathlib import Path
+from workers.gpu import GpuTurn
+turn = GpuTurn(Path(sys.argv[1]), "other")
+for line in sys.stdin:
+    print({"take": lambda: turn.take("a run"), "leave": turn.leave}[line.strip()](), flush=True)
+"""
+
+
+class Other:
+    """Another process that takes and leaves turns when told to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _HOLD, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def does(self, what: str) -> str:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Other]:
+    found = Other(tmp_path)
+    yield found
+    found.process.kill()
+    found.process.wait()
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_one_gpu_means_turns(tmp_path: Path) -> None:
+    assert (takes_turns("on"), takes_turns("off")) == (True, False)
+    assert not takes_turns("auto", tmp_path / "none")
+    (tmp_path / "0000:01:00.0").mkdir()
+    assert takes_turns("auto", tmp_path)
+    (tmp_path / "0000:02:00.0").mkdir()
+    assert not takes_turns("auto", tmp_path), "with two there is one for each"
+
+
+def test_one_has_it_and_the_other_knows_who(tmp_path: Path, other: Other) -> None:
+    turn = GpuTurn(tmp_path, "worker w")
+    assert other.does("take") == "True"
+    assert not turn.take("shard s")
+    assert turn.holder() == "other: a run"
+    assert not turn.wanted(), "it is this one that waits"
+    assert other.does("leave") == "None"
+    assert turn.take("shard s")
+    assert turn.holder() == "worker w: shard s"
+
+
+def test_who_waited_comes_before_who_comes_back(tmp_path: Path, other: Other) -> None:
+    turn = GpuTurn(tmp_path, "worker w")
+    assert turn.take("one")
+    assert not turn.wanted()
+    assert other.does("take") == "False"
+    assert turn.wanted()
+    turn.leave()
+    assert not turn.take("two"), "the other one is next"
+    assert other.does("take") == "True"
+
+
+def test_a_killed_holder_holds_nothing(tmp_path: Path, other: Other) -> None:
+    turn = GpuTurn(tmp_path, "worker w")
+    assert other.does("take") == "True"
+    assert not turn.take("one")
+    other.process.kill()
+    other.process.wait()
+    assert turn.take("one")
+
+
+@contextmanager
+def generation(tmp_path: Path) -> Iterator[tuple[GenerationTurns, list[str]]]:
+    """Generation's side, with a record of its unloading."""
+    unloaded: list[str] = []
+    turns = GenerationTurns(GpuTurn(tmp_path, "worker w"), lambda: unloaded.append("unloaded"))
+    try:
+        yield turns, unloaded
+    finally:
+        turns.close()
+
+
+def test_engines_stay_loaded_while_nobody_waits(tmp_path: Path) -> None:
+    with generation(tmp_path) as (turns, unloaded):
+        for _ in range(3):
+            with turns.lent("a shard"):
+                pass
+        assert unloaded == []
+
+
+def test_an_idle_engine_is_unloaded_for_who_waits(tmp_path: Path, other: Other) -> None:
+    with generation(tmp_path) as (turns, unloaded):
+        with turns.lent("a shard"):
+            pass
+        assert other.does("take") == "False"
+        until(lambda: unloaded == ["unloaded"])
+        until(lambda: other.does("take") == "True")
+        with pytest.raises(EngineError, match="lent to other: a run") as refused, turns.lent("a shard"):
+            pass
+        assert refused.value.retryable, "its shard is given back, no failure is counted"
+        other.does("leave")
+        with turns.lent("a shard"):
+            pass
+
+
+def test_a_batch_in_hand_ends_first_and_no_new_one_begins(tmp_path: Path, other: Other) -> None:
+    started, end = threading.Event(), threading.Event()
+
+    def batch(turns: GenerationTurns) -> None:
+        with turns.lent("a long one"):
+            started.set()
+            end.wait(30)
+
+    with generation(tmp_path) as (turns, unloaded):
+        thread = threading.Thread(target=batch, args=(turns,))
+        thread.start()
+        assert started.wait(10)
+        assert other.does("take") == "False"
+        with pytest.raises(EngineError, match="given to training"), turns.lent("a new one"):
+            pass
+        assert unloaded == [], "nothing is taken from under a batch"
+        end.set()
+        thread.join()
+        assert unloaded == ["unloaded"]
+        assert other.does("take") == "True"

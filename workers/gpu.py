@@ -1,0 +1,99 @@
+"""One GPU, lent to generation or to training, never to both: turns by file locks, which a dead process cannot keep.
+
+Two locks of one folder: ``gpu.lock`` is the GPU, ``next.lock`` the place of the one that waits. Whoever wants the GPU
+first takes the waiting place, so that a holder that comes back stands behind the one that waited. ``flock`` locks belong
+to processes of one kernel: containers that share the folder share the turns, and a killed holder's turn ends with it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import IO, Literal
+
+TurnMode = Literal["auto", "on", "off"]
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+def takes_turns(mode: TurnMode, gpus: Path = _NVIDIA) -> bool:
+    """Whether generation and training share one GPU here; ``auto``: where the machine has exactly one."""
+    if mode == "auto":
+        return gpus.is_dir() and len(list(gpus.iterdir())) == 1
+    return mode == "on"
+
+
+class GpuTurn:
+    """One process's side of the turns. Not thread-safe. Folder and files are made where they are missing."""
+
+    def __init__(self, folder: Path, who: str) -> None:
+        self._folder, self._who = folder, who
+        self._gpu: IO[str] | None = None
+        self._next: IO[str] | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether this process has the GPU."""
+        return self._gpu is not None
+
+    def take(self, what: str) -> bool:
+        """Take the GPU for ``what`` if it is free and nobody waits before us; otherwise wait for it from now on.
+
+        Never blocks. Held already: true. A false answer may have taken the waiting place: ask again, or ``leave``.
+        """
+        if self._gpu is None:
+            self._next = self._next or self._lock("next.lock")
+            if self._next is None:
+                return False
+            self._gpu = self._lock("gpu.lock")
+            if self._gpu is None:
+                return False
+            self._close_next()
+        self._gpu.seek(0)
+        self._gpu.truncate()
+        self._gpu.write(f"{self._who}: {what}")
+        self._gpu.flush()
+        return True
+
+    def wanted(self) -> bool:
+        """Whether another process waits for the GPU this one holds."""
+        if self._next is not None:
+            return False
+        probe = self._lock("next.lock")
+        if probe is None:
+            return True
+        probe.close()
+        return False
+
+    def holder(self) -> str:
+        """Who has the GPU and for what, as told by the holder; empty when it cannot be read."""
+        try:
+            return (self._folder / "gpu.lock").read_text(encoding="utf-8")[:500]
+        except OSError:
+            return ""
+
+    def leave(self) -> None:
+        """Give the GPU back, or the waiting place up."""
+        self._close_next()
+        if self._gpu is not None:
+            self._gpu.seek(0)
+            self._gpu.truncate()
+            self._gpu.close()
+            self._gpu = None
+
+    def _close_next(self) -> None:
+        if self._next is not None:
+            self._next.close()
+            self._next = None
+
+    def _lock(self, name: str) -> IO[str] | None:
+        """An open, locked file; None when another process has it. Children do not inherit it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        fd = os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        file = os.fdopen(fd, "r+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
