@@ -1,8 +1,8 @@
 """One GPU, lent to generation or to training, never to both: turns by file locks, which a dead process cannot keep.
 
 Two locks of one folder: ``gpu.lock`` is the GPU, ``next.lock`` the place of the one that waits. Whoever wants the GPU
-first takes the waiting place, so that a holder that comes back stands behind the one that waited. ``flock`` locks belong
-to processes of one kernel: containers that share the folder share the turns, and a killed holder's turn ends with it.
+takes the waiting place first, so that a holder that comes back stands behind the one that waited. ``flock`` locks are
+the kernel's: containers that share the folder share the turns, and a killed holder's turn ends with it.
 """
 
 from __future__ import annotations
