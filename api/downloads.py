@@ -15,11 +15,17 @@ from typing import IO, Any
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.errors import NotFound, RangeNotSatisfiable
+from api.errors import NotFound, RangeNotSatisfiable, documented
 from models.files import MANIFEST, FileStore, UnsafePath
 
 _CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+FILE_RESPONSES = {
+    **documented(404, 409, 416),
+    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+    206: {"description": "The range asked for.", "content": {"application/octet-stream": {}}},
+    304: {"description": "Not modified."},
+}
 _TYPES = {
     "jsonl": "application/jsonl",
     "json": "application/json",

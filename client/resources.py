@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -269,6 +270,17 @@ class LanguageModels:
     def get(self, name: str) -> LanguageModel:
         """One by its name."""
         return LanguageModel.model_validate(self._transport.get(f"/v1/models/{name}"))
+
+    def files(self, name: str) -> builtins.list[DatasetFile]:
+        """The files of a model that a training job made."""
+        answer = self._transport.get(f"/v1/models/{name}/files")
+        return [DatasetFile.model_validate(row) for row in answer["data"]]
+
+    def download(self, name: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified and resumed as datasets are. Answers ``folder``."""
+        for file in self.files(name):
+            download(self._transport, file, folder)
+        return folder
 
 
 class Presets:

@@ -5,6 +5,7 @@ from api.routes import (
     evaluations,
     injection_jobs,
     job_problems,
+    model_files,
     models,
     pairs,
     problem_sets,
@@ -27,6 +28,7 @@ ROUTERS = tuple(
         training_jobs,
         evaluations,
         models,
+        model_files,
         service,
     )
 )

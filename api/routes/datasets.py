@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api import events
 from api.auth import Reader, Writer
 from api.deps import Api, ApiDep
-from api.downloads import StoredFile, manifest_files, manifest_itself, send_file
+from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, manifest_itself, send_file
 from api.errors import Conflict, Invalid, NotFound, documented, invalid
 from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
@@ -33,12 +33,6 @@ from models.states import TERMINAL, JobState
 from workers.dispatch import Hint, cancel, plan_dataset, settle
 
 router = make_router("/v1/datasets", "datasets")
-_FILE_RESPONSES = {
-    **documented(404, 409, 416),
-    200: {"description": "The file.", "content": {"application/octet-stream": {}}},
-    206: {"description": "The range asked for.", "content": {"application/octet-stream": {}}},
-    304: {"description": "Not modified."},
-}
 
 
 @router.post("", status_code=202, responses=documented(409, 413, 415))
@@ -144,7 +138,7 @@ def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]
 
 
 @router.head("/{dataset_id}/files/{path:path}", include_in_schema=False)
-@router.get("/{dataset_id}/files/{path:path}", responses=_FILE_RESPONSES, response_class=Response)
+@router.get("/{dataset_id}/files/{path:path}", responses=FILE_RESPONSES, response_class=Response)
 def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str, path: str) -> Response:
     """A file, or a range of it. Only paths the dataset's manifest lists exist."""
     for file in _files(api, dataset_id, caller.workspace_id):

@@ -60,7 +60,7 @@ class DatasetOut(BaseModel):
 
 
 class FileOut(BaseModel):
-    """A file of a dataset, at ``GET /v1/datasets/{id}/files/{path}``."""
+    """A file of a dataset or of a trained language model; ``url`` is where it is downloaded."""
 
     object: Literal["file"] = "file"
     path: str
