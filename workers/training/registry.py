@@ -18,9 +18,8 @@ from models.states import JobState
 from workers.training.checkpoints import fingerprint
 from workers.training.config import TrainingConfig
 from workers.training.protocol import Refused
+from workers.training.serving import served_as
 from workers.training.spec import RunSpec
-
-_KEPT = ("device", "max_context", "batch_tokens", "batch_size", "dtype")
 
 
 def files_root(store: StoreSettings) -> Path:
@@ -66,6 +65,10 @@ def preview_spec(
         raise Refused(f"dataset {dataset.id} is {dataset.state}: it has no files to train on")
     if not base.config.get("path"):
         raise Refused(f"language model {base.name!r} has no weights here (engine {base.engine}): it cannot be trained")
+    if base.config.get("adapter") or (Path(base.config["path"]) / "adapter_config.json").is_file():
+        raise Refused(
+            f"language model {base.name!r} is an adapter: merge it (lora.merge) to train on, or start from its base"
+        )
     root = files_root(store)
     return RunSpec(
         run_id="preview",
@@ -103,13 +106,14 @@ def _lineage(session: Session, run: TrainingRun) -> dict[str, Any]:
 def register(session: Session, run: TrainingRun, path: str, manifest: dict[str, Any]) -> LanguageModel:
     """Add the finished model to the registry under the run's output name (numbered when the name is taken)."""
     base = session.get_one(LanguageModel, run.base_model_id)
-    kept = {key: base.config[key] for key in _KEPT if key in base.config}
+    lora = TrainingConfig.model_validate(run.config).lora
+    engine, config = served_as(base, run.id, path, lora.r if lora and not lora.merge else None)
     model = LanguageModel(
         id=new_id("model"),
         workspace_id=run.workspace_id,
         name=_free_name(session, run.workspace_id, run.output_name),
-        engine="transformers",
-        config={**kept, "path": path},
+        engine=engine,
+        config=config,
         base_model_id=base.id,
         training_run_id=run.id,
         fingerprint=fingerprint(manifest),
