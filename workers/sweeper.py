@@ -9,10 +9,11 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import exists, or_, select, text, update
+from sqlalchemy import delete, exists, or_, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.accounts import IdempotencyKey
 from models.base import db_now
 from models.events import record
 from models.jobs import Shard
@@ -62,6 +63,7 @@ class Sweeper:
                 self._tell(session, shard)
             session.flush()
             settled = settle_all(session)
+            self._forget_keys(session)
             hints = self._forgotten(session)
         return Swept(len(expired), settled, self._dispatcher.send(hints))
 
@@ -71,6 +73,10 @@ class Sweeper:
             shard.state = ShardState.CANCELLED
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
         record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
+
+    def _forget_keys(self, session: Session) -> None:
+        old = IdempotencyKey.created_at < db_now(-86400 * self._settings.idempotency_days)
+        session.execute(delete(IdempotencyKey).where(old).execution_options(synchronize_session=False))
 
     def _forgotten(self, session: Session) -> list[Hint]:
         settings = self._settings
