@@ -208,6 +208,7 @@ class TrainingPreview(Record):
     tokens: dict[str, float] | None
     parameters: int | None
     memory_bytes: int | None
+    disk_bytes: int | None
     seconds: dict[str, float] | None
 
 
@@ -226,6 +227,7 @@ class Checkpoint(Record):
     step: int
     state: str
     size_bytes: int
+    score: float | None = None
 
 
 class Evaluation(Job):

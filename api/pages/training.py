@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.pace import seconds_left, seconds_per_step
 from api.pages import progress
 from api.pages.chart import Chart, chart
 from models.language_models import LanguageModel
@@ -58,7 +59,7 @@ def training_view(session: Session, row: TrainingRun, now: datetime) -> Training
     return TrainingView(
         row=row,
         share=share,
-        eta=progress.eta_seconds(row.state, share, row.started_at, now),
+        eta=seconds_left(row, seconds_per_step(session, row)),
         elapsed=progress.elapsed_seconds(row.started_at, row.finished_at, now),
         base_model=session.get_one(LanguageModel, row.base_model_id).name,
         output_model=output.name if output else None,

@@ -16,6 +16,7 @@ from api.errors import Conflict, Invalid, documented
 from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
 from api.ids import path_row
+from api.pace import seconds_left, seconds_per_step
 from api.pagination import Listing, PageDep, paginate
 from api.registry import model_names, visible
 from api.routing import accepted
@@ -31,7 +32,6 @@ from models.states import TERMINAL, TrainingState
 from workers.dispatch import TrainingConfig
 
 router = make_router("/v1/training-jobs", "training jobs")
-_RECENT = 50  # metrics from which the pace is taken
 
 
 @router.post("", status_code=202, responses=documented(409, 413, 415))
@@ -81,20 +81,9 @@ def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
 
 
 def _one(session: Session, run: TrainingRun) -> TrainingJobOut:
-    pace = _seconds_per_step(session, run)
-    left = run.total_steps - run.step if run.total_steps is not None else None
-    running = run.state == TrainingState.RUNNING and pace is not None and left is not None
-    more = {"seconds_per_step": pace, "eta_seconds": pace * left if running and pace and left is not None else None}
+    pace = seconds_per_step(session, run)
+    more = {"seconds_per_step": pace, "eta_seconds": seconds_left(run, pace)}
     return TrainingJobOut.of(run, _names(session, [run]), queue_position=_queue_position(session, run), **more)
-
-
-def _seconds_per_step(session: Session, run: TrainingRun) -> float | None:
-    query = select(Metric.step, Metric.created_at).where(Metric.run_id == run.id, Metric.phase == "train")
-    rows = session.execute(query.order_by(Metric.step.desc()).limit(_RECENT)).all()
-    if len(rows) < 2:
-        return None
-    seconds = (rows[0].created_at - rows[-1].created_at).total_seconds()
-    return seconds / (rows[0].step - rows[-1].step) if seconds > 0 else None
 
 
 def _queue_position(session: Session, run: TrainingRun) -> int | None:

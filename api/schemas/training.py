@@ -108,6 +108,7 @@ class TrainingPreviewOut(BaseModel):
     tokens: PreviewTokens | None = None
     parameters: int | None = None
     memory_bytes: int | None = None
+    disk_bytes: int | None = Field(None, description="Checkpoints and result.")
     seconds: dict[str, float] | None = Field(None, description="On one CPU core, and on one large GPU.")
 
 
@@ -184,9 +185,17 @@ class CheckpointOut(BaseModel):
     step: int
     state: str
     size_bytes: int
+    score: float | None = Field(description="The loss by which the best one is kept; lower is better.")
     created_at: datetime
 
     @classmethod
     def of(cls, row: Checkpoint) -> CheckpointOut:
         """The answer for a row."""
-        return cls(id=row.id, step=row.step, state=row.state, size_bytes=row.size_bytes, created_at=row.created_at)
+        return cls(
+            id=row.id,
+            step=row.step,
+            state=row.state,
+            size_bytes=row.size_bytes,
+            score=row.manifest.get("score"),
+            created_at=row.created_at,
+        )

@@ -19,7 +19,7 @@ from api.auth import create_key, ensure_workspace
 from models.base import db_now, new_id
 from models.files import FileStore
 from models.jobs import InjectionJob, Shard
-from models.outputs import Checkpoint, Dataset, Evaluation, EvaluationSample, Metric, TrainingRun
+from models.outputs import Checkpoint, Dataset, Evaluation, EvaluationSample, Event, Metric, TrainingRun
 from models.problems import ProblemRow
 from models.results import evaluation_result
 from models.session import Database
@@ -249,18 +249,34 @@ def test_metrics_and_checkpoints(client: CheckedClient, database: Database, data
         for step in range(1, 6):
             session.add(Metric(run_id=run_id, step=step, values={"loss": 1 / step}, created_at=db_now(2 * step)))
         session.add(Metric(run_id=run_id, step=5, phase="eval", values={"loss": 0.1}))
-        session.add(Checkpoint(id=new_id("ckpt"), run_id=run_id, step=4, path="/x/y", size_bytes=9, manifest={}))
+        session.add(
+            Checkpoint(id=new_id("ckpt"), run_id=run_id, step=4, path="/x/y", size_bytes=9, manifest={"score": 0.5})
+        )
     set_state(database, TrainingRun, run_id, "running", step=5, total_steps=20)
     run = client.get(f"/v1/training-jobs/{run_id}").json()
     assert run["seconds_per_step"] == pytest.approx(2, abs=0.2)
     assert run["eta_seconds"] == pytest.approx(30, abs=3)
+    with database.begin() as session:  # an interruption of some minutes, then another attempt
+        workspace = session.get_one(TrainingRun, run_id).workspace_id
+        session.add(Event(workspace_id=workspace, subject_id=run_id, type="training.running", created_at=db_now(300)))
+    assert client.get(f"/v1/training-jobs/{run_id}").json()["eta_seconds"] is None, "nothing of this attempt yet"
+    with database.begin() as session:
+        session.add(Metric(run_id=run_id, step=6, values={}, created_at=db_now(303)))
+    set_state(database, TrainingRun, run_id, "running", step=6)
+    assert client.get(f"/v1/training-jobs/{run_id}").json()["eta_seconds"] == pytest.approx(3 * 14, abs=3)
+    with database.begin() as session:
+        session.add(Metric(run_id=run_id, step=7, values={}, created_at=db_now(304)))
+    set_state(database, TrainingRun, run_id, "running", step=7)
+    assert client.get(f"/v1/training-jobs/{run_id}").json()["eta_seconds"] == pytest.approx(13, abs=2)
     first = client.get(f"/v1/training-jobs/{run_id}/metrics?limit=3").json()
     rest = client.get(f"/v1/training-jobs/{run_id}/metrics?limit=9&after={first['next']}").json()
     steps = [(row["step"], row["phase"]) for row in first["data"] + rest["data"]]
-    assert steps == [(1, "train"), (2, "train"), (3, "train"), (4, "train"), (5, "eval"), (5, "train")]
+    assert steps == [
+        *((step, "train") for step in range(1, 5)), (5, "eval"), (5, "train"), (6, "train"), (7, "train")
+    ]  # fmt: skip
     assert len(client.get(f"/v1/training-jobs/{run_id}/metrics?phase=eval").json()["data"]) == 1
     checkpoints = client.get(f"/v1/training-jobs/{run_id}/checkpoints").json()["data"]
-    assert (checkpoints[0]["step"], checkpoints[0]["size_bytes"]) == (4, 9)
+    assert [(c["step"], c["size_bytes"], c["score"]) for c in checkpoints] == [(4, 9, 0.5)]
     assert "/x/y" not in str(checkpoints), "where it is stored is not told"
 
 

@@ -9,17 +9,26 @@ from pathlib import Path
 
 import pytest
 
-from workers.training.checkpoints import Damaged, checkpoint_name, newest_good, prune, steps, verify, write_folder
+from workers.training.checkpoints import (
+    Damaged,
+    best_step,
+    checkpoint_name,
+    newest_good,
+    prune,
+    steps,
+    verify,
+    write_folder,
+)
 
 
-def write(folder: Path, step: int, content: bytes = b"weights") -> Path:
+def write(folder: Path, step: int, content: bytes = b"weights", score: float | None = None) -> Path:
     target = folder / checkpoint_name(step)
 
     def fill(at: Path) -> None:
         (at / "model.safetensors").write_bytes(content)
         (at / "state.json").write_text(str(step))
 
-    write_folder(target, fill, {"step": step})
+    write_folder(target, fill, {"step": step, "score": score})
     return target
 
 
@@ -124,6 +133,15 @@ def test_prune_keeps_the_newest(tmp_path: Path) -> None:
         write(tmp_path, step)
     assert prune(tmp_path, keep=2) == [1]
     assert steps(tmp_path) == [2, 3]
+
+
+def test_prune_keeps_the_best_until_there_is_a_better_one(tmp_path: Path) -> None:
+    kept = []
+    for step, score in enumerate([None, 0.5, 0.3, 0.4, 0.9, None, 0.3, 0.8, 0.1], start=1):
+        write(tmp_path, step, score=score)
+        prune(tmp_path, keep=2, best=best_step(tmp_path))
+        kept.append(steps(tmp_path))
+    assert kept == [[1], [1, 2], [2, 3], [3, 4], [3, 4, 5], [3, 5, 6], [6, 7], [7, 8], [8, 9]]
 
 
 def test_a_manifest_is_checked_against_the_files(tmp_path: Path) -> None:

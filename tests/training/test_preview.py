@@ -33,6 +33,7 @@ def test_tokens_spans_counts_and_estimates(tmp_path: Path) -> None:
     assert (answer["steps"], answer["parameters"]) == (4, parameter_count(tmp_path / "base"))
     assert answer["tokens"]["ratio"] > 2
     assert answer["memory_bytes"] > 16 * answer["parameters"]
+    assert answer["disk_bytes"] == (4 * 12 + 4) * answer["parameters"]
     assert answer["seconds"]["per_cpu_core"] > answer["seconds"]["per_gpu"] > 0
     kinds = [(example["type"], example["error_kind"]) for example in answer["examples"]]
     assert kinds == [("step", "calculation"), ("step", "operator"), ("full", None)]

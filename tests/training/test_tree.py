@@ -28,9 +28,8 @@ from trl import DPOConfig, DPOTrainer
 from tests.training.conftest import make_tokenizer
 from workers.training.config import TrainingConfig, resolve
 from workers.training.data import Pair
-from workers.training.objective import PairScores, rise_loss
+from workers.training.objective import PairScores, count, rise_loss
 from workers.training.scoring import add_scoring, completion_logps, supports_trees
-from workers.training.trainer import count
 from workers.training.tree import pack
 
 SHAPE = {

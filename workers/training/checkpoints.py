@@ -117,9 +117,22 @@ def newest_good(folder: Path, reject: Callable[[int, str], None]) -> tuple[Path,
     return None
 
 
-def prune(folder: Path, keep: int) -> list[int]:
-    """Remove leftovers of interrupted writes and all but the newest ``keep`` checkpoints; answers the steps removed."""
-    old = steps(folder)[:-keep]
+def best_step(folder: Path) -> int | None:
+    """The step of the checkpoint with the lowest ``score`` in its manifest, the newest of equals, or None."""
+    scores: dict[int, float] = {}
+    for step in steps(folder):
+        try:
+            score = json.loads((folder / checkpoint_name(step) / MANIFEST).read_text(encoding="utf-8")).get("score")
+        except (OSError, ValueError, AttributeError):
+            continue  # damaged: found when it is to be loaded
+        if isinstance(score, int | float):
+            scores[step] = score
+    return min(scores, key=lambda step: (scores[step], -step), default=None)
+
+
+def prune(folder: Path, keep: int, best: int | None = None) -> list[int]:
+    """Remove leftovers of interrupted writes and all but the newest ``keep`` and ``best``: the steps removed."""
+    old = [step for step in steps(folder)[:-keep] if step != best]
     for path in folder.glob("*.tmp"):
         shutil.rmtree(path, ignore_errors=True)
     for step in old:

@@ -79,7 +79,12 @@ class TrainingConfig(Strict):
     lora: LoraConfig | None = None
 
     checkpoint_every: int = Field(100, ge=1, le=1_000_000, description="Optimizer steps.")
-    keep: int = Field(2, ge=1, le=100, description="Checkpoints kept.")
+    keep: int = Field(2, ge=1, le=100, description="Newest checkpoints kept.")
+    best: Literal["none", "train_loss", "eval_loss"] = Field(
+        "train_loss",
+        description="The best checkpoint is kept too: by the mean loss since the one before, or by the loss on the"
+        " dataset's held-out split, measured at every checkpoint.",
+    )
     report_to: list[Literal["wandb", "tensorboard", "mlflow"]] = []
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Memory and time of a run, estimated from files alone. Orders of magnitude, not promises. Free of torch."""
+"""Memory, disk and time of a run, estimated from files alone. Orders of magnitude, not promises. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.training.config import TrainingConfig
+from workers.training.disk import copies
 
 _FLOPS_PER_PARAMETER = 6.0  # of one trained token: forward 2, backward 4
 _REFERENCE_FLOPS = 2.0  # of one token of the reference pass
@@ -29,17 +30,37 @@ def parameter_count(folder: Path) -> int:
 def memory_bytes(folder: Path, config: TrainingConfig, tokens_per_pass: int) -> int:
     """Weights, gradients, optimizer and what one forward pass keeps."""
     parameters = parameter_count(folder)
-    shape: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    shape = shape.get("text_config", shape)
-    hidden, layers = int(shape.get("hidden_size", 0)), int(shape.get("num_hidden_layers", 0))
+    hidden, layers = _shape(folder)
     width = 4 if config.dtype == "float32" else 2
     if config.lora is None:
         fixed = 16 * parameters  # float32 weights and gradients, two moments
     else:
-        trained = 2 * config.lora.r * hidden * 7 * layers  # about: seven projections per layer
-        fixed = parameters * width // (4 if config.lora.quantize_4bit else 1) + 16 * trained
+        frozen = parameters * width // (4 if config.lora.quantize_4bit else 1)
+        fixed = frozen + 16 * _trained(folder, config)
     kept = hidden if config.gradient_checkpointing else _ACTIVATION_FLOATS * hidden
     return int(fixed + tokens_per_pass * layers * kept * width)
+
+
+def disk_bytes(folder: Path, config: TrainingConfig) -> int:
+    """Checkpoints that stand side by side at most, and the result."""
+    trained, parameters = _trained(folder, config), parameter_count(folder)
+    merged = config.lora is None or config.lora.merge
+    width = 4 if config.lora is None or config.dtype == "float32" else 2
+    return copies(config) * 12 * trained + (width * parameters if merged else 4 * trained)
+
+
+def _shape(folder: Path) -> tuple[int, int]:
+    """Hidden units and layers."""
+    shape: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    shape = shape.get("text_config", shape)
+    return int(shape.get("hidden_size", 0)), int(shape.get("num_hidden_layers", 0))
+
+
+def _trained(folder: Path, config: TrainingConfig) -> int:
+    if config.lora is None:
+        return parameter_count(folder)
+    hidden, layers = _shape(folder)
+    return 2 * config.lora.r * hidden * 7 * layers  # about: seven projections per layer
 
 
 def run_seconds(parameters: int, trained_tokens: float, reference_tokens: float, flops_per_second: float) -> float:

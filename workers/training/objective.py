@@ -11,6 +11,7 @@ Axes: P pairs of the micro-batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from workers.training.config import TrainingConfig
+from workers.training.data import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +131,15 @@ def _nll(scores: PairScores, counts: Counts, config: TrainingConfig, gate: Tenso
 def sft_loss(chosen: Tensor, counts: Counts) -> Tensor:
     """The control's share: negative log-likelihood per token of the optimizer batch; ``chosen`` sums tokens, [P]."""
     return -chosen.sum() / max(counts.nll_tokens, 1)
+
+
+def count(pairs: Sequence[Pair], config: TrainingConfig) -> Counts:
+    """The counts of an optimizer batch that the objective's means are over."""
+    if config.objective == "sft":
+        return Counts(0, len(pairs), sum(len(pair.chosen_ids) for pair in pairs))
+    scope = in_nll_scope(torch.tensor([pair.is_step for pair in pairs]), config.nll_scope).tolist()
+    return Counts(
+        step=sum(pair.is_step for pair in pairs),
+        full=sum(not pair.is_step for pair in pairs),
+        nll_tokens=sum(len(pair.chosen_ids) for pair, inside in zip(pairs, scope, strict=True) if inside),
+    )

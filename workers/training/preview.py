@@ -4,7 +4,8 @@
 how many were ``examined``, ``report`` (counts of these, as in workers.training.preflight), ``examples`` (tokens of some
 pairs: the prompt is read, both sides are trained, ``divergent`` is the span in which they differ, ``eos`` where EOS
 stands), ``steps``, ``tokens`` (of one epoch: as plain pairs, as packed, and their ratio), ``parameters``,
-``memory_bytes`` and ``seconds`` (estimates; see workers.training.estimates). What is not known is left out.
+``memory_bytes``, ``disk_bytes`` and ``seconds`` (estimates; see workers.training.estimates). What is not known is left
+out.
 """
 
 from __future__ import annotations

@@ -19,7 +19,14 @@ from workers.engines.base import EngineError
 from workers.engines.local_tokenizer import LocalTokenizer
 from workers.training.config import TrainingConfig
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
-from workers.training.estimates import CPU_FLOPS_PER_CORE, GPU_FLOPS, memory_bytes, parameter_count, run_seconds
+from workers.training.estimates import (
+    CPU_FLOPS_PER_CORE,
+    GPU_FLOPS,
+    disk_bytes,
+    memory_bytes,
+    parameter_count,
+    run_seconds,
+)
 from workers.training.plan import Plan, micro_batches
 from workers.training.preflight import check, examine
 from workers.training.protocol import Refused
@@ -151,6 +158,7 @@ def _size(folder: Path, pairs: list[Pair], config: TrainingConfig, share: float)
         **answer,
         "parameters": parameters,
         "memory_bytes": memory_bytes(folder, config, widest),
+        "disk_bytes": disk_bytes(folder, config),
         "seconds": {
             name: run_seconds(parameters, used / steps * total, reference, speed) for name, speed in speeds.items()
         },

@@ -5,7 +5,8 @@ Child to daemon, ``type``:
 - ``progress``: ``phase`` (loading, encoding, reference, training, saving), ``done``, ``total`` - something *advanced*;
 - ``ready``: ``total_steps``, ``report`` (preflight), ``packing``, ``note`` - the data are validated;
 - ``resumed``: ``step``, and ``rejected``: checkpoints passed over with the reason;
-- ``metrics``: ``step``, ``values``;
+- ``metrics``: ``step``, ``values``, and ``phase`` where it is not ``train`` (``eval``: the held-out split);
+- ``shrunk``: ``step``, ``micro_batch`` - out of memory, and the step is done again in smaller parts;
 - ``skipped``: ``step``, ``why``, ``pairs`` - a batch without a finite loss and gradient, not applied;
 - ``checkpoint``: ``step``, ``path``, ``size_bytes``, ``manifest``, ``deleted`` (steps);
 - ``stopped``: ``step`` - as asked, after a checkpoint;

@@ -42,7 +42,10 @@ def write(
         state = run_leases.heartbeat(session, lease, ttl_seconds)
     if state is None:
         raise LeaseLost
-    rows = [{"run_id": lease.run_id, "step": m["step"], "phase": "train", "values": m["values"]} for m in metrics]
+    rows = [
+        {"run_id": lease.run_id, "step": m["step"], "phase": m.get("phase", "train"), "values": m["values"]}
+        for m in metrics
+    ]
     insert_ignore(session, Metric, rows)
     for message in messages:
         HANDLERS[message["type"]](session, lease, ttl_seconds, message)
@@ -69,6 +72,10 @@ def _resumed(session: Session, lease: RunLease, _ttl: float, message: dict[str, 
 
 def _skipped(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
     _event(session, lease, "training.skipped", **{key: message[key] for key in ("step", "why", "pairs")})
+
+
+def _shrunk(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
+    _event(session, lease, "training.shrunk", step=message["step"], micro_batch=message["micro_batch"])
 
 
 def _checkpoint(session: Session, lease: RunLease, ttl: float, message: dict[str, Any]) -> None:
@@ -110,6 +117,7 @@ HANDLERS = {
     "ready": _ready,
     "resumed": _resumed,
     "skipped": _skipped,
+    "shrunk": _shrunk,
     "checkpoint": _checkpoint,
     "stopped": _stopped,
     "finished": _finished,

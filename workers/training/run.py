@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from transformers import PrinterCallback
 from workers.training import checkpoints
 from workers.training.card import render_card
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
+from workers.training.disk import named_when_full, require_room, require_room_for_run
+from workers.training.evaluation import HeldOut
 from workers.training.loading import load_model, load_tokenizer, local_folder, model_fingerprint, peft_config
 from workers.training.preflight import check
 from workers.training.protocol import Line, Refused, Voice
@@ -96,9 +98,16 @@ def train(spec: RunSpec, line: Voice) -> None:
     trainer.about = _about(spec, data_sha)
     note = _choose_packing(trainer)
     _same_run(trainer.about, resume)
+    result = trainer.checkpoint_bytes if spec.config.lora and not spec.config.lora.merge else trainer.weight_bytes
+    require_room_for_run(spec.checkpoints, spec.config, trainer.checkpoint_bytes, result)
+    held_out = _held_out(spec, tokenizer)
     line.send("ready", total_steps=trainer.plan.total_steps, report=report, packing=trainer.packing, note=note)
     if spec.config.objective == "dpo":
-        trainer.reference = _reference(spec, trainer, model_fingerprint(folder), line)
+        trainer.reference = _reference(spec, trainer, trainer.pairs, model_fingerprint(folder), line)
+    if held_out:
+        dpo = spec.config.objective == "dpo"
+        reference = _reference(spec, trainer, held_out, model_fingerprint(folder), line) if dpo else None
+        trainer.held_out = HeldOut(held_out, reference)
     began = time.monotonic()
     if resume is None or resume[1]["step"] < trainer.plan.total_steps:
         line.send("progress", phase="training", done=resume[1]["step"] if resume else 0, total=trainer.plan.total_steps)
@@ -137,6 +146,21 @@ def _pairs(spec: RunSpec, tokenizer: Any, line: Voice) -> tuple[list[Pair], dict
     return pairs, report.as_dict(), data_sha
 
 
+def _held_out(spec: RunSpec, tokenizer: Any) -> list[Pair]:
+    """The held-out pairs where checkpoints are compared by them; those without a gradient are left out."""
+    if spec.config.best != "eval_loss":
+        return []
+    path = data_file(spec.dataset_folder, spec.config.objective, "test")
+    if not path.is_file():
+        raise Refused("best is 'eval_loss', but the dataset holds nothing out: freeze it with a test share above 0")
+    verify_file(spec.dataset_folder, path)
+    config = spec.config.model_copy(update={"ineffective": "drop"})
+    try:
+        return check(encode(list(read_rows(path)), tokenizer, config), config)[0]
+    except DatasetError as error:
+        raise DatasetError(f"the held-out split: {error}") from error
+
+
 def _about(spec: RunSpec, data_sha: str) -> dict[str, Any]:
     return {
         "run_id": spec.run_id,
@@ -160,9 +184,11 @@ def _choose_packing(trainer: RiseTrainer) -> str | None:
     return None
 
 
-def _reference(spec: RunSpec, trainer: RiseTrainer, fingerprint: str, line: Voice) -> torch.Tensor:
+def _reference(
+    spec: RunSpec, trainer: RiseTrainer, pairs: Sequence[Pair], fingerprint: str, line: Voice
+) -> torch.Tensor:
     config = spec.config.model_copy(update={"packing": trainer.packing})
-    name = reference_fingerprint(fingerprint, trainer.pairs, config)
+    name = reference_fingerprint(fingerprint, pairs, config)
     stored = load_reference(spec.reference / name)
     if stored is not None:
         return stored
@@ -171,7 +197,7 @@ def _reference(spec: RunSpec, trainer: RiseTrainer, fingerprint: str, line: Voic
     with adapter_off:
         logps = compute_reference(
             model,
-            trainer.pairs,
+            pairs,
             config,
             trainer.compute_loss_context_manager,
             lambda done, total: line.send("progress", phase="reference", done=done, total=total),
@@ -216,7 +242,10 @@ def _finish(
             encoding="utf-8",
         )
 
-    manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id})
+    what = "the finished model"
+    require_room(spec.output, trainer.weight_bytes, what)
+    with named_when_full(trainer.weight_bytes, what):
+        manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id})
     line.send("finished", step=trainer.state.global_step, path=str(spec.output), manifest=manifest, summary=summary)
 
 

@@ -8,6 +8,7 @@ micro-batches here, so that every term is a mean over the batch and resuming mea
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -20,14 +21,17 @@ from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import TrainerCallback
-from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
-from workers.training.checkpoints import checkpoint_name, prune, write_folder
+from workers.training.arguments import arguments
+from workers.training.checkpoints import best_step, checkpoint_name, prune, write_folder
 from workers.training.config import TrainingConfig
 from workers.training.data import Pair
-from workers.training.figures import Row, pair_rows, summarize
-from workers.training.objective import Counts, PairScores, in_nll_scope, rise_loss, sft_loss
+from workers.training.disk import named_when_full, require_room
+from workers.training.evaluation import HeldOut, batch_loss, held_out_figures
+from workers.training.figures import Row, summarize
+from workers.training.memory import is_out_of_memory, saved_bytes
+from workers.training.objective import Counts, count
 from workers.training.plan import Plan, micro_batches
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
@@ -36,38 +40,6 @@ from workers.training.tree import pack
 from workers.training.tree_layout import tree_tokens
 
 MAX_SKIPS = 3
-_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-
-def arguments(config: TrainingConfig, plan: Plan, folder: Path) -> DPOConfig:
-    """TRL's arguments for a run. Batches are ours, so TRL is told of one item per step."""
-    return DPOConfig(
-        output_dir=str(folder),
-        max_steps=plan.total_steps,
-        per_device_train_batch_size=1,
-        gradient_accumulation_steps=1,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=_SCHEDULERS[config.scheduler],
-        warmup_steps=math.ceil(config.warmup * plan.total_steps),
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        adam_beta1=config.adam_beta1,
-        adam_beta2=config.adam_beta2,
-        optim="adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch",
-        bf16=config.dtype == "bfloat16",
-        gradient_checkpointing=config.gradient_checkpointing,
-        seed=config.seed,
-        beta=config.beta,
-        max_length=None,  # cut by workers.training.preflight
-        precompute_ref_log_probs=True,  # by workers.training.reference; so TRL keeps no second model
-        logging_steps=1,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=config.checkpoint_every,
-        report_to=list(config.report_to) or "none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
 
 
 class RiseTrainer(DPOTrainer):
@@ -90,6 +62,8 @@ class RiseTrainer(DPOTrainer):
         self.micro_batch = config.micro_batch
         self.stopped = False
         self.about: dict[str, Any] = {}
+        self.held_out: HeldOut | None = None
+        self._losses: list[float] = []  # since the last checkpoint
         self._skips = 0
         self._loss_is_finite = True
         self._tree_tokens = lru_cache(maxsize=65536)(lambda part: tree_tokens([pairs[i] for i in part]))
@@ -107,6 +81,7 @@ class RiseTrainer(DPOTrainer):
         if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise Refused("sharded training (FSDP, DeepSpeed) is not supported: its checkpoints would not be whole")
         add_scoring(self.model)
+        self.checkpoint_bytes, self.weight_bytes = saved_bytes(self.model, adapter=peft_config is not None)
 
     # What TRL would prepare, we bring.
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -134,12 +109,17 @@ class RiseTrainer(DPOTrainer):
         while True:
             try:
                 return self._batch(model, indices)
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 if self.micro_batch == 1 or self.accelerator.num_processes > 1:
                     raise Refused(f"out of memory at a micro-batch of {self.micro_batch}: {error}") from error
-                self.micro_batch = max(self.micro_batch // 2, 1)
-                model.zero_grad(set_to_none=True)
-                torch.cuda.empty_cache()
+            # Behind the except block: the error holds the frames of the failed pass, and they its tensors.
+            self.micro_batch //= 2
+            model.zero_grad(set_to_none=True)
+            gc.collect()
+            torch.cuda.empty_cache()
+            self.line.send("shrunk", step=self.state.global_step + 1, micro_batch=self.micro_batch)
 
     def _batch(self, model: Any, indices: Sequence[int]) -> Tensor:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
@@ -164,6 +144,8 @@ class RiseTrainer(DPOTrainer):
             rows, tokens = gather_object(rows), sum(gather_object([tokens]))
             total = self.accelerator.reduce(total, "mean")
         self._loss_is_finite = bool(torch.isfinite(total))
+        if self._loss_is_finite:
+            self._losses.append(float(total))
         self._figures = {**summarize(rows), "tokens": tokens, "micro_batch": self.micro_batch}
         return total if self._loss_is_finite else torch.zeros_like(total)
 
@@ -172,21 +154,9 @@ class RiseTrainer(DPOTrainer):
         packed = pack(pairs, self.packing, self.config.row_tokens).to(self.args.device)
         with self.compute_loss_context_manager():
             logps, spans = completion_logps(model, packed)
-        if self.config.objective == "sft":
-            return sft_loss(logps[0::2], counts), [], packed.tokens
-        assert self.reference is not None
-        reference = self.reference[list(part)].to(logps.device)
-        scores = PairScores(
-            chosen=logps[0::2],
-            rejected=logps[1::2],
-            ref_chosen=reference[:, 0],
-            ref_rejected=reference[:, 1],
-            chosen_tokens=packed.lengths[0::2],
-            rejected_tokens=packed.lengths[1::2],
-            is_step=torch.tensor([pair.is_step for pair in pairs], device=logps.device),
-        )
-        outcome = rise_loss(scores, counts, self.config)
-        return outcome.loss, pair_rows(pairs, outcome, spans.tolist()), packed.tokens
+        reference = None if self.reference is None else self.reference[list(part)]
+        loss, rows = batch_loss(logps, packed, pairs, reference, counts, self.config, spans)
+        return loss, rows, packed.tokens
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         norm: Any = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
@@ -222,15 +192,38 @@ class RiseTrainer(DPOTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:  # noqa: ARG002
         step, start = self.state.global_step, self.folder / checkpoint_name(self.state.global_step)
         self.state.log_history.clear()  # the daemon has it; a checkpoint must not grow with the run
+        score = self._score(step)
         if self.accelerator.is_main_process:
-            about = {**self.about, "step": step, "processes": self.accelerator.num_processes}
-            manifest = write_folder(start, lambda at: self._fill(at, model), about)
-            deleted = prune(self.folder, self.config.keep)
+            what = f"the checkpoint of step {step}"
+            require_room(self.folder, self.checkpoint_bytes, what)
+            about = {**self.about, "step": step, "processes": self.accelerator.num_processes, "score": score}
+            with named_when_full(self.checkpoint_bytes, what):
+                manifest = write_folder(start, lambda at: self._fill(at, model), about)
+            deleted = prune(self.folder, self.config.keep, best=best_step(self.folder))
             size = sum(entry["bytes"] for entry in manifest["files"])
             self.line.send(
                 "checkpoint", step=step, path=str(start), size_bytes=size, manifest=manifest, deleted=deleted
             )
         self.accelerator.wait_for_everyone()
+
+    def _score(self, step: int) -> float | None:
+        """By what the best checkpoint is told, lower is better; None: it cannot be the best."""
+        losses, self._losses = self._losses, []
+        if self.config.best == "train_loss":
+            return sum(losses) / len(losses) if losses else None
+        if self.held_out is None:
+            return None
+        config = self.config.model_copy(update={"packing": self.packing, "micro_batch": self.micro_batch})
+        figures = held_out_figures(
+            self.model,
+            self.held_out,
+            config,
+            self.compute_loss_context_manager,
+            lambda done, total: self.line.send("progress", phase="training", done=done, total=total),
+        )
+        self.line.send("metrics", step=step, phase="eval", values=figures)
+        score: float = figures["loss"]
+        return score if math.isfinite(score) else None
 
     def _fill(self, folder: Path, model: Any) -> None:
         self.accelerator.unwrap_model(model).save_pretrained(folder)
@@ -269,15 +262,3 @@ class _Control(TrainerCallback):
 def _only(items: Sequence[Any]) -> Any:
     """The one item of a batch of one."""
     return items[0]
-
-
-def count(pairs: Sequence[Pair], config: TrainingConfig) -> Counts:
-    """The counts of an optimizer batch that the objective's means are over."""
-    if config.objective == "sft":
-        return Counts(0, len(pairs), sum(len(pair.chosen_ids) for pair in pairs))
-    scope = in_nll_scope(torch.tensor([pair.is_step for pair in pairs]), config.nll_scope).tolist()
-    return Counts(
-        step=sum(pair.is_step for pair in pairs),
-        full=sum(not pair.is_step for pair in pairs),
-        nll_tokens=sum(len(pair.chosen_ids) for pair, inside in zip(pairs, scope, strict=True) if inside),
-    )
