@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -73,6 +73,14 @@ def manifest_itself(store: FileStore, folder: str | None, sha256: str | None) ->
     if not folder or not sha256 or not store.exists(path):
         return []
     return [StoredFile(folder, MANIFEST, store.size(path), sha256)]
+
+
+def send_listed(request: Request, store: FileStore, files: Iterable[StoredFile], path: str) -> Response:
+    """The file of this path among ``files``, or a range of it. Raises NotFound: no other file exists."""
+    for file in files:
+        if file.path == path:
+            return send_file(request, store, file)
+    raise NotFound("there is no such file here; see /files")
 
 
 def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:

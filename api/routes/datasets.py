@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from api import events
 from api.auth import Reader, Writer
 from api.deps import Api, ApiDep
-from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, manifest_itself, send_file
-from api.errors import Conflict, Invalid, NotFound, documented, invalid
+from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, manifest_itself, send_listed
+from api.errors import Conflict, Invalid, documented, invalid
 from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
 from api.ids import body_row, path_row
@@ -141,7 +141,5 @@ def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]
 @router.get("/{dataset_id}/files/{path:path}", responses=FILE_RESPONSES, response_class=Response)
 def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str, path: str) -> Response:
     """A file, or a range of it. Only paths the dataset's manifest lists exist."""
-    for file in _files(api, dataset_id, caller.workspace_id):
-        if file.path == path:
-            return send_file(request, FileStore(api.store.files), file)
-    raise NotFound("the dataset has no such file; see its /files")
+    files = _files(api, dataset_id, caller.workspace_id)
+    return send_listed(request, FileStore(api.store.files), files, path)

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 
 from api.auth import Reader
 from api.deps import Api, ApiDep
-from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, send_file
+from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, send_listed
 from api.errors import NotFound, documented
 from api.pagination import Listing
 from api.registry import find_model
@@ -50,7 +50,4 @@ def list_model_files(caller: Reader, api: ApiDep, name: str) -> Listing[FileOut]
 @router.get("/{name}/files/{path:path}", responses=FILE_RESPONSES, response_class=Response)
 def download_model_file(request: Request, caller: Reader, api: ApiDep, name: str, path: str) -> Response:
     """A file, or a range of it. Only paths the model's manifest lists exist."""
-    for file in _files(api, name, caller.workspace_id):
-        if file.path == path:
-            return send_file(request, FileStore(api.store.files), file)
-    raise NotFound("the language model has no such file; see its /files")
+    return send_listed(request, FileStore(api.store.files), _files(api, name, caller.workspace_id), path)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from api.strict_json import JsonError, check_text
+from models.jobs import JobColumns
+
+Json = dict[str, Any]
 
 
 def _storable(text: str) -> str:
@@ -62,4 +66,20 @@ class Progress(BaseModel):
     tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
 
 
-Json = dict[str, Any]
+class JobOut(BaseModel):
+    """What every job over shards tells: injection jobs, datasets, evaluations, rejudgings."""
+
+    id: str
+    state: str
+    partial: bool = Field(description="It ended without some of its shards.")
+    error: str | None
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def job_fields(row: JobColumns, progress: Progress) -> Json:
+    """The fields of JobOut for a row."""
+    names = ("id", "state", "partial", "error", "created_at", "started_at", "finished_at")
+    return {"progress": progress} | {name: getattr(row, name) for name in names}

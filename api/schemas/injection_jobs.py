@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.common import ModelName, Name, Progress, Request, RowId
+from api.schemas.common import JobOut, ModelName, Name, Progress, Request, RowId, job_fields
 from errata.types import EvidenceKind
 from models.jobs import EditRow, InjectionJob, SolutionRow
 
@@ -32,45 +32,30 @@ class QuarantinedShard(BaseModel):
     error: str | None
 
 
-class InjectionJobOut(BaseModel):
+class InjectionJobOut(JobOut):
     """An injection job. ``config`` is complete; ``funnel`` and ``quarantined`` are given for one job, not in lists."""
 
     object: Literal["injection_job"] = "injection_job"
-    id: str
     name: str | None
-    state: str
-    partial: bool
-    error: str | None
     problem_set: str
     language_model: str | None
     preset: str
     config: dict[str, Any]
     prompt_versions: dict[str, Any]
-    progress: Progress
     funnel: dict[str, Any] | None = None
     quarantined: list[QuarantinedShard] | None = None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
     @classmethod
     def of(cls, row: InjectionJob, progress: Progress, language_model: str | None, **more: Any) -> InjectionJobOut:
         """The answer for a row."""
         return cls(
-            id=row.id,
+            **job_fields(row, progress),
             name=row.name,
-            state=row.state,
-            partial=row.partial,
-            error=row.error,
             problem_set=row.problem_set_id,
             language_model=language_model,
             preset=row.config.get("preset", "errata"),
             config=row.config,
             prompt_versions=row.prompt_versions,
-            progress=progress,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
             **more,
         )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.common import Progress, Request, RowId
+from api.schemas.common import JobOut, Progress, Request, RowId, job_fields
 from models.jobs import ProblemOutcome
 from models.problems import ProblemRow
 from models.rejudgings import Rejudging, VerdictChangeRow
@@ -59,35 +58,22 @@ class RejudgingResult(BaseModel):
     verdicts: dict[str, int] = Field(description="Verdicts that moved, such as 'incorrect to correct'.")
 
 
-class RejudgingOut(BaseModel):
+class RejudgingOut(JobOut):
     """A rejudging; ``verifier`` is the one that judges now. The job's own verdicts and pairs stay as they are."""
 
     object: Literal["rejudging"] = "rejudging"
-    id: str
-    state: str
-    error: str | None
     injection_job: str
     verifier: str
     result: RejudgingResult | None
-    progress: Progress
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
     @classmethod
     def of(cls, row: Rejudging, progress: Progress) -> RejudgingOut:
         """The answer for a row."""
         return cls(
-            id=row.id,
-            state=row.state,
-            error=row.error,
+            **job_fields(row, progress),
             injection_job=row.injection_job_id,
             verifier=row.verifier,
             result=RejudgingResult.model_validate(row.result) if row.result else None,
-            progress=progress,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
         )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from api.downloads import StoredFile
-from api.schemas.common import ModelName, Name, Progress, Request, RowId
+from api.schemas.common import JobOut, ModelName, Name, Progress, Request, RowId, job_fields
 from errata.evaluation import EvaluationConfig
 from models.outputs import Dataset, Evaluation, EvaluationSample
 
@@ -21,41 +20,26 @@ class DatasetIn(Request):
     config: dict[str, Any] = Field(default_factory=dict, description="Schema: DatasetConfig, without `jobs`.")
 
 
-class DatasetOut(BaseModel):
+class DatasetOut(JobOut):
     """A dataset; immutable once ``succeeded``. ``manifest`` tells counts, rows per shape and split, lineage, audit."""
 
     object: Literal["dataset"] = "dataset"
-    id: str
     name: str
-    state: str
-    partial: bool
-    error: str | None
     jobs: list[str]
     config: dict[str, Any]
     manifest: dict[str, Any] | None
     sha256: str | None
-    progress: Progress
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
     @classmethod
     def of(cls, row: Dataset, progress: Progress) -> DatasetOut:
         """The answer for a row."""
         return cls(
-            id=row.id,
+            **job_fields(row, progress),
             name=row.name,
-            state=row.state,
-            partial=row.partial,
-            error=row.error,
             jobs=row.config.get("jobs", []),
             config=row.config,
             manifest=row.manifest,
             sha256=row.sha256,
-            progress=progress,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
         )
 
 
@@ -84,41 +68,26 @@ class EvaluationIn(Request):
     name: Name | None = None
 
 
-class EvaluationOut(BaseModel):
+class EvaluationOut(JobOut):
     """An evaluation; ``result`` holds accuracy with its 95 % interval once it has succeeded."""
 
     object: Literal["evaluation"] = "evaluation"
-    id: str
     name: str | None
-    state: str
-    partial: bool
-    error: str | None
     problem_set: str
     language_model: str
     config: dict[str, Any]
     result: dict[str, Any] | None
-    progress: Progress
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
     @classmethod
     def of(cls, row: Evaluation, progress: Progress, language_model: str) -> EvaluationOut:
         """The answer for a row."""
         return cls(
-            id=row.id,
+            **job_fields(row, progress),
             name=row.name,
-            state=row.state,
-            partial=row.partial,
-            error=row.error,
             problem_set=row.problem_set_id,
             language_model=language_model,
             config=row.config,
             result=row.result,
-            progress=progress,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            finished_at=row.finished_at,
         )
 
 
