@@ -16,11 +16,9 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import CONFIG, make_dataset, make_model, make_rows
-from workers.training import accelerate as accelerate_configs
 from workers.training.checkpoints import checkpoint_name, steps
 from workers.training.child import command
 from workers.training.config import resolve
@@ -299,7 +297,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     alone = run(one)
     path = tmp_path / "spec.json"
     path.write_text(two.model_dump_json())
-    settings = TrainerSettings(accelerate_config=Path(accelerate_configs.__path__[0]) / "ddp-cpu.yaml")
+    settings = TrainerSettings(accelerate_config=Path("ddp-cpu"))
     with subprocess.Popen(
         command(settings, path),
         stdin=subprocess.PIPE,
@@ -317,12 +315,6 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     apart = torch.cat([(weights(one)[n] - weights(two)[n]).flatten() for n in weights(one)])
     whole = torch.cat([w.flatten() for w in weights(one).values()])
     assert apart.norm() / whole.norm() < 1e-5
-
-
-@pytest.mark.parametrize("name", ["ddp.yaml", "ddp-cpu.yaml"])
-def test_shipped_accelerate_configurations_parse(name: str) -> None:
-    loaded = load_config_from_file(str(Path(accelerate_configs.__path__[0]) / name))
-    assert loaded.num_processes == 2
 
 
 @pytest.mark.slow

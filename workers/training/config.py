@@ -27,7 +27,7 @@ class LoraConfig(Strict):
     alpha: int = Field(32, gt=0, le=4096)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: list[str] | Literal["all-linear"] = "all-linear"
-    quantize_4bit: bool = Field(False, description="QLoRA: base weights in 4 bits (needs bitsandbytes and a GPU).")
+    quantize_4bit: bool = Field(False, description="QLoRA: base weights in 4 bits (needs bitsandbytes).")
     merge: bool = Field(True, description="Merge the adapter into the base weights at the end.")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from workers.training.config import TrainingConfig
@@ -50,7 +50,7 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
     options: dict[str, Any] = {"dtype": getattr(torch, config.dtype) if config.lora else torch.float32}
     if config.lora and config.lora.quantize_4bit:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
         return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True, **options)
@@ -58,6 +58,22 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
         if "scaled_dot_product_attention" not in str(error):
             raise
         return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+
+
+def merge_adapter(model: Any, folder: Path, config: TrainingConfig) -> Any:
+    """The model with its adapter merged into the weights, or ``model`` itself where there is nothing to merge.
+
+    Weights in 4 bits are not merged into: the adapter goes into the base model as it was before it was quantised.
+    """
+    if config.lora is None or not config.lora.merge:
+        return model
+    if not config.lora.quantize_4bit:
+        return model.merge_and_unload()
+    whole = config.model_copy(update={"lora": config.lora.model_copy(update={"quantize_4bit": False})})
+    plain = get_peft_model(load_model(folder, whole), model.peft_config["default"])
+    set_peft_model_state_dict(plain, get_peft_model_state_dict(model))
+    merged: Any = plain
+    return merged.merge_and_unload()
 
 
 def peft_config(config: TrainingConfig) -> LoraConfig | None:

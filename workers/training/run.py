@@ -29,7 +29,15 @@ from workers.training.card import render_card
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
 from workers.training.disk import named_when_full, require_room, require_room_for_run
 from workers.training.evaluation import HeldOut
-from workers.training.loading import load_model, load_tokenizer, local_folder, model_fingerprint, peft_config
+from workers.training.extras import require_packages
+from workers.training.loading import (
+    load_model,
+    load_tokenizer,
+    local_folder,
+    merge_adapter,
+    model_fingerprint,
+    peft_config,
+)
 from workers.training.preflight import check
 from workers.training.protocol import Line, Refused, Voice
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
@@ -84,6 +92,7 @@ def _alone(spec: RunSpec, line: Line) -> Iterator[None]:
 def train(spec: RunSpec, line: Voice) -> None:
     """The whole run, from the newest good checkpoint where there is one. Raises Refused and DatasetError."""
     line.send("progress", phase="loading", done=0, total=1)
+    require_packages(spec.config)
     resume = _resume_point(spec, line)
     folder = local_folder(spec.model_path, spec.model_revision)
     tokenizer = load_tokenizer(folder)
@@ -98,8 +107,7 @@ def train(spec: RunSpec, line: Voice) -> None:
     trainer.about = _about(spec, data_sha)
     note = _choose_packing(trainer)
     _same_run(trainer.about, resume)
-    result = trainer.checkpoint_bytes if spec.config.lora and not spec.config.lora.merge else trainer.weight_bytes
-    require_room_for_run(spec.checkpoints, spec.config, trainer.checkpoint_bytes, result)
+    require_room_for_run(spec.checkpoints, spec.config, trainer.checkpoint_bytes, trainer.result_bytes)
     held_out = _held_out(spec, tokenizer)
     line.send("ready", total_steps=trainer.plan.total_steps, report=report, packing=trainer.packing, note=note)
     if spec.config.objective == "dpo":
@@ -229,7 +237,7 @@ def _finish(
     """Write the finished model: weights (merged unless asked otherwise), tokenizer, card; then tell the daemon."""
     line.send("progress", phase="saving", done=0, total=1)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    merged = model.merge_and_unload() if spec.config.lora and spec.config.lora.merge else model
+    merged = merge_adapter(model, local_folder(spec.model_path, spec.model_revision), spec.config)
     base_of(merged).generation_config = transformers.GenerationConfig.from_dict(generation)
     card = render_card(spec.lineage, spec.config.model_dump(mode="json"), summary)
 
@@ -243,8 +251,8 @@ def _finish(
         )
 
     what = "the finished model"
-    require_room(spec.output, trainer.weight_bytes, what)
-    with named_when_full(trainer.weight_bytes, what):
+    require_room(spec.output, trainer.result_bytes, what)
+    with named_when_full(trainer.result_bytes, what):
         manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id})
     line.send("finished", step=trainer.state.global_step, path=str(spec.output), manifest=manifest, summary=summary)
 

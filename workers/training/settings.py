@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workers.training import launch
 
 
 class TrainerSettings(BaseSettings):
@@ -20,5 +22,16 @@ class TrainerSettings(BaseSettings):
     loading_seconds: float = Field(1800.0, gt=0, description="The same, while imports and weights are loaded.")
     stop_seconds: float = Field(120.0, gt=0, description="A process asked to stop is killed after this long.")
     backoff_seconds: float = Field(2.0, ge=0, description="Wait before a failed run is tried again; doubles.")
-    accelerate_config: Path | None = Field(None, description="Start runs with `accelerate launch` and this file.")
+    accelerate_config: Path | None = Field(
+        None, description="Start runs with `accelerate launch` and this file, or the shipped one of this name."
+    )
     threads: int = Field(0, ge=0, description="CPU threads of a run; 0: torch decides.")
+
+    @field_validator("accelerate_config", mode="before")
+    @classmethod
+    def _launchable(cls, value: object) -> Path | None:
+        if value is None or value == "":
+            return None
+        path = launch.config_file(str(value))
+        launch.check(path, launch.visible_gpus())
+        return path

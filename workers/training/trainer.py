@@ -30,7 +30,7 @@ from workers.training.data import Pair
 from workers.training.disk import named_when_full, require_room
 from workers.training.evaluation import HeldOut, batch_loss, held_out_figures
 from workers.training.figures import Row, summarize
-from workers.training.memory import is_out_of_memory, saved_bytes
+from workers.training.memory import is_out_of_memory, written_bytes
 from workers.training.objective import Counts, count
 from workers.training.plan import Plan, micro_batches
 from workers.training.protocol import Refused, Voice
@@ -81,7 +81,11 @@ class RiseTrainer(DPOTrainer):
         if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
             raise Refused("sharded training (FSDP, DeepSpeed) is not supported: its checkpoints would not be whole")
         add_scoring(self.model)
-        self.checkpoint_bytes, self.weight_bytes = saved_bytes(self.model, adapter=peft_config is not None)
+        whole: Any = self.model
+        for parameter in whole.parameters():
+            if parameter.requires_grad:  # TRL casts adapters of 4-bit models to bfloat16, in which small steps vanish
+                parameter.data = parameter.data.float()
+        self.checkpoint_bytes, self.result_bytes = written_bytes(self.model, config)
 
     # What TRL would prepare, we bring.
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:

@@ -1,0 +1,143 @@
+"""Shipped accelerate configurations, what the trainer refuses before it starts, and packages that are not there."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
+from accelerate.utils import FullyShardedDataParallelPlugin
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from tests.training.test_run import make_spec, run, weights
+from workers.training.checkpoints import checkpoint_name
+from workers.training.child import command
+from workers.training.launch import FOLDER, check, config_file, shipped, visible_gpus
+from workers.training.protocol import Refused
+from workers.training.settings import TrainerSettings
+
+KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}
+
+
+def test_every_shipped_configuration_is_known() -> None:
+    assert shipped() == sorted(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_shipped_configurations_parse(name: str) -> None:
+    loaded = load_config_from_file(str(config_file(name)))
+    assert isinstance(loaded, ClusterConfig)
+    assert (loaded.distributed_type.name, loaded.num_processes, loaded.num_machines) == (KINDS[name], 2, 1)
+    assert loaded.mixed_precision == "no", "a run's dtype decides"
+
+
+def test_the_shards_are_what_they_say() -> None:
+    loaded: Any = load_config_from_file(str(config_file("fsdp")))
+    options = {key.removeprefix("fsdp_"): value for key, value in loaded.fsdp_config.items()}
+    options |= {"cpu_offload": options.pop("offload_params"), "fsdp_version": options.pop("version")}
+    plugin = FullyShardedDataParallelPlugin(**options)
+    assert (plugin.fsdp_version, plugin.reshard_after_forward) == (2, True)
+    assert plugin.state_dict_type.name == "FULL_STATE_DICT"
+    zero: Any = load_config_from_file(str(config_file("zero3")))
+    assert (zero.deepspeed_config["zero_stage"], zero.deepspeed_config["zero3_save_16bit_model"]) == (3, True)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fsdp", "FSDP"), ("zero3", "DeepSpeed")])
+def test_sharded_runs_are_refused_before_the_trainer_starts(
+    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", name)
+    with pytest.raises(ValidationError, match=rf"{name}.yaml shards the model \({kind}\).*use 'ddp'"):
+        TrainerSettings()
+    with pytest.raises(ValueError, match="shards the model"):
+        check(FOLDER / f"{name}.yaml", gpus=8)
+
+
+def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert visible_gpus() == 1
+    with pytest.raises(ValidationError, match=r"ddp.yaml wants 2 GPUs on this host, and there are 1"):
+        TrainerSettings(accelerate_config=Path("ddp"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert TrainerSettings(accelerate_config=Path("ddp")).accelerate_config == FOLDER / "ddp.yaml"
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert visible_gpus() == 0
+
+
+def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "ddp-cpu")
+    line = command(TrainerSettings(), tmp_path / "spec.json")
+    assert line[line.index("--config_file") + 1] == str(FOLDER / "ddp-cpu.yaml")
+    own = tmp_path / "own.yaml"
+    own.write_text("distributed_type: MULTI_CPU\nnum_processes: 4\n")
+    assert TrainerSettings(accelerate_config=own).accelerate_config == own
+    bad = {"distributed_type: TPU": "known are", "- 1": "no configuration", "a: [": "cannot be read",
+           "distributed_type: MULTI_GPU\nnum_processes: x": "num_processes must be"}  # fmt: skip
+    for text, why in bad.items():
+        own.write_text(text)
+        with pytest.raises(ValidationError, match=why):
+            TrainerSettings(accelerate_config=own)
+    with pytest.raises(ValidationError, match="one of ddp, ddp-cpu, fsdp, zero3"):
+        TrainerSettings(accelerate_config=tmp_path / "absent.yaml")
+    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "")
+    assert TrainerSettings().accelerate_config is None
+
+
+LACKING = [
+    ({"lora": {"quantize_4bit": True}}, "bitsandbytes"),
+    ({"report_to": ["wandb"]}, "wandb"),
+    ({"report_to": ["tensorboard"]}, "tensorboard"),
+    ({"report_to": ["mlflow"]}, "mlflow"),
+]
+
+
+@pytest.mark.parametrize(("options", "package"), LACKING, ids=[package for _, package in LACKING])
+def test_a_package_that_is_not_there_is_named(options: dict[str, Any], package: str, tmp_path: Path) -> None:
+    if find_spec(package) is not None:
+        pytest.skip(f"{package} is here")
+    spec = make_spec(tmp_path, **options)
+    with pytest.raises(Refused, match=f"needs the package {package}"):
+        run(spec)
+    assert not spec.checkpoints.exists()
+
+
+def test_qlora(tmp_path: Path) -> None:
+    """4-bit base weights, an adapter that learns, resumes exactly, and is merged into the weights as they were."""
+    pytest.importorskip("bitsandbytes")
+    lora = {"r": 4, "alpha": 8, "quantize_4bit": True, "target_modules": ["q_proj", "v_proj"]}
+    whole, broken = (make_spec(tmp_path, name, lora=lora, epochs=2) for name in ("whole", "broken"))
+    unbroken = run(whole).of("metrics")
+    assert unbroken[-1]["values"]["loss"] < unbroken[0]["values"]["loss"]
+    stopped = run(broken, stop_at=2).of("metrics")
+    assert (broken.checkpoints / checkpoint_name(3) / "adapter_model.safetensors").is_file()
+    resumed = run(broken)
+    assert resumed.of("resumed")[0]["step"] == 3
+    assert stopped + resumed.of("metrics") == unbroken
+    assert all(torch.equal(weights(whole)[name], weights(broken)[name]) for name in weights(whole))
+    base = load_file(tmp_path / "base" / "model.safetensors")
+    assert weights(whole).keys() == base.keys()
+    changed = {name for name in base if not torch.equal(base[name], weights(whole)[name])}
+    assert changed
+    assert all("q_proj" in name or "v_proj" in name for name in changed)
+    assert "quantization_config" not in json.loads((whole.output / "config.json").read_text())
+
+
+def test_tensorboard(tmp_path: Path) -> None:
+    """TRL's own integration writes every figure of every step."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    spec = make_spec(tmp_path, report_to=["tensorboard"])
+    told = {m["step"]: m["values"]["loss"] for m in run(spec).of("metrics")}
+    (folder,) = {path.parent for path in tmp_path.rglob("events.out.tfevents.*")}
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    seen = {event.step: event.value for event in events.Scalars("train/loss")}
+    assert seen == pytest.approx(told, rel=1e-6)
+    assert "train/step/margin" in events.Tags()["scalars"]

@@ -1,0 +1,73 @@
+"""How the training process is launched: the operator's accelerate configuration, checked before any run needs it.
+
+Free of torch: the daemon asks this when it starts. What is shipped stands in ``accelerate/`` and is known by its name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).with_name("accelerate")
+_SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed"}
+_PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
+
+
+def shipped() -> list[str]:
+    """Names of the configurations that come along."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def config_file(setting: str) -> Path:
+    """The file of a shipped name or of a path. Raises ValueError when there is none."""
+    path = FOLDER / f"{setting}.yaml" if setting in shipped() else Path(setting)
+    if not path.is_file():
+        raise ValueError(f"there is no such file; give a path, or one of {', '.join(shipped())}")
+    return path
+
+
+def check(path: Path, gpus: int | None) -> None:
+    """Raise ValueError when runs could not be launched with ``path`` on a host with that many GPUs (None: unknown)."""
+    config = _read(path)
+    kind = str(config.get("distributed_type", "NO"))
+    if kind in _SHARDED:
+        raise ValueError(
+            f"{path.name} shards the model ({_SHARDED[kind]}), and checkpoints of sharded runs are not written yet: use"
+            " 'ddp', and LoRA for a model whose optimizer does not fit one GPU"
+        )
+    if kind not in _PLAIN:
+        raise ValueError(f"{path.name} has the distributed_type {kind!r}; known are {', '.join(_PLAIN)}")
+    here = _count(config, "num_processes") // _count(config, "num_machines")
+    if kind == "MULTI_GPU" and gpus is not None and here > gpus:
+        raise ValueError(f"{path.name} wants {here} GPUs on this host, and there are {gpus}: set its num_processes")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise ValueError(f"{path.name} is no configuration of accelerate")
+    return config
+
+
+def _count(config: dict[str, Any], name: str) -> int:
+    value = config.get(name, 1)
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"its {name} must be a whole number above 0")
+    return value
+
+
+def visible_gpus() -> int | None:
+    """NVIDIA GPUs this process may use, without loading a driver; None where that cannot be told."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([name for name in chosen.split(",") if name.strip() and name.strip() != "-1"])
+    if Path("/dev/kfd").exists():
+        return None  # another maker's
+    found = Path("/proc/driver/nvidia/gpus")
+    return len(list(found.iterdir())) if found.is_dir() else 0
