@@ -94,6 +94,7 @@ class SolutionOut(BaseModel):
     verdict: str | None
     extracted: str | None
     verifier: str | None
+    verdict_seconds: float | None = Field(description="How long the comparison took.")
     role: str | None
     reason: str | None
     created_at: datetime
@@ -117,6 +118,7 @@ class SolutionOut(BaseModel):
             verdict=row.verdict,
             extracted=row.extracted,
             verifier=row.verifier,
+            verdict_seconds=row.verdict_seconds,
             role=row.role,
             reason=row.reason,
             created_at=row.created_at,
