@@ -32,7 +32,7 @@ from workers.training.evaluation import HeldOut, batch_loss, held_out_figures
 from workers.training.figures import Row, summarize
 from workers.training.memory import is_out_of_memory, written_bytes
 from workers.training.objective import Counts, count
-from workers.training.plan import Plan, micro_batches
+from workers.training.plan import CPU_PADDING, MAX_PADDING, Plan, micro_batches
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
 from workers.training.scoring import add_scoring, completion_logps
@@ -134,7 +134,8 @@ class RiseTrainer(DPOTrainer):
             mine, weight = indices[:1], 0.0  # every process must take part in the backward pass
         whole = self.packing == "tree"
         sizes = self._tree_tokens if whole else None
-        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes)
+        padding = CPU_PADDING if self.args.device.type == "cpu" else MAX_PADDING
+        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes, max_padding=padding)
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[Row] = []
         for at, part in enumerate(parts):
