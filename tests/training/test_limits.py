@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +17,7 @@ import pytest
 import torch
 
 from tests.training.conftest import make_dataset, make_rows
-from tests.training.test_run import Recorder, make_spec, run, weights
+from tests.training.test_run import Recorder, make_spec, messages, run, weights
 from workers.training import disk
 from workers.training import run as run_module
 from workers.training.checkpoints import MANIFEST, best_step, checkpoint_name, steps
@@ -185,3 +190,39 @@ def test_damaged_manifests_are_never_the_best(tmp_path: Path) -> None:
     assert best is not None
     (spec.checkpoints / checkpoint_name(best) / MANIFEST).write_text('{"score": ')
     assert best_step(spec.checkpoints) not in (best, None)
+
+
+def mounting(folder: Path, size: str) -> list[str]:
+    """The start of a command line that sees a disk of ``size`` at ``folder``; skips where that is not allowed."""
+    enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+    line = [*enter, f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"', str(folder)]
+    if shutil.which("unshare") is None or subprocess.run([*line, "true"], check=False).returncode != 0:
+        pytest.skip("no file system may be mounted here")
+    return line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "status"), [("3m", 1), ("9m", 0)])
+def test_on_a_small_disk(size: str, status: int, tmp_path: Path) -> None:
+    """The process itself, on a real file system: refused before the first step, or trained."""
+    spec = make_spec(tmp_path, keep=2)
+    small = tmp_path / "run"
+    small.mkdir()
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    command = [*mounting(small, size), sys.executable, "-m", "workers.training.run", "--spec"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [*command, str(tmp_path / "spec.json")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as process:
+        said = list(messages(process))
+    assert process.returncode == status
+    kinds = [message["type"] for message in said]
+    assert (kinds[-1], "metrics" in kinds) == (("error", False) if status else ("finished", True))
+    if status:
+        assert re.search(r"needs \d{7} bytes .*, \d+ are free", said[-1]["message"])
+        assert said[-1]["fatal"]
