@@ -25,14 +25,21 @@ from workers.training.disk import DiskFull
 from workers.training.protocol import Refused
 
 
-def narrow(monkeypatch: pytest.MonkeyPatch, most_tokens: int, from_pass: int, fail: Callable[[], object]) -> list[int]:
+def narrow(
+    monkeypatch: pytest.MonkeyPatch,
+    most_tokens: int,
+    from_pass: int,
+    fail: Callable[[], object],
+    *,
+    training: bool = True,
+) -> list[int]:
     """Let the model ``fail`` for more than ``most_tokens`` at once, from some training pass on; tells of each."""
     refused: list[int] = []
     passes = [0]
     load = run_module.load_model
 
     def hook(module: Any, args: Any, kwargs: Any) -> None:
-        if not module.training:
+        if module.training is not training:
             return
         passes[0] += 1
         if passes[0] >= from_pass and kwargs["input_ids"].numel() > most_tokens:
@@ -87,6 +94,25 @@ def test_a_single_pair_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.
     narrow(monkeypatch, most_tokens=8, from_pass=1, fail=fail_as_cuda)
     with pytest.raises(Refused, match="out of memory at a micro-batch of 1"):
         run(make_spec(tmp_path, batch_size=4, micro_batch=4))
+
+
+def test_the_reference_pass_gets_by_with_less_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, small = make_spec(tmp_path, "whole"), make_spec(tmp_path, "small")
+    expected = run(whole).of("metrics")
+    shutil.rmtree(small.reference)
+    refused = narrow(monkeypatch, most_tokens=400, from_pass=3, fail=fail_as_cpu, training=False)
+    recorder = run(small)
+    assert refused, "the hook never raised"
+    assert not recorder.of("shrunk")
+    losses = [[m["values"]["loss"] for m in told] for told in (recorder.of("metrics"), expected)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    passes = [message["done"] for message in recorder.of("progress") if message["phase"] == "reference"]
+    assert passes[-1] == 32
+    assert passes == sorted(set(passes))
+    narrow(monkeypatch, most_tokens=8, from_pass=3, fail=fail_as_cuda, training=False)
+    shutil.rmtree(small.reference)
+    with pytest.raises(Refused, match="out of memory at a single pair"):
+        run(make_spec(tmp_path, "none"))
 
 
 def test_other_errors_are_not_taken_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,8 @@ from torch import Tensor
 from workers.training.checkpoints import Damaged, verify, write_folder
 from workers.training.config import TrainingConfig
 from workers.training.data import Pair
+from workers.training.memory import is_out_of_memory
+from workers.training.protocol import Refused
 from workers.training.scoring import completion_logps
 from workers.training.tree import pack
 
@@ -56,19 +58,32 @@ def compute_reference(
     autocast: Callable[[], AbstractContextManager[Any]],
     progress: Callable[[int, int], None],
 ) -> Tensor:
-    """Log-probabilities of both sides of every pair under ``model`` as it is, [N, 2] on CPU, float32."""
+    """Log-probabilities of both sides of every pair under ``model`` as it is, [N, 2] on CPU, float32.
+
+    Out of memory, a pass is made again with half as many pairs. Raises Refused when one pair alone is too large.
+    """
     device = next(model.parameters()).device
     order = sorted(range(len(pairs)), key=lambda i: (pairs[i].problem_id, i))
     size = config.micro_batch * 2  # no backward pass: room for more
     result = torch.zeros(len(pairs), 2)
     was_training = model.training
     model.eval()
-    for at in range(0, len(order), size):
+    at = 0
+    while at < len(order):
         part = order[at : at + size]
         packed = pack([pairs[i] for i in part], config.packing, config.row_tokens).to(device)
-        with autocast():
-            logps, _ = completion_logps(model, packed)
+        try:
+            with autocast():
+                logps, _ = completion_logps(model, packed)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise Refused(f"out of memory at a single pair ({packed.tokens} tokens): {error}") from error
+            size //= 2
+            continue
         result[part] = logps.float().cpu().view(-1, 2)
-        progress(min(at + size, len(order)), len(order))
+        at += len(part)
+        progress(at, len(order))
     model.train(was_training)
     return result
