@@ -73,7 +73,10 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "ddp-cpu")
     line = command(TrainerSettings(), tmp_path / "spec.json")
-    assert line[line.index("--config_file") + 1] == str(FOLDER / "ddp-cpu.yaml")
+    assert {"torch.distributed.run", "--nproc_per_node=2", "--standalone"} < set(line)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    line = command(TrainerSettings(accelerate_config=Path("ddp")), tmp_path / "spec.json")
+    assert line[line.index("--config_file") + 1] == str(FOLDER / "ddp.yaml")
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_CPU\nnum_processes: 4\n")
     assert TrainerSettings(accelerate_config=own).accelerate_config == own

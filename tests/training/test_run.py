@@ -20,11 +20,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import CONFIG, make_dataset, make_model, make_rows
 from workers.training.checkpoints import checkpoint_name, steps
-from workers.training.child import command
 from workers.training.config import resolve
 from workers.training.protocol import Refused
 from workers.training.run import train
-from workers.training.settings import TrainerSettings
 from workers.training.spec import RunSpec
 
 
@@ -289,32 +287,6 @@ def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
     assert kills == 20
     assert seen == expected
     assert_equal_bits(weights(whole), weights(broken))
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    one, two = make_spec(tmp_path, "one", nll_weight=1.0), make_spec(tmp_path, "two", nll_weight=1.0)
-    alone = run(one)
-    path = tmp_path / "spec.json"
-    path.write_text(two.model_dump_json())
-    settings = TrainerSettings(accelerate_config=Path("ddp-cpu"))
-    with subprocess.Popen(
-        command(settings, path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
-        said = list(messages(process))
-    assert process.returncode == 0
-    told = [m["values"] for m in said if m["type"] == "metrics"]
-    expected = [m["values"] for m in alone.of("metrics")]
-    for name in ("loss", "margin", "step/nll", "full/loss", "step/pairs"):
-        assert [v[name] for v in told] == pytest.approx([v[name] for v in expected], rel=1e-4)
-    apart = torch.cat([(weights(one)[n] - weights(two)[n]).flatten() for n in weights(one)])
-    whole = torch.cat([w.flatten() for w in weights(one).values()])
-    assert apart.norm() / whole.norm() < 1e-5
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from workers.training.launch import launcher
 from workers.training.protocol import parse
 from workers.training.settings import TrainerSettings
 
@@ -19,12 +20,9 @@ _TAIL_BYTES = 4000
 
 
 def command(settings: TrainerSettings, spec: Path) -> list[str]:
-    """The command line of a run: plain, or under ``accelerate launch`` where the operator configured it."""
-    target = ["-m", "workers.training.run", "--spec", str(spec)]
-    if settings.accelerate_config is None:
-        return [sys.executable, *target]
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(settings.accelerate_config)]
-    return [sys.executable, *launch, *target]
+    """The command line of a run: plain, or under a launcher where the operator configured it."""
+    before = launcher(settings.accelerate_config)[0] if settings.accelerate_config else []
+    return [sys.executable, *before, "-m", "workers.training.run", "--spec", str(spec)]
 
 
 class Child:
@@ -32,6 +30,8 @@ class Child:
 
     def __init__(self, settings: TrainerSettings, spec: Path, log: Path) -> None:
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TQDM_DISABLE": "1"}
+        if settings.accelerate_config is not None:
+            environment |= launcher(settings.accelerate_config)[1]
         if settings.threads:
             environment["OMP_NUM_THREADS"] = str(settings.threads)
         self._log = log

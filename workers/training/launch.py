@@ -45,6 +45,24 @@ def check(path: Path, gpus: int | None) -> None:
         raise ValueError(f"{path.name} wants {here} GPUs on this host, and there are {gpus}: set its num_processes")
 
 
+def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
+    """What stands before ``-m MODULE`` on the interpreter's command line, and what the environment needs.
+
+    accelerate starts several processes on CPU through MPI only, and without it a single one; there torchrun does it.
+    """
+    config = _read(path)
+    if config.get("distributed_type") != "MULTI_CPU":
+        return ["-m", "accelerate.commands.launch", "--config_file", str(path)], {}
+    machines = _count(config, "num_machines")
+    line = ["-m", "torch.distributed.run", f"--nproc_per_node={_count(config, 'num_processes') // machines}"]
+    if machines == 1:
+        line.append("--standalone")
+    else:
+        line += [f"--nnodes={machines}", f"--node_rank={config.get('machine_rank', 0)}"]
+        line += [f"--master_addr={config.get('main_process_ip')}", f"--master_port={config.get('main_process_port')}"]
+    return line, {"ACCELERATE_USE_CPU": "true"}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))

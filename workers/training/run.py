@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -46,6 +48,7 @@ from workers.training.spec import RunSpec
 from workers.training.trainer import RiseTrainer
 
 LOCK_MARGIN_SECONDS = 10.0
+_SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 
 
 def main() -> int:
@@ -54,6 +57,8 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, required=True)
     spec = RunSpec.model_validate_json(parser.parse_args().spec.read_text(encoding="utf-8"))
     rank = int(os.environ.get("RANK", "0"))
+    if "LOCAL_RANK" in os.environ:
+        _die_with_parent()
     line = Line(talks=rank == 0)
     if rank == 0:
         line.listen(spec.lease_seconds)
@@ -61,6 +66,7 @@ def main() -> int:
         with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
             train(spec, line)
     except (Refused, DatasetError) as error:
+        traceback.print_exc()
         line.send("error", message=str(error), fatal=True)
         return 1
     except Exception as error:
@@ -68,6 +74,12 @@ def main() -> int:
         line.send("error", message=f"{type(error).__name__}: {error}", fatal=False)
         return 1
     return 0
+
+
+def _die_with_parent() -> None:
+    """A launcher starts its processes in sessions of their own: whoever kills it by its group would not reach them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,11 @@ def load_optimizer(folder: Path, optimizer: Any, scheduler: Any) -> None:
     scheduler.load_state_dict(saved["scheduler"])
 
 
-def save_random(folder: Path, rank: int = 0) -> None:
-    """Write the states of Python's, NumPy's and torch's generators (CPU and every GPU) of this process."""
+RandomState = tuple[dict[str, Tensor], dict[str, Any]]  # tensors, and what JSON holds
+
+
+def random_state() -> RandomState:
+    """The states of Python's, NumPy's and torch's generators (CPU and every GPU) of this process."""
     version, words, gauss = random.getstate()
     numpy_state: Any = np.random.get_state(legacy=True)
     tensors = {
@@ -61,12 +65,20 @@ def save_random(folder: Path, rank: int = 0) -> None:
         "python": [version, gauss],
         "numpy": [numpy_state[0], int(numpy_state[2]), int(numpy_state[3]), float(numpy_state[4])],
     }
-    save_file(tensors, folder / f"{rank}.{_RNG}")
-    (folder / f"{rank}.random.json").write_text(json.dumps(plain), encoding="utf-8")
+    return tensors, plain
+
+
+def save_random(folder: Path, states: Sequence[RandomState]) -> None:
+    """Write the states of all processes, in order of their rank."""
+    for rank, (tensors, plain) in enumerate(states):
+        save_file(tensors, folder / f"{rank}.{_RNG}")
+        (folder / f"{rank}.random.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def load_random(folder: Path, rank: int = 0) -> None:
-    """Restore what :func:`save_random` wrote."""
+    """Restore what :func:`save_random` wrote; a process that was not there then starts as the first one did."""
+    if not (folder / f"{rank}.{_RNG}").exists():
+        rank = 0
     tensors = load_file(folder / f"{rank}.{_RNG}")
     plain = json.loads((folder / f"{rank}.random.json").read_text(encoding="utf-8"))
     version, gauss = plain["python"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 from trl.trainer import utils as trl_utils
 
 from workers.training.data import Pair
@@ -24,7 +25,8 @@ _MASKS = ("full_attention", "sliding_attention")
 
 
 def base_of(model: Any) -> Any:
-    """The transformers model inside a PEFT wrapper, or the model itself."""
+    """The transformers model inside wrappers of several processes and of PEFT, or the model itself."""
+    model = model.module if isinstance(model, DistributedDataParallel) else model
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 

@@ -34,7 +34,14 @@ from workers.training.memory import is_out_of_memory, written_bytes
 from workers.training.objective import Counts, count
 from workers.training.plan import CPU_PADDING, MAX_PADDING, Plan, micro_batches
 from workers.training.protocol import Refused, Voice
-from workers.training.run_state import load_optimizer, load_random, save_optimizer, save_random
+from workers.training.run_state import (
+    RandomState,
+    load_optimizer,
+    load_random,
+    random_state,
+    save_optimizer,
+    save_random,
+)
 from workers.training.scoring import add_scoring, completion_logps
 from workers.training.tree import pack
 from workers.training.tree_layout import tree_tokens
@@ -198,12 +205,15 @@ class RiseTrainer(DPOTrainer):
         step, start = self.state.global_step, self.folder / checkpoint_name(self.state.global_step)
         self.state.log_history.clear()  # the daemon has it; a checkpoint must not grow with the run
         score = self._score(step)
+        states = [random_state()]
+        if self.accelerator.num_processes > 1:
+            states = gather_object(states)
         if self.accelerator.is_main_process:
             what = f"the checkpoint of step {step}"
             require_room(self.folder, self.checkpoint_bytes, what)
             about = {**self.about, "step": step, "processes": self.accelerator.num_processes, "score": score}
             with named_when_full(self.checkpoint_bytes, what):
-                manifest = write_folder(start, lambda at: self._fill(at, model), about)
+                manifest = write_folder(start, lambda at: self._fill(at, model, states), about)
             deleted = prune(self.folder, self.config.keep, best=best_step(self.folder))
             size = sum(entry["bytes"] for entry in manifest["files"])
             self.line.send(
@@ -230,10 +240,10 @@ class RiseTrainer(DPOTrainer):
         score: float = figures["loss"]
         return score if math.isfinite(score) else None
 
-    def _fill(self, folder: Path, model: Any) -> None:
+    def _fill(self, folder: Path, model: Any, states: Sequence[RandomState]) -> None:
         self.accelerator.unwrap_model(model).save_pretrained(folder)
         save_optimizer(folder, self.optimizer, self.lr_scheduler)
-        save_random(folder)
+        save_random(folder, states)
         self.state.save_to_json(str(folder / "trainer_state.json"))
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -242,7 +252,7 @@ class RiseTrainer(DPOTrainer):
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
-            load_random(Path(checkpoint))
+            load_random(Path(checkpoint), self.accelerator.process_index)
 
 
 class _Control(TrainerCallback):
