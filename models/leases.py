@@ -181,6 +181,18 @@ def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float =
     return state if _end(session, lease, state=state, failures=failures, error=error, next_run_at=delay) else None
 
 
+def interrupt(session: Session, lease: Lease) -> bool:
+    """Requeue at once, counting an interruption: what this shard ran on went away, by whose fault is not known.
+
+    After the third it runs alone, and then what happens to it is its own. False: the lease was lost.
+    """
+    suffered = session.scalar(select(Shard.interruptions).where(_mine(lease)))
+    if suffered is None:
+        return False
+    values: dict[str, Any] = {"alone": True} if suffered + 1 >= MAX_INTERRUPTIONS else {}
+    return _end(session, lease, state=ShardState.QUEUED, interruptions=suffered + 1, next_run_at=None, **values)
+
+
 def expire(session: Session) -> list[Shard]:
     """Requeue every running shard whose lease ran out, counting an interruption; the answer lists them."""
     alone_failed = and_(Shard.alone, Shard.failures + 1 >= MAX_FAILURES)

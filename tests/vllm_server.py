@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_SERVER_DEV_MODE": "1",  # has the page that empties the prefix cache
 }
 
 
@@ -37,8 +38,9 @@ def vllm_python() -> str:
 class VllmServer:
     """A server of one model on CPU in float32, on a free port, which it keeps when killed and started again."""
 
-    def __init__(self, model: Path, *, max_model_len: int = 1024) -> None:
-        self._model, self._context = model, max_model_len
+    def __init__(self, model: Path, *, max_model_len: int = 1024, cache: str = "128M") -> None:
+        """``cache``: memory of keys and values."""
+        self._model, self._context, self._cache = model, max_model_len, cache
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -55,7 +57,8 @@ class VllmServer:
         command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", "--model", str(self._model)]
         command += ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--enable-prompt-tokens-details"]
-        command += ["--max-model-len", str(self._context), "--kv-cache-memory-bytes", "128M"]
+        command += ["--no-enable-chunked-prefill"]  # on CPU with seeds (workers.engines.vllm_engine)
+        command += ["--max-model-len", str(self._context), "--kv-cache-memory-bytes", self._cache]
         env = os.environ | _ENVIRONMENT
         self._process = subprocess.Popen(
             command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -87,6 +90,10 @@ class VllmServer:
                 name = name.partition("{")[0]
                 totals[name] = totals.get(name, 0.0) + float(value)
         return totals
+
+    def empty_cache(self) -> None:
+        """Forget every cached prefix. Raises httpx.HTTPStatusError where it does not."""
+        httpx.post(f"http://127.0.0.1:{self.port}/reset_prefix_cache").raise_for_status()
 
     def version(self) -> str:
         """The version it tells."""

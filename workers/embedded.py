@@ -15,14 +15,14 @@ from workers.sweeper import Sweeper
 
 
 class EmbeddedWorker:
-    """A Celery worker and a sweeper, each in a thread. Two shards are in flight: one generates, one is graded."""
+    """A Celery worker and a sweeper, each in a thread. As many shards are in flight as its settings say."""
 
-    def __init__(self, app: Celery, services: Services, *, concurrency: int = 2) -> None:
+    def __init__(self, app: Celery, services: Services) -> None:
         app.set_default()  # a pool's threads look tasks up in the default app
         self._stop = services.stopping
         self._worker: Any = app.WorkController(
             pool="threads",
-            concurrency=concurrency,
+            concurrency=services.settings.generation_threads + services.settings.grading_threads,
             queues=[GENERATION, GRADING],
             without_heartbeat=True,
             without_mingle=True,

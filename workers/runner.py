@@ -2,7 +2,8 @@
 
 Two short transactions around a long computation with no session open. What goes wrong has one of four ends:
 *cancelled* (the owner wants no more), *released* (graceful stop, or an engine that is away), *failed* (the stage
-raised, or a child it started died), *interrupted* (lease or database lost: nothing is written, the sweeper requeues).
+raised, or a child it started died), *interrupted* (lease or database lost: nothing is written, the sweeper requeues; or
+an engine died that worked for other shards too: requeued at once).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from workers.settle import settle
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 
 log = logging.getLogger(__name__)
-_MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed"})
+_MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed", "bereft"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
 
@@ -132,6 +133,8 @@ def _attempt(services: Services, lease: Lease) -> str:
         except Cancelled:
             return _stopped(services, lease)
         except EngineError as error:
+            if error.shared:
+                return _bereft(services, context, error)
             return _engine_away(services, context, error) if error.retryable else _failed(services, lease, error)
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -194,6 +197,20 @@ def _engine_away(services: Services, context: StageContext, error: EngineError) 
             record(session, owner.workspace_id, owner.id, "engine_unavailable", shard=shard.id, error=str(error)[:500])
             record_journal(session, lease, context.journal)
     return "released"
+
+
+def _bereft(services: Services, context: StageContext, error: EngineError) -> str:
+    """The engine died under several shards: an interruption for each, until the one to blame runs alone."""
+    lease = context.lease
+    with services.db.begin() as session:
+        shard = session.get_one(Shard, lease.shard_id)
+        owner = load_owner(session, shard)
+        if not leases.interrupt(session, lease):
+            return "discarded"
+        about = {"shard": shard.id, "stage": lease.stage, "fence": lease.fence, "error": str(error)[:500]}
+        record(session, owner.workspace_id, owner.id, "shard_interrupted", **about)
+    services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
+    return "bereft"
 
 
 def _failed(services: Services, lease: Lease, error: Exception) -> str:

@@ -22,7 +22,9 @@ class WorkerSettings(BaseSettings):
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     judge_processes: int = Field(1, gt=0)
     allow_code: bool = Field(False, description="Run candidate code in the guarded child (code domain).")
-    generation_threads: int = Field(1, gt=0, description="Shards in flight per generation worker.")
+    generation_threads: int = Field(
+        4, gt=0, description="Shards in flight per generation worker: one's tail overlaps the next one's head."
+    )
     grading_threads: int = Field(1, gt=0)
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")

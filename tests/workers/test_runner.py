@@ -189,6 +189,27 @@ def test_an_engine_that_is_away_costs_a_delay_not_a_failure(database: Database, 
     assert events(database).count("engine_unavailable") == 5
 
 
+def test_an_engine_that_died_under_several_shards_interrupts_them_until_one_runs_alone(
+    database: Database, tmp_path: Path
+) -> None:
+    """The third time the shard runs alone; an engine that dies then died of it, and that is a failure."""
+    make_job(database, shard_size=PROBLEMS)
+
+    def sample(context: StageContext) -> Finish:
+        [shard] = shards(database)
+        raise EngineError("the engine's process ended with code -9", shared=not shard.alone)
+
+    services = make_services(database, tmp_path, ROAD | {Stage.SAMPLE: sample})
+    [shard] = shards(database)
+    assert [run_shard(services, shard.id) for _ in range(3)] == ["bereft"] * 3
+    [shard] = shards(database)
+    assert (shard.state, shard.interruptions, shard.failures, shard.alone) == (ShardState.QUEUED, 3, 0, True)
+    assert events(database).count("shard_interrupted") == 3
+    assert isinstance(services.dispatcher, Recorder)
+    assert [hint.shard_id for hint in services.dispatcher.hints[-3:]] == [shard.id] * 3
+    assert [run_shard(services, shard.id) for _ in range(3)] == ["failed", "failed", "quarantined"]
+
+
 def test_cancelling_stops_a_running_stage_and_keeps_the_rest(database: Database, tmp_path: Path) -> None:
     make_job(database)
     first, second, _third = (shard.id for shard in shards(database))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,8 @@ import torch
 
 from errata.prompts import solve_prompt
 from errata.types import Message, Prompt
-from workers.engines.base import Cancelled, EngineError, GenerationRequest, ModelSpec
+from tests.processes import until
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, ModelSpec
 from workers.engines.pool import EnginePool
 from workers.engines.process import ChildEngine
 from workers.engines.sampling import next_tokens, uniforms
@@ -138,4 +140,32 @@ def test_the_pool_swaps_models_restarts_a_dead_child_and_names_what_it_cannot_lo
     assert pool.generate(spec, [_request(QUESTIONS[0])]) == first
     with pytest.raises(EngineError, match="gone"):
         pool.generate(ModelSpec("gone", "transformers", {"path": str(tmp_path / "gone")}), [_request(QUESTIONS[0])])
+    pool.close()
+
+
+def test_a_batch_that_waits_for_its_turn_outlives_the_child_that_died_of_another(
+    spec: ModelSpec, engine: TransformersEngine
+) -> None:
+    pool = EnginePool(threads=1)
+    [[expected]] = pool.generate(spec, [_request(QUESTIONS[0])])
+    child = pool._children["transformers"]
+    ended: list[EngineError] = []
+
+    def deadly() -> None:
+        try:
+            pool.generate(spec, [_request(QUESTIONS[1], max_tokens=900, n=64, temperature=1.0)])
+        except EngineError as error:
+            ended.append(error)
+
+    first = threading.Thread(target=deadly)
+    first.start()
+    until(lambda: child._open, "the child to be at work")
+    answers: list[Completion] = []
+    second = threading.Thread(target=lambda: answers.extend(pool.generate(spec, [_request(QUESTIONS[0])])[0]))
+    second.start()
+    os.kill(child.pid, signal.SIGKILL)
+    first.join(60)
+    second.join(60)
+    assert [error.shared for error in ended] == [False]
+    assert answers == [expected]
     pool.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from errata.types import Prompt
 
@@ -54,11 +54,14 @@ class Completion:
 
 
 class EngineError(Exception):
-    """An engine could not answer. ``retryable`` tells whether the same request may succeed later."""
+    """An engine could not answer. ``retryable`` tells whether the same request may succeed later.
 
-    def __init__(self, message: str, *, retryable: bool = False) -> None:
+    ``shared``: it ended while it worked for several batches, and which of them is to blame is not known.
+    """
+
+    def __init__(self, message: str, *, retryable: bool = False, shared: bool = False) -> None:
         super().__init__(message)
-        self.retryable = retryable
+        self.retryable, self.shared = retryable, shared
 
 
 class Cancelled(Exception):
@@ -111,7 +114,7 @@ class Journal:
 
 
 class Engine(Protocol):
-    """Generates for one language model."""
+    """Generates for one language model, one batch at a time."""
 
     capabilities: Capabilities
     version: str
@@ -120,6 +123,36 @@ class Engine(Protocol):
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
     ) -> list[list[Completion]]:
         """Completions per request, in request order. Raises EngineError, or Cancelled soon after ``cancelled()``."""
+        ...
+
+    def close(self) -> None:
+        """Free the engine's memory and processes."""
+        ...
+
+
+Outcome = list[list[Completion]] | EngineError
+
+
+@runtime_checkable
+class ContinuousEngine(Protocol):
+    """Generates for one language model, several batches at once: they join and leave while others go on.
+
+    Belongs to one thread, which calls ``turn`` as long as a batch is open.
+    """
+
+    capabilities: Capabilities
+    version: str
+
+    def submit(self, number: int, requests: Sequence[GenerationRequest]) -> None:
+        """Open a batch; returns at once."""
+        ...
+
+    def cancel(self, number: int) -> None:
+        """Drop an open batch: no outcome follows."""
+        ...
+
+    def turn(self) -> list[tuple[int, Outcome]]:
+        """Generate a little for all open batches; those that ended, with their outcomes. Raises when it is broken."""
         ...
 
     def close(self) -> None:

@@ -2,9 +2,11 @@
 
 First line out: ``{"ready": {versions}}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ...}`` or ``{"id": 1, "error": ...}``, and
-``{"cancel": 1}`` stops one. At most LOADED models stay loaded, the least recently used is dropped first; swapping one
-costs its weights, not the libraries.
-Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
+``{"cancel": 1}`` stops one. An engine that takes several batches at once (vllm) is given each as it comes, and answers
+come in the order in which they end. At most LOADED models stay loaded, the least recently used is dropped first; a
+model is loaded only while no batch is open, and swapping one costs its weights, not the libraries.
+Ends when stdin closes: a dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process
+frees its device for certain.
 """
 
 from __future__ import annotations
@@ -15,22 +17,29 @@ import queue
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from workers.engines.base import Cancelled, Engine
+from workers.engines.base import Cancelled, ContinuousEngine, Engine, EngineError, GenerationRequest, Outcome
 from workers.engines.wire import completion_to_json, request_from_json
+
+AnyEngine = Engine | ContinuousEngine
+Load = Callable[[dict[str, Any]], AnyEngine]
 
 
 class _Shelf:
     """The models that are loaded, by configuration."""
 
-    def __init__(self, load: Callable[[dict[str, Any]], Engine], room: int) -> None:
+    def __init__(self, load: Load, room: int) -> None:
         self._load, self._room = load, room
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._engines: OrderedDict[str, AnyEngine] = OrderedDict()
 
-    def get(self, config: dict[str, Any]) -> Engine:
+    def has(self, config: dict[str, Any]) -> bool:
+        """Whether this configuration is loaded."""
+        return json.dumps(config, sort_keys=True) in self._engines
+
+    def get(self, config: dict[str, Any]) -> AnyEngine:
         """The engine for this configuration, loaded if need be."""
         key = json.dumps(config, sort_keys=True)
         if key not in self._engines:
@@ -41,7 +50,7 @@ class _Shelf:
         return self._engines[key]
 
 
-def _libraries(engine: str, threads: int) -> tuple[Callable[[dict[str, Any]], Engine], dict[str, str]]:
+def _libraries(engine: str, threads: int) -> tuple[Load, dict[str, str]]:
     """What loads a model of this engine, and its libraries' versions.
 
     Imported here and not above: a child loads the libraries of one engine. They pin each other's versions, so vllm may
@@ -73,6 +82,13 @@ class _Inbox(threading.Thread):
         self.messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self.cancelled: set[int] = set()
 
+    def next(self, *, wait: bool) -> dict[str, Any] | None:
+        """The next message; None where there is none and it is not to be waited for."""
+        try:
+            return self.messages.get(block=wait)
+        except queue.Empty:
+            return None
+
     def run(self) -> None:
         for line in sys.stdin:
             message = json.loads(line)
@@ -96,26 +112,69 @@ def main() -> None:
     print(json.dumps({"ready": versions}), file=out)
     inbox = _Inbox()
     inbox.start()
+    desk = _Desk(shelf, inbox, lambda answer: print(json.dumps(answer), file=out))
     while True:
-        print(json.dumps(_answer(shelf, inbox.messages.get(), inbox)), file=out)
+        desk.turn()
 
 
-def _answer(shelf: _Shelf, message: dict[str, Any], inbox: _Inbox) -> dict[str, Any]:
-    number = message["id"]
-    try:
-        engine = shelf.get(message["config"])
-    except Exception as error:
-        path = message["config"].get("path")
-        return {"id": number, "error": f"could not load {path}: {type(error).__name__}: {error}"}
-    requests = [request_from_json(r) for r in message["requests"]]
-    try:
-        results = engine.generate(requests, lambda: number in inbox.cancelled)
-    except Cancelled:
-        return {"id": number, "cancelled": True}
-    except Exception as error:
-        return {"id": number, "error": f"{type(error).__name__}: {error}"}
+class _Desk:
+    """Hands batches to engines in the order they come, and gives back what each of them made of it."""
+
+    def __init__(self, shelf: _Shelf, inbox: _Inbox, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._shelf, self._inbox, self._tell = shelf, inbox, tell
+        self._open: dict[int, ContinuousEngine] = {}
+        self._held: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
+
+    def turn(self) -> None:
+        """Take up one message, if there is one or nothing else is to be done; then generate a little."""
+        message = self._held or self._inbox.next(wait=not self._open)
+        self._held = message if message and self._open and not self._shelf.has(message["config"]) else None
+        if message and self._held is None:
+            self._begin(message)
+        for number in self._inbox.cancelled & self._open.keys():
+            self._open[number].cancel(number)
+            self._end(number, {"cancelled": True})
+        for engine in {id(engine): engine for engine in self._open.values()}.values():
+            for number, outcome in engine.turn():
+                self._end(number, _told(engine, outcome))
+
+    def _begin(self, message: dict[str, Any]) -> None:
+        number, path = message["id"], message["config"].get("path")
+        if number in self._inbox.cancelled:
+            self._end(number, {"cancelled": True})
+            return
+        try:
+            engine = self._shelf.get(message["config"])
+        except Exception as error:
+            self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
+            return
+        requests = [request_from_json(r) for r in message["requests"]]
+        try:
+            if isinstance(engine, ContinuousEngine):
+                engine.submit(number, requests)
+                self._open[number] = engine
+            else:
+                self._end(number, self._whole(engine, number, requests))
+        except Exception as error:
+            self._end(number, {"error": f"{type(error).__name__}: {error}"})
+
+    def _whole(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
+        try:
+            return _told(engine, engine.generate(requests, lambda: number in self._inbox.cancelled))
+        except Cancelled:
+            return {"cancelled": True}
+
+    def _end(self, number: int, answer: dict[str, Any]) -> None:
+        self._open.pop(number, None)
+        self._inbox.cancelled.discard(number)
+        self._tell({"id": number, **answer})
+
+
+def _told(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, EngineError):
+        return {"error": str(outcome)}
     about = {"version": engine.version, "capabilities": asdict(engine.capabilities)}
-    return {"id": number, "completions": [[completion_to_json(c) for c in result] for result in results], **about}
+    return {"completions": [[completion_to_json(c) for c in result] for result in outcome], **about}
 
 
 if __name__ == "__main__":

@@ -1,33 +1,30 @@
 """The ``openai`` engine: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted), many requests in flight.
 
-Runs in the worker process, on an event loop of its own thread; loads no torch. With the setting ``tokenizer`` prompts
-travel as token ids to ``/v1/completions``, exactly those of the other engines; without it as turns to
-``/v1/chat/completions``, the reply opened by a last turn that the server continues.
+Runs in the worker process, on one event loop for all servers (workers.engines.openai_loop); loads no torch. With the
+setting ``tokenizer`` prompts travel as token ids to ``/v1/completions``, exactly those of the other engines; without it
+as turns to ``/v1/chat/completions``, the reply opened by a last turn that the server continues.
 
-Requests leave in the order given, at most ``concurrency`` at once over all shards: neighbours that share a prefix meet
-in the server's cache, and a shard's tail overlaps the next one's head.
+Requests leave in the order given, at most ``concurrency`` at once over all shards and all entries of one server:
+neighbours that share a prefix meet in the server's cache, and a shard's tail overlaps the next one's head.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
-from workers.engines.base import Cancelled, Capabilities, Completion, EngineError, GenerationRequest
+from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest
 from workers.engines.local_tokenizer import LocalTokenizer
 from workers.engines.openai_http import OpenAISettings, Refused, Server
+from workers.engines.openai_loop import ServerLoop
 from workers.engines.openai_wire import Choices, Unit, read_choices, request_body, units
 from workers.engines.rendering import prompt_ids
 
-T = TypeVar("T")
-_POLL_SECONDS = 0.2
 _OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
 
 
@@ -41,9 +38,9 @@ class _About:
 
 
 class OpenAIEngine:
-    """One served language model. Thread-safe: several shards share its connections and its limit."""
+    """One served language model. Thread-safe: several shards share its connections and its server's limit."""
 
-    def __init__(self, name: str, config: dict[str, Any]) -> None:
+    def __init__(self, name: str, config: dict[str, Any], loop: ServerLoop) -> None:
         try:
             self._settings = OpenAISettings.model_validate(config)
         except ValidationError as error:
@@ -53,12 +50,11 @@ class OpenAIEngine:
         self._name = name
         self._tokenizer = LocalTokenizer(settings.tokenizer, settings.revision) if settings.tokenizer else None
         self._server = Server(settings)
-        self._free = asyncio.Semaphore(settings.concurrency)
+        self._loop = loop
+        self._gate = loop.gate(settings.base_url)
+        loop.run(self._gate.limit(name, settings.concurrency))
         self._about: _About | None = None
         self._stale = False
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"openai-{name}", daemon=True)
-        self._thread.start()
 
     @property
     def version(self) -> str:
@@ -80,7 +76,7 @@ class OpenAIEngine:
         """Ask the server what it is, once and again after trouble: it may have been restarted as another version."""
         if self._about is None or self._stale:
             self._stale = False
-            self._about = self._wait(self._ask_about(retried), cancelled)
+            self._about = self._loop.run(self._ask_about(retried), cancelled)
 
     def generate(
         self,
@@ -93,34 +89,13 @@ class OpenAIEngine:
         self.connect(cancelled, counts)
         before = counts.total()
         try:
-            return self._wait(self._all(requests, counts), cancelled)
+            return self._loop.run(self._all(requests, counts), cancelled)
         finally:
             if counts.total() > before:
                 self._stale = True
 
-    def close(self) -> None:
-        """Close the connections and end the thread. Batches in flight are cancelled."""
-        if self._thread.is_alive():
-            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(10)
-            self._loop.close()
-
-    def _wait(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool]) -> T:
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while not wait([future], timeout=_POLL_SECONDS).done:
-            if cancelled():
-                future.cancel()
-                raise Cancelled
-        if future.cancelled():
-            raise Cancelled
-        return future.result()
-
-    async def _end(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+    async def close(self) -> None:
+        """Close the connections."""
         await self._server.close()
 
     async def _all(self, requests: Sequence[GenerationRequest], retried: Counter[str]) -> list[list[Completion]]:
@@ -139,7 +114,7 @@ class OpenAIEngine:
         return results
 
     async def _one(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
-        async with self._free:  # held while waiting to ask again: a server in trouble gets fewer requests, not more
+        async with self._gate:  # held while waiting to ask again: a server in trouble gets fewer requests, not more
             try:
                 return await (self._chat(unit, retried) if self._tokenizer is None else self._ids(unit, retried))
             except Refused as refusal:

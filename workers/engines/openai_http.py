@@ -31,7 +31,8 @@ class OpenAISettings(BaseModel):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
     ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
-    requests in flight per worker process, over all shards. ``samples_per_request`` 1 suits servers without ``n``.
+    requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
+    suits servers without ``n``.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -7,20 +7,22 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from workers.engines.base import Completion, EngineError, GenerationRequest, Journal, ModelSpec, fallbacks
-from workers.engines.process import ChildEngine
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec, fallbacks
+from workers.engines.process import ChildEngine, ChildGone
 
 if TYPE_CHECKING:
     from workers.engines.openai_engine import OpenAIEngine
+    from workers.engines.openai_loop import ServerLoop
 
-_IN_CHILD = frozenset({"transformers", "vllm"})
+_IN_CHILD = ("transformers", "vllm")
 
 
 class EnginePool:
     """Runs engines: one child process per kind, which keeps ``loaded`` models at once; servers over HTTP. Thread-safe.
 
-    A child serves one batch at a time; a server takes those of every thread together. Where both kinds of child are
-    used on one device, each needs its share of the memory (setting ``gpu_memory_utilization`` of vllm's entries).
+    A server and vLLM take the batches of every thread together, the transformers engine takes one after another. Where
+    both kinds of child are used on one device, each needs its share of the memory (setting ``gpu_memory_utilization``
+    of vllm's entries).
     """
 
     def __init__(self, *, loaded: int = 1, threads: int = 0, vllm_python: str | None = None) -> None:
@@ -28,7 +30,9 @@ class EnginePool:
         self._pythons = {"vllm": vllm_python}
         self._children: dict[str, ChildEngine] = {}
         self._servers: dict[str, OpenAIEngine] = {}
-        self._starting = threading.Lock()
+        self._loop: ServerLoop | None = None
+        # One each: a child that loads its libraries for a minute keeps nobody from a server.
+        self._starting = {name: threading.Lock() for name in (*_IN_CHILD, "openai")}
 
     def generate(
         self,
@@ -46,7 +50,7 @@ class EnginePool:
         journal = Journal() if journal is None else journal
         journal.engine = model.engine
         if model.engine in _IN_CHILD:
-            return self._living(model.engine).generate(model, requests, cancelled, journal)
+            return self._by_child(model, requests, cancelled, journal)
         if model.engine != "openai":
             raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
         server = self._server(model)
@@ -57,16 +61,33 @@ class EnginePool:
 
     def close(self) -> None:
         """End the children and close the connections. A later call starts others."""
-        with self._starting:
-            for child in self._children.values():
-                child.close()
-            for server in self._servers.values():
-                server.close()
-            self._children.clear()
+        for engine in _IN_CHILD:
+            with self._starting[engine]:
+                child = self._children.pop(engine, None)
+                if child is not None:
+                    child.close()
+        with self._starting["openai"]:
+            if self._loop is not None:
+                self._loop.close([server.close() for server in self._servers.values()])
             self._servers.clear()
+            self._loop = None
+
+    def _by_child(
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal,
+    ) -> list[list[Completion]]:
+        while True:
+            try:
+                return self._living(model.engine).generate(model, requests, cancelled, journal)
+            except ChildGone:  # it died of another batch while this one waited: no fault of this one
+                if cancelled():
+                    raise Cancelled from None
 
     def _living(self, engine: str) -> ChildEngine:
-        with self._starting:
+        with self._starting[engine]:
             child = self._children.get(engine)
             if child is None or not child.alive:
                 python = self._pythons.get(engine)
@@ -77,9 +98,12 @@ class EnginePool:
     def _server(self, model: ModelSpec) -> OpenAIEngine:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.
         from workers.engines.openai_engine import OpenAIEngine
+        from workers.engines.openai_loop import ServerLoop
 
         key = json.dumps([model.name, model.config], sort_keys=True)
-        with self._starting:
+        with self._starting["openai"]:
+            if self._loop is None:
+                self._loop = ServerLoop()
             if key not in self._servers:
-                self._servers[key] = OpenAIEngine(model.name, model.config)
+                self._servers[key] = OpenAIEngine(model.name, model.config, self._loop)
             return self._servers[key]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -32,11 +33,26 @@ _CANCEL_GRACE_SECONDS = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
+_BATCHES = {"vllm": 64}  # at once; the transformers engine takes one, so that a death is told of that one alone
+
+
+class ChildGone(EngineError):
+    """The child had ended before it was given the whole batch: another child may serve it."""
+
+
+class _Batch:
+    """A batch the child works on, and where its answer will arrive; None: the child has ended."""
+
+    def __init__(self) -> None:
+        self.answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.shared = False  # others were open when the child ended
+
+
 class ChildEngine:
-    """A process that runs engines. Thread-safe: one batch at a time, others wait their turn.
+    """A process that runs engines. Thread-safe: as many batches at once as the engine takes, others wait their turn.
 
     The child's death is an error of the batch it was working on (a failure, not an interruption: the same requests
-    may have killed it); ``alive`` is then false and the pool starts a new one for the next batch.
+    may have killed it), or of all of them, then ``shared``; ``alive`` is false and the pool starts a new one.
     """
 
     def __init__(
@@ -60,18 +76,21 @@ class ChildEngine:
             env=env,
             start_new_session=True,
         )
-        self._lock = threading.Lock()
-        self._count = 0
-        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._turns = threading.BoundedSemaphore(_BATCHES.get(engine, 1))
+        self._writing, self._opening = threading.Lock(), threading.Lock()
+        self._numbers = itertools.count(1)
+        first = _Batch()
+        self._open: dict[int, _Batch] = {0: first}  # the child's first line has no number
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
         try:
-            ready = self._next(start_seconds)
+            ready = self._next(first, start_seconds)
         except queue.Empty:
             self.close()
             raise EngineError(f"the engine was not ready within {start_seconds:g} s") from None
         except EngineError:
             self.close()
             raise
+        del self._open[0]
         self.versions: dict[str, str] = ready["ready"]
         self.engine = engine
 
@@ -96,34 +115,45 @@ class ChildEngine:
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
         """
-        while not self._lock.acquire(timeout=0.2):
+        while not self._turns.acquire(timeout=0.2):
             if cancelled():
                 raise Cancelled
         try:
-            self._count += 1
-            asked = [request_to_json(r) for r in requests]
-            self._send({"id": self._count, "config": model.config, "requests": asked})
-            answer = self._await(cancelled)
+            answer = self._ask({"config": model.config, "requests": [request_to_json(r) for r in requests]}, cancelled)
         finally:
-            self._lock.release()
+            self._turns.release()
         if journal is not None:
             able = Capabilities(**answer["capabilities"])
             journal.version, journal.capabilities = answer["version"], able
             journal.fallbacks.update(fallbacks(model.name, able, requests))
         return [[completion_from_json(c) for c in result] for result in answer["completions"]]
 
-    def _await(self, cancelled: Callable[[], bool]) -> dict[str, Any]:
+    def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        number, batch = next(self._numbers), _Batch()
+        with self._opening:
+            if not self.alive:
+                raise ChildGone(self._death())
+            self._open[number] = batch
+        try:
+            self._send({"id": number, **message})
+            return self._await(number, batch, cancelled)
+        finally:
+            with self._opening:
+                self._open.pop(number, None)
+
+    def _await(self, number: int, batch: _Batch, cancelled: Callable[[], bool]) -> dict[str, Any]:
         stopping = False
         while True:
             try:
-                answer = self._next(_CANCEL_GRACE_SECONDS if stopping else 0.2)
+                answer = self._next(batch, _CANCEL_GRACE_SECONDS if stopping else 0.2)
             except queue.Empty:
                 if stopping:
-                    self.close()  # deaf to the cancellation: nothing else frees the device
+                    if len(self._open) == 1:
+                        self.close()  # deaf to the cancellation: nothing else frees the device
                     raise Cancelled from None
                 if cancelled():
                     stopping = True
-                    self._send({"cancel": self._count})
+                    self._send({"cancel": number})
                 continue
             if answer.get("cancelled") or stopping:
                 raise Cancelled
@@ -137,25 +167,34 @@ class ChildEngine:
         self._process.wait()
 
     def _send(self, message: dict[str, Any]) -> None:
+        line = json.dumps(message) + "\n"
         try:
             assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps(message) + "\n")
-            self._process.stdin.flush()
+            with self._writing:
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
         except OSError as error:
-            raise EngineError(self._death()) from error
+            raise ChildGone(self._death()) from error
 
-    def _next(self, timeout: float) -> dict[str, Any]:
-        answer = self._lines.get(timeout=timeout)
+    def _next(self, batch: _Batch, timeout: float) -> dict[str, Any]:
+        answer = batch.answers.get(timeout=timeout)
         if answer is None:
-            raise EngineError(self._death())
+            raise EngineError(self._death(), shared=batch.shared)
         if "error" in answer:
             raise EngineError(answer["error"])
         return answer
 
     def _read(self, stdout: IO[str]) -> None:
         for line in stdout:
-            self._lines.put(json.loads(line))
-        self._lines.put(None)
+            answer = json.loads(line)
+            batch = self._open.get(answer.get("id", 0))
+            if batch is not None:  # else nobody waits for it any more
+                batch.answers.put(answer)
+        self._process.wait()
+        with self._opening:
+            for batch in self._open.values():
+                batch.shared = len(self._open) > 1
+                batch.answers.put(None)
 
     def _death(self) -> str:
         self._process.wait()

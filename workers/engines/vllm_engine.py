@@ -1,14 +1,16 @@
 """The ``vllm`` engine in process: continuous batching and a prefix cache without a server between.
 
 Runs inside an engine child of its own (workers.engines.child), in whichever environment has vLLM. Prompts go in as the
-token ids every engine shares (workers.engines.rendering); the batch is stepped here, so that a cancellation is seen
-between two tokens. One child uses one GPU group: ``tensor_parallel`` of them.
+token ids every engine shares (workers.engines.rendering); the batch is stepped here, so that a batch may join or be
+cancelled between two tokens. One child uses one GPU group: ``tensor_parallel`` of them.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -19,7 +21,7 @@ from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
-from workers.engines.base import Cancelled, Capabilities, Completion, EngineError, GenerationRequest
+from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, Outcome
 from workers.engines.openai_wire import Unit, units
 from workers.engines.rendering import prompt_ids
 
@@ -39,14 +41,31 @@ _SETTINGS = {
     "enforce_eager": "enforce_eager",
 }
 
+_AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
+_PER_TURN = 32  # requests handed over between two steps
+
 
 def versions() -> dict[str, str]:
     """Versions of vLLM and torch."""
     return {"vllm": _vllm_version(), "torch": torch.__version__}
 
 
+@dataclass
+class _Batch:
+    """A batch on its way: what it was cut into, the answers so far, and how many are missing."""
+
+    size: int
+    planned: list[Unit]
+    answers: list[list[Completion]]
+    missing: int
+
+
 class VllmEngine:
-    """Loads a language model into vLLM once. Not thread-safe: one child, one batch at a time."""
+    """Loads a language model into vLLM once. A ContinuousEngine: the requests of all open batches share vLLM's batch.
+
+    Requests go to vLLM in the order in which batches were opened, a few per turn and not long before it has room for
+    them: tokenising a large batch holds nobody up, and the tail of one batch overlaps the head of the next.
+    """
 
     def __init__(self, config: dict[str, Any]) -> None:
         if unknown := sorted(config.keys() - _SETTINGS.keys()):
@@ -54,6 +73,10 @@ class VllmEngine:
         values = {_SETTINGS[name]: value for name, value in config.items() if value is not None}
         if "revision" in values:
             values["tokenizer_revision"] = values["revision"]
+        if current_platform.is_cpu():
+            # A prompt computed in parts takes back the random number of its request's seed, which a generator on CPU
+            # cannot: vLLM 0.32 dies of it.
+            values["enable_chunked_prefill"] = False
         self._llm = LLM(**values, enable_prefix_caching=True)
         self._engine: Any = self._llm.llm_engine
         self.tokenizer: Any = self._llm.get_tokenizer()
@@ -66,33 +89,39 @@ class VllmEngine:
             prefix_cache=True,
             repeatable=current_platform.is_cpu() and model.dtype == torch.float32,
         )
-        self._numbers = itertools.count()
+        self._room = _AHEAD * int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        self._batches: dict[int, _Batch] = {}
+        self._waiting: deque[tuple[int, int]] = deque()  # batch and unit, not yet given to vLLM
+        self._inside: dict[str, tuple[int, int]] = {}  # the same by vLLM's name for it, once given
+        self._names = itertools.count()
 
-    def generate(
-        self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
-    ) -> list[list[Completion]]:
-        """Completions per request; see workers.engines.base."""
+    def submit(self, number: int, requests: Sequence[GenerationRequest]) -> None:
+        """Open a batch."""
         planned = [unit for index, request in enumerate(requests) for unit in units(index, request, None)]
-        answers: list[list[Completion]] = [[] for _ in planned]
-        waiting: dict[str, int] = {}
-        try:
-            for at, unit in enumerate(planned):
-                number = f"errata-{next(self._numbers)}"
-                if self._add(number, unit, answers[at]):
-                    waiting[number] = at
-            while waiting:
-                if cancelled():
-                    raise Cancelled
-                for output in self._engine.step():
-                    if output.finished and output.request_id in waiting:
-                        answers[waiting.pop(output.request_id)] += _completions(output)
-        finally:
-            if waiting:
-                self._engine.abort_request(list(waiting))
-        results: list[list[Completion]] = [[] for _ in requests]
-        for unit, answer in zip(planned, answers, strict=True):
-            results[unit.index] += answer
-        return results
+        self._batches[number] = _Batch(len(requests), planned, [[] for _ in planned], len(planned))
+        self._waiting.extend((number, at) for at in range(len(planned)))
+
+    def cancel(self, number: int) -> None:
+        """Drop an open batch, in vLLM too."""
+        del self._batches[number]
+        self._waiting = deque(place for place in self._waiting if place[0] != number)
+        self._forget(number)
+
+    def turn(self) -> list[tuple[int, Outcome]]:
+        """Hand over what there is room for, and let vLLM make one step."""
+        broken = self._admit()
+        for output in self._engine.step() if self._inside else ():
+            place = self._inside.pop(output.request_id, None) if output.finished else None
+            if place is None:
+                continue
+            try:
+                self._take(place, _completions(output))
+            except EngineError as error:
+                broken[place[0]] = error
+        for number in broken:
+            self.cancel(number)
+        ended = [number for number, batch in self._batches.items() if not batch.missing]
+        return [*broken.items(), *((number, _results(self._batches.pop(number))) for number in ended)]
 
     def close(self) -> None:
         """Free weights and cache."""
@@ -100,25 +129,61 @@ class VllmEngine:
         del self._engine, self._llm
         cleanup_dist_env_and_memory()
 
-    def _add(self, number: str, unit: Unit, answer: list[Completion]) -> bool:
-        """Hand one unit to vLLM; false where its prompt leaves no room, which is answered at once."""
-        request = unit.request
-        ids = prompt_ids(self.tokenizer, request.prompt)
-        limit = min(request.max_tokens, self.max_context - len(ids))
+    def _admit(self) -> dict[int, EngineError]:
+        """Hand over the next requests; the batches with one that vLLM or the tokenizer refuses, and why."""
+        broken: dict[int, EngineError] = {}
+        for _ in range(min(_PER_TURN, self._room - len(self._inside), len(self._waiting))):
+            number, at = self._waiting.popleft()
+            if number in broken:
+                continue
+            try:
+                self._hand_over(number, at)
+            except Exception as error:
+                broken[number] = EngineError(f"{type(error).__name__}: {error}")
+        return broken
+
+    def _hand_over(self, number: int, at: int) -> None:
+        unit = self._batches[number].planned[at]
+        ids = prompt_ids(self.tokenizer, unit.request.prompt)
+        limit = min(unit.request.max_tokens, self.max_context - len(ids))
         if limit <= 0:
-            answer += [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
-            return False
-        params = SamplingParams(
-            n=unit.count,
-            temperature=request.temperature,
-            top_p=request.top_p,
-            max_tokens=limit,
-            stop=unit.stops,
-            seed=request.seed + unit.first,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
-        self._engine.add_request(number, TokensPrompt(prompt_token_ids=ids), params)
-        return True
+            self._take((number, at), [Completion("", "length", len(ids) * (i == 0), 0) for i in range(unit.count)])
+            return
+        name = f"errata-{next(self._names)}"
+        self._engine.add_request(name, TokensPrompt(prompt_token_ids=ids), _sampling(unit, limit))
+        self._inside[name] = (number, at)
+
+    def _take(self, place: tuple[int, int], answer: list[Completion]) -> None:
+        batch = self._batches[place[0]]
+        batch.answers[place[1]] = answer
+        batch.missing -= 1
+
+    def _forget(self, number: int) -> None:
+        names = [name for name, place in self._inside.items() if place[0] == number]
+        if names:
+            self._engine.abort_request(names)
+        for name in names:
+            del self._inside[name]
+
+
+def _sampling(unit: Unit, max_tokens: int) -> SamplingParams:
+    return SamplingParams(
+        n=unit.count,
+        temperature=unit.request.temperature,
+        top_p=unit.request.top_p,
+        max_tokens=max_tokens,
+        stop=unit.stops,
+        seed=unit.request.seed + unit.first,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _results(batch: _Batch) -> list[list[Completion]]:
+    """The answers per request."""
+    results: list[list[Completion]] = [[] for _ in range(batch.size)]
+    for unit, answer in zip(batch.planned, batch.answers, strict=True):
+        results[unit.index] += answer
+    return results
 
 
 def _completions(output: Any) -> list[Completion]:

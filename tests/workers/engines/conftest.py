@@ -44,7 +44,7 @@ def reference() -> TransformersEngine:
     return TransformersEngine({"path": str(MODEL), "device": "cpu"})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def openai_server() -> Iterator[OpenAIServer]:
     """A well-behaved server of the miniature."""
     server = OpenAIServer(MODEL)
@@ -52,9 +52,9 @@ def openai_server() -> Iterator[OpenAIServer]:
     server.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def vllm_server() -> Iterator[VllmServer]:
-    """A real vLLM server of the miniature."""
+    """A real vLLM server of the miniature, one for all tests: it takes half a minute to start."""
     with VllmServer(MODEL) as server:
         yield server
 
@@ -69,7 +69,7 @@ ENGINES = [
 ]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="session", params=ENGINES)
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """The miniature behind each engine in turn."""
     kind = str(request.param)

@@ -263,6 +263,27 @@ def test_in_flight_is_bounded_over_all_shards(server: OpenAIServer, pool: Engine
     assert server.most == 3
 
 
+def test_entries_of_one_server_share_the_smallest_of_their_limits(server: OpenAIServer, pool: EnginePool) -> None:
+    models = [ModelSpec(name, "openai", server.config(concurrency=most)) for name, most in (("a", 5), ("b", 2))]
+    calm = [pool.generate(model, REQUESTS) for model in models]
+    server.most = 0
+    results: dict[str, list[list[Completion]]] = {}
+
+    def shard(model: ModelSpec) -> None:
+        results[model.name] = pool.generate(model, REQUESTS)
+
+    threads = [threading.Thread(target=shard, args=(model,)) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [results["a"], results["b"]] == calm
+    assert server.most == 2
+    raised = ModelSpec("b", "openai", server.config(concurrency=4))
+    pool.generate(raised, REQUESTS)
+    assert server.most == 4
+
+
 def test_cancelling_hangs_up_so_that_the_server_stops_too(server: OpenAIServer, pool: EnginePool) -> None:
     server.faults.extend(["stall"] * len(REQUESTS))
     stop = threading.Event()
