@@ -70,8 +70,16 @@ class Funnel:
         return cls({name: value for name, value in data.items() if name != "figures"})
 
     def figures(self) -> dict[str, float | None]:
-        """Shares of proven edits and of tokens: None where nothing was counted."""
+        """Shares of proven edits and of tokens: None where nothing was counted.
+
+        ``cached_share_of_prompt`` is what the engine's prefix cache served of all prompt tokens, and
+        ``cached_share_of_edit_prompt`` (one per stage that asked an engine) of that stage's.
+        """
         counts = self.counts
+        by_stage = {
+            f"cached_share_of_{stage}_prompt": _share(spent["cached"], spent["prompt"])
+            for stage, spent in counts["tokens"].items()
+        }
         proven = sum(n for kind, n in counts["edits"]["proven"].items() if kind != EvidenceKind.UNPROVEN)
         spent = sum(stage["prompt"] + stage["completion"] for stage in counts["tokens"].values())
         prompts = sum(stage["prompt"] for stage in counts["tokens"].values())
@@ -80,6 +88,7 @@ class Funnel:
             "kept_share_of_edits": _share(sum(counts["edits"]["proven"].values()), counts["edits"]["total"]),
             "tokens_per_pair": _share(spent, counts["pairs"]["total"]),
             "cached_share_of_prompt": _share(sum(s["cached"] for s in counts["tokens"].values()), prompts),
+            **by_stage,
         }
 
     def check(self) -> None:

@@ -3,34 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
 from models.session import Database
 from models.tables import Base
-from tests.ops.services import REDIS, redis_answers
-
-POSTGRES_SERVER = os.environ.get("ERRATA_TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
+from tests.ops.services import POSTGRES, REDIS, own_broker, own_database, redis_answers
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> str:
     """URL of a PostgreSQL server where databases may be created; without one the test is skipped (fails under CI)."""
-    engine = create_engine(POSTGRES_SERVER, connect_args={"connect_timeout": 3})
+    engine = create_engine(POSTGRES, connect_args={"connect_timeout": 3})
     try:
         with engine.connect():
-            return POSTGRES_SERVER
+            return POSTGRES
     except OperationalError as error:
         if os.environ.get("CI") == "true":
-            pytest.fail(f"no PostgreSQL at {POSTGRES_SERVER}: {error}")
-        pytest.skip(f"no PostgreSQL at {POSTGRES_SERVER}")
+            pytest.fail(f"no PostgreSQL at {POSTGRES}: {error}")
+        pytest.skip(f"no PostgreSQL at {POSTGRES}")
     finally:
         engine.dispose()
 
@@ -38,16 +33,8 @@ def postgres_server() -> str:
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """An empty PostgreSQL database of the test's own, dropped afterwards."""
-    name = f"errata_test_{secrets.token_hex(6)}"
-    engine = create_engine(postgres_server, isolation_level="AUTOCOMMIT")
-    try:
-        with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
-    finally:
-        with engine.connect() as connection:
-            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-        engine.dispose()
+    with own_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.services)])
@@ -110,11 +97,5 @@ def broker_url() -> Iterator[str]:
     """A Redis database of the test's own (one of 1 to 15, by a lock in database 0)."""
     if not redis_answers():
         pytest.fail(f"no Redis at {REDIS}")
-    server = re.sub(r"/\d*$", "", REDIS)
-    with redis.Redis.from_url(f"{server}/0") as locks:
-        number = next(n for n in range(15, 0, -1) if locks.set(f"errata-test-{n}", 1, nx=True, ex=900))
-        with redis.Redis.from_url(f"{server}/{number}") as own:
-            own.flushdb()
-            yield f"{server}/{number}"
-            own.flushdb()
-        locks.delete(f"errata-test-{number}")
+    with own_broker() as url:
+        yield url

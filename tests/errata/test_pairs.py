@@ -106,6 +106,8 @@ def test_a_finished_funnel_adds_up_and_says_what_it_cost() -> None:
         "kept_share_of_edits": 0.75,
         "tokens_per_pair": 460 / 3,
         "cached_share_of_prompt": 0.5,
+        "cached_share_of_sample_prompt": 0.0,
+        "cached_share_of_edit_prompt": 200 / 300,
     }
 
 

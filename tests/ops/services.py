@@ -1,12 +1,16 @@
-"""Whether PostgreSQL and Redis answer: one line for `make test`, exit status 0 when both do."""
+"""PostgreSQL and Redis for tests and benchmarks: whether both answer (for `make test`), and parts of one's own."""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 POSTGRES = os.environ.get("ERRATA_TEST_DATABASE_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/test")
@@ -31,6 +35,36 @@ def redis_answers() -> bool:
         return bool(redis.Redis.from_url(REDIS, socket_connect_timeout=3, socket_timeout=3).ping())
     except redis.RedisError:
         return False
+
+
+@contextmanager
+def own_database(server: str = POSTGRES) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database that nobody else uses, dropped afterwards."""
+    name = f"errata_test_{secrets.token_hex(6)}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    finally:
+        with engine.connect() as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+        engine.dispose()
+
+
+@contextmanager
+def own_broker() -> Iterator[str]:
+    """The URL of a Redis database that nobody else uses (one of 1 to 15, by a lock in database 0), emptied."""
+    server = re.sub(r"/\d*$", "", REDIS)
+    with redis.Redis.from_url(f"{server}/0") as locks:
+        number = next(n for n in range(15, 0, -1) if locks.set(f"errata-test-{n}", 1, nx=True, ex=900))
+        with redis.Redis.from_url(f"{server}/{number}") as own:
+            own.flushdb()
+            try:
+                yield f"{server}/{number}"
+            finally:
+                own.flushdb()
+                locks.delete(f"errata-test-{number}")
 
 
 def main() -> int:

@@ -1,0 +1,100 @@
+"""The whole service for a benchmark: its processes, jobs posted to it, and how long they took."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.ops.services import own_broker, own_database, postgres_answers, redis_answers
+from tests.processes import ROOT, Running, environment, errata, until
+
+JOB_SECONDS = 900
+
+
+class Service:
+    """A running service that answers at ``http``."""
+
+    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str) -> None:
+        self.http, self._env, self.column = http, env, column
+
+    def add_model(self, name: str, config: Mapping[str, Any]) -> None:
+        """Register a served language model."""
+        settings = [f"--setting={key}={value}" for key, value in config.items()]
+        added = errata("models", "add", name, "--engine", "openai", *settings, env=self._env)
+        if added.returncode:
+            raise RuntimeError(added.stderr)
+
+    def add_problems(self, problems: Sequence[Mapping[str, Any]], solutions: Sequence[Mapping[str, Any]] = ()) -> str:
+        """Post a problem set, with solutions brought along; its id."""
+        posted = self._post("/v1/problem-sets", {"name": "bench", "problems": list(problems)})
+        if solutions:
+            self._post(f"/v1/problem-sets/{posted['id']}/solutions", {"solutions": list(solutions)})
+        return str(posted["id"])
+
+    def run(self, jobs: Sequence[Mapping[str, Any]]) -> tuple[float, list[dict[str, Any]]]:
+        """Post the jobs at once and see them to their end: seconds from the first post, and the ended jobs.
+
+        The end is the one the service notes, so that looking for it less often costs nobody anything.
+        """
+        began = time.time()
+        urls = [f"/v1/injection-jobs/{self._post('/v1/injection-jobs', job)['id']}" for job in jobs]
+        for url in urls:
+            until(lambda url=url: self._get(url)["finished_at"], "a job to end", JOB_SECONDS)  # type: ignore[misc]
+        ended = [self._get(url) for url in urls]
+        if any(job["state"] != "succeeded" or job["partial"] for job in ended):
+            raise RuntimeError(f"a job did not succeed: {[(job['state'], job['error']) for job in ended]}")
+        return max(datetime.fromisoformat(job["finished_at"]).timestamp() for job in ended) - began, ended
+
+    def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        answer = self.http.post(url, json=body)
+        if answer.is_error:
+            raise RuntimeError(answer.text)
+        return dict(answer.json())
+
+    def _get(self, url: str) -> dict[str, Any]:
+        return dict(self.http.get(url).raise_for_status().json())
+
+
+@contextmanager
+def running(folder: Path, *, embedded: bool) -> Iterator[Service]:
+    """The service as production runs it, on PostgreSQL and Redis; embedded (SQLite) where asked or neither answers."""
+    embedded = embedded or not (postgres_answers() and redis_answers())
+    with ExitStack() as stack:
+        env = environment(folder, ERRATA_PORT="0")
+        if embedded:
+            http = stack.enter_context(Running("serve", "--no-trainer", env=env))
+        else:
+            env |= {
+                "DATABASE_URL": stack.enter_context(own_database()),
+                "BROKER_URL": stack.enter_context(own_broker()),
+            }
+            made = errata("migrate", env=env)
+            if made.returncode:
+                raise RuntimeError(made.stderr)
+            http = stack.enter_context(Running("api", env=env))
+            for role in (["sweeper"], ["worker", "--queues", "generation"], ["worker", "--queues", "grading"]):
+                stack.enter_context(Running(*role, env=env))
+        client = stack.enter_context(httpx.Client(base_url=http.url(), timeout=120))
+        yield Service(client, env, "embedded" if embedded else "production")
+
+
+def need_vllm() -> None:
+    """Name the interpreter that has vLLM: ERRATA_VLLM_PYTHON, or what `make test-vllm` builds. Ends without either."""
+    built = ROOT / ".venv-vllm" / "bin" / "python"
+    if not os.environ.get("ERRATA_VLLM_PYTHON"):
+        if not built.exists():
+            raise SystemExit("this benchmark needs vLLM: run `make test-vllm` once, or set ERRATA_VLLM_PYTHON")
+        os.environ["ERRATA_VLLM_PYTHON"] = str(built)
+
+
+def report(result: Mapping[str, Any]) -> None:
+    """The one line of JSON."""
+    print(json.dumps(result))
