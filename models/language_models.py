@@ -14,8 +14,9 @@ class LanguageModel(Timestamped, Base):
     """A name, the engine that serves it and what that engine needs; operators' entries have no training run.
 
     ``config`` for engine ``transformers``: ``path`` (folder or hub id), ``revision``, ``dtype``, ``device``,
-    ``max_context``, ``batch_tokens``; for ``openai``: ``base_url``, ``model``, ``api_key_env``, ``concurrency``;
-    for ``vllm``: ``path``, ``revision``, ``tensor_parallel``, ``gpu_memory_utilization``, ``dtype``, ``quantization``.
+    ``max_context``, ``batch_size``; for ``openai``: ``base_url``, ``model``, ``api_key_env``, ``concurrency``; for
+    ``vllm``: ``path``, ``revision``, ``tensor_parallel``, ``gpu_memory_utilization``, ``dtype``, ``quantization``; the
+    latter two also ``adapter``. docs/engines.md has them all.
     """
 
     __tablename__ = "language_models"

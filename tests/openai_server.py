@@ -45,6 +45,7 @@ class OpenAIServer:
         self.lock, self.counting = threading.Lock(), threading.Lock()
         self.in_flight = 0
         self.closing = threading.Event()
+        self.adapters: dict[str, _IdsEngine] | None = None  # by name; None: it loads none
         server = self
 
         class Handler(_Handler):
@@ -65,10 +66,13 @@ class OpenAIServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def answer(self, path: str, body: dict[str, Any], gone: Any) -> tuple[int, dict[str, Any]]:
+    def answer(self, path: str, body: dict[str, Any], gone: Any) -> tuple[int, str | dict[str, Any]]:
         """Status and body for one request, as vLLM would: several greedy samples are refused, and long prompts."""
-        if body["model"] != MODEL:
-            return 404, {"error": {"message": f"The model `{body['model']}` does not exist."}}
+        if path.endswith("/load_lora_adapter") and self.adapters is not None:
+            return self._load(self.adapters, body["lora_name"], body["lora_path"])
+        if body.get("model") not in (MODEL, *(self.adapters or ())):
+            return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
+        engine = (self.adapters or {}).get(body["model"], self.engine)
         if body.get("n", 1) > 1 and body["temperature"] == 0:
             return 400, {"error": {"message": "n must be 1 when using greedy sampling"}}
         request = _request(body)
@@ -76,8 +80,21 @@ class OpenAIServer:
         if room <= 0 or body.get("max_tokens", 0) > room:
             return 400, {"error": {"message": f"maximum context length is {self.engine.max_context} tokens"}}
         with self.lock:
-            [results] = self.engine.generate([request], gone)
+            [results] = engine.generate([request], gone)
         return 200, self._body(path, results)
+
+    def models(self) -> list[dict[str, Any]]:
+        """What is served, adapters with their base and without a length of their own, as vLLM lists them."""
+        base = {"id": MODEL, "owned_by": self.owner, "max_model_len": self.engine.max_context}
+        return [base, *({"id": name, "owned_by": self.owner, "parent": MODEL} for name in self.adapters or ())]
+
+    @staticmethod
+    def _load(adapters: dict[str, _IdsEngine], name: str, path: str) -> tuple[int, str | dict[str, Any]]:
+        if name in adapters:
+            message = f"The lora adapter '{name}' has already been loaded."
+            return 400, {"error": {"message": message}}
+        adapters[name] = _IdsEngine({"path": path, "device": "cpu"})
+        return 200, f"Success: LoRA adapter '{name}' added successfully."
 
     def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
         spent = sum(c.completion_tokens for c in results)
@@ -122,8 +139,10 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
-        listing = {"data": [{"id": MODEL, "owned_by": self.of.owner, "max_model_len": self.of.engine.max_context}]}
-        pages = {"/v1/models": listing, "/version": {"version": self.of.version}}
+        pages: dict[str, dict[str, Any]] = {
+            "/v1/models": {"data": self.of.models()},
+            "/version": {"version": self.of.version},
+        }
         self._send(200 if self.path in pages else 404, pages.get(self.path, {}))
 
     def do_POST(self) -> None:
@@ -171,8 +190,8 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.setblocking(True)
 
-    def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        data = json.dumps(body).encode()
+    def _send(self, status: int, body: str | dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in (headers or {}).items():
             if value:

@@ -23,6 +23,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
     "VLLM_SERVER_DEV_MODE": "1",  # has the page that empties the prefix cache
 }
 
@@ -38,9 +39,11 @@ def vllm_python() -> str:
 class VllmServer:
     """A server of one model on CPU in float32, on a free port, which it keeps when killed and started again."""
 
-    def __init__(self, model: Path, *, max_model_len: int = 1024, cache: str = "128M") -> None:
-        """``cache``: memory of keys and values."""
-        self._model, self._context, self._cache = model, max_model_len, cache
+    def __init__(
+        self, model: Path, *, max_model_len: int = 1024, cache: str = "128M", more: tuple[str, ...] = ()
+    ) -> None:
+        """``cache``: memory of keys and values; ``more``: arguments for vLLM."""
+        self._model, self._context, self._cache, self._more = model, max_model_len, cache, more
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
@@ -59,6 +62,7 @@ class VllmServer:
         command += ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--enable-prompt-tokens-details"]
         command += ["--no-enable-chunked-prefill"]  # on CPU with seeds (workers.engines.vllm_engine)
         command += ["--max-model-len", str(self._context), "--kv-cache-memory-bytes", self._cache]
+        command += self._more
         env = os.environ | _ENVIRONMENT
         self._process = subprocess.Popen(
             command, env=env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True

@@ -42,6 +42,11 @@ _MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed", "bereft"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
 
+def worker_name() -> str:
+    """``host:pid``."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 @dataclass
 class Services:
     """What a worker process holds for its lifetime."""
@@ -54,7 +59,7 @@ class Services:
     judge: JudgePool
     stages: dict[str, StageFunction]
     stopping: threading.Event = field(default_factory=threading.Event)
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    name: str = field(default_factory=worker_name)
 
 
 class Heart:

@@ -8,8 +8,9 @@ from models.session import Database
 from models.settings import StoreSettings
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
+from workers.gpu import GpuTurn, takes_turns
 from workers.judge import JudgePool
-from workers.runner import Services
+from workers.runner import Services, worker_name
 from workers.settings import WorkerSettings
 from workers.stages.table import STAGES
 from workers.tasks import register
@@ -17,13 +18,17 @@ from workers.tasks import register
 
 def build_services(app: Celery, db: Database, store: StoreSettings, settings: WorkerSettings) -> Services:
     """Services for one worker process, registered as ``app``'s task. Engine and judge children start on first use."""
+    turn = GpuTurn(store.gpu_folder, f"worker {worker_name()}") if takes_turns(store.gpu_turns) else None
     services = Services(
         db=db,
         store=store,
         settings=settings,
         dispatcher=Dispatcher(app),
         engines=EnginePool(
-            loaded=settings.loaded_models, threads=settings.torch_threads, vllm_python=settings.vllm_python
+            loaded=settings.loaded_models,
+            threads=settings.torch_threads,
+            vllm_python=settings.vllm_python,
+            turn=turn,
         ),
         judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
         stages=STAGES,

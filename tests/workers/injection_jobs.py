@@ -68,7 +68,28 @@ def run_job(
     model: dict[str, Any] | None = None,
     **overrides: Any,
 ) -> Funnel:
-    """Post problems with their solutions, run every shard to its end, and answer the job's funnel, checked.
+    """Post a job (see post_job), run every shard to its end, and answer the job's funnel, checked."""
+    post_job(services, preset, problems, domain, model=model, **overrides)
+    run_shards(services)
+    funnel = Funnel()
+    with services.db.read() as session:
+        assert session.get_one(InjectionJob, "inj").state == JobState.SUCCEEDED
+        for ledger in session.scalars(select(Shard.ledger).where(Shard.injection_job_id == "inj")):
+            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
+    funnel.check()
+    return funnel
+
+
+def post_job(
+    services: Services,
+    preset: str,
+    problems: Sequence[Posted] = (),
+    domain: Domain = Domain.MATH,
+    *,
+    model: dict[str, Any] | None = None,
+    **overrides: Any,
+) -> None:
+    """Post problems with their solutions, and a job named "inj".
 
     ``model``: the registry entry (engine, config) of the language model that the job names.
     """
@@ -89,21 +110,17 @@ def run_job(
         )
         session.add(job)
         plan_injection(session, job, len(posted))
-    run_shards(services)
-    funnel = Funnel()
+
+
+def shard_ids(services: Services) -> list[str]:
+    """Every shard, whosever it is, in order."""
     with services.db.read() as session:
-        assert session.get_one(InjectionJob, "inj").state == JobState.SUCCEEDED
-        for ledger in session.scalars(select(Shard.ledger).where(Shard.injection_job_id == "inj")):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
-    funnel.check()
-    return funnel
+        return list(session.scalars(select(Shard.id).order_by(Shard.position)))
 
 
 def run_shards(services: Services) -> None:
-    """Run every shard, whosever it is, to its end."""
-    with services.db.read() as session:
-        shards = list(session.scalars(select(Shard.id).order_by(Shard.position)))
-    for shard in shards:
+    """Run every shard to its end."""
+    for shard in shard_ids(services):
         while run_shard(services, shard) == "advanced":
             pass
 

@@ -12,10 +12,17 @@ from pathlib import Path
 
 import pytest
 
+from models.events import after
+from models.jobs import InjectionJob
+from models.states import JobState
+from tests.workers.injection_jobs import post_job, shard_ids, sums
 from workers.engines.base import EngineError
+from workers.engines.pool import EnginePool
 from workers.engines.turns import GenerationTurns
 from workers.gpu import GpuTurn, takes_turns
+from workers.runner import Services, run_shard
 
+MODEL = Path(__file__).resolve().parents[2] / "demo" / "model"
 _HOLD = """
 import sys
 from pathlib import Path
@@ -151,3 +158,28 @@ def test_a_batch_in_hand_ends_first_and_no_new_one_begins(tmp_path: Path, other:
         thread.join()
         assert unloaded == ["unloaded"]
         assert other.does("take") == "True"
+
+
+def test_a_job_waits_for_the_gpu_and_says_for_whom(tmp_path: Path, other: Other, services: Services) -> None:
+    """The whole way: the engine child gives way to training, the job's shards wait, and the job still ends."""
+    turn = GpuTurn(tmp_path, "worker w")
+    services.engines = EnginePool(threads=1, turn=turn)
+    services.settings = services.settings.model_copy(update={"engine_retry_seconds": 0.0})
+    assert other.does("take") == "True"
+    model = {"engine": "transformers", "config": {"path": str(MODEL), "device": "cpu"}}
+    post_job(services, "errata", sums()[:2], model=model)
+    [shard] = shard_ids(services)
+    while (ended := run_shard(services, shard)) == "advanced":
+        pass
+    assert ended == "released"
+    with services.db.read() as session:
+        [waits] = [event for event in after(session, "inj", limit=100) if event.type == "engine_unavailable"]
+    assert waits.data["error"] == "waiting for the GPU, which is lent to other: a run"
+    other.does("leave")
+    while run_shard(services, shard) == "advanced":
+        assert turn.held
+    with services.db.read() as session:
+        assert session.get_one(InjectionJob, "inj").state == JobState.SUCCEEDED
+    assert other.does("take") == "False"
+    until(lambda: other.does("take") == "True")
+    services.engines.close()

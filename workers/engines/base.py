@@ -143,8 +143,8 @@ class ContinuousEngine(Protocol):
     capabilities: Capabilities
     version: str
 
-    def submit(self, number: int, requests: Sequence[GenerationRequest]) -> None:
-        """Open a batch; returns at once."""
+    def submit(self, number: int, requests: Sequence[GenerationRequest], adapter: str | None = None) -> None:
+        """Open a batch, for the model alone or with the adapter of this folder; returns at once."""
         ...
 
     def cancel(self, number: int) -> None:

@@ -36,18 +36,22 @@ class _Shelf:
         self._engines: OrderedDict[str, AnyEngine] = OrderedDict()
 
     def has(self, config: dict[str, Any]) -> bool:
-        """Whether this configuration is loaded."""
-        return json.dumps(config, sort_keys=True) in self._engines
+        """Whether this configuration is loaded; its adapter need not be."""
+        return _without_adapter(config) in self._engines
 
     def get(self, config: dict[str, Any]) -> AnyEngine:
         """The engine for this configuration, loaded if need be."""
-        key = json.dumps(config, sort_keys=True)
+        key = _without_adapter(config)
         if key not in self._engines:
             while len(self._engines) >= self._room:
                 self._engines.popitem(last=False)[1].close()
-            self._engines[key] = self._load(config)
+            self._engines[key] = self._load(json.loads(key))
         self._engines.move_to_end(key)
         return self._engines[key]
+
+
+def _without_adapter(config: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in config.items() if name != "adapter"}, sort_keys=True)
 
 
 def _libraries(engine: str, threads: int) -> tuple[Load, dict[str, str]]:
@@ -151,7 +155,7 @@ class _Desk:
         requests = [request_from_json(r) for r in message["requests"]]
         try:
             if isinstance(engine, ContinuousEngine):
-                engine.submit(number, requests)
+                engine.submit(number, requests, message["config"].get("adapter"))
                 self._open[number] = engine
             else:
                 self._end(number, self._whole(engine, number, requests))

@@ -118,6 +118,10 @@ class OpenAIEngine:
             try:
                 return await (self._chat(unit, retried) if self._tokenizer is None else self._ids(unit, retried))
             except Refused as refusal:
+                if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
+                    self._stale = True
+                    message = f"language model {self._name!r}: the server no longer has the adapter"
+                    raise EngineError(message, retryable=True) from None
                 hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
                 raise EngineError(f"language model {self._name!r}: {refusal}{hint}") from None
 
@@ -174,19 +178,40 @@ class OpenAIEngine:
         return min(limits, default=None)
 
     async def _ask_about(self, retried: Counter[str]) -> _About:
-        try:
-            listing = await self._server.get("/models", retried)
-        except Refused as refusal:
-            raise EngineError(f"language model {self._name!r}: {refusal}") from None
-        found = (listing or {}).get("data")
-        entries = [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+        entries = await self._listed(retried)
+        if self._settings.adapter and all(e.get("id") != self._settings.model for e in entries):
+            await self._load_adapter(self._settings.adapter, retried)
+            entries = await self._listed(retried)
         entry = next((e for e in entries if e.get("id") == self._settings.model), {})
         owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
         kind = self._settings.server
         if kind == "auto":
             kind = _OWNERS.get(str(owner), "openai")  # type: ignore[assignment]
-        context = entry.get("max_model_len")
+        base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
+        context = entry.get("max_model_len") or base.get("max_model_len")
         return _About(kind, await self._version(kind, retried), context if isinstance(context, int) else None)
+
+    async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
+        try:
+            listing = await self._server.get("/models", retried)
+        except Refused as refusal:
+            raise EngineError(f"language model {self._name!r}: {refusal}") from None
+        found = (listing or {}).get("data")
+        return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+
+    async def _load_adapter(self, adapter: str, retried: Counter[str]) -> None:
+        """Load the adapter into the running server; another worker may have done so a moment ago."""
+        try:
+            await self._server.tell(
+                "/load_lora_adapter", {"lora_name": self._settings.model, "lora_path": adapter}, retried
+            )
+        except Refused as refusal:
+            if "already been loaded" in refusal.message:
+                return
+            hint = ""
+            if refusal.status in (404, 405):
+                hint = "; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+            raise EngineError(f"language model {self._name!r}: the server loads no adapter: {refusal}{hint}") from None
 
     async def _version(self, kind: str, retried: Counter[str]) -> str:
         pages = {"vllm": ("/version", "version"), "sglang": ("/get_server_info", "version")}

@@ -30,6 +30,9 @@ _JITTER = random.Random()
 class OpenAISettings(BaseModel):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
+    ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
+    server's own disk, loaded under the name ``model`` when the server does not have it.
+
     ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
     requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
     suits servers without ``n``.
@@ -42,6 +45,8 @@ class OpenAISettings(BaseModel):
     api_key_env: str | None = None
     server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
     tokenizer: str | None = None
+    path: str | None = None
+    adapter: str | None = None
     revision: str | None = None
     max_context: int | None = Field(None, gt=0)
     concurrency: int = Field(64, gt=0, le=4096)
@@ -88,6 +93,10 @@ class Server:
         """The JSON object answered below ``base_url``. Raises Refused or EngineError."""
         return await self._ask("POST", self._settings.base_url + path, body, retried)
 
+    async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
+        """The same where nothing but the status is answered."""
+        await self._ask("POST", self._settings.base_url + path, body, retried, read=False)
+
     async def get(self, path: str, retried: Counter[str], *, root: bool = False) -> dict[str, Any] | None:
         """The JSON object at ``path``, or None where the server has no such page."""
         base = self._settings.base_url
@@ -103,11 +112,14 @@ class Server:
         """Close every connection."""
         await self._client.aclose()
 
-    async def _ask(self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str]) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str], *, read: bool = True
+    ) -> dict[str, Any]:
         attempt = 0
         while True:
             try:
-                return await self._once(method, url, body)
+                response = await self._once(method, url, body)
+                return _object(response) if read else {}
             except _Passing as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
             attempt += 1
@@ -120,7 +132,7 @@ class Server:
             log.warning("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
-    async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> dict[str, Any]:
+    async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 response = await self._client.request(method, url, json=body)
@@ -132,13 +144,7 @@ class Server:
             raise _Passing(f"HTTP {response.status_code}", _retry_after(response))
         if response.status_code != httpx.codes.OK:
             raise Refused(response.status_code, _message(response))
-        try:
-            answer = response.json()
-        except ValueError:
-            raise _Passing("an answer that is not JSON") from None
-        if not isinstance(answer, dict):
-            raise _Passing("an answer that is not an object")
-        return answer
+        return response
 
 
 class _Passing(Exception):
@@ -147,6 +153,16 @@ class _Passing(Exception):
     def __init__(self, problem: str, retry_after: float | None = None) -> None:
         super().__init__(problem)
         self.retry_after = retry_after
+
+
+def _object(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        raise _Passing("an answer that is not JSON") from None
+    if not isinstance(answer, dict):
+        raise _Passing("an answer that is not an object")
+    return answer
 
 
 def wait_seconds(settings: OpenAISettings, attempt: int, retry_after: float | None) -> float | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec, fallbacks
 from workers.engines.process import ChildEngine, ChildGone
+from workers.engines.turns import GenerationTurns
+from workers.gpu import GpuTurn
 
 if TYPE_CHECKING:
     from workers.engines.openai_engine import OpenAIEngine
@@ -22,15 +25,18 @@ class EnginePool:
 
     A server and vLLM take the batches of every thread together, the transformers engine takes one after another. Where
     both kinds of child are used on one device, each needs its share of the memory (setting ``gpu_memory_utilization``
-    of vllm's entries).
+    of vllm's entries). With ``turn`` the children run while the GPU is ours (workers.gpu).
     """
 
-    def __init__(self, *, loaded: int = 1, threads: int = 0, vllm_python: str | None = None) -> None:
+    def __init__(
+        self, *, loaded: int = 1, threads: int = 0, vllm_python: str | None = None, turn: GpuTurn | None = None
+    ) -> None:
         self._loaded, self._threads = loaded, threads
         self._pythons = {"vllm": vllm_python}
         self._children: dict[str, ChildEngine] = {}
         self._servers: dict[str, OpenAIEngine] = {}
         self._loop: ServerLoop | None = None
+        self._turns = None if turn is None else GenerationTurns(turn, self._end_children)
         # One each: a child that loads its libraries for a minute keeps nobody from a server.
         self._starting = {name: threading.Lock() for name in (*_IN_CHILD, "openai")}
 
@@ -50,7 +56,8 @@ class EnginePool:
         journal = Journal() if journal is None else journal
         journal.engine = model.engine
         if model.engine in _IN_CHILD:
-            return self._by_child(model, requests, cancelled, journal)
+            with self._gpu(model):
+                return self._by_child(model, requests, cancelled, journal)
         if model.engine != "openai":
             raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
         server = self._server(model)
@@ -60,17 +67,27 @@ class EnginePool:
         return server.generate(requests, cancelled, journal.retried)
 
     def close(self) -> None:
-        """End the children and close the connections. A later call starts others."""
-        for engine in _IN_CHILD:
-            with self._starting[engine]:
-                child = self._children.pop(engine, None)
-                if child is not None:
-                    child.close()
+        """End the children and close the connections. A later call starts others, but not on a shared GPU."""
+        self._end_children()
+        if self._turns is not None:
+            self._turns.close()
         with self._starting["openai"]:
             if self._loop is not None:
                 self._loop.close([server.close() for server in self._servers.values()])
             self._servers.clear()
             self._loop = None
+
+    def _gpu(self, model: ModelSpec) -> AbstractContextManager[None]:
+        if self._turns is None:
+            return nullcontext()
+        return self._turns.lent(f"generation with {model.name}")
+
+    def _end_children(self) -> None:
+        for engine in _IN_CHILD:
+            with self._starting[engine]:
+                child = self._children.pop(engine, None)
+                if child is not None:
+                    child.close()
 
     def _by_child(
         self,

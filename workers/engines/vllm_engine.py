@@ -18,6 +18,7 @@ import torch
 import vllm
 from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.distributed import cleanup_dist_env_and_memory
+from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
@@ -39,6 +40,8 @@ _SETTINGS = {
     "block_size": "block_size",
     "kv_cache_memory_bytes": "kv_cache_memory_bytes",
     "enforce_eager": "enforce_eager",
+    "max_lora_rank": "max_lora_rank",  # room for adapters of up to this rank; none without it
+    "max_loras": "max_loras",
 }
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
@@ -58,6 +61,7 @@ class _Batch:
     planned: list[Unit]
     answers: list[list[Completion]]
     missing: int
+    adapter: LoRARequest | None
 
 
 class VllmEngine:
@@ -77,7 +81,9 @@ class VllmEngine:
             # A prompt computed in parts takes back the random number of its request's seed, which a generator on CPU
             # cannot: vLLM 0.32 dies of it.
             values["enable_chunked_prefill"] = False
-        self._llm = LLM(**values, enable_prefix_caching=True)
+        lora = "max_lora_rank" in values
+        self._llm = LLM(**values, enable_prefix_caching=True, enable_lora=lora)
+        self._adapters: dict[str, LoRARequest] | None = {} if lora else None
         self._engine: Any = self._llm.llm_engine
         self.tokenizer: Any = self._llm.get_tokenizer()
         model = self._engine.model_config
@@ -95,10 +101,11 @@ class VllmEngine:
         self._inside: dict[str, tuple[int, int]] = {}  # the same by vLLM's name for it, once given
         self._names = itertools.count()
 
-    def submit(self, number: int, requests: Sequence[GenerationRequest]) -> None:
-        """Open a batch."""
+    def submit(self, number: int, requests: Sequence[GenerationRequest], adapter: str | None = None) -> None:
+        """Open a batch. Raises EngineError for an adapter where no room was made for any."""
         planned = [unit for index, request in enumerate(requests) for unit in units(index, request, None)]
-        self._batches[number] = _Batch(len(requests), planned, [[] for _ in planned], len(planned))
+        answers: list[list[Completion]] = [[] for _ in planned]
+        self._batches[number] = _Batch(len(requests), planned, answers, len(planned), self._adapter(adapter))
         self._waiting.extend((number, at) for at in range(len(planned)))
 
     def cancel(self, number: int) -> None:
@@ -150,8 +157,18 @@ class VllmEngine:
             self._take((number, at), [Completion("", "length", len(ids) * (i == 0), 0) for i in range(unit.count)])
             return
         name = f"errata-{next(self._names)}"
-        self._engine.add_request(name, TokensPrompt(prompt_token_ids=ids), _sampling(unit, limit))
+        adapter = self._batches[number].adapter
+        self._engine.add_request(name, TokensPrompt(prompt_token_ids=ids), _sampling(unit, limit), lora_request=adapter)
         self._inside[name] = (number, at)
+
+    def _adapter(self, folder: str | None) -> LoRARequest | None:
+        """vLLM's handle of an adapter; it loads the weights at the first request that names it."""
+        if folder is None:
+            return None
+        if self._adapters is None:
+            raise EngineError("this model was loaded without room for adapters: give its entry max_lora_rank")
+        number = len(self._adapters) + 1
+        return self._adapters.setdefault(folder, LoRARequest(f"adapter-{number}", number, folder))
 
     def _take(self, place: tuple[int, int], answer: list[Completion]) -> None:
         batch = self._batches[place[0]]
