@@ -112,7 +112,8 @@ def test_edits_and_continuations_of_one_solution_are_neighbours_and_their_prompt
     """One request at a time shows the order in which they leave: a solution is left once and never taken up again."""
     server = OpenAIServer(MODEL)
     model = ModelSpec("m", "openai", server.config(tokenizer=str(MODEL), concurrency=1))
-    with posted(sqlite_database, tmp_path, (pool, judge), model, shard_size=len(PROBLEMS)) as job:
+    proof = {"continuations": {"when": "always", "temperature": 0.0, "max_tokens": 200}}
+    with posted(sqlite_database, tmp_path, (pool, judge), model, shard_size=len(PROBLEMS), proof=proof) as job:
         job.run()
         assert job.state() == JobState.SUCCEEDED
     server.close()
