@@ -28,7 +28,9 @@ from trl import DPOConfig, DPOTrainer
 from tests.training.conftest import make_tokenizer
 from workers.training.config import TrainingConfig, resolve
 from workers.training.data import Pair
+from workers.training.loading import load_model
 from workers.training.objective import PairScores, count, rise_loss
+from workers.training.protocol import Refused
 from workers.training.scoring import add_scoring, completion_logps, supports_trees
 from workers.training.tree import pack
 
@@ -189,6 +191,28 @@ def test_rows_change_nothing(row_tokens: int | None) -> None:
     assert torch.allclose(tree, plain, rtol=1e-5, atol=1e-4)
     assert torch.allclose(tree_spans, plain_spans, rtol=1e-5, atol=1e-4)
     assert packed.tokens < pack(pairs, "pairs").tokens / 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_block_masks_hide_what_tree_masks_hide(family: str) -> None:
+    """FlexAttention's masks give the same log-probabilities; on a processor it runs forward only, and unfused."""
+    models = [build(family), build(family)]
+    models[1].set_attn_implementation("flex_attention")
+    for model in models:
+        add_scoring(model)
+        model.eval()
+    packed = pack(make_pairs(3), "tree")
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        masked, blocked = (completion_logps(model, packed)[0] for model in models)
+        assert supports_trees(models[1]) is None
+    assert torch.allclose(masked, blocked, rtol=1e-4, atol=1e-4)
+
+
+def test_block_masks_are_refused_where_they_do_not_train(tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(Refused, match="on a GPU only"):
+        load_model(tmp_path, resolve("errata", {"attention": "flex"}))
 
 
 def test_every_prefix_is_computed_once() -> None:

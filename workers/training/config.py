@@ -75,6 +75,9 @@ class TrainingConfig(Strict):
     dtype: Literal["float32", "bfloat16"] = Field(
         "float32", description="Of the computation; full weights stay float32."
     )
+    attention: Literal["sdpa", "flex"] = Field(
+        "sdpa", description="flex: FlexAttention with block masks, which skip what a tree hides; needs a GPU."
+    )
     gradient_checkpointing: bool = False
     lora: LoraConfig | None = None
 

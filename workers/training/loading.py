@@ -46,14 +46,22 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def load_model(folder: Path, config: TrainingConfig) -> Any:
-    """The base model: float32 weights for full fine-tuning, the computation's type (or 4 bits) under an adapter."""
+    """The base model: float32 weights for full fine-tuning, the computation's type (or 4 bits) under an adapter.
+
+    Raises Refused for an attention that does not train here.
+    """
+    if config.attention == "flex" and not torch.cuda.is_available():
+        raise Refused("attention 'flex' trains on a GPU only, and this trainer sees none: leave it at 'sdpa'")
     options: dict[str, Any] = {"dtype": getattr(torch, config.dtype) if config.lora else torch.float32}
     if config.lora and config.lora.quantize_4bit:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, attn_implementation="sdpa", use_safetensors=True, **options)
+        attention = {"sdpa": "sdpa", "flex": "flex_attention"}[config.attention]
+        return AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation=attention, use_safetensors=True, **options
+        )
     except ValueError as error:
         if "scaled_dot_product_attention" not in str(error):
             raise

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.parallel import DistributedDataParallel
 from trl.trainer import utils as trl_utils
 
@@ -22,6 +23,7 @@ _VOCABULARY_CHUNK = 8192
 # Private, but pinned (trl>=1.16,<1.17): the kernel of TRL's own log-probabilities, which never holds all logits.
 _log_probs: Any = trl_utils._ChunkedLogProbFunction.apply  # type: ignore[attr-defined]
 _MASKS = ("full_attention", "sliding_attention")
+_FLEX = "flex_attention"
 
 
 def base_of(model: Any) -> Any:
@@ -55,8 +57,16 @@ def add_scoring(model: Any) -> None:
 
 
 def attention_mask(model: Any, packed: Packed) -> Any:
-    """The tree mask in the form the model takes: one [R, 1, T, T] mask or one per layer kind. True: may be seen."""
+    """The tree mask in the form the model takes: one [R, 1, T, T] mask or one per layer kind. True: may be seen.
+
+    For FlexAttention block masks, which hold no [T, T] and let its kernel skip what a tree hides.
+    """
     kinds, takes_dict, window = _attention_kinds(model)
+    if base_of(model).config._attn_implementation == _FLEX:
+        blocks = {"full_attention": _block_mask(packed, None)}
+        if window:
+            blocks["sliding_attention"] = _block_mask(packed, window)
+        return blocks if takes_dict else blocks[kinds[0]]
     at = torch.arange(packed.input_ids.shape[1], device=packed.ends.device)
     full = ((at[:, None] >= at[None, :]) & (at[:, None] < packed.ends[:, None, :]))[:, None]
     masks = {"full_attention": full}
@@ -70,6 +80,17 @@ def attention_mask(model: Any, packed: Packed) -> Any:
             kind: torch.zeros_like(m, dtype=base_of(model).dtype).masked_fill(~m, lowest) for kind, m in masks.items()
         }
     return masks if takes_dict else masks[kinds[0]]
+
+
+def _block_mask(packed: Packed, window: int | None) -> BlockMask:
+    ends, depth = packed.ends, packed.position_ids
+
+    def seen(row: Tensor, _head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        visible = (query >= key) & (query < ends[row, key])
+        return visible if window is None else visible & (depth[row, query] - depth[row, key] < window)
+
+    rows, width = packed.input_ids.shape
+    return create_block_mask(seen, rows, None, width, width, device=ends.device)
 
 
 def _attention_kinds(model: Any) -> tuple[list[str], bool, int | None]:
@@ -111,7 +132,7 @@ def supports_trees(model: Any) -> str | None:
         return f"it has {', '.join(unknown)} layers"
     if len(kinds) > 1 and not takes_dict:
         return "it mixes kinds of attention and takes one mask"
-    if base_of(model).config._attn_implementation not in ("sdpa", "eager"):
+    if base_of(model).config._attn_implementation not in ("sdpa", "eager", _FLEX):
         return f"its attention is {base_of(model).config._attn_implementation}"
     ids = [i % min(base_of(model).config.get_text_config().vocab_size, 97) for i in range(3, 51, 3)]
     trial = [
