@@ -173,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "stall":
             while not self.of.closing.is_set() and not self._gone():
                 time.sleep(0.02)
+        elif kind == "nul":
+            self._send(200, {"choices": [{"index": 0, "text": "a\x00b\ud800", "finish_reason": "stop"}]})
         elif kind == "junk":
             self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
         else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from errata.types import Prompt
 
 FinishReason = Literal["stop", "length"]
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,12 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+
+
+def storable(completion: Completion) -> Completion:
+    """The completion as a database takes it: a model may write NUL or half a surrogate pair; U+FFFD stands for them."""
+    text = _UNSTORABLE.sub("\ufffd", completion.text)
+    return completion if text == completion.text else replace(completion, text=text)
 
 
 class EngineError(Exception):

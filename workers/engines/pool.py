@@ -8,7 +8,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
-from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec, fallbacks
+from workers.engines.base import (
+    Cancelled,
+    Completion,
+    EngineError,
+    GenerationRequest,
+    Journal,
+    ModelSpec,
+    fallbacks,
+    storable,
+)
 from workers.engines.process import ChildEngine, ChildGone
 from workers.engines.turns import GenerationTurns
 from workers.gpu import GpuTurn
@@ -55,6 +64,12 @@ class EnginePool:
             return []
         journal = Journal() if journal is None else journal
         journal.engine = model.engine
+        found = self._found(model, requests, cancelled, journal)
+        return [[storable(completion) for completion in result] for result in found]
+
+    def _found(
+        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool], journal: Journal
+    ) -> list[list[Completion]]:
         if model.engine in _IN_CHILD:
             with self._gpu(model):
                 return self._by_child(model, requests, cancelled, journal)

@@ -87,6 +87,12 @@ def test_what_passes_is_asked_again_and_told(server: OpenAIServer, ask: Ask, fau
     assert sum(bodies.count(body) > 1 for body in bodies) >= 2  # the same body, the same seed
 
 
+def test_what_no_database_stores_is_replaced_in_a_text(server: OpenAIServer, ask: Ask) -> None:
+    server.faults.append("nul")
+    [[completion]] = ask(requests=REQUESTS[:1], tokenizer=str(MINIATURE))
+    assert completion.text == "a\ufffdb\ufffd"
+
+
 def test_a_stalled_answer_is_given_up_and_asked_again(server: OpenAIServer, ask: Ask) -> None:
     calm = ask()
     server.faults.append("stall")
