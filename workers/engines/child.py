@@ -16,6 +16,7 @@ import os
 import queue
 import sys
 import threading
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -117,8 +118,12 @@ def main() -> None:
     inbox = _Inbox()
     inbox.start()
     desk = _Desk(shelf, inbox, lambda answer: print(json.dumps(answer), file=out))
-    while True:
-        desk.turn()
+    try:
+        while True:
+            desk.turn()
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)  # at once: a thread of the broken engine would keep the process
 
 
 class _Desk:
