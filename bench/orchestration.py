@@ -36,7 +36,7 @@ Jobs = list[dict[str, Any]]
 
 def large_jobs(tokens: int) -> Jobs:
     """What the random model is asked: samples for one job, edits of brought solutions for the other."""
-    shared = {"shard_size": 16, "seed": 1}
+    shared = {"shard_size": 8, "seed": 1}
     sampling = {"samples": 4, "temperature": 0.7, "max_tokens": tokens, "adaptive": False}
     editing = {"temperature": 0.8, "max_tokens": tokens}
     return [
@@ -111,8 +111,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print only the line of JSON")
     parser.add_argument("--only", choices=["large", "miniature"], help="one of the two")
-    parser.add_argument("--problems", type=int, default=96, help="problems of the random model's jobs")
-    parser.add_argument("--tokens", type=int, default=96, help="longest reply of the random model")
+    parser.add_argument("--problems", type=int, default=64, help="problems of the random model's jobs")
+    parser.add_argument("--tokens", type=int, default=64, help="longest reply of the random model")
     parser.add_argument("--small-problems", type=int, default=256, help="problems of the miniature's job")
     parser.add_argument("--concurrency", type=int, default=32, help="requests in flight, on both sides")
     parser.add_argument("--rounds", type=int, default=1, help="of four runs each")
