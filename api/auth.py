@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from api.deps import Api, ApiDep
 from api.errors import Forbidden, Unauthorized
 from api.settings import ApiSettings
-from models.accounts import DEFAULT_WORKSPACE, ApiKey, Workspace
+from models.accounts import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
 from models.base import db_now, new_id
 from models.session import Database
 from models.upserts import insert_ignore
@@ -64,8 +64,11 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """Make a key for a workspace (made too if new), in the caller's transaction.
 
-    The answer holds the whole key, which is shown once and kept nowhere. Raises ValueError for an unknown scope.
+    The answer holds the whole key, which is shown once and kept nowhere. Raises ValueError for an unknown scope
+    and for the workspace of pilots, which nobody opens.
     """
+    if workspace == PILOT_WORKSPACE_NAME:
+        raise ValueError(f"workspace '{workspace}' is the service's own; choose another name")
     wanted = sorted(set(scopes))
     if not wanted or set(wanted) - set(SCOPES):
         raise ValueError(f"scopes must be some of {', '.join(SCOPES)}")

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid, NotFound
 from models.base import Base
+from models.estimates import Estimate
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, TrainingRun
 from models.problems import ProblemSet
@@ -25,6 +26,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "train": ("training job", "/v1/training-jobs"),
     "eval": ("evaluation", "/v1/evaluations"),
     "rejudge": ("rejudging", "/v1/rejudgings"),
+    "est": ("estimate", "/v1/estimates"),
 }
 _PREFIXES: dict[type[Base], str] = {
     ProblemSet: "pset",
@@ -34,6 +36,7 @@ _PREFIXES: dict[type[Base], str] = {
     TrainingRun: "train",
     Evaluation: "eval",
     Rejudging: "rejudge",
+    Estimate: "est",
 }
 _ID = re.compile(r"[a-z]+_[0-9a-z]{1,40}")
 

@@ -116,6 +116,43 @@ class InjectionJob(Job):
         return self.progress.fraction
 
 
+class Interval(Record):
+    """A forecast with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Forecast(Record):
+    """Totals of a whole injection job; ``seconds`` is the work of one worker, one shard after the other."""
+
+    problems: int
+    pairs: Interval
+    pairs_by_type: dict[str, Interval]
+    tokens: Interval
+    tokens_by_stage: dict[str, dict[str, Interval]]
+    tokens_per_pair: float | None
+    seconds: Interval
+
+
+class Estimate(Job):
+    """What an injection job would make and cost; ``forecast`` is there once its pilot has succeeded."""
+
+    problem_set: str
+    language_model: str | None
+    preset: str
+    config: dict[str, Any]
+    pilot: dict[str, Any]
+    forecast: Forecast | None
+    progress: Progress
+
+    @property
+    def fraction(self) -> float:
+        """How far the pilot is."""
+        return self.progress.fraction
+
+
 class Pair(Record):
     """One preference pair: the prompt is question and prefix; chosen and rejected differ in the error."""
 

@@ -16,6 +16,7 @@ from client.records import (
     Comparison,
     Dataset,
     DatasetFile,
+    Estimate,
     Evaluation,
     InjectionJob,
     LanguageModel,
@@ -103,6 +104,21 @@ class InjectionJobs(Jobs[InjectionJob]):
         body = {"problem_set": problem_set, "language_model": language_model, "preset": preset, "name": name}
         return self._create({**body, "config": dict(config or {})})
 
+    def estimate(
+        self,
+        problem_set: str,
+        *,
+        language_model: str | None = None,
+        preset: str = "errata",
+        config: Mapping[str, Any] | None = None,
+        pilot_problems: int | None = None,
+    ) -> Estimate:
+        """Start a pilot over a few problems of the job; wait with ``errata.estimates.wait`` for its forecast."""
+        body: dict[str, Any] = {"problem_set": problem_set, "language_model": language_model, "preset": preset}
+        body |= {"config": dict(config or {}), "pilot_problems": pilot_problems}
+        given = {name: value for name, value in body.items() if value is not None}
+        return Estimate.model_validate(self._transport.post(f"{self.path}:estimate", given))
+
     def retry(self, job_id: str) -> InjectionJob:
         """Try the quarantined shards of a running job again."""
         return self._post(f"{job_id}/retry")
@@ -124,6 +140,12 @@ class InjectionJobs(Jobs[InjectionJob]):
     def edits(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
         """The job's edits; filters: ``kind``, ``evidence``, ``reason``."""
         return self._transport.pages(f"{self.path}/{job_id}/edits", page_size=500, **filters)
+
+
+class Estimates(Jobs[Estimate]):
+    """Forecasts of injection jobs; ``injection_jobs.estimate`` asks for one. They have no events."""
+
+    path, record = "/v1/estimates", Estimate
 
 
 class Rejudgings(Jobs[Rejudging]):

@@ -10,6 +10,7 @@ import httpx
 from client.errors import ErrataError
 from client.resources import (
     Datasets,
+    Estimates,
     Evaluations,
     InjectionJobs,
     LanguageModels,
@@ -43,6 +44,7 @@ class Errata:
         self.problem_sets = ProblemSets(self._transport)
         self.injection_jobs = InjectionJobs(self._transport)
         self.rejudgings = Rejudgings(self._transport)
+        self.estimates = Estimates(self._transport)
         self.pairs = Pairs(self._transport)
         self.datasets = Datasets(self._transport)
         self.training_jobs = TrainingJobs(self._transport)

@@ -69,6 +69,29 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     return Interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))
 
 
+def total_interval(values: Sequence[float], population: int, level: float = 0.95) -> Interval:
+    """The total over ``population`` problems of which ``values``, none below 0, are a random sample.
+
+    Mean times population, with a t interval over the problems seen and the finite population correction: what was seen
+    is known, so the interval shrinks to the sum when all were seen, and never reaches below it. Values that do not vary
+    would claim certainty: then as many of the others may differ as Wilson's bound for none of those seen allows, by the
+    value itself (by 1 where it is 0). Raises ValueError for no values or more than ``population``.
+    """
+    n = len(values)
+    if not 1 <= n <= population:
+        raise ValueError(f"need 1 to {population} values, got {n}")
+    known = math.fsum(values)
+    total = known / n * population
+    if n == population:
+        return Interval(known, known, known)
+    if min(values) == max(values):
+        half = (population - n) * _wilson(0.0, n, level)[1] * (known / n or 1.0)
+    else:
+        error = population * math.sqrt((1 - n / population) / n) * stdev(values)
+        half = _t_quantile(0.5 + level / 2, n - 1) * error
+    return Interval(total, max(known, total - half), total + half)
+
+
 def paired_difference(
     before: Sequence[bool | float], after: Sequence[bool | float], level: float = 0.95
 ) -> PairedDifference:

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from models.base import Base, Timestamped
 
 DEFAULT_WORKSPACE = "ws_default"
+PILOT_WORKSPACE, PILOT_WORKSPACE_NAME = "ws_pilots", "(pilots)"
+"""Where the pilots of estimates live (models.estimates); no key may be made for it."""
 
 
 class Workspace(Timestamped, Base):

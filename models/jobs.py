@@ -83,6 +83,7 @@ class Shard(LeaseColumns, Timestamped, Base):
     position: Mapped[int]
     start: Mapped[int] = mapped_column(default=0)
     stop: Mapped[int] = mapped_column(default=0)
+    positions: Mapped[list[Any] | None]  # a pilot's: the slice is one of this list
     stage: Mapped[str]
     state: Mapped[str] = mapped_column(default=ShardState.QUEUED)
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -43,6 +43,7 @@ class Lease:
     start: int
     stop: int
     worker: str
+    positions: tuple[int, ...] | None = None
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
@@ -100,7 +101,9 @@ def claim(session: Session, shard_id: str, worker: str, ttl_seconds: float) -> L
         return None
     table, owner_id = owner_of(shard)
     move(session, table, owner_id, JobState.RUNNING)
-    return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker)
+    positions = None if shard.positions is None else tuple(shard.positions)
+    at = (shard.fence, shard.start, shard.stop, worker, positions)
+    return Lease(shard.id, owner_id, Stage(shard.stage), *at)
 
 
 def _mine(lease: Lease) -> ColumnElement[bool]:

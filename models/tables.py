@@ -2,6 +2,7 @@
 
 from models.accounts import ApiKey, IdempotencyKey, Workspace
 from models.base import Base
+from models.estimates import Estimate
 from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
 from models.language_models import LanguageModel
 from models.outputs import (
@@ -25,6 +26,7 @@ __all__ = [
     "Dataset",
     "DatasetSource",
     "EditRow",
+    "Estimate",
     "Evaluation",
     "EvaluationSample",
     "Event",

@@ -15,6 +15,7 @@ from workers.planning import (
     plan_dataset,
     plan_evaluation,
     plan_injection,
+    plan_pilot,
     plan_rejudging,
     retry_quarantined,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
+    "plan_pilot",
     "plan_rejudging",
     "prepare_preview",
     "preview_training",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
+from errata.seeds import derive_seed
 from models.base import new_id
 from models.events import record
 from models.jobs import InjectionJob, Shard
@@ -47,6 +50,18 @@ def plan_injection(session: Session, job: InjectionJob, problem_count: int, *, f
     return _plan(session, job, Stage.SAMPLE, first, problem_count, size)
 
 
+def plan_pilot(session: Session, job: InjectionJob, problem_count: int, wanted: int) -> list[Hint]:
+    """Create the one shard of a pilot: of ``wanted`` equal parts of the set (at most one per problem) a problem each.
+
+    Drawn by seed within its part, as evenly spaced ones would miss what comes periodically. One shard, so that the
+    engine gets them together, as it gets a job's.
+    """
+    taken = min(wanted, problem_count)
+    rng = random.Random(derive_seed(InjectionConfig.model_validate(job.config).seed, "pilot", problem_count, taken))
+    edges = [at * problem_count // taken for at in range(taken + 1)]
+    return _plan(session, job, Stage.SAMPLE, 0, taken, taken, [rng.randrange(*part) for part in pairwise(edges)])
+
+
 def plan_dataset(session: Session, dataset: Dataset) -> list[Hint]:
     """Create the one shard that freezes ``dataset``."""
     return _plan(session, dataset, Stage.FREEZE, 0, 1, 1)
@@ -62,13 +77,16 @@ def plan_rejudging(session: Session, rejudging: Rejudging, problem_count: int) -
     return _plan(session, rejudging, Stage.REJUDGE, 0, problem_count, REJUDGING_SHARD)
 
 
-def _plan(session: Session, owner: Owner, stage: Stage, first: int, stop: int, size: int) -> list[Hint]:
+def _plan(
+    session: Session, owner: Owner, stage: Stage, first: int, stop: int, size: int, positions: list[int] | None = None
+) -> list[Hint]:
     column = column_of(type(owner))
     session.flush()
     taken = session.scalar(select(func.count()).where(getattr(Shard, column) == owner.id)) or 0
     hints = []
     for position, start in enumerate(range(first, stop, size), start=taken):
-        shard = Shard(id=new_id("shard"), position=position, start=start, stop=min(start + size, stop), stage=stage)
+        place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
+        shard = Shard(id=new_id("shard"), stage=stage, **place)
         setattr(shard, column, owner.id)
         session.add(shard)
         hints.append(hint_for(shard.id, stage))

@@ -36,6 +36,7 @@ from workers.planning import hint_for
 from workers.settings import WorkerSettings
 from workers.settle import settle
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
+from workers.stages.ledger import add_seconds
 
 log = logging.getLogger(__name__)
 _MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed", "bereft"})
@@ -133,6 +134,7 @@ def _still_waits(services: Services, lease: Lease) -> bool:
 def _attempt(services: Services, lease: Lease) -> str:
     with Heart(services, lease).beating() as heart:
         context = StageContext(services.db, services.store, lease, services.engines, services.judge, heart.should_stop)
+        started = time.monotonic()
         try:
             finish = services.stages[lease.stage](context)
         except Cancelled:
@@ -147,10 +149,10 @@ def _attempt(services: Services, lease: Lease) -> str:
             return _failed(services, lease, error)
         except Exception as error:
             return _failed(services, lease, error)
-    return _finish(services, context, finish)
+    return _finish(services, context, finish, time.monotonic() - started)
 
 
-def _finish(services: Services, context: StageContext, finish: Finish) -> str:
+def _finish(services: Services, context: StageContext, finish: Finish, seconds: float) -> str:
     lease = context.lease
     try:
         with services.db.begin() as session:
@@ -158,6 +160,7 @@ def _finish(services: Services, context: StageContext, finish: Finish) -> str:
                 return "discarded"
             finish.write(session)
             record_journal(session, lease, context.journal)
+            add_seconds(session, lease, seconds, context.journal.seconds)
     except DBAPIError as error:
         if not error.connection_invalidated:
             return _failed(services, lease, error)

@@ -2,6 +2,7 @@
 
 from api.routes import (
     datasets,
+    estimates,
     evaluations,
     injection_jobs,
     job_problems,
@@ -20,6 +21,7 @@ ROUTERS = tuple(
     for module in (
         problem_sets,
         injection_jobs,
+        estimates,
         job_problems,
         rejudgings,
         pairs,

@@ -306,6 +306,23 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", "step", "phase", name=op.f("pk_metrics")),
     )
     op.create_table(
+        "estimates",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("workspace_id", sa.String(), nullable=False),
+        sa.Column("pilot_id", sa.String(), nullable=False),
+        sa.Column("problems", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["pilot_id"], ["injection_jobs.id"], name=op.f("fk_estimates_pilot_id_injection_jobs")
+        ),
+        sa.ForeignKeyConstraint(
+            ["workspace_id"], ["workspaces.id"], name=op.f("fk_estimates_workspace_id_workspaces")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_estimates")),
+        sa.UniqueConstraint("pilot_id", name=op.f("uq_estimates_pilot_id")),
+    )
+    op.create_index(op.f("ix_estimates_workspace_id"), "estimates", ["workspace_id"], unique=False)
+    op.create_table(
         "rejudgings",
         sa.Column("injection_job_id", sa.String(), nullable=False),
         sa.Column("verifier", sa.String(), nullable=False),
@@ -342,6 +359,7 @@ def upgrade() -> None:
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=False),
         sa.Column("stop", sa.Integer(), nullable=False),
+        sa.Column("positions", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=True),
         sa.Column("stage", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("ledger", sa.JSON().with_variant(postgresql.JSONB(), "postgresql"), nullable=False),
@@ -577,6 +595,8 @@ def downgrade() -> None:
     op.drop_table("evaluation_samples")
     op.drop_index("ix_shards_state_lease", table_name="shards")
     op.drop_table("shards")
+    op.drop_index(op.f("ix_estimates_workspace_id"), table_name="estimates")
+    op.drop_table("estimates")
     op.drop_index(op.f("ix_rejudgings_workspace_id"), table_name="rejudgings")
     op.drop_index(op.f("ix_rejudgings_injection_job_id"), table_name="rejudgings")
     op.drop_table("rejudgings")

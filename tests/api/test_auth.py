@@ -184,6 +184,8 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         evaluation.language_model_id = rows["model"]
         session.add(evaluation)
     ids["evaluation_id"] = evaluation.id
+    pilot = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
+    ids["estimate_id"] = client.post("/v1/injection-jobs:estimate", json=pilot).json()["id"]
     for path, operations in client.app.openapi()["paths"].items():  # type: ignore[attr-defined]
         if not path.startswith("/v1") or "{" not in path:
             continue
@@ -192,7 +194,16 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
             assert [status for status, _ in seen] == [404, 404], (method, path, seen)
             assert seen[0][1].keys() == seen[1][1].keys()
             assert seen[0][1]["detail"] == seen[1][1]["detail"], (method, path)
-    for path in ("problem-sets", "injection-jobs", "pairs", "datasets", "training-jobs", "evaluations", "models"):
+    for path in (
+        "problem-sets",
+        "injection-jobs",
+        "pairs",
+        "datasets",
+        "training-jobs",
+        "evaluations",
+        "models",
+        "estimates",
+    ):
         assert client.get(f"/v1/{path}", headers=theirs).json()["data"] == [], path
         assert len(client.get(f"/v1/{path}", headers=mine).json()["data"]) >= 1, path
     body = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}

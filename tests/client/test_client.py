@@ -57,6 +57,20 @@ def test_jobs_and_pairs(errata: Errata, job: InjectionJob) -> None:
     assert len(list(errata.problem_sets.problems(job.problem_set))) == 6
 
 
+def test_an_estimate_forecasts_the_job_and_shows_up_nowhere_else(errata: Errata, job: InjectionJob) -> None:
+    before = [found.id for found in errata.injection_jobs.list()], [pair.id for pair in errata.pairs.list()]
+    asked = errata.injection_jobs.estimate(job.problem_set, preset="rules", config=RULES, pilot_problems=6)
+    assert asked.id.startswith("est_")
+    done = errata.estimates.wait(asked.id, timeout_seconds=120)
+    assert done.forecast is not None
+    assert (done.fraction, done.forecast.problems, done.pilot["problems"]) == (1.0, 6, 6)
+    made = len(list(errata.pairs.list(job=job.id)))
+    assert done.forecast.pairs.low == done.forecast.pairs.high == made, "all problems seen: nothing is open"
+    after = [found.id for found in errata.injection_jobs.list()], [pair.id for pair in errata.pairs.list()]
+    assert after == before
+    assert asked.id in [found.id for found in errata.estimates.list()]
+
+
 def test_lists_go_on_over_pages(errata: Errata, job: InjectionJob) -> None:
     path = f"/v1/injection-jobs/{job.id}/solutions"
     whole = [row["id"] for row in errata._transport.pages(path, page_size=500)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from errata.statistics import (
+    Interval,
     PairedDifference,
     majority_at_k,
     mcnemar_exact,
@@ -19,6 +21,7 @@ from errata.statistics import (
     paired_difference,
     pass_at_k,
     proportion_interval,
+    total_interval,
 )
 
 
@@ -224,3 +227,29 @@ def test_majority(answers: list[str | None], correct: list[bool], expected: floa
 def test_majority_needs_a_verdict_per_answer() -> None:
     with pytest.raises(ValueError, match="one verdict per answer"):
         majority_at_k(["4"], [])
+
+
+def test_a_total_of_everything_is_known_and_less_is_not() -> None:
+    assert total_interval([1, 2, 3], 3) == Interval(6, 6, 6)
+    found = total_interval([1, 2, 3], 4)
+    assert (found.estimate, found.low) == (8, 6), "never below what was seen"
+    assert found.high > 8
+    wider = total_interval([1, 2, 3], 400)
+    assert wider.estimate == 800
+    for values in ([0.0] * 8, [5.0] * 8):
+        same = total_interval(values, 100)
+        assert same.low <= sum(values) / 8 * 100 < same.high, "values that do not vary are no certainty"
+    for bad, population in (([], 3), ([1.0, 2.0], 1)):
+        with pytest.raises(ValueError, match="need"):
+            total_interval(bad, population)
+
+
+def test_totals_are_covered_as_often_as_promised() -> None:
+    """Every sample of 8 of 16 problems with pairs 0 to 4, enumerated: the share of intervals that hold the truth."""
+    population = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0]
+    found = Counter(itertools.combinations(population, 8))
+    held = 0
+    for values, times in found.items():
+        interval = total_interval(values, len(population))
+        held += times * (interval.low <= sum(population) <= interval.high)
+    assert 0.93 <= held / found.total() <= 0.99

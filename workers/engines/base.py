@@ -113,6 +113,7 @@ class Journal:
     capabilities: Capabilities | None = None
     fallbacks: set[str] = field(default_factory=set)
     retried: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0  # spent generating: without loading a model or waiting for one's turn
 
     def identity(self) -> dict[str, Any]:
         """Engine, version, capabilities and what was done without, as JSON values."""

@@ -1,10 +1,11 @@
 """The engine child: ``python -m workers.engines.child ENGINE LOADED``. Holds language models, answers JSON lines.
 
 First line out: ``{"ready": {versions}}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
-``{"id": 1, "completions": [...], "version": ..., "capabilities": ...}`` or ``{"id": 1, "error": ...}``, and
-``{"cancel": 1}`` stops one. An engine that takes several batches at once (vllm) is given each as it comes, and answers
-come in the order in which they end. At most LOADED models stay loaded, the least recently used is dropped first; a
-model is loaded only while no batch is open, and swapping one costs its weights, not the libraries.
+``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
+model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. An engine that takes several batches at
+once (vllm) is given each as it comes, and answers come in the order in which they end. At most LOADED models stay
+loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and swapping one costs
+its weights, not the libraries.
 Ends when stdin closes: a dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process
 frees its device for certain.
 """
@@ -16,6 +17,7 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -132,6 +134,7 @@ class _Desk:
     def __init__(self, shelf: _Shelf, inbox: _Inbox, tell: Callable[[dict[str, Any]], None]) -> None:
         self._shelf, self._inbox, self._tell = shelf, inbox, tell
         self._open: dict[int, ContinuousEngine] = {}
+        self._began: dict[int, float] = {}
         self._held: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
 
     def turn(self) -> None:
@@ -158,6 +161,7 @@ class _Desk:
             self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
             return
         requests = [request_from_json(r) for r in message["requests"]]
+        self._began[number] = time.monotonic()
         try:
             if isinstance(engine, ContinuousEngine):
                 engine.submit(number, requests, message["config"].get("adapter"))
@@ -176,7 +180,8 @@ class _Desk:
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)
         self._inbox.cancelled.discard(number)
-        self._tell({"id": number, **answer})
+        seconds = time.monotonic() - self._began.pop(number, time.monotonic())
+        self._tell({"id": number, **answer, "seconds": seconds})
 
 
 def _told(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:

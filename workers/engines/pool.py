@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
@@ -79,7 +80,11 @@ class EnginePool:
         server.connect(cancelled, journal.retried)
         journal.version, journal.capabilities = server.version, server.capabilities
         journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
-        return server.generate(requests, cancelled, journal.retried)
+        started = time.monotonic()
+        try:
+            return server.generate(requests, cancelled, journal.retried)
+        finally:
+            journal.seconds += time.monotonic() - started
 
     def close(self) -> None:
         """End the children and close the connections. A later call starts others, but not on a shared GPU."""

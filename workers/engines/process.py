@@ -125,6 +125,7 @@ class ChildEngine:
         if journal is not None:
             able = Capabilities(**answer["capabilities"])
             journal.version, journal.capabilities = answer["version"], able
+            journal.seconds += answer["seconds"]
             journal.fallbacks.update(fallbacks(model.name, able, requests))
         return [[completion_from_json(c) for c in result] for result in answer["completions"]]
 

@@ -23,6 +23,13 @@ def add(session: Session, lease: Lease, part: Funnel) -> None:
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
 
 
+def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:
+    """How long a stage took, and how long of that an engine generated: of the attempt that counted, by its worker."""
+    shard = session.get_one(Shard, lease.shard_id)
+    seconds = {**shard.ledger.get("seconds", {}), str(lease.stage): {"total": total, "engine": engine}}
+    shard.ledger = {**shard.ledger, "seconds": seconds}
+
+
 def add_samples(session: Session, lease: Lease, problems: int, rows: Rows, spared: int) -> None:
     """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling)."""
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))

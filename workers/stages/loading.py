@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from errata.answers import Judgement
@@ -44,11 +44,11 @@ def load_job(session: Session, lease: Lease) -> Job:
 
 def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequence[ProblemRow]:
     """The problems of a shard, in order."""
-    query = select(ProblemRow).where(
-        ProblemRow.problem_set_id == problem_set_id,
-        ProblemRow.position >= lease.start,
-        ProblemRow.position < lease.stop,
-    )
+    if lease.positions is None:
+        wanted = and_(ProblemRow.position >= lease.start, ProblemRow.position < lease.stop)
+    else:
+        wanted = ProblemRow.position.in_(lease.positions[lease.start : lease.stop])
+    query = select(ProblemRow).where(ProblemRow.problem_set_id == problem_set_id, wanted)
     return session.scalars(query.order_by(ProblemRow.position)).all()
 
 
