@@ -20,22 +20,22 @@ from models.jobs import InjectionJob
 from models.problems import BroughtSolution, ProblemSet
 
 
-def resolve_config(body: InjectionJobIn) -> InjectionConfig:
-    """The complete configuration a request asks for. Raises Invalid naming the field."""
+def resolve_config(body: InjectionJobIn, domain: Domain) -> InjectionConfig:
+    """The complete configuration a request asks for of problems of ``domain``. Raises Invalid naming the field."""
     if body.preset not in PRESETS:
         raise Invalid.field("preset", "there is no preset of this name", f"give one of {', '.join(PRESETS)}")
     if "preset" in body.config:
         raise Invalid.field("config.preset", "the preset is not part of its overrides", "give it as `preset`")
     try:
-        return resolve(body.preset, body.config)
+        return resolve(body.preset, body.config, domain)
     except ValidationError as error:
         raise invalid(error.errors(), prefix=["config"]) from None
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, ProblemSet]:
     """Add a job in the caller's transaction. Raises Invalid naming the field."""
-    config = resolve_config(body)
     problem_set = body_row(session, ProblemSet, body.problem_set, workspace_id, "problem_set")
+    config = resolve_config(body, Domain(problem_set.domain))
     _check_kinds(config, Domain(problem_set.domain))
     _check_brought(session, config, problem_set)
     model = None

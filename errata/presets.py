@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.config import InjectionConfig
+from errata.types import Domain
 
 _PAPER: dict[str, Any] = {
     "sampling": {"samples": 5, "adaptive": False, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
@@ -35,12 +36,24 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def resolve(preset: str, overrides: Mapping[str, Any] | None = None) -> InjectionConfig:
+#: Limits where a domain's texts are longer or shorter than those of mathematics; a preset's own and a job's go before.
+#: An edit in logic is the whole answer as JSON, in code a single line; a grid or a program takes more room to solve.
+DOMAIN_LIMITS: dict[Domain, dict[str, Any]] = {
+    Domain.MATH: {},
+    Domain.CHOICE: {},
+    Domain.LOGIC: {"sampling": {"max_tokens": 2048}, "editing": {"max_tokens": 1024}},
+    Domain.CODE: {"sampling": {"max_tokens": 2048}, "editing": {"max_tokens": 128}},
+}
+
+
+def resolve(preset: str, overrides: Mapping[str, Any] | None = None, domain: Domain = Domain.MATH) -> InjectionConfig:
     """The full configuration of ``preset`` with ``overrides`` laid over it, section by section.
 
-    Raises KeyError for an unknown preset and pydantic.ValidationError for a bad or unknown field.
+    What neither sets is the domain's. Raises KeyError for an unknown preset and pydantic.ValidationError for a bad or
+    unknown field.
     """
-    return InjectionConfig.model_validate({**_merge(PRESETS[preset], overrides or {}), "preset": preset})
+    base = _merge(DOMAIN_LIMITS[domain], PRESETS[preset])
+    return InjectionConfig.model_validate({**_merge(base, overrides or {}), "preset": preset})
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -240,3 +240,17 @@ def test_rules_preset_is_the_default_body(client: CheckedClient) -> None:
     presets = {preset["name"]: preset["config"] for preset in client.get("/v1/presets").json()["data"]}
     assert {"errata", "paper", "scripts", "rules", "full-only", "step-only", "random-token"} <= set(presets)
     assert presets[str(RULES["preset"])]["editing"]["editor"] == "rules"
+
+
+def test_limits_that_nobody_sets_are_the_domains(client: CheckedClient, database: Database) -> None:
+    problems = [
+        {"question": "Write f.", "gold_answer": "def f(x): return x + 1", "meta": {"tests": ["assert f(1) == 2"]}}
+    ]
+    answer = client.post("/v1/problem-sets", json={"name": "c", "domain": "code", "problems": problems})
+    assert answer.status_code == 201, answer.text
+    add_model(database)
+    body = {"problem_set": answer.json()["id"], "language_model": "tiny"}
+    config = client.post("/v1/injection-jobs", json=body).json()["config"]
+    assert (config["sampling"]["max_tokens"], config["editing"]["max_tokens"]) == (2048, 128)
+    own = client.post("/v1/injection-jobs", json={**body, "config": {"editing": {"max_tokens": 99}}}).json()["config"]
+    assert (own["sampling"]["max_tokens"], own["editing"]["max_tokens"]) == (2048, 99)

@@ -12,6 +12,8 @@ from errata.config import InjectionConfig, Strict
 from errata.kinds.registry import kinds_of
 from errata.presets import PRESETS, resolve
 from errata.profile import PROFILE_KINDS
+from errata.prompts import edit_prompt
+from errata.steps import split_steps
 from errata.types import Domain
 
 NAMES = {"errata", "paper", "scripts", "full-only", "step-only", "random-token", "rules"}
@@ -170,3 +172,45 @@ def test_a_job_says_whether_it_needs_a_language_model(preset: str, overrides: di
 
 def test_the_profile_speaks_of_the_kinds_there_are() -> None:
     assert set(PROFILE_KINDS) == set(kinds_of(Domain.MATH))
+
+
+def test_a_domains_limits_stand_where_neither_preset_nor_job_sets_one() -> None:
+    limits = {d: resolve("errata", domain=d) for d in Domain}
+    assert {d: c.sampling.max_tokens for d, c in limits.items()} == {
+        "math": 1024,
+        "choice": 1024,
+        "logic": 2048,
+        "code": 2048,
+    }
+    assert {d: c.editing.max_tokens for d, c in limits.items()} == {
+        "math": 256,
+        "choice": 256,
+        "logic": 1024,
+        "code": 128,
+    }
+    assert resolve("errata", domain=Domain.MATH) == resolve("errata")
+    own = {"sampling": {"max_tokens": 77, "samples": 3}}
+    config = resolve("errata", own, Domain.LOGIC)
+    assert (config.sampling.max_tokens, config.sampling.samples, config.editing.max_tokens) == (77, 3, 1024)
+    assert resolve("scripts", domain=Domain.CODE).sampling.max_tokens == 2048
+    for domain in Domain:
+        changed = {
+            name for name, section in resolve("paper", domain=domain) if section != getattr(resolve("paper"), name)
+        }
+        assert changed <= {"editing"}, "the paper's own sampling stands"
+
+
+@pytest.mark.parametrize("domain", list(Domain))
+@pytest.mark.parametrize("layout", ["errata", "paper", "scripts"])
+def test_every_edit_ends_at_the_fence_it_was_opened_with(domain: Domain, layout: Any) -> None:
+    texts = {
+        Domain.CODE: "So:\n```python\ndef f(x):\n    return x + 1\n```\n",
+        Domain.LOGIC: 'The grid:\n```json\n{"Ann": {"house": 1}, "Bob": {"house": 2}}\n```',
+    }
+    text = texts.get(domain, "Step 1: 3 + 4 = 7.\nStep 2: 7 * 2 = 14.\n")
+    steps = split_steps(text, domain)
+    kind = next(iter(kinds_of(domain)))
+    prompt = edit_prompt("q", text, steps, steps[0].index, kind, domain=domain, layout=layout)
+    assert prompt.assistant_prefix.startswith("```\n")
+    assert prompt.stop == ("\n```",)
+    assert "\n```" not in text[steps[0].start : steps[0].end].rstrip(), "no step holds what would end its edit"
