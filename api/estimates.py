@@ -112,7 +112,7 @@ def _forecast(found: Sequence[Cost], problems: int) -> ForecastOut:
     def total(values: Sequence[float], digits: int = 0) -> IntervalOut:
         return _rounded(total_interval(values, problems), digits)
 
-    used = {stage for cost in found for stage, _ in cost.tokens}
+    used = {stage for cost in found for stage, _ in cost.tokens}  # what the pilot had no use for is not forecast
     stages = [str(stage) for stage in Stage if stage in used]
     pairs, tokens = (
         [float(cost.pairs.total()) for cost in found],
