@@ -52,7 +52,7 @@ def estimate_out(session: Session, estimate: Estimate) -> EstimateOut:
         preset=pilot.config.get("preset", "errata"),
         config=pilot.config,
         pilot=PilotOut(problems=len(positions), positions=positions, funnel=funnel.to_dict()),
-        forecast=_forecast(costs(session, pilot.id, shard), estimate.problems) if done else None,
+        forecast=_forecast(list(costs(session, pilot.id, shard).values()), estimate.problems) if done else None,
         progress=progress_of(session, InjectionJob, [pilot])[pilot.id],
         created_at=estimate.created_at,
         started_at=pilot.started_at,
@@ -60,8 +60,8 @@ def estimate_out(session: Session, estimate: Estimate) -> EstimateOut:
     )
 
 
-def costs(session: Session, pilot_id: str, shard: Shard) -> list[Cost]:
-    """What each problem of a finished pilot gave and cost.
+def costs(session: Session, pilot_id: str, shard: Shard) -> dict[str, Cost]:
+    """What each problem of a finished pilot gave and cost, by its id.
 
     Tokens of continuations are counted per shard: each problem bears as much as it has edits that were continued.
     Seconds are the engine's where a stage has one, split by tokens; verdicts took what each did; the rest is shared
@@ -78,7 +78,7 @@ def costs(session: Session, pilot_id: str, shard: Shard) -> list[Cost]:
             found[problem].tokens |= {(stage, kind): float(n) for kind, n in zip(_KINDS, spent, strict=True)}
     _continuations(session, pilot_id, shard, found)
     _seconds(session, pilot_id, shard, found)
-    return list(found.values())
+    return found
 
 
 def _continuations(session: Session, pilot_id: str, shard: Shard, found: dict[str, Cost]) -> None:

@@ -57,9 +57,15 @@ def plan_pilot(session: Session, job: InjectionJob, problem_count: int, wanted: 
     engine gets them together, as it gets a job's.
     """
     taken = min(wanted, problem_count)
-    rng = random.Random(derive_seed(InjectionConfig.model_validate(job.config).seed, "pilot", problem_count, taken))
+    seed = derive_seed(InjectionConfig.model_validate(job.config).seed, "pilot", problem_count, taken)
+    return _plan(session, job, Stage.SAMPLE, 0, taken, taken, pilot_positions(problem_count, taken, seed))
+
+
+def pilot_positions(problem_count: int, taken: int, seed: int) -> list[int]:
+    """Which problems a pilot of ``taken`` of them takes, in order."""
+    rng = random.Random(seed)
     edges = [at * problem_count // taken for at in range(taken + 1)]
-    return _plan(session, job, Stage.SAMPLE, 0, taken, taken, [rng.randrange(*part) for part in pairwise(edges)])
+    return [rng.randrange(*part) for part in pairwise(edges)]
 
 
 def plan_dataset(session: Session, dataset: Dataset) -> list[Hint]:
