@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["large", "miniature"], help="one of the two")
     parser.add_argument("--problems", type=int, default=64, help="problems of the random model's jobs")
     parser.add_argument("--tokens", type=int, default=64, help="longest reply of the random model")
-    parser.add_argument("--small-problems", type=int, default=256, help="problems of the miniature's job")
+    parser.add_argument("--small-problems", type=int, default=128, help="problems of the miniature's job")
     parser.add_argument("--concurrency", type=int, default=32, help="requests in flight, on both sides")
     parser.add_argument("--rounds", type=int, default=1, help="of four runs each")
     parser.add_argument("--embedded", action="store_true", help="SQLite and one process tree instead of production")
