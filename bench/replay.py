@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import aiohttp
 import httpx
 
 Recorded = tuple[str, bytes]
@@ -61,19 +62,24 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def straight(server: str, requests: Sequence[Recorded], concurrency: int) -> float:
-    """Send them in order, ``concurrency`` at once; seconds until the last is answered. Raises httpx.HTTPStatusError."""
+    """Send them in order, ``concurrency`` at once; seconds until the last is answered.
+
+    Raises aiohttp.ClientResponseError.
+    """
     return asyncio.run(_straight(server, requests, concurrency))
 
 
 async def _straight(server: str, requests: Sequence[Recorded], concurrency: int) -> float:
     free = asyncio.Semaphore(concurrency)
-    limits = httpx.Limits(max_connections=concurrency)
+    connector = aiohttp.TCPConnector(limit=concurrency)
     headers = {"Content-Type": "application/json"}
-    async with httpx.AsyncClient(base_url=server, timeout=None, limits=limits, headers=headers) as client:
+    untimed = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, headers=headers, timeout=untimed) as client:
 
         async def send(path: str, body: bytes) -> None:
-            async with free:
-                (await client.post(path, content=body)).raise_for_status()
+            async with free, client.post(server + path, data=body) as answer:
+                answer.raise_for_status()
+                await answer.read()
 
         began = time.perf_counter()
         await asyncio.gather(*(send(*request) for request in requests))

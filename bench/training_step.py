@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--edits", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch decides")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch decides")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -54,14 +54,14 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(folder: Path, seed: int = 0, *, tied: bool = True) -> Path:
+def make_model(folder: Path, seed: int = 0, *, tied: bool = True, width: int = 16) -> Path:
     """Save a tiny Llama and its tokenizer."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         num_key_value_heads=1,

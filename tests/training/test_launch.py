@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from accelerate.utils import FullyShardedDataParallelPlugin
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
+from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import make_spec, run, weights
+from workers.training import extras
 from workers.training.checkpoints import checkpoint_name
 from workers.training.child import command
-from workers.training.launch import FOLDER, check, config_file, shipped, visible_gpus
+from workers.training.launch import FOLDER, SHARDING, check, config_file, launcher, shipped, visible_gpus
 from workers.training.protocol import Refused
 from workers.training.settings import TrainerSettings
 
-KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "zero3": "DEEPSPEED"}
+KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "fsdp-cpu": "FSDP", "zero3": "DEEPSPEED"}
 
 
 def test_every_shipped_configuration_is_known() -> None:
@@ -47,15 +50,33 @@ def test_the_shards_are_what_they_say() -> None:
     assert (zero.deepspeed_config["zero_stage"], zero.deepspeed_config["zero3_save_16bit_model"]) == (3, True)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("fsdp", "FSDP"), ("zero3", "DeepSpeed")])
-def test_sharded_runs_are_refused_before_the_trainer_starts(
-    name: str, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", name)
-    with pytest.raises(ValidationError, match=rf"{name}.yaml shards the model \({kind}\).*use 'ddp'"):
+def test_deepspeed_is_refused_before_the_trainer_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "zero3")
+    with pytest.raises(ValidationError, match=r"zero3.yaml shards the model by DeepSpeed.*use 'fsdp'"):
         TrainerSettings()
     with pytest.raises(ValueError, match="shards the model"):
-        check(FOLDER / f"{name}.yaml", gpus=8)
+        check(FOLDER / "zero3.yaml", gpus=8)
+
+
+def test_what_is_asked_of_shards_is_done_or_refused(tmp_path: Path) -> None:
+    line, environment = launcher(config_file("fsdp"))
+    assert {"torch.distributed.run", "--nproc_per_node=2", "--standalone"} < set(line)
+    assert environment == {SHARDING: '{"reshard_after_forward": true}'}
+    assert launcher(config_file("fsdp-cpu"))[1] == {**environment, "ACCELERATE_USE_CPU": "true"}
+    check(config_file("fsdp-cpu"), gpus=0)
+    with pytest.raises(ValueError, match=r"fsdp.yaml wants 2 GPUs on this host, and there are 1"):
+        check(config_file("fsdp"), gpus=1)
+    own = tmp_path / "own.yaml"
+    two = "fsdp_version: 2\n  "
+    refused = {"fsdp_version: 1": "set it to 2", "fsdp_offload_params: false": "fsdp_version.*set it to 2",
+               two + "fsdp_offload_params: true": "fsdp_offload_params.*set it to false",
+               two + "fsdp_activation_checkpointing: true": "fsdp_activation_checkpointing.*set it to false",
+               two + "fsdp_auto_wrap_policy: SIZE_BASED_WRAP": "set it to \"TRANSFORMER_BASED_WRAP\"",
+               two + "fsdp_transformer_layer_cls_to_wrap: Block": "leave it out"}  # fmt: skip
+    for options, why in refused.items():
+        own.write_text(f"distributed_type: FSDP\nnum_processes: 2\nfsdp_config:\n  {options}\n")
+        with pytest.raises(ValueError, match=why):
+            check(own, gpus=8)
 
 
 def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +107,7 @@ def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         own.write_text(text)
         with pytest.raises(ValidationError, match=why):
             TrainerSettings(accelerate_config=own)
-    with pytest.raises(ValidationError, match="one of ddp, ddp-cpu, fsdp, zero3"):
+    with pytest.raises(ValidationError, match="one of ddp, ddp-cpu, fsdp, fsdp-cpu, zero3"):
         TrainerSettings(accelerate_config=tmp_path / "absent.yaml")
     monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "")
     assert TrainerSettings().accelerate_config is None
@@ -101,18 +122,21 @@ LACKING = [
 
 
 @pytest.mark.parametrize(("options", "package"), LACKING, ids=[package for _, package in LACKING])
-def test_a_package_that_is_not_there_is_named(options: dict[str, Any], package: str, tmp_path: Path) -> None:
-    if find_spec(package) is not None:
-        pytest.skip(f"{package} is here")
+def test_a_package_that_is_not_there_is_named(
+    options: dict[str, Any], package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else find_spec(name))
     spec = make_spec(tmp_path, **options)
     with pytest.raises(Refused, match=f"needs the package {package}"):
         run(spec)
     assert not spec.checkpoints.exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="bitsandbytes is among the test tools on Linux")
 def test_qlora(tmp_path: Path) -> None:
     """4-bit base weights, an adapter that learns, resumes exactly, and is merged into the weights as they were."""
-    pytest.importorskip("bitsandbytes")
+    make_model(tmp_path / "base", width=64)  # its kernels for processors take no narrower layers
+    make_dataset(tmp_path / "dataset", make_rows())
     lora = {"r": 4, "alpha": 8, "quantize_4bit": True, "target_modules": ["q_proj", "v_proj"]}
     whole, broken = (make_spec(tmp_path, name, lora=lora, epochs=2) for name in ("whole", "broken"))
     unbroken = run(whole).of("metrics")
@@ -133,7 +157,6 @@ def test_qlora(tmp_path: Path) -> None:
 
 def test_tensorboard(tmp_path: Path) -> None:
     """TRL's own integration writes every figure of every step."""
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     spec = make_spec(tmp_path, report_to=["tensorboard"])

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.lacking import lacking
 from tests.training.conftest import make_dataset, make_rows
 from tests.training.test_run import Recorder, make_spec, messages, run, weights
 from workers.training import disk
@@ -223,7 +224,7 @@ def mounting(folder: Path, size: str) -> list[str]:
     enter = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     line = [*enter, f'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"', str(folder)]
     if shutil.which("unshare") is None or subprocess.run([*line, "true"], check=False).returncode != 0:
-        pytest.skip("no file system may be mounted here")
+        lacking("no file system may be mounted here")
     return line
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +12,59 @@ import psutil
 import pytest
 import torch
 
+from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
 from workers.training.child import Child, command
+from workers.training.launch import launcher
+from workers.training.plan import passes
 from workers.training.settings import TrainerSettings
 from workers.training.spec import RunSpec
 
 
-def in_two_processes(spec: RunSpec, folder: Path, stop_at: int | None = None) -> list[dict[str, Any]]:
+def in_two_processes(
+    spec: RunSpec, folder: Path, stop_at: int | None = None, launch: str = "ddp-cpu"
+) -> list[dict[str, Any]]:
     """What a run of two processes says; asked to stop when it tells of ``stop_at``."""
-    path, said = folder / "spec.json", []
+    settings = TrainerSettings(accelerate_config=Path(launch))
+    assert settings.accelerate_config is not None
+    path, said, log = folder / "spec.json", [], folder / "errors.log"
     path.write_text(spec.model_dump_json())
-    with subprocess.Popen(
-        command(TrainerSettings(accelerate_config=Path("ddp-cpu")), path),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-    ) as process:
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            command(settings, path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **launcher(settings.accelerate_config)[1]},
+        ) as process,
+    ):
         for message in messages(process):
             said.append(message)
             if message["type"] == "metrics" and message["step"] == stop_at:
                 assert process.stdin is not None
                 process.stdin.write("stop\n")
                 process.stdin.flush()
-    assert process.returncode == 0
+    assert process.returncode == 0, log.read_text()[-6000:]
     written = [message["manifest"]["processes"] for message in said if message["type"] == "checkpoint"]
     assert set(written) == {2}, "a launcher that starts one process only would show nothing"
     return said
 
 
 @pytest.mark.slow
-def test_two_processes_stop_and_resume_as_if_unbroken(tmp_path: Path) -> None:
+@pytest.mark.parametrize("launch", ["ddp-cpu", "fsdp-cpu"])
+def test_two_processes_stop_and_resume_as_if_unbroken(launch: str, tmp_path: Path) -> None:
     """With dropout, so that the random states of both processes must be where they were."""
     options = {"lora": {"r": 4, "alpha": 8, "dropout": 0.2}, "epochs": 3, "checkpoint_every": 1000}
     whole, broken = (make_spec(tmp_path, name, **options) for name in ("whole", "broken"))
-    unbroken = in_two_processes(whole, tmp_path)
-    said = in_two_processes(broken, tmp_path, stop_at=3)
+    unbroken = in_two_processes(whole, tmp_path, launch=launch)
+    said = in_two_processes(broken, tmp_path, stop_at=3, launch=launch)
     assert said[-1]["type"] == "stopped"
     assert sorted(path.name for path in broken.checkpoints.glob("step-*/*.random.json")) == [
         "0.random.json", "1.random.json"
     ]  # fmt: skip
-    again = in_two_processes(broken, tmp_path)
+    again = in_two_processes(broken, tmp_path, launch=launch)
     assert [m["step"] for m in again if m["type"] == "resumed"] == [said[-1]["step"]]
     told = [m for m in said + again if m["type"] == "metrics"]
     assert told == [m for m in unbroken if m["type"] == "metrics"]
@@ -60,10 +72,15 @@ def test_two_processes_stop_and_resume_as_if_unbroken(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    one, two = make_spec(tmp_path, "one", nll_weight=1.0), make_spec(tmp_path, "two", nll_weight=1.0)
+@pytest.mark.parametrize(("launch", "tied"), [("ddp-cpu", True), ("fsdp-cpu", True), ("fsdp-cpu", False)])
+def test_two_processes_train_as_one(launch: str, tied: bool, tmp_path: Path) -> None:
+    """Some problems have more pairs than others, so that one process has more passes to make than the other."""
+    make_model(tmp_path / "base", tied=tied)
+    rows = [row for row in make_rows() if row["problem_id"] < "prob_3" or row["step_index"] in (0, None)]
+    make_dataset(tmp_path / "dataset", rows)
+    one, two = (make_spec(tmp_path, name, nll_weight=1.0, micro_batch=2) for name in ("one", "two"))
     alone = run(one)
-    said = in_two_processes(two, tmp_path)
+    said = in_two_processes(two, tmp_path, launch=launch)
     told = [m["values"] for m in said if m["type"] == "metrics"]
     expected = [m["values"] for m in alone.of("metrics")]
     for name in ("loss", "margin", "step/nll", "full/loss", "step/pairs"):
@@ -71,6 +88,21 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     apart = torch.cat([(weights(one)[n] - weights(two)[n]).flatten() for n in weights(one)])
     whole = torch.cat([w.flatten() for w in weights(one).values()])
     assert apart.norm() / whole.norm() < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8}])
+def test_what_shards_wrote_goes_on_in_one_process(lora: dict[str, Any] | None, tmp_path: Path) -> None:
+    """A checkpoint is whole: weights and moments of every parameter, under the names one process gives them."""
+    options = {"lora": lora, "epochs": 3, "checkpoint_every": 1000}
+    whole, broken = (make_spec(tmp_path, name, **options) for name in ("whole", "broken"))
+    unbroken = run(whole)
+    said = in_two_processes(broken, tmp_path, stop_at=3, launch="fsdp-cpu")
+    again = run(broken)
+    told = [m["values"]["loss"] for m in [*said, *again.said] if m["type"] == "metrics"]
+    assert told == pytest.approx([m["values"]["loss"] for m in unbroken.of("metrics")], rel=1e-4)
+    apart = torch.cat([(weights(whole)[n] - weights(broken)[n]).flatten() for n in weights(whole)])
+    assert apart.norm() / torch.cat([w.flatten() for w in weights(whole).values()]).norm() < 1e-5
 
 
 @pytest.mark.slow
@@ -90,3 +122,13 @@ def test_killing_the_launcher_leaves_no_process(tmp_path: Path) -> None:
         launched.kill()
     _, left = psutil.wait_procs(workers, timeout=30)
     assert left == []
+
+
+def test_every_process_makes_as_many_passes_as_shards_need() -> None:
+    def cut(indices: Sequence[int]) -> list[list[int]]:
+        return [[index] for index in indices if index < 4]
+
+    assert passes([0, 1, 2, 9], 2, 0, cut, equal=True) == [([0], 2.0), ([1], 2.0)]
+    assert passes([0, 1, 2, 9], 2, 1, cut, equal=True) == [([2], 2.0), ([0], 0.0)]
+    assert passes([0, 1, 2, 9], 2, 1, cut, equal=False) == [([2], 2.0)]
+    assert passes([0, 9, 9, 9], 2, 1, cut, equal=False) == [([0], 0.0)]

@@ -208,9 +208,8 @@ def test_block_masks_hide_what_tree_masks_hide(family: str) -> None:
     assert torch.allclose(masked, blocked, rtol=1e-4, atol=1e-4)
 
 
-def test_block_masks_are_refused_where_they_do_not_train(tmp_path: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+def test_block_masks_are_refused_where_they_do_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(Refused, match="on a GPU only"):
         load_model(tmp_path, resolve("errata", {"attention": "flex"}))
 

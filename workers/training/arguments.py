@@ -8,15 +8,21 @@ from pathlib import Path
 import torch
 from trl.trainer.dpo_config import DPOConfig
 
+from workers.training import sharding
 from workers.training.config import TrainingConfig
 from workers.training.plan import Plan
 
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
+class _Sharded(DPOConfig):
+    place_model_on_device = False  # each process puts its shards there
+
+
 def arguments(config: TrainingConfig, plan: Plan, folder: Path) -> DPOConfig:
     """TRL's arguments for a run. Batches are ours, so TRL is told of one item per step."""
-    return DPOConfig(
+    kind = _Sharded if sharding.asked() else DPOConfig
+    return kind(
         output_dir=str(folder),
         max_steps=plan.total_steps,
         per_device_train_batch_size=1,

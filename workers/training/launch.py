@@ -5,6 +5,7 @@ Free of torch: the daemon asks this when it starts. What is shipped stands in ``
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,16 @@ from typing import Any
 import yaml
 
 FOLDER = Path(__file__).with_name("accelerate")
-_SHARDED = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed"}
-_PLAIN = ("NO", "MULTI_CPU", "MULTI_GPU")
+SHARDING = "ERRATA_SHARDING"  # tells the processes of a run, in JSON, how to shard
+# Of accelerate's ``fsdp_config``: what it stands for where it is left out, and the only value that is done here.
+_FSDP: dict[str, tuple[Any, Any]] = {
+    "fsdp_version": (1, 2),
+    "fsdp_offload_params": (False, False),
+    "fsdp_activation_checkpointing": (False, False),  # a run's gradient_checkpointing decides
+    "fsdp_auto_wrap_policy": ("TRANSFORMER_BASED_WRAP", "TRANSFORMER_BASED_WRAP"),
+    "fsdp_transformer_layer_cls_to_wrap": (None, None),
+}
+_KNOWN = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
 
 
 def shipped() -> list[str]:
@@ -33,15 +42,17 @@ def check(path: Path, gpus: int | None) -> None:
     """Raise ValueError when runs could not be launched with ``path`` on a host with that many GPUs (None: unknown)."""
     config = _read(path)
     kind = str(config.get("distributed_type", "NO"))
-    if kind in _SHARDED:
+    if kind == "DEEPSPEED":
         raise ValueError(
-            f"{path.name} shards the model ({_SHARDED[kind]}), and checkpoints of sharded runs are not written yet: use"
-            " 'ddp', and LoRA for a model whose optimizer does not fit one GPU"
+            f"{path.name} shards the model by DeepSpeed, whose checkpoints are not written here: use 'fsdp', which"
+            " shards the same (weights, gradients, optimizer)"
         )
-    if kind not in _PLAIN:
-        raise ValueError(f"{path.name} has the distributed_type {kind!r}; known are {', '.join(_PLAIN)}")
+    if kind not in _KNOWN:
+        raise ValueError(f"{path.name} has the distributed_type {kind!r}; known are {', '.join(_KNOWN)}")
+    if kind == "FSDP":
+        _sharding(path, config)
     here = _count(config, "num_processes") // _count(config, "num_machines")
-    if kind == "MULTI_GPU" and gpus is not None and here > gpus:
+    if not _on_cpu(config) and kind != "NO" and gpus is not None and here > gpus:
         raise ValueError(f"{path.name} wants {here} GPUs on this host, and there are {gpus}: set its num_processes")
 
 
@@ -49,10 +60,14 @@ def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
     """What stands before ``-m MODULE`` on the interpreter's command line, and what the environment needs.
 
     accelerate starts several processes on CPU through MPI only, and without it a single one; there torchrun does it.
+    So it does where the model is sharded, which is done here and not by accelerate (workers.training.sharding).
     """
     config = _read(path)
-    if config.get("distributed_type") != "MULTI_CPU":
+    if not _on_cpu(config) and config.get("distributed_type") != "FSDP":
         return ["-m", "accelerate.commands.launch", "--config_file", str(path)], {}
+    environment = {"ACCELERATE_USE_CPU": "true"} if _on_cpu(config) else {}
+    if config.get("distributed_type") == "FSDP":
+        environment[SHARDING] = json.dumps(_sharding(path, config))
     machines = _count(config, "num_machines")
     line = ["-m", "torch.distributed.run", f"--nproc_per_node={_count(config, 'num_processes') // machines}"]
     if machines == 1:
@@ -60,7 +75,21 @@ def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
     else:
         line += [f"--nnodes={machines}", f"--node_rank={config.get('machine_rank', 0)}"]
         line += [f"--master_addr={config.get('main_process_ip')}", f"--master_port={config.get('main_process_port')}"]
-    return line, {"ACCELERATE_USE_CPU": "true"}
+    return line, environment
+
+
+def _on_cpu(config: dict[str, Any]) -> bool:
+    return config.get("distributed_type") == "MULTI_CPU" or config.get("use_cpu") is True
+
+
+def _sharding(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """What accelerate's ``fsdp_config`` asks for. Raises ValueError for what is not done here."""
+    asked = config.get("fsdp_config") or {}
+    for name, (absent, done) in _FSDP.items():
+        if asked.get(name, absent) != done:
+            remedy = "leave it out" if done is None else f"set it to {json.dumps(done)}"
+            raise ValueError(f"{path.name}: {name} is not done as asked; {remedy}")
+    return {"reshard_after_forward": bool(asked.get("fsdp_reshard_after_forward", True))}
 
 
 def _read(path: Path) -> dict[str, Any]:

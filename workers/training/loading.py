@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from workers.training.config import TrainingConfig
@@ -68,18 +69,19 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
         return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
 
 
-def merge_adapter(model: Any, folder: Path, config: TrainingConfig) -> Any:
+def merge_adapter(model: Any, folder: Path, config: TrainingConfig, adapter: dict[str, Tensor] | None = None) -> Any:
     """The model with its adapter merged into the weights, or ``model`` itself where there is nothing to merge.
 
-    Weights in 4 bits are not merged into: the adapter goes into the base model as it was before it was quantised.
+    Weights in 4 bits and shards are not merged into: the adapter goes into the base model as it was before. Of shards
+    ``adapter`` is gathered.
     """
     if config.lora is None or not config.lora.merge:
         return model
-    if not config.lora.quantize_4bit:
+    if not config.lora.quantize_4bit and adapter is None:
         return model.merge_and_unload()
     whole = config.model_copy(update={"lora": config.lora.model_copy(update={"quantize_4bit": False})})
     plain = get_peft_model(load_model(folder, whole), model.peft_config["default"])
-    set_peft_model_state_dict(plain, get_peft_model_state_dict(model))
+    set_peft_model_state_dict(plain, get_peft_model_state_dict(model, state_dict=adapter))
     merged: Any = plain
     return merged.merge_and_unload()
 

@@ -82,3 +82,19 @@ def micro_batches(
 
 def _length(pairs: Sequence[Pair], piece: Sequence[int]) -> int:
     return max(len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in (pairs[i] for i in piece))
+
+
+def passes(
+    indices: Sequence[int], world: int, rank: int, cut: Callable[[Sequence[int]], list[list[int]]], *, equal: bool
+) -> list[tuple[Sequence[int], float]]:
+    """The micro-batches of process ``rank`` of ``world``, and what each weighs.
+
+    Wrappers average over processes where our shares add up: a share weighs ``world``. With none of its own a process
+    still takes part in one pass that weighs nothing; with ``equal`` (shards: in every pass all gather the weights) it
+    makes as many as the busiest.
+    """
+    size = len(indices)
+    parts = [cut(indices[at * size // world : (at + 1) * size // world]) for at in range(world)]
+    needed = max(map(len, parts)) if equal else 1
+    own: list[tuple[Sequence[int], float]] = [(part, float(world)) for part in parts[rank]]
+    return own + [(indices[:1], 0.0)] * (needed - len(own))

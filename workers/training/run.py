@@ -44,6 +44,7 @@ from workers.training.preflight import check
 from workers.training.protocol import Line, Refused, Voice
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
 from workers.training.scoring import base_of, supports_trees
+from workers.training.sharding import read_once
 from workers.training.spec import RunSpec
 from workers.training.trainer import RiseTrainer
 
@@ -65,6 +66,8 @@ def main() -> int:
     try:
         with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
             train(spec, line)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
     except (Refused, DatasetError) as error:
         traceback.print_exc()
         line.send("error", message=str(error), fatal=True)
@@ -110,7 +113,8 @@ def train(spec: RunSpec, line: Voice) -> None:
     tokenizer = load_tokenizer(folder)
     pairs, report, data_sha = _pairs(spec, tokenizer, line)
     torch.manual_seed(spec.config.seed)
-    model = load_model(folder, spec.config)
+    with read_once():
+        model = load_model(folder, spec.config)
     generation = model.generation_config.to_dict()
     trainer = RiseTrainer(
         model, load_tokenizer(folder), pairs, spec.config, spec.checkpoints, line, peft_config(spec.config)
@@ -139,8 +143,9 @@ def train(spec: RunSpec, line: Voice) -> None:
         line.send("stopped", step=trainer.state.global_step)
         return
     summary = _summary(trainer, report, time.monotonic() - began)
+    weights = trainer.whole_weights()
     if trainer.accelerator.is_main_process:
-        _finish(spec, trainer, tokenizer, generation, summary, line)
+        _finish(spec, trainer, tokenizer, generation, summary, line, weights)
 
 
 def _resume_point(spec: RunSpec, line: Voice) -> tuple[Path, dict[str, Any]] | None:
@@ -245,16 +250,17 @@ def _finish(
     generation: dict[str, Any],
     summary: dict[str, Any],
     line: Voice,
+    weights: dict[str, torch.Tensor] | None,
 ) -> None:
     """Write the finished model: weights (merged unless asked otherwise), tokenizer, card; then tell the daemon."""
     line.send("progress", phase="saving", done=0, total=1)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    merged = merge_adapter(model, local_folder(spec.model_path, spec.model_revision), spec.config)
+    merged = merge_adapter(model, local_folder(spec.model_path, spec.model_revision), spec.config, weights)
     base_of(merged).generation_config = transformers.GenerationConfig.from_dict(generation)
     card = render_card(spec.lineage, spec.config.model_dump(mode="json"), summary)
 
     def fill(folder: Path) -> None:
-        merged.save_pretrained(folder)
+        merged.save_pretrained(folder, state_dict=weights if merged is model else None)
         tokenizer.save_pretrained(folder)
         (folder / "README.md").write_text(card, encoding="utf-8")
         (folder / "training.json").write_text(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,31 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from workers.training.sharding import like, whole
+
 _OPTIMIZER, _STATE, _RNG = "optimizer.safetensors", "state.json", "random.safetensors"
 
 
-def save_optimizer(folder: Path, optimizer: Any, scheduler: Any) -> None:
-    """Write both states; tensors are keyed ``parameter index.name``."""
-    state = optimizer.state_dict()
+def optimizer_state(optimizer: Any, *, keep: bool = True) -> dict[str, Any]:
+    """The optimizer's state with whole tensors on CPU; where it is sharded every process must ask, and one keeps it."""
+    state: dict[str, Any] = optimizer.state_dict()
+    kept: dict[int, dict[str, Any]] = {}
+    for index, entries in state["state"].items():
+        for name, value in entries.items():
+            gathered = whole(value)
+            if keep:
+                kept.setdefault(index, {})[name] = gathered.cpu() if isinstance(gathered, Tensor) else gathered
+    return {**state, "state": kept}
+
+
+def save_optimizer(folder: Path, state: Mapping[str, Any], scheduler: Any) -> None:
+    """Write an :func:`optimizer_state` and the scheduler's; tensors are keyed ``parameter index.name``."""
     tensors, plain = {}, {}
     for index, entries in state["state"].items():
         for name, value in entries.items():
             key = f"{index}.{name}"
             if isinstance(value, Tensor):
-                tensors[key] = value.detach().cpu().contiguous()
+                tensors[key] = value.detach().contiguous()
             else:
                 plain[key] = value
     save_file(tensors, folder / _OPTIMIZER)
@@ -36,11 +49,13 @@ def save_optimizer(folder: Path, optimizer: Any, scheduler: Any) -> None:
 
 
 def load_optimizer(folder: Path, optimizer: Any, scheduler: Any) -> None:
-    """Restore what :func:`save_optimizer` wrote."""
+    """Restore what :func:`save_optimizer` wrote, sharded as the optimizer's parameters are."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     saved = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     state: dict[int, dict[str, Any]] = {}
     for key, value in [*load_file(folder / _OPTIMIZER).items(), *saved["plain"].items()]:
         index, name = key.split(".", 1)
+        value = like(parameters[int(index)], value) if isinstance(value, Tensor) else value
         state.setdefault(int(index), {})[name] = value
     groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in saved["groups"]]
     optimizer.load_state_dict({"state": state, "param_groups": groups})

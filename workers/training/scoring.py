@@ -35,9 +35,12 @@ def base_of(model: Any) -> Any:
 def add_scoring(model: Any) -> None:
     """Let ``model(..., score_source=, score_target=)`` return log-probabilities [M] of the scored tokens alone.
 
-    Goes through ``forward`` so that wrappers (DDP, FSDP, autocast, PEFT) work; logits are never materialised.
+    Goes through ``forward``, the head's too, so that wrappers (DDP, FSDP, autocast, PEFT) work; logits are never
+    materialised.
     """
     model = base_of(model)
+    head = model.get_output_embeddings()
+    project = head.forward
     original, text_config = model.forward, model.config.get_text_config()
     softcap = getattr(text_config, "final_logit_softcapping", None)
     scale = getattr(text_config, "logit_scale", None) or 1 / (getattr(text_config, "logits_scaling", None) or 1.0)
@@ -47,13 +50,17 @@ def add_scoring(model: Any) -> None:
             return original(*args, **kwargs)
         kwargs = {name: value for name, value in kwargs.items() if value is not None}
         hidden = self.base_model(*args, **kwargs, use_cache=False).last_hidden_state
-        head = self.get_output_embeddings()
-        at = hidden.flatten(0, 1).index_select(0, score_source)
+        return head(hidden.flatten(0, 1).index_select(0, score_source), score_target=score_target)
+
+    def score(self: Any, hidden: Tensor, score_target: Any = None) -> Any:
+        if score_target is None:
+            return project(hidden)
         return _log_probs(
-            at, head.weight, head.bias, score_target, 1.0, _VOCABULARY_CHUNK, softcap, scale, ("log_probs",)
+            hidden, self.weight, self.bias, score_target, 1.0, _VOCABULARY_CHUNK, softcap, scale, ("log_probs",)
         )[0]
 
     model.forward = types.MethodType(forward, model)
+    head.forward = types.MethodType(score, head)
 
 
 def attention_mask(model: Any, packed: Packed) -> Any:

@@ -14,30 +14,33 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from accelerate.utils import DistributedType, gather_object
+from accelerate.utils import gather_object
 from datasets import Dataset
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import TrainerCallback
-from trl.trainer.dpo_trainer import DPOTrainer
+from trl.trainer import dpo_trainer
 
+from workers.training import sharding
 from workers.training.arguments import arguments
 from workers.training.checkpoints import best_step, checkpoint_name, prune, write_folder
 from workers.training.config import TrainingConfig
+from workers.training.control import Control
 from workers.training.data import Pair
 from workers.training.disk import named_when_full, require_room
 from workers.training.evaluation import HeldOut, batch_loss, held_out_figures
 from workers.training.figures import Row, summarize
 from workers.training.memory import is_out_of_memory, written_bytes
 from workers.training.objective import Counts, count
-from workers.training.plan import CPU_PADDING, MAX_PADDING, Plan, micro_batches
+from workers.training.plan import CPU_PADDING, MAX_PADDING, Plan, micro_batches, passes
 from workers.training.protocol import Refused, Voice
 from workers.training.run_state import (
     RandomState,
     load_optimizer,
     load_random,
+    optimizer_state,
     random_state,
     save_optimizer,
     save_random,
@@ -49,7 +52,7 @@ from workers.training.tree_layout import tree_tokens
 MAX_SKIPS = 3
 
 
-class RiseTrainer(DPOTrainer):
+class RiseTrainer(dpo_trainer.DPOTrainer):
     """Trains on :class:`Pair` batches. ``reference`` is [N, 2] (None for sft)."""
 
     def __init__(
@@ -76,23 +79,26 @@ class RiseTrainer(DPOTrainer):
         self._tree_tokens = lru_cache(maxsize=65536)(lambda part: tree_tokens([pairs[i] for i in part]))
         self._figures: dict[str, Any] = {}
         self.last_values: dict[str, Any] = {}
-        super().__init__(
-            model=model,
-            args=arguments(config, self.plan, folder),
-            train_dataset=Dataset.from_dict({"step": range(self.plan.total_steps)}),
-            processing_class=tokenizer,
-            peft_config=peft_config,
-            data_collator=_only,
-            callbacks=[_Control(self)],
-        )
-        if self.accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise Refused("sharded training (FSDP, DeepSpeed) is not supported: its checkpoints would not be whole")
+        # TRL's digest of every weight is for a cache of reference log-probabilities that is not ours.
+        with patch.object(dpo_trainer, "hash_module", lambda _: ""):
+            super().__init__(
+                model=model,
+                args=arguments(config, self.plan, folder),
+                train_dataset=Dataset.from_dict({"step": range(self.plan.total_steps)}),
+                processing_class=tokenizer,
+                peft_config=peft_config,
+                data_collator=_only,
+                callbacks=[Control(self)],
+            )
         add_scoring(self.model)
         whole: Any = self.model
         for parameter in whole.parameters():
             if parameter.requires_grad:  # TRL casts adapters of 4-bit models to bfloat16, in which small steps vanish
                 parameter.data = parameter.data.float()
         self.checkpoint_bytes, self.result_bytes = written_bytes(self.model, config)
+        self.sharding = sharding.asked()
+        if self.sharding:
+            sharding.shard(self.accelerator, self.model, self.sharding)
 
     # What TRL would prepare, we bring.
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -135,23 +141,18 @@ class RiseTrainer(DPOTrainer):
     def _batch(self, model: Any, indices: Sequence[int]) -> Tensor:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         counts = count([self.pairs[i] for i in indices], self.config)
-        mine = indices[rank * len(indices) // world : (rank + 1) * len(indices) // world]
-        weight = float(world)  # wrappers average over processes, our shares add up
-        if not mine:
-            mine, weight = indices[:1], 0.0  # every process must take part in the backward pass
-        whole = self.packing == "tree"
-        sizes = self._tree_tokens if whole else None
-        padding = CPU_PADDING if self.args.device.type == "cpu" else MAX_PADDING
-        parts = micro_batches(mine, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes, max_padding=padding)
+        parts = passes(indices, world, rank, self._cut, equal=bool(self.sharding))
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[Row] = []
-        for at, part in enumerate(parts):
+        for at, (part, weight) in enumerate(parts):
             last = at == len(parts) - 1
-            with contextlib.nullcontext() if last else self.accelerator.no_sync(model):
+            # Sharded, gradients that wait for the last pass would be whole in every process.
+            with contextlib.nullcontext() if last or self.sharding else self.accelerator.no_sync(model):
                 loss, part_rows, part_tokens = self._micro_batch(model, part, counts)
                 self.accelerator.backward(loss * weight)
-            total, tokens = total + loss.detach() * weight, tokens + part_tokens
-            rows += part_rows if weight else []
+            total = total + loss.detach() * weight
+            if weight:
+                rows, tokens = rows + part_rows, tokens + part_tokens
         if world > 1:
             rows, tokens = gather_object(rows), sum(gather_object([tokens]))
             total = self.accelerator.reduce(total, "mean")
@@ -160,6 +161,12 @@ class RiseTrainer(DPOTrainer):
             self._losses.append(float(total))
         self._figures = {**summarize(rows), "tokens": tokens, "micro_batch": self.micro_batch}
         return total if self._loss_is_finite else torch.zeros_like(total)
+
+    def _cut(self, indices: Sequence[int]) -> list[list[int]]:
+        whole = self.packing == "tree"
+        sizes = self._tree_tokens if whole else None
+        padding = CPU_PADDING if self.args.device.type == "cpu" else MAX_PADDING
+        return micro_batches(indices, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes, max_padding=padding)
 
     def _micro_batch(self, model: Any, part: Sequence[int], counts: Counts) -> tuple[Tensor, list[Row], int]:
         pairs = [self.pairs[i] for i in part]
@@ -171,7 +178,7 @@ class RiseTrainer(DPOTrainer):
         return loss, rows, packed.tokens
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
-        norm: Any = super()._get_grad_norm(model, grad_norm)  # type: ignore[no-untyped-call]
+        norm: Any = sharding.whole(super()._get_grad_norm(model, grad_norm))  # type: ignore[no-untyped-call]
         value = float(norm.item() if isinstance(norm, Tensor) else norm)
         if self._loss_is_finite and math.isfinite(value):
             self._skips = 0
@@ -208,12 +215,14 @@ class RiseTrainer(DPOTrainer):
         states = [random_state()]
         if self.accelerator.num_processes > 1:
             states = gather_object(states)
-        if self.accelerator.is_main_process:
+        main = self.accelerator.is_main_process
+        weights, optimizer = self.whole_weights(), optimizer_state(self.optimizer, keep=main)
+        if main:
             what = f"the checkpoint of step {step}"
             require_room(self.folder, self.checkpoint_bytes, what)
             about = {**self.about, "step": step, "processes": self.accelerator.num_processes, "score": score}
             with named_when_full(self.checkpoint_bytes, what):
-                manifest = write_folder(start, lambda at: self._fill(at, model, states), about)
+                manifest = write_folder(start, lambda at: self._fill(at, states, weights, optimizer), about)
             deleted = prune(self.folder, self.config.keep, best=best_step(self.folder))
             size = sum(entry["bytes"] for entry in manifest["files"])
             self.line.send(
@@ -240,11 +249,40 @@ class RiseTrainer(DPOTrainer):
         score: float = figures["loss"]
         return score if math.isfinite(score) else None
 
-    def _fill(self, folder: Path, model: Any, states: Sequence[RandomState]) -> None:
-        self.accelerator.unwrap_model(model).save_pretrained(folder)
-        save_optimizer(folder, self.optimizer, self.lr_scheduler)
+    def whole_weights(self) -> dict[str, Tensor] | None:
+        """The weights of a sharded model, gathered (every process must ask); None where they are whole."""
+        return sharding.whole_weights(self.model) if self.sharding else None
+
+    def _fill(
+        self, folder: Path, states: Sequence[RandomState], weights: dict[str, Tensor] | None, optimizer: dict[str, Any]
+    ) -> None:
+        whole: Any = self.model
+        whole.save_pretrained(folder, state_dict=weights)
+        save_optimizer(folder, optimizer, self.lr_scheduler)
         save_random(folder, states)
         self.state.save_to_json(str(folder / "trainer_state.json"))
+
+    def _prepare_for_training(self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None) -> Any:
+        if not self.sharding:
+            whole: Any = super()
+            return whole._prepare_for_training(max_steps, train_dataloader, resume_from_checkpoint)
+        # accelerate would match parameters by their addresses, and a shard without rows has none.
+        sharding.rest(self.model)
+        self.create_optimizer()
+        self.optimizer = self.accelerator.prepare_optimizer(self.optimizer)
+        self.create_scheduler(num_training_steps=max_steps)
+        if resume_from_checkpoint is not None:
+            self._load_optimizer_and_scheduler(resume_from_checkpoint)
+        for name in ("model", "optimizer", "lr_scheduler"):
+            setattr(self.callback_handler, name, getattr(self, name))
+        self.callback_handler.train_dataloader = train_dataloader
+        return self.model, train_dataloader
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if self.sharding:
+            sharding.load_weights(self.model, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
@@ -253,25 +291,6 @@ class RiseTrainer(DPOTrainer):
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is not None:
             load_random(Path(checkpoint), self.accelerator.process_index)
-
-
-class _Control(TrainerCallback):
-    """Ends the run where the daemon asks for it, always behind a checkpoint."""
-
-    def __init__(self, trainer: RiseTrainer) -> None:
-        self._trainer = trainer
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        """Save at the last step, and save and stop when asked."""
-        trainer = self._trainer
-        asked = torch.tensor(float(trainer.line.stop_asked.is_set()), device=args.device)
-        if trainer.accelerator.num_processes > 1:
-            asked = trainer.accelerator.reduce(asked, "sum")
-        if state.global_step >= state.max_steps:
-            control.should_save = True
-        elif asked.item() > 0:
-            control.should_save = control.should_training_stop = trainer.stopped = True
-        return control
 
 
 def _only(items: Sequence[Any]) -> Any:
