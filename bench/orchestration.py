@@ -23,7 +23,7 @@ from typing import Any
 
 from bench import random_llama
 from bench.replay import recording, straight
-from bench.service import Service, need_vllm, report, running
+from bench.service import Service, need_vllm, report, running, unwind_when_told
 from demo import problems
 from demo.plan import PLANS
 from errata.types import Problem
@@ -113,12 +113,13 @@ def main() -> None:
     parser.add_argument("--only", choices=["large", "miniature"], help="one of the two")
     parser.add_argument("--problems", type=int, default=64, help="problems of the random model's jobs")
     parser.add_argument("--tokens", type=int, default=64, help="longest reply of the random model")
-    parser.add_argument("--small-problems", type=int, default=128, help="problems of the miniature's job")
+    parser.add_argument("--small-problems", type=int, default=512, help="problems of the miniature's job")
     parser.add_argument("--concurrency", type=int, default=32, help="requests in flight, on both sides")
     parser.add_argument("--rounds", type=int, default=1, help="of four runs each")
     parser.add_argument("--embedded", action="store_true", help="SQLite and one process tree instead of production")
     args = parser.parse_args()
     need_vllm()
+    unwind_when_told()
     result: dict[str, Any] = {"benchmark": "orchestration"}
     if args.only != "miniature":
         with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import random_llama
-from bench.service import Service, need_vllm, report, running
+from bench.service import Service, need_vllm, report, running, unwind_when_told
 from demo import gsm8k
 from errata.steps import split_steps
 from errata.types import Domain
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one line of JSON, which it does anyway")
     args = parser.parse_args()
     need_vllm()
+    unwind_when_told()
     problems, solutions = long_solutions(args.file)
     with ExitStack() as stack:
         model, home = (Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2))

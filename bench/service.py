@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -97,6 +99,11 @@ def need_vllm() -> None:
         if not built.exists():
             raise SystemExit("this benchmark needs vLLM: run `make test-vllm` once, or set ERRATA_VLLM_PYTHON")
         os.environ["ERRATA_VLLM_PYTHON"] = str(built)
+
+
+def unwind_when_told() -> None:
+    """Make SIGTERM end the benchmark as Ctrl-C does, so that every server and role it started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def report(result: Mapping[str, Any]) -> None:

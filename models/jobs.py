@@ -74,6 +74,7 @@ class Shard(LeaseColumns, Timestamped, Base):
         UniqueConstraint("evaluation_id", "position"),
         UniqueConstraint("rejudging_id", "position"),
         Index("ix_shards_state_lease", "state", "lease_expires_at"),
+        Index("ix_shards_job_stage", "injection_job_id", "state", "stage", "position"),
     )
     id: Mapped[str] = mapped_column(primary_key=True)
     injection_job_id: Mapped[str | None] = mapped_column(ForeignKey("injection_jobs.id"))

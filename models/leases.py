@@ -8,10 +8,11 @@ only interruptions while alone count as failures (docs/architecture.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, case, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
@@ -75,16 +76,49 @@ def _room_for_alone(worker: str) -> ColumnElement[bool]:
     return and_(~busy.where(other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
 
 
-def claim(session: Session, shard_id: str, worker: str, ttl_seconds: float) -> Lease | None:
-    """Take the lease of a waiting shard, or None: taken, finished, not due, or its owner no longer wants it."""
+def waits() -> ColumnElement[bool]:
+    """A shard that may be claimed now, as far as its own row says."""
+    return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
+
+
+def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str:
+    """The shard to claim where a hint names ``shard_id``: of the same injection job, the stage that fewest run at.
+
+    Of equals, the earliest in ``first``. ``shard_id`` itself where that is its stage, its stage is not in ``first``, or
+    it does not wait: a stale hint brings no other shard forward.
+    """
+    named = session.get(Shard, shard_id)
+    if named is None or named.injection_job_id is None or named.stage not in first or named.state != ShardState.QUEUED:
+        return shard_id
+    of_job = Shard.injection_job_id == named.injection_job_id
+    running = dict.fromkeys(first, 0)
+    counted = select(Shard.stage, func.count()).where(of_job, Shard.state == ShardState.RUNNING).group_by(Shard.stage)
+    running |= {Stage(stage): count for stage, count in session.execute(counted) if stage in running}
+    for stage in sorted(first, key=lambda stage: running[stage]):
+        if stage == named.stage:
+            return shard_id
+        waiting = select(Shard.id).where(of_job, waits(), Shard.stage == stage, ~Shard.alone)
+        found = session.scalar(waiting.order_by(Shard.position).limit(1))
+        if found is not None:
+            return found
+    return shard_id
+
+
+def claim(
+    session: Session, shard_id: str, worker: str, ttl_seconds: float, stages: Sequence[Stage] | None = None
+) -> Lease | None:
+    """Take the lease of a waiting shard, or None: taken, finished, not due, or its owner no longer wants it.
+
+    With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage.
+    """
     statement = (
         update(Shard)
         .where(
             Shard.id == shard_id,
-            Shard.state == ShardState.QUEUED,
-            or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()),
+            waits(),
             _owner_in(JobState.QUEUED, JobState.RUNNING),
             _room_for_alone(worker),
+            true() if stages is None else Shard.stage.in_(stages),
         )
         .values(
             state=ShardState.RUNNING,

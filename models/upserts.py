@@ -11,19 +11,18 @@ from sqlalchemy.orm import Session
 
 from models.base import Base
 
-_CHUNK = 200  # rows per statement: SQLite's variable limit divided by our widest table
-
 
 def insert_ignore(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> int:
-    """Insert the rows whose unique keys are new, and say how many those were. Column defaults apply."""
+    """Insert the rows whose unique keys are new, and say how many those were. Column defaults apply.
+
+    All rows have the same keys. One prepared statement for all of them: a statement that lists the rows would be put
+    together anew for every call, which costs more than the insertion.
+    """
     if not rows:
         return 0
     make: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}.get(session.get_bind().dialect.name, insert)
-    written = 0
-    for at in range(0, len(rows), _CHUNK):
-        chunk = list(rows[at : at + _CHUNK])
-        statement = make(table).values(chunk).on_conflict_do_nothing()
-        # Without the option the count of an INSERT is -1 on PostgreSQL.
-        result: Any = session.execute(statement, execution_options={"preserve_rowcount": True})
-        written += result.rowcount
-    return written
+    statement = make(table.__table__).on_conflict_do_nothing()
+    session.flush()
+    # Without the option the count of an INSERT is -1 on PostgreSQL.
+    options = {"preserve_rowcount": True}
+    return session.connection().execute(statement, list(rows), execution_options=options).rowcount

@@ -23,6 +23,9 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "TORCH_COMPILE_DISABLE": "1",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    # On CPU: one process for engine and model, as on one GPU. Otherwise two that wait for each other by spinning, and
+    # requests starve on few cores.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
     "VLLM_SERVER_DEV_MODE": "1",  # has the page that empties the prefix cache
 }

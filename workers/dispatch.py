@@ -66,7 +66,9 @@ class Dispatcher:
         sent = 0
         for hint in hints:
             try:
-                self._app.send_task(RUN_SHARD, args=[hint.shard_id], queue=hint.queue, retry=False, ignore_result=True)
+                self._app.send_task(
+                    RUN_SHARD, args=[hint.shard_id, hint.queue], queue=hint.queue, retry=False, ignore_result=True
+                )
             except (OperationalError, OSError) as error:
                 log.warning("broker unreachable, %d hints sent, the sweeper will send the rest: %s", sent, error)
                 return sent

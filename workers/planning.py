@@ -22,6 +22,13 @@ from models.states import SHARD_TERMINAL, JobState, ShardState, Stage, move
 from workers.app import GENERATION, GRADING
 
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
+#: Which of an injection job's waiting shards goes next, by queue: one of the stage that fewest are at, of equals the
+#: first here. So while some shards sample others edit, and the thin end of one's requests meets the thick of another's
+#: instead of all shards being thin at once. Verdicts go before proofs: the engine waits for them.
+FIRST: dict[str, tuple[Stage, ...]] = {
+    GENERATION: (Stage.CONTINUE, Stage.EDIT, Stage.SAMPLE),
+    GRADING: (Stage.GRADE, Stage.PAIR, Stage.PROVE),
+}
 EVALUATION_SHARD = 128  # problems
 REJUDGING_SHARD = 128
 
@@ -34,9 +41,14 @@ class Hint:
     queue: str
 
 
-def hint_for(shard_id: str, stage: str, *, rules_only: bool = False) -> Hint:
+def hint_for(shard_id: str, stage: str) -> Hint:
     """The hint for a shard's next stage; stages that call no engine go to grading, so no GPU waits on them."""
-    return Hint(shard_id, GENERATION if stage in _GENERATING and not rules_only else GRADING)
+    return Hint(shard_id, GENERATION if stage in _GENERATING else GRADING)
+
+
+def stages_of(queue: str) -> list[Stage]:
+    """The stages whose hints travel by ``queue``."""
+    return [stage for stage in Stage if (stage in _GENERATING) == (queue == GENERATION)]
 
 
 def column_of(owner: OwnerTable) -> str:

@@ -32,7 +32,7 @@ from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError
 from workers.journal import record_journal
 from workers.judge import JudgePool
-from workers.planning import hint_for
+from workers.planning import FIRST, hint_for, stages_of
 from workers.settings import WorkerSettings
 from workers.settle import settle
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
@@ -111,18 +111,32 @@ class Heart:
             return leases.is_wanted(session, self._lease)
 
 
-def run_shard(services: Services, shard_id: str) -> str:
-    """Run the shard's current stage if it can be claimed. The answer names what happened, for logs and tests."""
+def run_shard(services: Services, shard_id: str, queue: str | None = None) -> str:
+    """Run the shard's current stage if it can be claimed. The answer names what happened, for logs and tests.
+
+    With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place.
+    """
     if services.stopping.is_set():
         return "stopping"
-    with _claiming, services.db.begin() as session:
-        lease = leases.claim(session, shard_id, services.name, services.settings.lease_seconds)
+    lease = _claim(services, shard_id, queue)
     if lease is None:
         return "not claimed"
+    if lease.shard_id != shard_id:
+        services.dispatcher.send([hint_for(shard_id, lease.stage)])  # its turn comes yet, by the same queue
     outcome = _attempt(services, lease)
     if outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease):
         return _settle(services, lease, outcome)
     return outcome
+
+
+def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
+    holder = (services.name, services.settings.lease_seconds)
+    with _claiming, services.db.begin() as session:
+        if queue is None:
+            return leases.claim(session, shard_id, *holder)
+        stages, chosen = stages_of(queue), leases.balanced(session, shard_id, FIRST[queue])
+        lease = leases.claim(session, chosen, *holder, stages)
+        return leases.claim(session, shard_id, *holder, stages) if lease is None and chosen != shard_id else lease
 
 
 def _still_waits(services: Services, lease: Lease) -> bool:

@@ -17,7 +17,7 @@ from models.accounts import IdempotencyKey
 from models.base import db_now
 from models.events import record
 from models.jobs import Shard
-from models.leases import OWNERS, expire, load_owner
+from models.leases import OWNERS, expire, load_owner, waits
 from models.session import Database
 from models.states import JobState, ShardState
 from workers.dispatch import Dispatcher
@@ -89,8 +89,7 @@ class Sweeper:
         waiting = (
             select(Shard.id)
             .where(
-                Shard.state == ShardState.QUEUED,
-                or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()),
+                waits(),
                 or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-settings.resend_after_seconds)),
                 wanted,
             )

@@ -13,5 +13,5 @@ def register(app: Celery, services: Services) -> None:
 
     # Not shared: a second app in this process must not run shards with the first one's services.
     @app.task(name=RUN_SHARD, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
-    def run(shard_id: str) -> str:
-        return run_shard(services, shard_id)
+    def run(shard_id: str, queue: str | None = None) -> str:
+        return run_shard(services, shard_id, queue)

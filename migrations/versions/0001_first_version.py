@@ -398,6 +398,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("injection_job_id", "position", name=op.f("uq_shards_injection_job_id_position")),
         sa.UniqueConstraint("rejudging_id", "position", name=op.f("uq_shards_rejudging_id_position")),
     )
+    op.create_index(
+        "ix_shards_job_stage", "shards", ["injection_job_id", "state", "stage", "position"], unique=False
+    )
     op.create_index("ix_shards_state_lease", "shards", ["state", "lease_expires_at"], unique=False)
     op.create_table(
         "evaluation_samples",
@@ -594,6 +597,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_evaluation_samples_shard_id"), table_name="evaluation_samples")
     op.drop_table("evaluation_samples")
     op.drop_index("ix_shards_state_lease", table_name="shards")
+    op.drop_index("ix_shards_job_stage", table_name="shards")
     op.drop_table("shards")
     op.drop_index(op.f("ix_estimates_workspace_id"), table_name="estimates")
     op.drop_table("estimates")

@@ -8,16 +8,21 @@ again later, and no worker waits for a server that is away. The key travels in a
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import random
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any, Literal
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from workers.engines.base import EngineError
@@ -77,17 +82,22 @@ class Refused(Exception):
         self.status, self.message = status, message
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    content: bytes
+
+
 class Server:
     """A client of one server. Belongs to one event loop. ``retried`` of a call counts what went wrong, by name."""
 
     def __init__(self, settings: OpenAISettings) -> None:
         self._settings = settings
-        # Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is closed under a request.
-        most = settings.concurrency
-        limits = httpx.Limits(max_connections=most, max_keepalive_connections=most, keepalive_expiry=3.0)
-        self._client = httpx.AsyncClient(
-            headers=_headers(settings), limits=limits, timeout=httpx.Timeout(None, connect=settings.connect_seconds)
-        )
+        self._headers = _headers(settings)
+        self._session: aiohttp.ClientSession | None = None
 
     async def post(self, path: str, body: dict[str, Any], retried: Counter[str]) -> dict[str, Any]:
         """The JSON object answered below ``base_url``. Raises Refused or EngineError."""
@@ -110,7 +120,8 @@ class Server:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        if self._session is not None:
+            await self._session.close()
 
     async def _ask(
         self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str], *, read: bool = True
@@ -132,19 +143,36 @@ class Server:
             log.warning("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
-    async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> httpx.Response:
+    async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                response = await self._client.request(method, url, json=body)
+                answer = await self._exchange(method, url, body)
+        except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
+            raise _Passing("no connection") from error
         except TimeoutError:
             raise _Passing(f"no answer within {self._settings.timeout_seconds:g} s") from None
-        except httpx.TransportError as error:
-            raise _Passing(type(error).__name__) from error
-        if response.status_code in _RETRIED:
-            raise _Passing(f"HTTP {response.status_code}", _retry_after(response))
-        if response.status_code != httpx.codes.OK:
-            raise Refused(response.status_code, _message(response))
-        return response
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Passing("a cut connection") from error
+        if answer.status in _RETRIED:
+            raise _Passing(f"HTTP {answer.status}", _retry_after(answer.headers))
+        if answer.status != HTTPStatus.OK:
+            raise Refused(answer.status, _message(answer.content))
+        return answer
+
+    async def _exchange(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
+        if self._session is None:
+            # Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is closed under a request.
+            connector = aiohttp.TCPConnector(limit=self._settings.concurrency, keepalive_timeout=3.0)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_seconds)
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=timeout,
+                headers=self._headers,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                proxy=_proxy(self._settings.base_url),
+            )
+        async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+            return Answer(response.status, response.headers, await response.read())
 
 
 class _Passing(Exception):
@@ -155,9 +183,9 @@ class _Passing(Exception):
         self.retry_after = retry_after
 
 
-def _object(response: httpx.Response) -> dict[str, Any]:
+def _object(told: Answer) -> dict[str, Any]:
     try:
-        answer = response.json()
+        answer = json.loads(told.content)
     except ValueError:
         raise _Passing("an answer that is not JSON") from None
     if not isinstance(answer, dict):
@@ -176,15 +204,21 @@ def wait_seconds(settings: OpenAISettings, attempt: int, retry_after: float | No
     return _JITTER.uniform(ceiling / 2, ceiling)
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks to wait, given as a number or a date; None where it says nothing readable."""
-    value = response.headers.get("retry-after", "").strip()
+    value = headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value[:9])
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
         return None
+
+
+def _proxy(url: str) -> str | None:
+    """What the environment (``HTTPS_PROXY``, ``NO_PROXY``) says for this address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 def _headers(settings: OpenAISettings) -> dict[str, str]:
@@ -196,12 +230,12 @@ def _headers(settings: OpenAISettings) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
-def _message(response: httpx.Response) -> str:
+def _message(content: bytes) -> str:
     """What the server says is wrong, shortened."""
     try:
-        body = response.json()
+        body = json.loads(content)
     except ValueError:
-        body = response.text
+        body = content.decode(errors="replace")
     found: Any = body
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)

@@ -1,0 +1,87 @@
+"""Which of a job's shards goes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+from models.base import db_now
+from models.jobs import Shard
+from models.session import Database
+from models.states import ShardState, Stage
+from tests.workers.road import (
+    PROBLEMS,
+    make_job,
+    make_services,
+    shards,
+    through,
+)
+from workers.app import GENERATION, GRADING
+from workers.planning import Hint, hint_for
+from workers.runner import run_shard
+
+
+def at_stages(database: Database, *stages: Stage, running: tuple[Stage, ...] = ()) -> list[str]:
+    """Shards of one job moved to these stages, the last ones as another worker's; their ids."""
+    make_job(database, shard_size=PROBLEMS // (len(stages) + len(running)))
+    ids = [shard.id for shard in shards(database)]
+    with database.begin() as session:
+        for shard_id, stage in zip(ids, [*stages, *running], strict=True):
+            session.execute(update(Shard).where(Shard.id == shard_id).values(stage=stage))
+        for shard_id in ids[len(stages) :]:
+            session.execute(update(Shard).where(Shard.id == shard_id).values(state=ShardState.RUNNING, worker="w"))
+    return ids
+
+
+BALANCED = [
+    # the hint's shard is the first; what waits, what runs, and which is to go
+    ((Stage.SAMPLE, Stage.SAMPLE, Stage.EDIT), (Stage.SAMPLE,), 2),
+    ((Stage.EDIT, Stage.SAMPLE, Stage.CONTINUE), (Stage.EDIT,), 2),
+    ((Stage.EDIT, Stage.SAMPLE), (Stage.EDIT, Stage.CONTINUE), 1),
+    ((Stage.SAMPLE, Stage.SAMPLE, Stage.GRADE), (Stage.SAMPLE,), 0),
+    ((Stage.SAMPLE, Stage.EDIT), (Stage.EDIT, Stage.SAMPLE), 1),
+    ((Stage.PROVE, Stage.PAIR, Stage.GRADE, Stage.SAMPLE), (), 2),
+    ((Stage.GRADE, Stage.PROVE), (Stage.GRADE,), 1),
+]
+
+
+@pytest.mark.parametrize(("waiting", "running", "goes"), BALANCED)
+def test_shards_of_a_job_go_where_fewest_are(
+    waiting: tuple[Stage, ...], running: tuple[Stage, ...], goes: int, database: Database, tmp_path: Path
+) -> None:
+    """So that some sample while others edit. The shard whose hint was used for another is hinted again."""
+    ids = at_stages(database, *waiting, running=running)
+    services = make_services(database, tmp_path, dict.fromkeys(Stage, through(None)))
+    queue = hint_for(ids[0], waiting[0]).queue
+    assert run_shard(services, ids[0], queue) == "done"
+    assert [shard.state for shard in shards(database)].index(ShardState.DONE) == goes
+    assert services.dispatcher.hints == ([] if goes == 0 else [Hint(ids[0], queue)])  # type: ignore[attr-defined]
+
+
+def test_what_is_not_due_or_runs_alone_is_not_taken_for_another(database: Database, tmp_path: Path) -> None:
+    ids = at_stages(database, Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE)
+    with database.begin() as session:
+        session.execute(update(Shard).where(Shard.id == ids[1]).values(next_run_at=db_now(60)))
+        session.execute(update(Shard).where(Shard.id == ids[2]).values(alone=True))
+    services = make_services(database, tmp_path, dict.fromkeys(Stage, through(None)))
+    assert run_shard(services, ids[0], GENERATION) == "done"
+    assert shards(database)[0].state == ShardState.DONE
+
+
+def test_a_late_hint_runs_no_stage_of_another_queue(database: Database, tmp_path: Path) -> None:
+    """A generation worker must not prove: the engine would wait for it."""
+    ids = at_stages(database, Stage.PROVE)
+    services = make_services(database, tmp_path, dict.fromkeys(Stage, through(None)))
+    assert run_shard(services, ids[0], GENERATION) == "not claimed"
+    assert run_shard(services, ids[0], GRADING) == "done"
+
+
+def test_a_stale_hint_brings_no_other_shard_forward(database: Database, tmp_path: Path) -> None:
+    """Its own shard runs or has ended, and every waiting shard has a hint of its own."""
+    ids = at_stages(database, Stage.EDIT, running=(Stage.SAMPLE,))
+    services = make_services(database, tmp_path, dict.fromkeys(Stage, through(None)))
+    assert run_shard(services, ids[1], GENERATION) == "not claimed"
+    assert services.dispatcher.hints == []  # type: ignore[attr-defined]
+    assert shards(database)[0].state == ShardState.QUEUED

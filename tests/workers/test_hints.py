@@ -1,0 +1,98 @@
+"""Hints and the sweeper: either alone finishes a job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from celery import Celery
+from sqlalchemy import update
+
+from models.base import db_now
+from models.jobs import InjectionJob, Shard
+from models.session import Database
+from models.states import JobState, ShardState
+from tests.workers.road import (
+    PROBLEMS,
+    ROAD,
+    job_state,
+    make_job,
+    make_services,
+    outcomes,
+    shards,
+)
+from workers.app import create_celery
+from workers.dispatch import Dispatcher
+from workers.embedded import EmbeddedWorker
+from workers.planning import Hint
+from workers.sweeper import Sweeper
+from workers.tasks import register
+
+
+def test_the_sweeper_resends_what_nobody_took_up(database: Database, tmp_path: Path) -> None:
+    make_job(database)
+    services = make_services(database, tmp_path, ROAD, resend_after_seconds=30)
+    sweeper = Sweeper(database, services.dispatcher, services.settings)
+    assert sweeper.sweep().sent == 3
+    assert sweeper.sweep().sent == 0
+    with database.begin() as session:
+        session.execute(update(Shard).values(hinted_at=db_now(-31)))
+    assert sweeper.sweep().sent == 3
+
+
+def test_the_sweeper_ends_a_job_whose_last_worker_died_before_settling(database: Database, tmp_path: Path) -> None:
+    make_job(database)
+    services = make_services(database, tmp_path, ROAD)
+    with database.begin() as session:
+        session.execute(update(Shard).values(state=ShardState.DONE))
+        session.execute(update(InjectionJob).values(state=JobState.RUNNING))
+    assert Sweeper(database, services.dispatcher, services.settings).sweep().settled == 1
+    assert job_state(database) == JobState.SUCCEEDED
+
+
+@pytest.fixture
+def celery() -> Iterator[Celery]:
+    app = create_celery("memory://")
+    yield app
+    app.close()
+
+
+def _wait(done: Callable[[], bool], seconds: float = 30) -> None:
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if done():
+            return
+        pause.wait(0.05)
+    raise AssertionError("not in time")
+
+
+def test_hints_alone_finish_a_job(sqlite_database: Database, tmp_path: Path, celery: Celery) -> None:
+    """The sweeper is off: every step travels through Celery."""
+    make_job(sqlite_database)
+    services = make_services(sqlite_database, tmp_path, ROAD, sweep_seconds=3600, resend_after_seconds=3600)
+    services.dispatcher = Dispatcher(celery)
+    register(celery, services)
+    with sqlite_database.begin() as session:
+        session.execute(update(Shard).values(hinted_at=db_now()))
+    with EmbeddedWorker(celery, services).running():
+        services.dispatcher.send(Hint(shard.id, "generation") for shard in shards(sqlite_database))
+        _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
+    assert outcomes(sqlite_database) == PROBLEMS
+
+
+def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
+    sqlite_database: Database, tmp_path: Path, celery: Celery
+) -> None:
+    """The broker was down when the job was posted: no hint was ever sent."""
+    make_job(sqlite_database)
+    services = make_services(sqlite_database, tmp_path, ROAD, sweep_seconds=0.1)
+    services.dispatcher = Dispatcher(celery)
+    register(celery, services)
+    assert (
+        Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
+    )
+    with EmbeddedWorker(celery, services).running():
+        _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
+    assert outcomes(sqlite_database) == PROBLEMS
