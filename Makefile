@@ -43,7 +43,7 @@ test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where
 	@if $(BIN)/python -m tests.ops.services; then marks="not vllm"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
 	 else marks="not services and not vllm"; fi; \
-	 $(BIN)/python -m pytest -q -n 2 --dist loadscope -m "$$marks" $(ARGS)
+	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 ERRATA_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python \

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from client import Errata, ErrataError
 from demo import gsm8k, road
 from demo.display import Display
@@ -43,7 +45,7 @@ def run(options: Options) -> int:
         with tempfile.TemporaryDirectory(prefix="errata-demo-") as scratch:
             result = _demo(options, display, Path(scratch))
     except (DemoError, ErrataError) as error:
-        display.say(f"[red]errata demo:[/red] {error}")
+        display.say(f"[red]errata demo:[/red] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         display.say("interrupted; what was done is kept, and `errata serve` shows it")

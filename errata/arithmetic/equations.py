@@ -41,7 +41,7 @@ class _Found:
     alone: bool = True
 
 
-@lru_cache(maxsize=512)  # an edit is judged, proven and screened in turn: the same few texts come back
+@lru_cache(maxsize=4096)  # an edit is judged, proven and screened in turn: the same few texts come back
 def find_equations(text: str) -> tuple[Equation, ...]:
     """Every equation or chain visible in ``text``, in order; offsets refer to ``text`` as given.
 
