@@ -100,7 +100,8 @@ class OpenAIEngine:
 
     async def _all(self, requests: Sequence[GenerationRequest], retried: Counter[str]) -> list[list[Completion]]:
         planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
-        tasks = [asyncio.create_task(self._one(unit, retried)) for unit in planned]
+        failed = asyncio.Event()
+        tasks = [asyncio.create_task(self._one(unit, retried, failed)) for unit in planned]
         try:
             answers = await asyncio.gather(*tasks)
         except BaseException:
@@ -113,17 +114,24 @@ class OpenAIEngine:
             results[unit.index] += answer
         return results
 
-    async def _one(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+    async def _one(self, unit: Unit, retried: Counter[str], failed: asyncio.Event) -> list[Completion]:
         async with self._gate:  # held while waiting to ask again: a server in trouble gets fewer requests, not more
+            if failed.is_set():
+                return []
             try:
                 return await (self._chat(unit, retried) if self._tokenizer is None else self._ids(unit, retried))
-            except Refused as refusal:
-                if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
-                    self._stale = True
-                    message = f"language model {self._name!r}: the server no longer has the adapter"
-                    raise EngineError(message, retryable=True) from None
-                hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
-                raise EngineError(f"language model {self._name!r}: {refusal}{hint}") from None
+            except BaseException as error:
+                failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
+                if isinstance(error, Refused):
+                    raise self._refusal(error) from None
+                raise
+
+    def _refusal(self, refusal: Refused) -> EngineError:
+        if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
+            self._stale = True
+            return EngineError(f"language model {self._name!r}: the server no longer has the adapter", retryable=True)
+        hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
+        return EngineError(f"language model {self._name!r}: {refusal}{hint}")
 
     async def _ids(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
         ids = prompt_ids(self._tokenizer, unit.request.prompt)
