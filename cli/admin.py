@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from alembic.util import CommandError
 from kombu.exceptions import OperationalError as BrokerError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
 
 from api import auth
 from cli.refusal import Refused
-from cli.services import open_database
-from models import migrate as migrations
+from cli.services import open_database, reach_database, upgrade_database
 from models.accounts import DEFAULT_WORKSPACE, ApiKey, Workspace
 from models.base import new_id
 from models.language_models import LanguageModel
-from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
 
@@ -31,38 +27,26 @@ ENGINES = ("transformers", "openai", "vllm")
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
     """Upgrade the schema, or with ``check`` only say whether it is current. Raises Refused."""
-    try:
-        if check:
-            problems = migrations.check(store.database_url)
-            if problems:
-                raise Refused("the database is not at this version: " + "; ".join(problems))
-        else:
-            migrations.upgrade(store.database_url)
-    except OperationalError as error:
-        raise Refused(f"the database cannot be reached: {error.orig}") from None
-    except CommandError as error:
-        raise Refused(f"the database is newer than this version, or not Errata's: {error}") from None
+    if check:
+        open_database(store).dispose()
+    else:
+        upgrade_database(store)
     print("The database is at this version's schema.")
 
 
 def health(store: StoreSettings, url: str | None) -> None:
     """Raises Refused naming what does not answer."""
-    db = Database(store.database_url)
+    reach_database(store).dispose()
     try:
-        db.ping()
         if not store.embedded:
             with create_celery(store.broker_url).connection_for_write(connect_timeout=3) as broker:
                 broker.ensure_connection(max_retries=1, timeout=3)
         if url:
             httpx.get(url, timeout=5).raise_for_status()
-    except OperationalError as error:
-        raise Refused(f"the database does not answer: {error.orig}") from None
     except (BrokerError, OSError) as error:
         raise Refused(f"the broker does not answer: {error}") from None
     except httpx.HTTPError as error:
         raise Refused(f"{url} does not answer: {error}") from None
-    finally:
-        db.dispose()
     print("healthy")
 
 

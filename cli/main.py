@@ -226,8 +226,18 @@ def main() -> None:
 def _one_line(error: Exception) -> str:
     if isinstance(error, ValidationError):
         found = error.errors(include_url=False)
-        return "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in found)
+        return "; ".join(f"{_place(error, e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found)
     return " ".join(str(error).split())
+
+
+def _place(error: ValidationError, loc: tuple[int | str, ...]) -> str:
+    """Where the fault is: a setting by the environment variable that gives it, anything else by its path."""
+    settings = sys.modules.get("pydantic_settings")
+    known = settings.BaseSettings.__subclasses__() if settings else []
+    for owner in known:
+        if owner.__name__ == error.title and loc and loc[0] in owner.model_fields:
+            return f"{owner.model_config.get('env_prefix', '')}{loc[0]}".upper()
+    return ".".join(map(str, loc))
 
 
 if __name__ == "__main__":

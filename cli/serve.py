@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 import uvicorn
@@ -16,9 +15,9 @@ from fastapi import FastAPI
 from api.app import create_app
 from api.auth import BindingRefused, check_binding
 from api.settings import ApiSettings
+from cli.kept import Kept
 from cli.refusal import Refused
-from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
-from models import migrate
+from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database
 from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
@@ -26,6 +25,7 @@ from workers.dispatch import Dispatcher
 from workers.embedded import EmbeddedWorker
 from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
+from workers.training.settings import TrainerSettings
 
 _PORTS_TRIED = 100
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this
@@ -91,15 +91,15 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
     """
     if with_parent:
         stop_with_parent()
-    settings = _settings(host, port)
-    migrate.upgrade(store.database_url)
+    settings, kept = _settings(host, port), _trainer(trainer)
+    upgrade_database(store)
     db = open_database(store)
     app = create_celery(store.broker_url)
     with _listening(settings, db, next_free=port is None) as sock, stop_on_signals():
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
-            with EmbeddedWorker(app, services).running(), _trainer(trainer):
+            with EmbeddedWorker(app, services).running(), kept:
                 server.serve_until_stopped()
         finally:
             close_services(services)
@@ -133,20 +133,9 @@ def _listening(settings: ApiSettings, db: Database, *, next_free: bool) -> Itera
         yield sock
 
 
-@contextmanager
-def _trainer(wanted: bool) -> Iterator[None]:
-    """The trainer daemon as a child. Its standard input is a pipe held here, whose end tells it that we are gone."""
+def _trainer(wanted: bool) -> AbstractContextManager[object]:
+    """The trainer daemon as a child. Raises ValidationError now for settings that it would refuse."""
     if not wanted:
-        yield
-        return
-    command = [sys.executable, "-m", "cli.main", "trainer", "--with-parent"]
-    # A session of its own: Ctrl-C at the terminal reaches this process, which then stops the trainer in order.
-    child = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-    try:
-        yield
-    finally:
-        child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(30)
-        child.kill()
-        child.wait()
+        return nullcontext()
+    TrainerSettings()
+    return Kept("trainer", [sys.executable, "-m", "cli.main", "trainer", "--with-parent"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
 from cli.refusal import Refused
@@ -18,19 +19,42 @@ from models.session import Database
 from models.settings import StoreSettings
 
 
+def upgrade_database(store: StoreSettings) -> None:
+    """Bring the schema to this version's. Raises Refused."""
+    try:
+        migrate.upgrade(store.database_url)
+    except (OperationalError, OSError) as error:
+        raise _unreachable(error) from None
+    except CommandError as error:
+        raise Refused(f"the database is newer than this version, or not Errata's: {error}") from None
+
+
+def reach_database(store: StoreSettings) -> Database:
+    """The database of these settings, whatever its schema. Raises Refused when it is away."""
+    try:
+        db = Database(store.database_url)
+        db.ping()
+    except (OperationalError, OSError) as error:
+        raise _unreachable(error) from None
+    return db
+
+
 def open_database(store: StoreSettings) -> Database:
     """The database of these settings. Raises Refused when it is away or its schema is not this version's."""
-    db = Database(store.database_url)
-    try:
-        db.ping()
-        problems = migrate.check(store.database_url)
-    except OperationalError as error:
-        db.dispose()
-        raise Refused(f"the database cannot be reached: {str(error.orig).strip().splitlines()[0]}") from None
+    db = reach_database(store)
+    problems = migrate.check(store.database_url)
     if problems:
         db.dispose()
-        raise Refused(f"the database does not match this version ({problems[0]}); run `errata migrate`")
+        more = f" and {len(problems) - 1} more" * (len(problems) > 1)
+        raise Refused(f"the database is not at this version: {problems[0]}{more}; run `errata migrate`")
     return db
+
+
+def _unreachable(error: OperationalError | OSError) -> Refused:
+    if isinstance(error, OSError):
+        return Refused(f"{error.filename}: {error.strerror}; set ERRATA_HOME to a folder that can be written")
+    told = str(error.orig).strip().splitlines()[0]
+    return Refused(f"the database cannot be reached: {told}; DATABASE_URL names it, or ERRATA_HOME its folder")
 
 
 def need_broker(store: StoreSettings, command: str) -> None:

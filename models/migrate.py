@@ -18,6 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
+from models.session import use_wal
 from models.tables import Base
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
@@ -44,15 +45,16 @@ def downgrade(db_url: str, revision: str) -> None:
 def check(db_url: str) -> list[str]:
     """What keeps the database from matching the tables of this version: empty when it is current.
 
-    Names a missing migration, and every difference autogenerate sees (tables, columns, types, indexes, unique keys,
+    Names the missing migration, else every difference autogenerate sees (tables, columns, types, indexes, unique keys,
     foreign keys; not CHECKs). Changes nothing.
     """
     with connect(db_url) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "target_metadata": Base.metadata})
         found = context.get_current_heads()
         wanted = ScriptDirectory.from_config(_config(connection)).get_heads()
-        problems = [] if set(found) == set(wanted) else [f"database is at {found or 'no revision'}, not at {wanted}"]
-        return problems + [repr(difference) for difference in compare_metadata(context, Base.metadata)]
+        if set(found) != set(wanted):
+            return [f"it is at {' '.join(found) or 'no revision'} instead of {' '.join(wanted)}"]
+        return [repr(difference) for difference in compare_metadata(context, Base.metadata)]
 
 
 @contextmanager
@@ -87,7 +89,7 @@ def _engine(db_url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # else the driver commits before DDL
-        connection.execute("PRAGMA journal_mode=WAL")
+        use_wal(connection)
         connection.execute("PRAGMA foreign_keys=OFF")  # batch mode rebuilds tables that others refer to
 
     @event.listens_for(engine, "begin")

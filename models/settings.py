@@ -6,8 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+import fsspec
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+_BROKERS = ("memory", "redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
 
 
 class StoreSettings(BaseSettings):
@@ -26,15 +31,39 @@ class StoreSettings(BaseSettings):
     )
     files_url: str | None = Field(None, alias="ERRATA_FILES_URL", description="fsspec URL; default: a folder of home.")
 
+    @field_validator("database_url_given")
+    @classmethod
+    def _database(cls, value: str | None) -> str | None:
+        try:
+            known = not value or make_url(_psycopg(value)).drivername in ("sqlite", "postgresql+psycopg")
+        except ArgumentError:
+            known = False
+        if not known:
+            raise ValueError("give postgresql://user@host:5432/name or sqlite:////folder/errata.db")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        scheme, colon, _ = value.partition(":")
+        if not colon or scheme not in _BROKERS:
+            raise ValueError("give redis://host:6379/0 or amqp://user@host:5672//; memory:// stays in one process")
+        return value
+
+    @field_validator("files_url")
+    @classmethod
+    def _files(cls, value: str | None) -> str | None:
+        try:
+            fsspec.get_filesystem_class(fsspec.utils.get_protocol(value or ""))
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        return value
+
     @cached_property
     def database_url(self) -> str:
         """The SQLAlchemy URL; ``postgresql://`` means psycopg 3."""
         if self.database_url_given:
-            url = self.database_url_given
-            for old in ("postgres://", "postgresql://"):
-                if url.startswith(old):
-                    return "postgresql+psycopg://" + url.removeprefix(old)
-            return url
+            return _psycopg(self.database_url_given)
         return f"sqlite:///{self.home.resolve() / 'errata.db'}"
 
     @property
@@ -51,3 +80,10 @@ class StoreSettings(BaseSettings):
     def files(self) -> str:
         """Root of dataset, checkpoint and model files, as an fsspec URL or a local path."""
         return self.files_url or str(self.home.resolve() / "files")
+
+
+def _psycopg(url: str) -> str:
+    for scheme in ("postgres://", "postgresql://"):
+        if url.startswith(scheme):
+            return "postgresql+psycopg://" + url.removeprefix(scheme)
+    return url

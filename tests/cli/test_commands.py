@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -85,6 +86,30 @@ def test_a_database_that_is_behind_is_named_with_its_remedy(errata: Errata) -> N
     assert "run `errata migrate`" in errata("keys", "list").refusal()
 
 
+REFUSED_SETTINGS = [
+    ("DATABASE_URL", "nowhere", "DATABASE_URL: give postgresql://"),
+    ("DATABASE_URL", "mysql://u@h/d", "DATABASE_URL: give postgresql://"),
+    ("DATABASE_URL", "postgresql://u@127.0.0.1:1/d", "cannot be reached.*DATABASE_URL"),
+    ("BROKER_URL", "nowhere", "BROKER_URL: give redis://"),
+    ("BROKER_URL", "kafkas://h", "BROKER_URL: give redis://"),
+    ("ERRATA_FILES_URL", "nowhere://x", "ERRATA_FILES_URL: Protocol not known"),
+    ("ERRATA_HOME", "/proc/errata", "/proc/errata: .*; set ERRATA_HOME"),
+    ("ERRATA_PORT", "high", "ERRATA_PORT: .*valid integer"),
+    ("ERRATA_TRAINER_ACCELERATE_CONFIG", "nowhere", "ERRATA_TRAINER_ACCELERATE_CONFIG: there is no such file"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), REFUSED_SETTINGS)
+def test_a_setting_that_cannot_be_is_named_by_its_variable(errata: Errata, name: str, value: str, told: str) -> None:
+    assert re.search(told, errata("serve", "--port", "0", **{name: value}).refusal())
+
+
+def test_the_same_from_the_commands_that_only_need_a_database(errata: Errata) -> None:
+    for command in (["migrate"], ["migrate", "--check"], ["health"], ["keys", "list"]):
+        assert "set ERRATA_HOME" in errata(*command, ERRATA_HOME="/proc/errata").refusal()
+        assert "cannot be reached" in errata(*command, DATABASE_URL="postgresql://u@127.0.0.1:1/d").refusal()
+
+
 def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(errata: Errata) -> None:
     errata("migrate")
     made = errata("keys", "create", "laptop", "--scopes", "read,write", "--days", "3")
@@ -134,7 +159,7 @@ def test_health(errata: Errata) -> None:
         assert "does not answer" in errata("health", "--url", f"http://{nobody}/readyz").refusal()
         assert "the broker does not answer" in errata("health", BROKER_URL=f"redis://{nobody}/0").refusal()
         lost = f"postgresql://nobody@{nobody}/x"
-        assert "the database does not answer" in errata("health", DATABASE_URL=lost).refusal()
+        assert "the database cannot be reached" in errata("health", DATABASE_URL=lost).refusal()
         assert "cannot be reached" in errata("api", DATABASE_URL=lost, BROKER_URL="redis://x").refusal()
 
 
@@ -148,5 +173,5 @@ def test_unknown_queues_and_settings_are_refused(errata: Errata) -> None:
     assert result.status == 2
     assert "--queues" in result.err
     errata("migrate")
-    assert "port" in errata("serve", ERRATA_PORT="99999").refusal()
+    assert "ERRATA_PORT" in errata("serve", ERRATA_PORT="99999").refusal()
     assert "is no level" in errata("presets", ERRATA_LOG_LEVEL="loud").refusal()

@@ -65,6 +65,19 @@ def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
         assert serve.child.wait(60) == 0
 
 
+def test_a_trainer_that_is_killed_is_started_again(tmp_path: Path) -> None:
+    with Running("serve", "--port", "0", env=environment(tmp_path)) as serve:
+        serve.url()
+        until(lambda: len(serve.tree()) >= 2, "the trainer")
+        [first] = [process for process in serve.tree() if process.pid != serve.child.pid]
+        first.kill()
+        until(lambda: "the trainer ended with status -9" in serve.text, "a word of it")
+        until(lambda: len(serve.tree()) >= 2, "another trainer")
+        tree = serve.tree()
+        assert serve.stop() == 0
+        until(lambda: not any(process.is_running() for process in tree), "every process to end", 30)
+
+
 def test_the_trainer_ends_when_serve_is_killed(tmp_path: Path) -> None:
     with Running("serve", "--port", "0", env=environment(tmp_path)) as serve:
         serve.url()

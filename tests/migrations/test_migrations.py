@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,19 @@ def test_several_processes_may_upgrade_at_once(database_url: str) -> None:
         thread.join()
     assert errors == []
     assert migrate.check(database_url) == []
+
+
+def test_another_writer_at_the_very_start_is_waited_for(tmp_path: Path) -> None:
+    """SQLite gives up at once where a file becomes a write-ahead log under another's write lock."""
+    other = sqlite3.connect(tmp_path / "errata.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.rollback)
+    release.start()
+    url = f"sqlite:///{tmp_path / 'errata.db'}"
+    migrate.upgrade(url)
+    release.join()
+    other.close()
+    assert migrate.check(url) == []
 
 
 def test_a_failing_migration_leaves_the_schema_as_it_was(database_url: str, engine: Engine) -> None:
