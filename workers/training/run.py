@@ -43,6 +43,7 @@ from workers.training.loading import (
 from workers.training.preflight import check
 from workers.training.protocol import Line, Refused, Voice
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
+from workers.training.reporting import RememberRun, name_run
 from workers.training.scoring import base_of, supports_trees
 from workers.training.sharding import read_once
 from workers.training.spec import RunSpec
@@ -57,6 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", type=Path, required=True)
     spec = RunSpec.model_validate_json(parser.parse_args().spec.read_text(encoding="utf-8"))
+    name_run(spec)
     rank = int(os.environ.get("RANK", "0"))
     if "LOCAL_RANK" in os.environ:
         _die_with_parent()
@@ -120,6 +122,8 @@ def train(spec: RunSpec, line: Voice) -> None:
         model, load_tokenizer(folder), pairs, spec.config, spec.checkpoints, line, peft_config(spec.config)
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.args.run_name = spec.run_id
+    trainer.add_callback(RememberRun(spec.checkpoints))
     trainer.about = _about(spec, data_sha)
     note = _choose_packing(trainer)
     _same_run(trainer.about, resume)
