@@ -24,7 +24,9 @@ class SamplingConfig(Strict):
     """Where solutions come from (step 2)."""
 
     source: Literal["model", "brought"] = "model"
-    samples: int = Field(5, ge=1, le=64, description="Samples per problem, K (paper: 5); the limit where adaptive.")
+    samples: int = Field(
+        5, ge=1, le=64, description="Samples per problem, K (paper: 5); the limit where adaptive; one at temperature 0."
+    )
     adaptive: bool = Field(True, description="Draw in waves until a problem has what the job needs (ours).")
     wave: int = Field(1, ge=1, le=64, description="Samples per problem in each wave behind the first.")
     temperature: Temperature = 0.7

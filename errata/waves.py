@@ -18,15 +18,14 @@ def adaptive(config: InjectionConfig, domain: Domain) -> bool:
     return config.sampling.adaptive and domain is not Domain.CODE
 
 
-def limit(config: InjectionConfig, domain: Domain) -> int:
+def limit(config: InjectionConfig) -> int:
     """The most samples of a problem: K, or one where a greedy job would only repeat itself."""
-    greedy = config.sampling.temperature == 0 and adaptive(config, domain)
-    return 1 if greedy else config.sampling.samples
+    return 1 if config.sampling.temperature == 0 else config.sampling.samples
 
 
 def first_wave(config: InjectionConfig, domain: Domain) -> int:
     """Samples of the first wave: the fewest that can suffice, or ``wave``, or all of them for a job without waves."""
-    most = limit(config, domain)
+    most = limit(config)
     if not adaptive(config, domain):
         return most
     return min(most, max(config.sampling.wave, 2 if _needs_both(config) else 1))
@@ -34,7 +33,7 @@ def first_wave(config: InjectionConfig, domain: Domain) -> int:
 
 def next_wave(samples: Sequence[Sample], config: InjectionConfig, domain: Domain, question: str) -> int:
     """How many samples to draw behind ``samples``, all judged, in order; 0: the job has what it needs, or its limit."""
-    left = limit(config, domain) - len(samples)
+    left = limit(config) - len(samples)
     if left <= 0 or not adaptive(config, domain):
         return max(left, 0)
     found = select(samples, config.selection, question)

@@ -177,8 +177,10 @@ def test_jobs_that_draw_all_at_once_and_greedy_ones() -> None:
         (resolve("errata", {"sampling": {"adaptive": False}}), Domain.LOGIC),
         (resolve("errata"), Domain.CODE),
     ):
-        assert first_wave(config, domain) == limit(config, domain) == K
+        assert first_wave(config, domain) == limit(config) == K
         assert next_wave(samples(("seven",) * K), config, domain, "q") == 0
-    greedy = resolve("errata", {"sampling": {"temperature": 0.0}})
-    assert first_wave(greedy, Domain.MATH) == limit(greedy, Domain.MATH) == 1, "its samples would all be the same"
-    assert next_wave(samples(("seven",)), greedy, Domain.MATH, "q") == 0
+    for waves in (True, False):
+        greedy = resolve("errata", {"sampling": {"temperature": 0.0, "adaptive": waves}})
+        for domain in (Domain.MATH, Domain.CODE):
+            assert first_wave(greedy, domain) == limit(greedy) == 1, "its samples would all be the same"
+            assert next_wave(samples(("seven",)), greedy, domain, "q") == 0

@@ -108,7 +108,7 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
     while waiting:
         _draw(context, job, job.model, waiting)
-        open_ = [each for each, _ in waiting if len(each.rows) < limit(job.config, job.domain)]
+        open_ = [each for each, _ in waiting if len(each.rows) < limit(job.config)]
         _judge(context, job, open_)
         more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
         waiting = [(each, count) for each, count in more if count]
