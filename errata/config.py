@@ -55,7 +55,7 @@ class EditingConfig(Strict):
         None, description="Weight per error kind; null: all kinds of the domain, equally."
     )
     max_kind_share: Probability = Field(
-        1.0, description="No kind above this share of a job's step pairs, where possible."
+        1.0, description="No kind above this share of a problem's step pairs, though one of each stays."
     )
     temperature: Temperature = Field(
         0.8, description="Greedy in `paper` and `scripts`; sampled edits copy less (ours)."
