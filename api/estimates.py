@@ -11,13 +11,14 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.progress import funnel_of, progress_of
+from api.progress import progress_of
 from api.registry import model_names
 from api.schemas.estimates import EstimateOut, ForecastOut, IntervalOut, PilotOut, StageTokensOut
 from errata.funnel import Funnel
 from errata.statistics import total_interval
 from models.estimates import Estimate
 from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
+from models.results import job_funnel
 from models.states import JobState, Stage
 
 _KINDS = ("prompt", "completion")
@@ -40,7 +41,7 @@ def estimate_out(session: Session, estimate: Estimate) -> EstimateOut:
     """The answer for an estimate as it now stands."""
     pilot = session.get_one(InjectionJob, estimate.pilot_id, populate_existing=True)
     shard = session.scalars(select(Shard).where(Shard.injection_job_id == pilot.id)).one()
-    funnel = funnel_of(session, pilot.id)
+    funnel = job_funnel(session, pilot)
     positions = list(shard.positions or [])
     done = pilot.state == JobState.SUCCEEDED
     return EstimateOut(

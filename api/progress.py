@@ -88,15 +88,6 @@ def _counts(groups: list[Group], total: int) -> ShardCounts:
     return ShardCounts(total=total, stages=stages, **{str(state): count for state, count in states.items()})
 
 
-def funnel_of(session: Session, job_id: str) -> Funnel:
-    """The funnel of an injection job as far as it has come: its shards' ledgers, added up."""
-    funnel = Funnel()
-    for ledger in session.scalars(select(Shard.ledger).where(Shard.injection_job_id == job_id)):
-        if ledger.get("funnel"):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
-    return funnel
-
-
 def tokens_of(funnel: Funnel) -> dict[str, int]:
     """Tokens of all stages, by kind (``cached`` is part of ``prompt``)."""
     totals = {"prompt": 0, "completion": 0, "cached": 0}

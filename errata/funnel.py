@@ -12,7 +12,8 @@ Tokens are counted per stage, and per error kind for edits; ``figures`` derives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from errata.reasons import Reason
@@ -40,7 +41,8 @@ class Funnel:
     """Counts in a nested dictionary of integers; funnels of shards are added to give their job's."""
 
     def __init__(self, counts: Counts | None = None) -> None:
-        self.counts = _merge(_empty(), counts or {})
+        self.counts = _empty()
+        _add(self.counts, counts or {})
 
     def add(self, *path: str, count: int = 1) -> Funnel:
         """Add ``count`` at ``path``, for example ``add("edits", "rejected", Reason.NO_CHANGE)``."""
@@ -58,16 +60,24 @@ class Funnel:
 
     def merge(self, other: Funnel) -> Funnel:
         """The sum of both; neither is changed."""
-        return Funnel(_merge(self.counts, other.counts))
+        return Funnel.total([self.counts, other.counts])
+
+    @classmethod
+    def total(cls, parts: Iterable[Mapping[str, Any]]) -> Funnel:
+        """The sum of parts, each as ``to_dict`` wrote it."""
+        funnel = cls()
+        for part in parts:
+            _add(funnel.counts, {name: value for name, value in part.items() if name != "figures"})
+        return funnel
 
     def to_dict(self) -> Counts:
         """Counts and ``figures``, as JSON values."""
-        return {**_merge({}, self.counts), "figures": self.figures()}
+        return {**copy.deepcopy(self.counts), "figures": self.figures()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Funnel:
         """The funnel that ``to_dict`` wrote."""
-        return cls({name: value for name, value in data.items() if name != "figures"})
+        return cls.total([data])
 
     def figures(self) -> dict[str, float | None]:
         """Shares of proven edits and of tokens: None where nothing was counted.
@@ -116,14 +126,13 @@ class Funnel:
         return sum(n for reason, n in self.counts["edits"]["rejected"].items() if reason != Reason.NOT_CHOSEN)
 
 
-def _merge(left: Mapping[str, Any], right: Mapping[str, Any]) -> Counts:
-    merged: Counts = {k: _merge(v, {}) if isinstance(v, Mapping) else v for k, v in left.items()}
-    for name, value in right.items():
+def _add(counts: Counts, more: Mapping[str, Any]) -> None:
+    """Add in place: a large job has tens of thousands of parts."""
+    for name, value in more.items():
         if isinstance(value, Mapping):
-            merged[name] = _merge(merged.get(name, {}), value)
+            _add(counts.setdefault(name, {}), value)
         else:
-            merged[name] = merged.get(name, 0) + value
-    return merged
+            counts[name] = counts.get(name, 0) + value
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -1,4 +1,4 @@
-"""What an evaluation shows, and what two of them show together: rates of the stored samples, by SQL and statistics."""
+"""What a job's shards add up to, what an evaluation shows, and what two of them show together."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Any
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
+from errata.funnel import Funnel
 from errata.statistics import majority_at_k, mean_interval, paired_difference, pass_at_k, proportion_interval
 from errata.types import Verdict
+from models.jobs import InjectionJob, Shard
 from models.outputs import Evaluation, EvaluationSample
 
 _RIGHT = cast(EvaluationSample.verdict == Verdict.CORRECT, Integer)
+
+
+def job_funnel(session: Session, job: InjectionJob) -> Funnel:
+    """An injection job's funnel: the stored one once it has ended, before that its shards' ledgers, added up."""
+    if job.funnel:
+        return Funnel.from_dict(job.funnel)
+    ledgers = session.scalars(select(Shard.ledger).where(Shard.injection_job_id == job.id))
+    return Funnel.total(ledger["funnel"] for ledger in ledgers if ledger.get("funnel"))
 
 
 def evaluation_result(session: Session, evaluation_id: str) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
-from errata.funnel import Funnel
 from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Evaluation
 from models.rejudgings import Rejudging, rejudging_result
-from models.results import evaluation_result
+from models.results import evaluation_result, job_funnel
 from models.states import TERMINAL, JobState, ShardState, move
 from workers.planning import column_of, unfinished
 
@@ -60,7 +59,7 @@ def _outcome(session: Session, row: Owner) -> tuple[JobState, dict[str, Any]]:
     counts = _shard_counts(session, row)
     done, bad = counts.get(ShardState.DONE, 0), counts.get(ShardState.QUARANTINED, 0)
     if isinstance(row, InjectionJob):
-        values: dict[str, Any] = {"funnel": job_funnel(session, row.id).to_dict()}
+        values: dict[str, Any] = {"funnel": job_funnel(session, row).to_dict()}
         floor = InjectionConfig.model_validate(row.config).min_yield
     else:
         values, floor = {}, 1.0
@@ -91,13 +90,3 @@ def _first_error(session: Session, row: Owner) -> str:
         getattr(Shard, column_of(type(row))) == row.id, Shard.state == ShardState.QUARANTINED
     )
     return session.scalars(query.order_by(Shard.position).limit(1)).first() or "unknown"
-
-
-def job_funnel(session: Session, job_id: str) -> Funnel:
-    """The funnel of a job as far as it has come: its shards' ledgers, added up."""
-    ledgers = session.scalars(select(Shard.ledger).where(Shard.injection_job_id == job_id))
-    funnel = Funnel()
-    for ledger in ledgers:
-        if ledger.get("funnel"):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
-    return funnel

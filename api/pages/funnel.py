@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,11 +93,8 @@ class FunnelView:
         return sum(spent.prompt + spent.completion for spent in self.tokens)
 
 
-def funnel_view(parts: Sequence[Mapping[str, Any]]) -> FunnelView:
-    """The sum of ``parts`` (a finished job's one funnel, or its shards' ledgers so far)."""
-    funnel = Funnel()
-    for part in parts:
-        funnel = funnel.merge(Funnel.from_dict(part))
+def funnel_view(funnel: Funnel) -> FunnelView:
+    """What is shown of a funnel."""
     c = funnel.counts
     figures = funnel.figures()
     return FunnelView(

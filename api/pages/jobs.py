@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -14,10 +12,11 @@ from api.pages import progress
 from api.pages.funnel import FunnelView, funnel_view
 from api.pages.overview import pair_count
 from api.pages.training import flat
-from models.jobs import InjectionJob, Shard
+from models.jobs import InjectionJob
 from models.language_models import LanguageModel
 from models.outputs import Dataset, DatasetSource, Event
 from models.problems import ProblemSet
+from models.results import job_funnel
 
 EVENTS = 20
 
@@ -66,19 +65,11 @@ def job_view(session: Session, row: InjectionJob, now: datetime) -> JobView:
         progress=shards,
         eta=progress.eta_seconds(row.state, shards.share, row.started_at, now),
         elapsed=progress.elapsed_seconds(row.started_at, row.finished_at, now),
-        funnel=funnel_view(_funnel(session, row)),
+        funnel=funnel_view(job_funnel(session, row)),
         pairs=pair_count(session, row.id),
         datasets=tuple(session.scalars(frozen)),
         settings=tuple(flat(row.config)),
     )
-
-
-def _funnel(session: Session, row: InjectionJob) -> Sequence[dict[str, Any]]:
-    """The finished funnel, or the ledgers of the shards so far."""
-    if row.funnel:
-        return [row.funnel]
-    ledgers = session.scalars(select(Shard.ledger).where(Shard.injection_job_id == row.id))
-    return [ledger["funnel"] for ledger in ledgers if ledger.get("funnel")]
 
 
 def recent_events(session: Session, subject_id: str) -> tuple[Event, ...]:

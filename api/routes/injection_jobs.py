@@ -17,7 +17,7 @@ from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
 from api.ids import body_row, path_row
 from api.pagination import Listing, PageDep, paginate
-from api.progress import funnel_of, progress_of, tokens_of
+from api.progress import progress_of, tokens_of
 from api.registry import model_names
 from api.routing import accepted
 from api.routing import router as make_router
@@ -35,6 +35,7 @@ from api.submit import new_injection_job
 from errata.types import EvidenceKind, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
 from models.problems import ProblemSet
+from models.results import job_funnel
 from models.states import TERMINAL, JobState, ShardState
 from workers.dispatch import Hint, cancel, plan_injection, retry_quarantined, settle
 
@@ -65,7 +66,7 @@ def create_injection_job(
 
 def _one(session: Session, job: InjectionJob) -> InjectionJobOut:
     """A job with all that is told of a single one."""
-    funnel = funnel_of(session, job.id)
+    funnel = job_funnel(session, job)
     progress = progress_of(session, InjectionJob, [job])[job.id]
     progress.tokens = tokens_of(funnel)
     bad = select(Shard).where(Shard.injection_job_id == job.id, Shard.state == ShardState.QUARANTINED)
@@ -74,7 +75,7 @@ def _one(session: Session, job: InjectionJob) -> InjectionJobOut:
         job,
         progress,
         model_names(session, [job.language_model_id]).get(job.language_model_id or ""),
-        funnel=job.funnel or funnel.to_dict(),
+        funnel=funnel.to_dict(),
         quarantined=[QuarantinedShard(position=s.position, stage=s.stage, error=s.error) for s in shards],
     )
 
@@ -154,7 +155,7 @@ def get_funnel(caller: Reader, api: ApiDep, job_id: str) -> FunnelOut:
     """The job's funnel; it adds up exactly once the job is complete."""
     with api.db.read() as session:
         job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        counts = job.funnel or funnel_of(session, job.id).to_dict()
+        counts = job_funnel(session, job).to_dict()
         return FunnelOut(job=job.id, complete=job.state in TERMINAL, **counts)
 
 

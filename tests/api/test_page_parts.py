@@ -18,6 +18,7 @@ from api.pages.funnel import funnel_view, sentence
 from api.pages.progress import STAGES, eta_seconds, of_counts
 from api.pages.proof import proof_of
 from api.pages.rendering import STATIC
+from errata.funnel import Funnel
 from errata.reasons import SENTENCES
 from models.jobs import InjectionJob
 from tests.dashboard_rows import funnel
@@ -149,19 +150,19 @@ def test_ticks_cover_the_range_and_are_few(a: float, b: float) -> None:
 
 def test_funnels_of_shards_are_added_and_every_loss_has_its_sentence() -> None:
     part = funnel().to_dict()
-    view = funnel_view([part, part])
+    view = funnel_view(Funnel.total([part, part]))
     problems, solutions, steps, edits = view.levels
     assert (problems.total, problems.kept, problems.open) == (2, 2, 0)
     assert (solutions.total, solutions.kept, solutions.note) == (6, 4, "2 correct, 4 incorrect")
     assert [(loss.count, loss.sentence) for loss in steps.losses] == [(2, "The step only states the final answer.")]
     assert (edits.total, edits.kept, view.pairs, view.tokens_total) == (6, 6, 8, 2 * 1740)
     assert [part.value for part in view.by_type] == ["step", "full"]
-    assert funnel_view([]).empty
+    assert funnel_view(Funnel()).empty
 
 
 def test_a_proven_edit_that_was_not_chosen_is_lost_not_kept() -> None:
     counts = {"edits": {"total": 3, "proven": {"contradiction": 2}, "rejected": {"no_change": 1, "not_chosen": 1}}}
-    level = funnel_view([counts]).levels[3]
+    level = funnel_view(Funnel.from_dict(counts)).levels[3]
     assert (level.total, level.kept, level.open) == (3, 1, 0)
 
 
