@@ -63,7 +63,8 @@ def load_owner(session: Session, shard: Shard) -> Owner:
     return cast(Owner, owner)
 
 
-def _owner_in(*states: JobState) -> ColumnElement[bool]:
+def owner_in(*states: JobState) -> ColumnElement[bool]:
+    """Whether a shard's owner is in one of these states."""
     return or_(
         *(exists().where(table.id == getattr(Shard, column), table.state.in_(states)) for column, table in OWNERS)
     )
@@ -116,7 +117,7 @@ def claim(
         .where(
             Shard.id == shard_id,
             waits(),
-            _owner_in(JobState.QUEUED, JobState.RUNNING),
+            owner_in(JobState.QUEUED, JobState.RUNNING),
             _room_for_alone(worker),
             true() if stages is None else Shard.stage.in_(stages),
         )
@@ -130,10 +131,15 @@ def claim(
         .returning(Shard)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
+    named = session.get(Shard, shard_id)
+    if named is None:
+        return None
+    table, owner_id = owner_of(named)
+    # The first claim moves the owner: locked before the shard, in the order of a cancellation, against a deadlock.
+    session.scalar(select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED).with_for_update())
     shard = session.scalars(statement).first()
     if shard is None:
         return None
-    table, owner_id = owner_of(shard)
     move(session, table, owner_id, JobState.RUNNING)
     positions = None if shard.positions is None else tuple(shard.positions)
     at = (shard.fence, shard.start, shard.stop, worker, positions)
@@ -154,7 +160,7 @@ def heartbeat(session: Session, lease: Lease, ttl_seconds: float) -> bool:
 
 def is_wanted(session: Session, lease: Lease) -> bool:
     """Whether the lease still holds and its owner still wants the result; writes nothing."""
-    wanted = select(Shard.id).where(_mine(lease), _owner_in(JobState.QUEUED, JobState.RUNNING))
+    wanted = select(Shard.id).where(_mine(lease), owner_in(JobState.QUEUED, JobState.RUNNING))
     return session.execute(wanted).first() is not None
 
 

@@ -58,6 +58,15 @@ class Dispatcher:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
+    def waiting(self, queue: str) -> int:
+        """How many messages wait in a queue; 0 where it is not there yet, or the broker does not answer."""
+        try:
+            with self._app.connection_or_acquire() as connection, connection.channel() as channel:
+                return int(channel.queue_declare(queue, passive=True).message_count)
+        except Exception as error:  # every transport has its own
+            log.debug("the length of %s is not known: %s", queue, error)
+            return 0
+
     def send(self, hints: Iterable[Hint]) -> int:
         """Send hints until the broker refuses one, and say how many went out. Call after commit.
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
 from errata.seeds import derive_seed
-from models.base import new_id
+from models.base import db_now, new_id
 from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
@@ -104,7 +104,7 @@ def _plan(
     hints = []
     for position, start in enumerate(range(first, stop, size), start=taken):
         place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
-        shard = Shard(id=new_id("shard"), stage=stage, **place)
+        shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), **place)
         setattr(shard, column, owner.id)
         session.add(shard)
         hints.append(hint_for(shard.id, stage))
@@ -133,6 +133,7 @@ def retry_quarantined(session: Session, job_id: str) -> list[Hint]:
         update(Shard)
         .where(Shard.injection_job_id == job_id, Shard.state == ShardState.QUARANTINED)
         .values(state=ShardState.QUEUED, failures=0, interruptions=0, alone=False, error=None, next_run_at=None)
+        .values(hinted_at=db_now())
         .returning(Shard.id, Shard.stage)
         .execution_options(synchronize_session=False)
     )

@@ -39,16 +39,16 @@ def settle(session: Session, table: OwnerTable, row_id: str) -> str | None:
     return state
 
 
-def settle_all(session: Session) -> int:
-    """End every row whose shards have all ended (a worker died between its last shard and its settling)."""
-    ended = 0
+def unsettled(session: Session) -> list[tuple[OwnerTable, str]]:
+    """Rows that go on although all their shards have ended: a worker died between its last shard and its settling."""
+    found: list[tuple[OwnerTable, str]] = []
     for column, table in OWNERS:
         open_shards = select(Shard.id).where(
             getattr(Shard, column) == table.id, Shard.state.in_([ShardState.QUEUED, ShardState.RUNNING])
         )
         rows = session.scalars(select(table.id).where(table.state.not_in(sorted(TERMINAL)), ~open_shards.exists()))
-        ended += sum(settle(session, table, row_id) is not None for row_id in rows.all())
-    return ended
+        found += [(table, row_id) for row_id in rows]
+    return found
 
 
 def _move(session: Session, row: Owner, state: str, **values: Any) -> bool:

@@ -9,7 +9,7 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import delete, exists, or_, select, text, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -17,13 +17,14 @@ from models.accounts import IdempotencyKey
 from models.base import db_now
 from models.events import record
 from models.jobs import Shard
-from models.leases import OWNERS, expire, load_owner, waits
+from models.leases import OwnerTable, expire, load_owner, owner_in, waits
 from models.session import Database
 from models.states import JobState, ShardState
+from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
-from workers.planning import Hint, hint_for
+from workers.planning import Hint, stages_of
 from workers.settings import WorkerSettings
-from workers.settle import settle_all
+from workers.settle import settle, unsettled
 
 log = logging.getLogger(__name__)
 _LOCK = 0x45525241  # "ERRA"
@@ -45,16 +46,19 @@ class Sweeper:
         self._db, self._dispatcher, self._settings = db, dispatcher, settings
 
     def run(self, stop: threading.Event) -> None:
-        """Sweep until ``stop`` is set. A lost database is logged and tried again at the next sweep."""
+        """Sweep until ``stop`` is set. What goes wrong is logged and tried again at the next sweep."""
         while not stop.is_set():
             try:
                 self.sweep()
             except SQLAlchemyError as error:
                 log.warning("sweep failed, trying again in %s s: %s", self._settings.sweep_seconds, error)
+            except Exception:
+                log.exception("sweep failed, trying again in %s s", self._settings.sweep_seconds)
             stop.wait(self._settings.sweep_seconds)
 
     def sweep(self) -> Swept:
-        """One sweep: rows first, in one transaction; then the hints, after its commit."""
+        """One sweep: rows first, in one transaction; then what has ended, each by itself; then the hints."""
+        room = {queue: self._settings.resend_limit - self._dispatcher.waiting(queue) for queue in (GENERATION, GRADING)}
         with self._db.begin() as session:
             if self._db.is_postgres and not session.scalar(text(f"SELECT pg_try_advisory_xact_lock({_LOCK})")):
                 return Swept()
@@ -62,10 +66,21 @@ class Sweeper:
             for shard in expired:
                 self._tell(session, shard)
             session.flush()
-            settled = settle_all(session)
             self._forget_keys(session)
-            hints = self._forgotten(session)
-        return Swept(len(expired), settled, self._dispatcher.send(hints))
+            hints = [hint for queue in room for hint in self._forgotten(session, queue, room[queue])]
+            open_ = unsettled(session)
+        return Swept(len(expired), sum(self._settle(*row) for row in open_), self._dispatcher.send(hints))
+
+    def _settle(self, table: OwnerTable, row_id: str) -> bool:
+        """One that cannot be ended (written by another version, say) is logged and keeps nobody else waiting."""
+        try:
+            with self._db.begin() as session:
+                return settle(session, table, row_id) is not None
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("%s cannot be ended", row_id)
+            return False
 
     def _tell(self, session: Session, shard: Shard) -> None:
         owner = load_owner(session, shard)
@@ -78,27 +93,19 @@ class Sweeper:
         old = IdempotencyKey.created_at < db_now(-86400 * self._settings.idempotency_days)
         session.execute(delete(IdempotencyKey).where(old).execution_options(synchronize_session=False))
 
-    def _forgotten(self, session: Session) -> list[Hint]:
-        settings = self._settings
-        wanted = or_(
-            *(
-                exists().where(table.id == getattr(Shard, column), table.state.in_([JobState.QUEUED, JobState.RUNNING]))
-                for column, table in OWNERS
-            )
-        )
-        waiting = (
-            select(Shard.id)
-            .where(
-                waits(),
-                or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-settings.resend_after_seconds)),
-                wanted,
-            )
-            .order_by(Shard.created_at, Shard.position)
-            .limit(settings.resend_limit)
-        )
-        ids = list(session.scalars(waiting))
-        if not ids:
-            return []
-        marked = update(Shard).where(Shard.id.in_(ids)).values(hinted_at=db_now()).returning(Shard.id, Shard.stage)
-        rows = {row.id: row.stage for row in session.execute(marked.execution_options(synchronize_session=False))}
-        return [hint_for(shard_id, rows[shard_id]) for shard_id in ids if shard_id in rows]
+    def _forgotten(self, session: Session, queue: str, room: int) -> list[Hint]:
+        """Hints for shards that have none on its way, and for those whose hint is old where the queue has room.
+
+        An old hint may be lost or may only wait its turn: sent again without end, it would fill the broker.
+        """
+        stages = [stage.value for stage in stages_of(queue)]
+        waiting = select(Shard.id).where(waits(), Shard.stage.in_(stages), owner_in(JobState.QUEUED, JobState.RUNNING))
+        bare = waiting.where(Shard.hinted_at.is_(None)).order_by(Shard.created_at, Shard.position)
+        old = waiting.where(Shard.hinted_at <= db_now(-self._settings.resend_after_seconds)).order_by(Shard.hinted_at)
+        ids = list(session.scalars(bare.limit(self._settings.resend_limit).with_for_update(skip_locked=True, of=Shard)))
+        if room > len(ids):
+            ids += session.scalars(old.limit(room - len(ids)).with_for_update(skip_locked=True, of=Shard))
+        marked = update(Shard).where(Shard.id.in_(ids)).values(hinted_at=db_now())
+        if ids:
+            session.execute(marked.execution_options(synchronize_session=False))
+        return [Hint(shard_id, queue) for shard_id in ids]

@@ -6,11 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select, text
 
 from models.jobs import InjectionJob
 from models.leases import claim, finish
 from models.session import Database
 from models.states import JobState, ShardState, Stage
+from tests.processes import until
 from tests.workers.test_runner import ROAD, job_state, make_job, make_services, shards
 from workers.engines.base import EngineError
 from workers.planning import cancel
@@ -59,3 +61,32 @@ def test_a_cancellation_at_the_very_moment_of_finishing_leaves_no_shard_waiting(
     canceller.join(30)
     assert next(shard.state for shard in shards(database) if shard.id == shards_id) == ShardState.CANCELLED
     assert job_state(database) == JobState.CANCELLED
+
+
+def waiting(database: Database) -> int:
+    """Connections of this database that wait for a lock."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with database.read() as session:
+        return session.scalar(text(query)) or 0
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgres", marks=pytest.mark.services)], indirect=True)
+def test_a_cancellation_as_the_first_shard_is_claimed_is_no_deadlock(database: Database) -> None:
+    """Both change the job and its shards; who holds the job's row goes first."""
+    make_job(database)
+    claimed: list[object] = []
+
+    def take() -> None:
+        with database.begin() as session:
+            claimed.append(claim(session, first, "worker", 60))
+
+    first = shards(database)[0].id
+    claiming = threading.Thread(target=take)
+    with database.begin() as session:
+        session.scalar(select(InjectionJob.id).with_for_update())
+        claiming.start()
+        until(lambda: waiting(database), "the claim to wait")
+        assert cancel(session, InjectionJob, "inj")
+    claiming.join(30)
+    assert claimed == [None]
+    assert {shard.state for shard in shards(database)} == {ShardState.CANCELLED}

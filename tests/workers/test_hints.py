@@ -35,6 +35,9 @@ def test_the_sweeper_resends_what_nobody_took_up(database: Database, tmp_path: P
     make_job(database)
     services = make_services(database, tmp_path, ROAD, resend_after_seconds=30)
     sweeper = Sweeper(database, services.dispatcher, services.settings)
+    assert sweeper.sweep().sent == 0, "the hints of the plan are on their way"
+    with database.begin() as session:
+        session.execute(update(Shard).values(hinted_at=None))
     assert sweeper.sweep().sent == 3
     assert sweeper.sweep().sent == 0
     with database.begin() as session:
@@ -87,7 +90,7 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
 ) -> None:
     """The broker was down when the job was posted: no hint was ever sent."""
     make_job(sqlite_database)
-    services = make_services(sqlite_database, tmp_path, ROAD, sweep_seconds=0.1)
+    services = make_services(sqlite_database, tmp_path, ROAD, sweep_seconds=0.1, resend_after_seconds=0.5)
     services.dispatcher = Dispatcher(celery)
     register(celery, services)
     assert (
