@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 _SQLITE_WAIT_SECONDS = 30
+_PASSING_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR")
+#: Classes and codes of SQLSTATE (PostgreSQL, appendix A): connection, resources, shutdown and start, rollback, locks.
+_PASSING_STATES = ("08", "53", "57P", "40", "55P03")
 
 
 class Database:
@@ -49,6 +54,18 @@ class Database:
     def dispose(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def passing(error: SQLAlchemyError) -> bool:
+    """Whether the database may take the same transaction later: it was away, full or busy, or broke up a deadlock."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError) or isinstance(error, DataError | IntegrityError | ProgrammingError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return str(getattr(error.orig, "sqlite_errorname", "")).startswith(_PASSING_ON_SQLITE)
+    state = getattr(error.orig, "sqlstate", None)  # none where no connection came about or it broke
+    return error.connection_invalidated or state is None or str(state).startswith(_PASSING_STATES)
 
 
 def use_wal(connection: sqlite3.Connection) -> None:

@@ -19,13 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from models import leases
 from models.events import record
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
-from models.session import Database
+from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from workers.dispatch import Dispatcher
@@ -39,6 +39,7 @@ from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.ledger import add_seconds
 
 log = logging.getLogger(__name__)
+_WRITE_AGAIN_SECONDS = 1.0
 _MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed", "bereft"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
@@ -157,32 +158,39 @@ def _attempt(services: Services, lease: Lease) -> str:
             if error.shared:
                 return _bereft(services, context, error)
             return _engine_away(services, context, error) if error.retryable else _failed(services, lease, error)
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                return "interrupted"
-            return _failed(services, lease, error)
+        except SQLAlchemyError as error:
+            return "interrupted" if passing(error) else _failed(services, lease, error)
         except Exception as error:
             return _failed(services, lease, error)
-    return _finish(services, context, finish, time.monotonic() - started)
+        outcome = _store(services, context, finish, time.monotonic() - started, heart)
+    return outcome or _go_on(services, lease, finish)
 
 
-def _finish(services: Services, context: StageContext, finish: Finish, seconds: float) -> str:
+def _store(services: Services, context: StageContext, finish: Finish, seconds: float, heart: Heart) -> str | None:
+    """Write what the stage made, waiting for a database that is away as long as the lease holds; None: written."""
     lease = context.lease
-    try:
-        with services.db.begin() as session:
-            if not leases.finish(session, lease, finish.next_stage):
-                return "discarded"
-            finish.write(session)
-            record_journal(session, lease, context.journal)
-            add_seconds(session, lease, seconds, context.journal.seconds)
-    except DBAPIError as error:
-        if not error.connection_invalidated:
+    while True:
+        try:
+            with services.db.begin() as session:
+                if not leases.finish(session, lease, finish.next_stage):
+                    return "discarded"
+                finish.write(session)
+                record_journal(session, lease, context.journal)
+                add_seconds(session, lease, seconds, context.journal.seconds)
+            return None
+        except SQLAlchemyError as error:
+            if not passing(error):
+                return _failed(services, lease, error)
+            # Perhaps an ambiguous commit: then the fence refuses the next try, and the sweeper goes on from the row.
+            log.warning("the end of stage %s of %s is not written yet: %s", lease.stage, lease.shard_id, error)
+            if heart.should_stop():
+                return "interrupted"
+            time.sleep(_WRITE_AGAIN_SECONDS)
+        except Exception as error:
             return _failed(services, lease, error)
-        # An ambiguous commit: the row's fence and state say whether it took, and the sweeper goes on from there.
-        log.warning("finish of %s is uncertain, the sweeper will tell: %s", lease.shard_id, error)
-        return "interrupted"
-    except Exception as error:
-        return _failed(services, lease, error)
+
+
+def _go_on(services: Services, lease: Lease, finish: Finish) -> str:
     if finish.next_stage is None:
         return _settle(services, lease, "done")
     services.dispatcher.send([hint_for(lease.shard_id, finish.next_stage)])
