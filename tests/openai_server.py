@@ -40,6 +40,8 @@ class OpenAIServer:
         self.engine = _IdsEngine({"path": str(model), "device": "cpu"})
         self.owner, self.version = owner, version
         self.faults: deque[str] = deque(faults)
+        self.tells_context = True  # llama.cpp and most hosted servers do not
+        self.props: dict[str, Any] = {}
         self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.prompt_tokens = self.completion_tokens = self.most = 0
         self.lock, self.counting = threading.Lock(), threading.Lock()
@@ -85,7 +87,9 @@ class OpenAIServer:
 
     def models(self) -> list[dict[str, Any]]:
         """What is served, adapters with their base and without a length of their own, as vLLM lists them."""
-        base = {"id": MODEL, "owned_by": self.owner, "max_model_len": self.engine.max_context}
+        base: dict[str, Any] = {"id": MODEL, "owned_by": self.owner}
+        if self.tells_context:
+            base["max_model_len"] = self.engine.max_context
         return [base, *({"id": name, "owned_by": self.owner, "parent": MODEL} for name in self.adapters or ())]
 
     @staticmethod
@@ -134,6 +138,7 @@ def _request(body: dict[str, Any]) -> GenerationRequest:
 class _Handler(BaseHTTPRequestHandler):
     of: OpenAIServer
     protocol_version = "HTTP/1.1"
+    inside = False
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -142,6 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         pages: dict[str, dict[str, Any]] = {
             "/v1/models": {"data": self.of.models()},
             "/version": {"version": self.of.version},
+            **({"/props": self.of.props} if self.of.props else {}),
         }
         self._send(200 if self.path in pages else 404, pages.get(self.path, {}))
 
@@ -151,6 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.of.seen.append((self.path, dict(self.headers.items()), body))
             fault = self.of.faults.popleft() if self.of.faults else ""
             self.of.in_flight += 1
+            self.inside = True
             self.of.most = max(self.of.most, self.of.in_flight)
         try:
             if fault:
@@ -160,8 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError, Cancelled):
             self.close_connection = True
         finally:
-            with self.of.counting:
-                self.of.in_flight -= 1
+            self._leave()
+
+    def _leave(self) -> None:
+        """No longer in flight, from before the answer is sent: the client may ask again as soon as it has it."""
+        with self.of.counting:
+            self.of.in_flight -= self.inside
+            self.inside = False
 
     def _misbehave(self, fault: str) -> None:
         kind, _, detail = fault.partition(" ")
@@ -194,6 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, body: str | dict[str, Any], headers: dict[str, str] | None = None) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self._leave()
         self.send_response(status)
         for name, value in (headers or {}).items():
             if value:

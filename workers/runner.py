@@ -30,7 +30,7 @@ from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError
-from workers.journal import record_journal
+from workers.journal import record_journal, record_unavailable
 from workers.judge import JudgePool
 from workers.planning import FIRST, hint_for, stages_of
 from workers.settings import WorkerSettings
@@ -220,11 +220,10 @@ def _stopped(services: Services, lease: Lease) -> str:
 
 def _engine_away(services: Services, context: StageContext, error: EngineError) -> str:
     lease = context.lease
+    delay = max(services.settings.engine_retry_seconds, error.wait_seconds)
     with services.db.begin() as session:
-        shard = session.get_one(Shard, lease.shard_id)
-        owner = load_owner(session, shard)
-        if leases.release(session, lease, delay_seconds=services.settings.engine_retry_seconds):
-            record(session, owner.workspace_id, owner.id, "engine_unavailable", shard=shard.id, error=str(error)[:500])
+        if leases.release(session, lease, delay_seconds=delay):
+            record_unavailable(session, lease, str(error))
             record_journal(session, lease, context.journal)
     return "released"
 

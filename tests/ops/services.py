@@ -56,15 +56,17 @@ def own_database(server: str = POSTGRES) -> Iterator[str]:
 def own_broker() -> Iterator[str]:
     """The URL of a Redis database that nobody else uses (one of 1 to 15, by a lock in database 0), emptied."""
     server = re.sub(r"/\d*$", "", REDIS)
+    token = secrets.token_hex(8)
     with redis.Redis.from_url(f"{server}/0") as locks:
-        number = next(n for n in range(15, 0, -1) if locks.set(f"errata-test-{n}", 1, nx=True, ex=900))
+        number = next(n for n in range(15, 0, -1) if locks.set(f"errata-test-{n}", token, nx=True, ex=3600))
         with redis.Redis.from_url(f"{server}/{number}") as own:
             own.flushdb()
             try:
                 yield f"{server}/{number}"
             finally:
-                own.flushdb()
-                locks.delete(f"errata-test-{number}")
+                if locks.get(f"errata-test-{number}") == token.encode():  # else it took an hour, and is another's now
+                    own.flushdb()
+                    locks.delete(f"errata-test-{number}")
 
 
 def main() -> int:

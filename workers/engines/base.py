@@ -65,11 +65,14 @@ class EngineError(Exception):
     """An engine could not answer. ``retryable`` tells whether the same request may succeed later.
 
     ``shared``: it ended while it worked for several batches, and which of them is to blame is not known.
+    ``wait_seconds``: what it asks to be left alone for.
     """
 
-    def __init__(self, message: str, *, retryable: bool = False, shared: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retryable: bool = False, shared: bool = False, wait_seconds: float = 0.0
+    ) -> None:
         super().__init__(message)
-        self.retryable, self.shared = retryable, shared
+        self.retryable, self.shared, self.wait_seconds = retryable, shared, wait_seconds
 
 
 class Cancelled(Exception):

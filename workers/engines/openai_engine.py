@@ -11,6 +11,9 @@ neighbours that share a prefix meet in the server's cache, and a shard's tail ov
 from __future__ import annotations
 
 import asyncio
+import math
+import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,8 @@ from workers.engines.openai_loop import ServerLoop
 from workers.engines.openai_wire import Choices, Unit, read_choices, request_body, units
 from workers.engines.rendering import prompt_ids
 
+_ASK_AGAIN_SECONDS = 60.0
+_CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
 _OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
 
 
@@ -55,6 +60,7 @@ class OpenAIEngine:
         loop.run(self._gate.limit(name, settings.concurrency))
         self._about: _About | None = None
         self._stale = False
+        self._asked = self._closed_until = -math.inf  # by the monotonic clock
 
     @property
     def version(self) -> str:
@@ -73,10 +79,21 @@ class OpenAIEngine:
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
-        """Ask the server what it is, once and again after trouble: it may have been restarted as another version."""
-        if self._about is None or self._stale:
-            self._stale = False
-            self._about = self._loop.run(self._ask_about(retried), cancelled)
+        """Ask the server what it is, again after trouble and from time to time: another may stand there by now.
+
+        Raises EngineError at once while the server wants to be left alone.
+        """
+        now = time.monotonic()
+        if now < self._closed_until:
+            left = self._closed_until - now
+            raise EngineError(f"{self._name!r}: its server wants to be left alone", retryable=True, wait_seconds=left)
+        if self._about is None or self._stale or now - self._asked > _ASK_AGAIN_SECONDS:
+            self._stale, self._asked = False, now
+            try:
+                self._about = self._loop.run(self._ask_about(retried), cancelled)
+            except BaseException:
+                self._stale = True
+                raise
 
     def generate(
         self,
@@ -86,10 +103,16 @@ class OpenAIEngine:
     ) -> list[list[Completion]]:
         """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too."""
         counts: Counter[str] = Counter() if retried is None else retried
-        self.connect(cancelled, counts)
         before = counts.total()
         try:
+            self.connect(cancelled, counts)
+            before = counts.total()
             return self._loop.run(self._all(requests, counts), cancelled)
+        except EngineError as error:
+            self._stale = True
+            if error.wait_seconds:
+                self._closed_until = max(self._closed_until, time.monotonic() + error.wait_seconds)
+            raise
         finally:
             if counts.total() > before:
                 self._stale = True
@@ -141,10 +164,9 @@ class OpenAIEngine:
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
         body = request_body(self._settings.model, self._kind(), unit, limit) | {"prompt": ids}
-        return await self._completions("/completions", body, unit, retried)
+        return await self._fitting("/completions", body, unit, retried)
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
-        """A prompt too long to know beforehand is refused: asked again with the room there is, then given up."""
         prompt = unit.request.prompt
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
@@ -154,18 +176,33 @@ class OpenAIEngine:
             if self._kind() in ("vllm", "sglang"):
                 body |= {"add_generation_prompt": False, "continue_final_message": True}
         body["messages"] = messages
+        return await self._fitting("/chat/completions", body, unit, retried)
+
+    async def _fitting(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> list[Completion]:
+        """What is too long by a limit that was not known is refused: asked again with the room there is, then given up.
+
+        A server that tells no limit in its refusal takes a chat without one; of token ids it would make 16.
+        """
+        none = [Completion("", "length", 0, 0) for _ in range(unit.count)]
         try:
-            return await self._completions("/chat/completions", body, unit, retried)
+            return await self._completions(path, body, unit, retried)
         except Refused as refusal:
             if not _too_long(refusal):
                 raise
-        del body["max_tokens"]
+            told = _CONTEXT.search(refusal.message)
+        if "prompt" not in body:
+            del body["max_tokens"]
+        else:
+            room = int(told[1]) - len(body["prompt"]) if told else 0
+            if not 0 < room < body["max_tokens"]:
+                return none
+            body["max_tokens"] = room
         try:
-            return await self._completions("/chat/completions", body, unit, retried)
+            return await self._completions(path, body, unit, retried)
         except Refused as refusal:
             if not _too_long(refusal):
                 raise
-            return [Completion("", "length", 0, 0) for _ in range(unit.count)]
+            return none
 
     async def _completions(
         self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
@@ -196,8 +233,9 @@ class OpenAIEngine:
         if kind == "auto":
             kind = _OWNERS.get(str(owner), "openai")  # type: ignore[assignment]
         base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
-        context = entry.get("max_model_len") or base.get("max_model_len")
-        return _About(kind, await self._version(kind, retried), context if isinstance(context, int) else None)
+        version, context = await self._page(kind, retried)
+        context = entry.get("max_model_len") or base.get("max_model_len") or context
+        return _About(kind, version, context if isinstance(context, int) else None)
 
     async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
         try:
@@ -221,11 +259,13 @@ class OpenAIEngine:
                 hint = "; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             raise EngineError(f"language model {self._name!r}: the server loads no adapter: {refusal}{hint}") from None
 
-    async def _version(self, kind: str, retried: Counter[str]) -> str:
+    async def _page(self, kind: str, retried: Counter[str]) -> tuple[str, Any]:
+        """Version and, by llama.cpp, the context's length, from the page where a server of this kind tells them."""
         pages = {"vllm": ("/version", "version"), "sglang": ("/get_server_info", "version")}
         path, key = pages.get(kind, ("/props", "build_info"))
-        page = None if kind == "openai" else await self._server.get(path, retried, root=True)
-        return str((page or {}).get(key) or "unknown")[:100]
+        page = (None if kind == "openai" else await self._server.get(path, retried, root=True)) or {}
+        settings = page.get("default_generation_settings")
+        return str(page.get(key) or "unknown")[:100], settings.get("n_ctx") if isinstance(settings, dict) else None
 
 
 def _too_long(refusal: Refused) -> bool:

@@ -139,7 +139,7 @@ class Server:
             if attempt > self._settings.retries or wait is None:
                 told = f"; it asks to wait for {asked_to_wait:g} s" if wait is None else ""
                 message = f"{urlsplit(url).netloc} did not answer in {attempt} attempts: {problem}{told}"
-                raise EngineError(message, retryable=True)
+                raise EngineError(message, retryable=True, wait_seconds=asked_to_wait or 0.0)
             log.warning("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 

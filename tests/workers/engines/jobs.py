@@ -57,7 +57,7 @@ class Job:
     def __init__(self, services: Services) -> None:
         self.services, self.db = services, services.db
 
-    def run(self) -> list[str]:
+    def run(self, seconds: float = 240) -> list[str]:
         """Every shard, stage by stage, until the job has ended; the runner's answers in order."""
         answers: list[str] = []
 
@@ -69,7 +69,7 @@ class Job:
                 answers.append(run_shard(self.services, shard))
             return self.state() in (JobState.SUCCEEDED, JobState.FAILED)
 
-        until(ended, "the job to end", seconds=240)
+        until(ended, "the job to end", seconds=seconds)
         return answers
 
     def state(self) -> str:
