@@ -21,8 +21,7 @@ from models.base import new_id
 from models.language_models import LanguageModel
 from models.settings import StoreSettings
 from workers.app import create_celery
-
-ENGINES = ("transformers", "openai", "vllm")
+from workers.engines.entries import SETTINGS, checked
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -95,8 +94,8 @@ def add_model(
     store: StoreSettings, name: str, engine: str, path: str | None, revision: str | None, settings: list[str]
 ) -> None:
     """Register a model for every workspace, or change an operator's entry. Raises Refused."""
-    if engine not in ENGINES:
-        raise Refused(f"there is no engine '{engine}'; give one of {', '.join(ENGINES)}")
+    if engine not in SETTINGS:
+        raise Refused(f"there is no engine '{engine}'; give one of {', '.join(SETTINGS)}")
     config = _engine_config(engine, path, revision, settings)
     with open_database(store).begin() as session:
         auth.ensure_workspace(session)
@@ -131,20 +130,11 @@ def _engine_config(engine: str, path: str | None, revision: str | None, settings
         key, mark, value = setting.partition("=")
         if not mark or not key:
             raise Refused(f"--setting {setting}: give name=value")
-        config[key] = _value(value)
-    needed = {"openai": ("base_url", "model")}.get(engine, ("path",))
-    missing = [key for key in needed if key not in config]
-    if missing:
-        raise Refused(f"engine '{engine}' needs {' and '.join(missing)}; give --path or --setting name=value")
-    return config
-
-
-def _value(text: str) -> Any:
-    """Numbers, true, false and null as JSON reads them; anything else is text."""
+        config[key] = None if value == "null" else value
     try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        return text
+        return checked(engine, config)
+    except ValueError as error:
+        raise Refused(f"{error}; give --path or --setting name=value") from None
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:

@@ -146,9 +146,33 @@ def test_the_registry(errata: Errata, tmp_path: Path) -> None:
     assert listed.count("mini ") == 1
     assert "org/name" in listed
     assert "needs path" in errata("models", "add", "x").refusal()
-    assert "needs base_url and model" in errata("models", "add", "x", "--engine", "openai").refusal()
+    assert re.search("needs base_url; .*needs model", errata("models", "add", "x", "--engine", "openai").refusal())
     assert "there is no engine" in errata("models", "add", "x", "--engine", "onnx").refusal()
     assert "give name=value" in errata("models", "add", "x", "--path", "a", "--setting", "b").refusal()
+
+
+REFUSED_ENTRIES = [
+    ("transformers", "bath_size=8", "has no setting bath_size; known are path, .*batch_size"),
+    ("transformers", "batch_size=-1", "batch_size: .*greater than 0"),
+    ("transformers", "dtype=half", "dtype: .*'float32'"),
+    ("vllm", "tensor_parallel=two", "tensor_parallel: .*integer"),
+    ("vllm", "gpu_memory_utilization=90", "gpu_memory_utilization: .*less than or equal to 1"),
+    ("openai", "api_key=sk-very-secret", "has no setting api_key; known are .*api_key_env"),
+    ("openai", "timeout_seconds=0", "timeout_seconds: .*greater than 0"),
+]
+
+
+@pytest.mark.parametrize(("engine", "setting", "told"), REFUSED_ENTRIES)
+def test_an_entry_that_could_not_be_served_is_refused(errata: Errata, engine: str, setting: str, told: str) -> None:
+    errata("migrate")
+    good = ["--path", "org/name"]
+    if engine == "openai":
+        good = ["--setting", "base_url=http://h/v1", "--setting", "model=123"]  # a name, though it looks like a number
+    assert errata("models", "add", "x", "--engine", engine, *good).status == 0
+    refusal = errata("models", "add", "x", "--engine", engine, *good, "--setting", setting).refusal()
+    assert re.search(told, refusal)
+    assert "sk-very" not in refusal
+    assert setting.partition("=")[2] not in errata("models", "list").out
 
 
 def test_health(errata: Errata) -> None:
