@@ -118,19 +118,26 @@ class EnginePool:
     ) -> list[list[Completion]]:
         while True:
             try:
-                return self._living(model.engine).generate(model, requests, cancelled, journal)
+                return self._living(model.engine, cancelled).generate(model, requests, cancelled, journal)
             except ChildGone:  # it died of another batch while this one waited: no fault of this one
                 if cancelled():
                     raise Cancelled from None
 
-    def _living(self, engine: str) -> ChildEngine:
-        with self._starting[engine]:
+    def _living(self, engine: str, cancelled: Callable[[], bool]) -> ChildEngine:
+        while not self._starting[engine].acquire(timeout=0.2):
+            if cancelled():
+                raise Cancelled
+        try:
             child = self._children.get(engine)
             if child is None or not child.alive:
                 python = self._pythons.get(engine)
-                child = ChildEngine(engine, loaded=self._loaded, threads=self._threads, python=python)
+                child = ChildEngine(
+                    engine, loaded=self._loaded, threads=self._threads, python=python, cancelled=cancelled
+                )
                 self._children[engine] = child
             return child
+        finally:
+            self._starting[engine].release()
 
     def _server(self, model: ModelSpec) -> OpenAIEngine:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ from workers.engines.wire import completion_from_json, request_to_json
 
 log = logging.getLogger(__name__)
 _CANCEL_GRACE_SECONDS = 10.0
+_LOOK_SECONDS = 0.2
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -63,8 +65,12 @@ class ChildEngine:
         threads: int = 0,
         start_seconds: float = 600.0,
         python: str | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Start ``python`` (another environment's, where the engine's pins clash with ours) and wait until ready."""
+        """Start ``python`` (another environment's, where the engine's pins clash with ours) and wait until ready.
+
+        Raises EngineError when it does not become ready, and Cancelled; the process is then ended.
+        """
         env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         if python is not None:  # that environment has the engine's libraries, not ours: it finds these rooms by path
             env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
@@ -83,16 +89,23 @@ class ChildEngine:
         self._open: dict[int, _Batch] = {0: first}  # the child's first line has no number
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
         try:
-            ready = self._next(first, start_seconds)
-        except queue.Empty:
-            self.close()
-            raise EngineError(f"the engine was not ready within {start_seconds:g} s") from None
-        except EngineError:
+            ready = self._until_ready(first, time.monotonic() + start_seconds, cancelled)
+        except (EngineError, Cancelled):
             self.close()
             raise
         del self._open[0]
         self.versions: dict[str, str] = ready["ready"]
         self.engine = engine
+
+    def _until_ready(self, first: _Batch, deadline: float, cancelled: Callable[[], bool]) -> dict[str, Any]:
+        while True:
+            try:
+                return self._next(first, _LOOK_SECONDS)
+            except queue.Empty:
+                if cancelled():
+                    raise Cancelled from None
+                if time.monotonic() > deadline:
+                    raise EngineError("the engine took too long to start") from None
 
     @property
     def alive(self) -> bool:
@@ -115,7 +128,7 @@ class ChildEngine:
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
         """
-        while not self._turns.acquire(timeout=0.2):
+        while not self._turns.acquire(timeout=_LOOK_SECONDS):
             if cancelled():
                 raise Cancelled
         try:
@@ -146,7 +159,7 @@ class ChildEngine:
         stopping = False
         while True:
             try:
-                answer = self._next(batch, _CANCEL_GRACE_SECONDS if stopping else 0.2)
+                answer = self._next(batch, _CANCEL_GRACE_SECONDS if stopping else _LOOK_SECONDS)
             except queue.Empty:
                 if stopping:
                     if len(self._open) == 1:
