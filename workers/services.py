@@ -27,6 +27,7 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
         engines=EnginePool(
             loaded=settings.loaded_models,
             threads=settings.torch_threads,
+            stall_seconds=settings.engine_stall_seconds,
             vllm_python=settings.vllm_python,
             turn=turn,
         ),

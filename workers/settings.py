@@ -20,6 +20,9 @@ class WorkerSettings(BaseSettings):
     idempotency_days: float = Field(7.0, gt=0, description="How long a repeated POST is recognized by its key.")
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
+    engine_stall_seconds: float = Field(
+        3600.0, gt=0, description="An engine child that has work and is silent for so long, loading included, is ended."
+    )
     judge_processes: int = Field(1, gt=0)
     allow_code: bool = Field(False, description="Run candidate code in the guarded child (code domain).")
     generation_threads: int = Field(

@@ -2,7 +2,8 @@
 
 First line out: ``{"ready": {versions}}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
-model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. An engine that takes several batches at
+model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. ``{"pulse": true}``
+is said every few seconds while an engine generates. An engine that takes several batches at
 once (vllm) is given each as it comes, and answers come in the order in which they end. At most LOADED models stay
 loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and swapping one costs
 its weights, not the libraries.
@@ -27,6 +28,7 @@ from typing import Any
 from workers.engines.base import Cancelled, ContinuousEngine, Engine, EngineError, GenerationRequest, Outcome
 from workers.engines.wire import completion_to_json, request_from_json
 
+_PULSE_SECONDS = 5.0
 AnyEngine = Engine | ContinuousEngine
 Load = Callable[[dict[str, Any]], AnyEngine]
 
@@ -136,6 +138,7 @@ class _Desk:
         self._open: dict[int, ContinuousEngine] = {}
         self._began: dict[int, float] = {}
         self._held: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
+        self._pulsed = 0.0
 
     def turn(self) -> None:
         """Take up one message, if there is one or nothing else is to be done; then generate a little."""
@@ -149,6 +152,7 @@ class _Desk:
         for engine in {id(engine): engine for engine in self._open.values()}.values():
             for number, outcome in engine.turn():
                 self._end(number, _told(engine, outcome))
+            self._pulse()
 
     def _begin(self, message: dict[str, Any]) -> None:
         number, path = message["id"], message["config"].get("path")
@@ -173,9 +177,20 @@ class _Desk:
 
     def _whole(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
         try:
-            return _told(engine, engine.generate(requests, lambda: number in self._inbox.cancelled))
+            return _told(engine, engine.generate(requests, lambda: self._cancelled(number)))
         except Cancelled:
             return {"cancelled": True}
+
+    def _cancelled(self, number: int) -> bool:
+        self._pulse()
+        return number in self._inbox.cancelled
+
+    def _pulse(self) -> None:
+        """Tell now and then that generating goes on: an engine that hangs says nothing and is ended by its worker."""
+        now = time.monotonic()
+        if now - self._pulsed >= _PULSE_SECONDS:
+            self._pulsed = now
+            self._tell({"pulse": True})
 
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)

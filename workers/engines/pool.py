@@ -39,9 +39,15 @@ class EnginePool:
     """
 
     def __init__(
-        self, *, loaded: int = 1, threads: int = 0, vllm_python: str | None = None, turn: GpuTurn | None = None
+        self,
+        *,
+        loaded: int = 1,
+        threads: int = 0,
+        stall_seconds: float = 3600.0,
+        vllm_python: str | None = None,
+        turn: GpuTurn | None = None,
     ) -> None:
-        self._loaded, self._threads = loaded, threads
+        self._loaded, self._threads, self._stall_seconds = loaded, threads, stall_seconds
         self._pythons = {"vllm": vllm_python}
         self._children: dict[str, ChildEngine] = {}
         self._servers: dict[str, OpenAIEngine] = {}
@@ -132,7 +138,12 @@ class EnginePool:
             if child is None or not child.alive:
                 python = self._pythons.get(engine)
                 child = ChildEngine(
-                    engine, loaded=self._loaded, threads=self._threads, python=python, cancelled=cancelled
+                    engine,
+                    loaded=self._loaded,
+                    threads=self._threads,
+                    stall_seconds=self._stall_seconds,
+                    python=python,
+                    cancelled=cancelled,
                 )
                 self._children[engine] = child
             return child

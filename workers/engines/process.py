@@ -64,11 +64,13 @@ class ChildEngine:
         loaded: int = 1,
         threads: int = 0,
         start_seconds: float = 600.0,
+        stall_seconds: float = 3600.0,
         python: str | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
         """Start ``python`` (another environment's, where the engine's pins clash with ours) and wait until ready.
 
+        A child that has batches and no word for ``stall_seconds`` is ended; loading a model is silent too.
         Raises EngineError when it does not become ready, and Cancelled; the process is then ended.
         """
         env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
@@ -85,6 +87,7 @@ class ChildEngine:
         self._turns = threading.BoundedSemaphore(_BATCHES.get(engine, 1))
         self._writing, self._opening = threading.Lock(), threading.Lock()
         self._numbers = itertools.count(1)
+        self.stall_seconds, self._heard, self._hung = stall_seconds, time.monotonic(), False
         first = _Batch()
         self._open: dict[int, _Batch] = {0: first}  # the child's first line has no number
         threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
@@ -165,7 +168,10 @@ class ChildEngine:
                     if len(self._open) == 1:
                         self.close()  # deaf to the cancellation: nothing else frees the device
                     raise Cancelled from None
-                if cancelled():
+                if time.monotonic() - self._heard > self.stall_seconds:
+                    self._hung = True
+                    self.close()  # which all its batches are told
+                elif cancelled():
                     stopping = True
                     self._send({"cancel": number})
                 continue
@@ -182,6 +188,7 @@ class ChildEngine:
 
     def _send(self, message: dict[str, Any]) -> None:
         line = json.dumps(message) + "\n"
+        self._heard = time.monotonic()
         try:
             assert self._process.stdin is not None
             with self._writing:
@@ -201,6 +208,7 @@ class ChildEngine:
     def _read(self, stdout: IO[str]) -> None:
         for line in stdout:
             answer = json.loads(line)
+            self._heard = time.monotonic()
             batch = self._open.get(answer.get("id", 0))
             if batch is not None:  # else nobody waits for it any more
                 batch.answers.put(answer)
@@ -212,4 +220,6 @@ class ChildEngine:
 
     def _death(self) -> str:
         self._process.wait()
+        if self._hung:
+            return f"the engine did nothing for {self.stall_seconds:g} s and was ended"
         return f"the engine's process ended with code {self._process.returncode} (-9: killed, or out of memory)"

@@ -1,7 +1,12 @@
-"""An engine child that takes long to start: nobody who was cancelled waits for it."""
+"""An engine child that takes long to start, or hangs: nobody waits for it who was cancelled, or for ever."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,7 +18,9 @@ from tests.processes import until
 from workers.engines.base import Cancelled, EngineError, GenerationRequest, ModelSpec
 from workers.engines.pool import EnginePool
 from workers.engines.process import ChildEngine
+from workers.engines.wire import request_to_json
 
+MINIATURE = Path(__file__).resolve().parents[3] / "demo" / "model"
 MODEL = ModelSpec("big", "vllm", {"path": "org/big"})
 REQUESTS = [GenerationRequest(solve_prompt("1 + 1?"))]
 
@@ -59,3 +66,35 @@ def test_who_starts_it_and_who_waits_for_the_start_are_cancelled(slow_python: st
 def test_one_that_never_starts_is_given_up(slow_python: str) -> None:
     with pytest.raises(EngineError, match="took too long to start"):
         ChildEngine("vllm", python=slow_python, start_seconds=0.3)
+
+
+def test_one_that_hangs_is_ended_and_one_that_works_is_not() -> None:
+    model = ModelSpec("mini", "transformers", {"path": str(MINIATURE), "device": "cpu"})
+    child = ChildEngine(threads=1, stall_seconds=20)
+    [[answer]] = child.generate(model, REQUESTS)
+    assert answer.completion_tokens
+    child.stall_seconds = 1.0  # loading is done
+    os.kill(child.pid, signal.SIGSTOP)
+    with pytest.raises(EngineError, match="did nothing for 1 s"):
+        child.generate(model, REQUESTS)
+    assert not child.alive
+    child.close()
+
+
+def test_a_long_batch_gives_signs_of_life() -> None:
+    """More tokens than the silence allowed would let through, said by the child's own lines."""
+    env = {**os.environ, "ERRATA_TORCH_THREADS": "1"}
+    asked = {"id": 1, "config": {"path": str(MINIATURE), "device": "cpu"}}
+    many = [GenerationRequest(REQUESTS[0].prompt, max_tokens=200, n=64, temperature=1.0, seed=at) for at in range(16)]
+    asked["requests"] = [request_to_json(request) for request in many]
+    code = "import workers.engines.child as c; c._PULSE_SECONDS = 0.0; c.main()"
+    command = [sys.executable, "-c", code, "transformers", "1"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        said = [json.loads(process.stdout.readline()) for _ in range(10)]
+        process.kill()
+    assert "ready" in said[0]
+    assert said[1:] == [{"pulse": True}] * 9
