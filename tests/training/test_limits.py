@@ -101,7 +101,7 @@ def test_the_reference_pass_gets_by_with_less_too(tmp_path: Path, monkeypatch: p
     whole, small = make_spec(tmp_path, "whole"), make_spec(tmp_path, "small")
     expected = run(whole).of("metrics")
     shutil.rmtree(small.reference)
-    refused = narrow(monkeypatch, most_tokens=400, from_pass=3, fail=fail_as_cpu, training=False)
+    refused = narrow(monkeypatch, most_tokens=400, from_pass=5, fail=fail_as_cpu, training=False)
     recorder = run(small)
     assert refused, "the hook never raised"
     assert not recorder.of("shrunk")
@@ -110,7 +110,7 @@ def test_the_reference_pass_gets_by_with_less_too(tmp_path: Path, monkeypatch: p
     passes = [message["done"] for message in recorder.of("progress") if message["phase"] == "reference"]
     assert passes[-1] == 32
     assert passes == sorted(set(passes))
-    narrow(monkeypatch, most_tokens=8, from_pass=3, fail=fail_as_cuda, training=False)
+    narrow(monkeypatch, most_tokens=8, from_pass=5, fail=fail_as_cuda, training=False)
     shutil.rmtree(small.reference)
     with pytest.raises(Refused, match="out of memory at a single pair"):
         run(make_spec(tmp_path, "none"))

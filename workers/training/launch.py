@@ -51,9 +51,22 @@ def check(path: Path, gpus: int | None) -> None:
         raise ValueError(f"{path.name} has the distributed_type {kind!r}; known are {', '.join(_KNOWN)}")
     if kind == "FSDP":
         _sharding(path, config)
-    here = _count(config, "num_processes") // _count(config, "num_machines")
+    _one_machine_and_no_precision(path, config)
+    here = _count(config, "num_processes")
     if not _on_cpu(config) and kind != "NO" and gpus is not None and here > gpus:
         raise ValueError(f"{path.name} wants {here} GPUs on this host, and there are {gpus}: set its num_processes")
+
+
+def _one_machine_and_no_precision(path: Path, config: dict[str, Any]) -> None:
+    if _count(config, "num_machines") > 1:
+        raise ValueError(
+            f"{path.name} has num_machines {config['num_machines']}, but every trainer claims runs of its own, so the"
+            " processes of several hosts never meet: set it to 1"
+        )
+    if config.get("mixed_precision", "no") not in ("no", False, None):  # an unquoted no is false
+        raise ValueError(
+            f"{path.name} has mixed_precision {config['mixed_precision']!r}, but a run's dtype decides: set it to 'no'"
+        )
 
 
 def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
@@ -68,14 +81,8 @@ def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
     environment = {"ACCELERATE_USE_CPU": "true"} if _on_cpu(config) else {}
     if config.get("distributed_type") == "FSDP":
         environment[SHARDING] = json.dumps(_sharding(path, config))
-    machines = _count(config, "num_machines")
-    line = ["-m", "torch.distributed.run", f"--nproc_per_node={_count(config, 'num_processes') // machines}"]
-    if machines == 1:
-        line.append("--standalone")
-    else:
-        line += [f"--nnodes={machines}", f"--node_rank={config.get('machine_rank', 0)}"]
-        line += [f"--master_addr={config.get('main_process_ip')}", f"--master_port={config.get('main_process_port')}"]
-    return line, environment
+    processes = f"--nproc_per_node={_count(config, 'num_processes')}"
+    return ["-m", "torch.distributed.run", processes, "--standalone"], environment
 
 
 def _on_cpu(config: dict[str, Any]) -> bool:

@@ -46,6 +46,12 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
+def load_dtype(config: TrainingConfig) -> torch.dtype:
+    """The type base weights are loaded in: the computation's under an adapter, which alone is trained; else float32."""
+    dtype: torch.dtype = getattr(torch, config.dtype) if config.lora else torch.float32
+    return dtype
+
+
 def load_model(folder: Path, config: TrainingConfig) -> Any:
     """The base model: float32 weights for full fine-tuning, the computation's type (or 4 bits) under an adapter.
 
@@ -53,7 +59,7 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
     """
     if config.attention == "flex" and not torch.cuda.is_available():
         raise Refused("attention 'flex' trains on a GPU only, and this trainer sees none: leave it at 'sdpa'")
-    options: dict[str, Any] = {"dtype": getattr(torch, config.dtype) if config.lora else torch.float32}
+    options: dict[str, Any] = {"dtype": load_dtype(config)}
     if config.lora and config.lora.quantize_4bit:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
@@ -98,3 +104,17 @@ def peft_config(config: TrainingConfig) -> LoraConfig | None:
         target_modules=lora.target_modules,
         task_type="CAUSAL_LM",
     )
+
+
+def silence_dropout(model: Any) -> None:
+    """Switch off the dropout modules of the base model, as TRL does for all; the adapter's own stay as configured."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Dropout) and "lora_dropout" not in name.split("."):
+            module.p = 0.0
+
+
+def train_in_float32(model: Any) -> None:
+    """TRL casts adapters of 4-bit models to bfloat16, in which small steps vanish; here what is trained is float32."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()

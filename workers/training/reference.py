@@ -1,6 +1,7 @@
 """Reference log-probabilities: computed once per (model, ids, precision), stored, and reused by later runs.
 
-The fingerprint covers the model's files and every token id, so it covers tokenizer, template and data too.
+The fingerprint covers the model's files and every token id, so it covers tokenizer, template and data too; and how the
+weights are held and computed with. It does not cover the device or the versions of what computes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 from workers.training.checkpoints import Damaged, verify, write_folder
 from workers.training.config import TrainingConfig
 from workers.training.data import Pair
+from workers.training.loading import load_dtype
 from workers.training.memory import is_out_of_memory
 from workers.training.protocol import Refused
 from workers.training.scoring import completion_logps
@@ -29,7 +31,9 @@ _FILE = "logps.safetensors"
 
 def reference_fingerprint(model_fingerprint: str, pairs: Sequence[Pair], config: TrainingConfig) -> str:
     """SHA-256 (hex) of everything the reference log-probabilities depend on."""
-    digest = hashlib.sha256(f"{model_fingerprint}\n{config.dtype}\n{config.packing}\n".encode())
+    held = "4 bits" if config.lora and config.lora.quantize_4bit else "whole"
+    computed = f"{load_dtype(config)} {held}, autocast {config.dtype}, {config.packing}"
+    digest = hashlib.sha256(f"{model_fingerprint}\n{computed}\n".encode())
     for pair in pairs:
         for ids in (pair.prompt_ids, pair.chosen_ids, pair.rejected_ids):
             digest.update(array("q", [len(ids), *ids]).tobytes())

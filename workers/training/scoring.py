@@ -1,13 +1,16 @@
 """One forward pass over a packed batch: log-probabilities of completions, with whichever mask the model takes.
 
 Masks go through transformers' own interface: a 4-D mask is used as it is; models that mix attention kinds take one mask
-per kind. ``supports_trees`` finds out what a model takes, and tries it.
+per kind. ``supports_trees`` finds out what a model takes, and tries it; ``require_own_logps`` compares plain rows with
+the model's own logits.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -17,6 +20,8 @@ from torch.nn.parallel import DistributedDataParallel
 from trl.trainer import utils as trl_utils
 
 from workers.training.data import Pair
+from workers.training.memory import is_out_of_memory
+from workers.training.protocol import Refused
 from workers.training.tree import Packed, pack
 
 _VOCABULARY_CHUNK = 8192
@@ -43,7 +48,7 @@ def add_scoring(model: Any) -> None:
     project = head.forward
     original, text_config = model.forward, model.config.get_text_config()
     softcap = getattr(text_config, "final_logit_softcapping", None)
-    scale = getattr(text_config, "logit_scale", None) or 1 / (getattr(text_config, "logits_scaling", None) or 1.0)
+    scale = _logit_scale(text_config)
 
     def forward(self: Any, *args: Any, score_source: Any = None, score_target: Any = None, **kwargs: Any) -> Any:
         if score_source is None:
@@ -61,6 +66,16 @@ def add_scoring(model: Any) -> None:
 
     model.forward = types.MethodType(forward, model)
     head.forward = types.MethodType(score, head)
+
+
+def _logit_scale(config: Any) -> float:
+    """What the model multiplies its logits by, under the names that families give it (those TRL knows)."""
+    for name in ("logit_scale", "output_multiplier", "lm_head_multiplier"):
+        given = getattr(config, name, None)
+        if isinstance(given, int | float):
+            return float(given)
+    given = getattr(config, "logits_scaling", None) or 1.0
+    return float(given) if config.model_type == "hyperclovax" else 1 / float(given)
 
 
 def attention_mask(model: Any, packed: Packed) -> Any:
@@ -127,12 +142,8 @@ def completion_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     return total, zeros.index_add(0, packed.member_completion, members.detach() * packed.member_divergent)
 
 
-@torch.no_grad()
 def supports_trees(model: Any) -> str | None:
-    """Why the model cannot take tree masks, or None when it can: checked by its kinds of attention, then tried.
-
-    The trial packs two small pairs as a tree and plainly and compares their log-probabilities.
-    """
+    """Why the model cannot take tree masks, or None when it can: checked by its kinds of attention, then tried."""
     kinds, takes_dict, _ = _attention_kinds(model)
     unknown = [kind for kind in kinds if kind not in _MASKS]
     if unknown:
@@ -141,17 +152,76 @@ def supports_trees(model: Any) -> str | None:
         return "it mixes kinds of attention and takes one mask"
     if base_of(model).config._attn_implementation not in ("sdpa", "eager", _FLEX):
         return f"its attention is {base_of(model).config._attn_implementation}"
-    ids = [i % min(base_of(model).config.get_text_config().vocab_size, 97) for i in range(3, 51, 3)]
-    trial = [
-        Pair("a", "x", True, None, tuple(ids[:7]), tuple(ids[7:11]), tuple(ids[9:14])),
-        Pair("b", "x", True, None, tuple(ids[:11]), tuple(ids[11:14]), tuple(ids[2:5])),
+    with _evaluating(model):
+        return _try_tree(model)
+
+
+def _try_tree(model: Any) -> str | None:
+    """Compare a small tree with its plain pairs, per token.
+
+    One branch stands far behind what it goes on from, so that distances counted along the row are found out.
+    """
+    device, ids = next(model.parameters()).device, _trial_ids(model, 64)
+    prompt, trunk, other = ids[:8], ids[8:56], ids[56:60]
+    far = (trunk[0] + 1, *ids[60:63])  # sorts behind the trunk
+    pairs = [
+        Pair("a", "x", False, None, prompt, trunk, far),
+        Pair("b", "x", True, None, prompt + trunk[:30], trunk[30:33], other),
     ]
+    plain_rows = pack(pairs, "pairs").to(device)
+    lengths = plain_rows.lengths
+    plain = completion_logps(model, plain_rows)[0] / lengths
+    try:
+        tree = completion_logps(model, pack(pairs, "tree").to(device))[0] / lengths
+    except Exception as error:  # whatever a model's own code makes of a mask it does not know
+        if is_out_of_memory(error):
+            raise
+        return f"it fails under a tree mask ({type(error).__name__}: {str(error)[:200]})"
+    apart = (tree - plain).abs()
+    if not bool((apart <= _tolerance(model) * (1 + plain.abs())).all()):
+        return f"its log-probabilities differ by {apart.max().item():.2g} per token under a tree mask"
+    return None
+
+
+def require_own_logps(model: Any) -> None:
+    """Raise Refused when plain rows cannot be scored, or not as the model's own forward pass scores them.
+
+    A model may do more with its logits than :func:`add_scoring` knows of.
+    """
+    ids = torch.tensor([_trial_ids(model, 24)], device=next(model.parameters()).device)
+    at, targets = torch.arange(ids.shape[1] - 1, device=ids.device), ids[0, 1:]
+    with _evaluating(model):
+        logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
+        try:
+            ours = model(input_ids=ids, score_source=at, score_target=targets)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Refused(f"this model cannot be trained here ({type(error).__name__}: {error})") from error
+    own = logits.float().log_softmax(-1).gather(-1, targets[:, None])[:, 0]
+    apart = (ours - own).abs().mean().item()
+    if not apart <= _tolerance(model) * (1 + own.abs().mean().item()):
+        raise Refused(
+            f"this model cannot be trained here: its own log-probabilities differ from the trainer's by {apart:.2g} per"
+            " token, so it does something with its logits that the trainer does not know"
+        )
+
+
+@contextlib.contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Without dropout and gradients."""
     was_training = model.training
     model.eval()
-    device = next(model.parameters()).device
-    tree, plain = (completion_logps(model, pack(trial, kind).to(device))[0] for kind in ("tree", "pairs"))
-    model.train(was_training)
-    tolerance = 1e-3 if next(model.parameters()).dtype == torch.float32 else 5e-2
-    if not torch.allclose(tree, plain, rtol=tolerance, atol=tolerance):
-        return f"its log-probabilities differ by {(tree - plain).abs().max().item():.2g} under a tree mask"
-    return None
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _trial_ids(model: Any, count: int) -> tuple[int, ...]:
+    known = min(base_of(model).config.get_text_config().vocab_size, 97) - 4
+    return tuple(3 + (7 * i * i + 5 * i) % known for i in range(count))
+
+
+def _tolerance(model: Any) -> float:
+    """Of a token's log-probability, relative and absolute."""
+    return 2e-4 if next(model.parameters()).dtype == torch.float32 else 5e-2

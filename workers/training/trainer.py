@@ -11,7 +11,7 @@ import contextlib
 import gc
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,10 +32,12 @@ from workers.training.data import Pair
 from workers.training.disk import named_when_full, require_room
 from workers.training.evaluation import HeldOut, batch_loss, held_out_figures
 from workers.training.figures import Row, summarize
+from workers.training.loading import silence_dropout, train_in_float32
 from workers.training.memory import is_out_of_memory, written_bytes
 from workers.training.objective import Counts, count
 from workers.training.plan import CPU_PADDING, MAX_PADDING, Plan, micro_batches, passes
-from workers.training.protocol import Refused, Voice
+from workers.training.precision import autocast
+from workers.training.protocol import Refused, Voice, saving
 from workers.training.run_state import (
     RandomState,
     load_optimizer,
@@ -90,15 +92,17 @@ class RiseTrainer(dpo_trainer.DPOTrainer):
                 data_collator=_only,
                 callbacks=[Control(self)],
             )
+        silence_dropout(self.model)
+        train_in_float32(self.model)
         add_scoring(self.model)
-        whole: Any = self.model
-        for parameter in whole.parameters():
-            if parameter.requires_grad:  # TRL casts adapters of 4-bit models to bfloat16, in which small steps vanish
-                parameter.data = parameter.data.float()
         self.checkpoint_bytes, self.result_bytes = written_bytes(self.model, config)
         self.sharding = sharding.asked()
         if self.sharding:
             sharding.shard(self.accelerator, self.model, self.sharding)
+
+    def computing(self) -> contextlib.AbstractContextManager[Any]:
+        """Around every forward pass: training, reference, held-out."""
+        return autocast(self.config, self.args.device)
 
     # What TRL would prepare, we bring.
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
@@ -171,7 +175,7 @@ class RiseTrainer(dpo_trainer.DPOTrainer):
     def _micro_batch(self, model: Any, part: Sequence[int], counts: Counts) -> tuple[Tensor, list[Row], int]:
         pairs = [self.pairs[i] for i in part]
         packed = pack(pairs, self.packing, self.config.row_tokens).to(self.args.device)
-        with self.compute_loss_context_manager():
+        with self.computing():
             logps, spans = completion_logps(model, packed)
         reference = None if self.reference is None else self.reference[list(part)]
         loss, rows = batch_loss(logps, packed, pairs, reference, counts, self.config, spans)
@@ -222,7 +226,8 @@ class RiseTrainer(dpo_trainer.DPOTrainer):
             require_room(self.folder, self.checkpoint_bytes, what)
             about = {**self.about, "step": step, "processes": self.accelerator.num_processes, "score": score}
             with named_when_full(self.checkpoint_bytes, what):
-                manifest = write_folder(start, lambda at: self._fill(at, states, weights, optimizer), about)
+                fill = partial(self._fill, states=states, weights=weights, optimizer=optimizer)
+                manifest = write_folder(start, fill, about, saving(self.line))
             deleted = prune(self.folder, self.config.keep, best=best_step(self.folder))
             size = sum(entry["bytes"] for entry in manifest["files"])
             self.line.send(
@@ -242,7 +247,7 @@ class RiseTrainer(dpo_trainer.DPOTrainer):
             self.model,
             self.held_out,
             config,
-            self.compute_loss_context_manager,
+            self.computing,
             lambda done, total: self.line.send("progress", phase="training", done=done, total=total),
         )
         self.line.send("metrics", step=step, phase="eval", values=figures)
