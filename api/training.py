@@ -33,8 +33,12 @@ def named_inputs(session: Session, workspace_id: str, body: TrainingInputs) -> t
     if dataset.state != JobState.SUCCEEDED:
         raise Conflict(f"dataset: it is {dataset.state}; train on it once it has succeeded")
     base = body_model(session, body.base_model, workspace_id, "base_model")
-    if base.engine != "transformers":
+    if not base.config.get("path"):
         raise Invalid.field(
-            "base_model", f"its weights are served elsewhere ({base.engine})", "name one whose weights are here"
+            "base_model",
+            f"its entry (engine {base.engine}) names no weights to train",
+            "give it the setting `path`: the weights its server was started with",
         )
+    if base.config.get("adapter"):
+        raise Invalid.field("base_model", "it is an adapter", "start from its base, or merge it (`lora.merge`) first")
     return dataset, base

@@ -4,7 +4,8 @@ The claim raises the row's integer ``fence``; every later statement of that clai
 its lease can write nothing. Unlike a shard's, a run's state may be changed by others while it is leased: pausing and
 cancelling *are* the states ``paused`` and ``cancelling``, which the daemon reads at its heartbeat. An expired lease is
 an interruption; the death of the training process is a failure. Three failures without a new checkpoint between them
-fail the run. Clocks are the database's.
+fail the run, and so do ten interruptions: a run that takes its trainer or host down must not do so for ever. Clocks are
+the database's.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from models.base import db_now
-from models.outputs import TrainingRun
+from models.outputs import Checkpoint, TrainingRun
 from models.states import TERMINAL, TrainingState, move
 
 MAX_FAILURES = 3
+MAX_INTERRUPTIONS = 10
+INTERRUPTED = (
+    f"the trainer of this run, or its host, was gone {MAX_INTERRUPTIONS} times without a new checkpoint in between."
+    " If the run is the cause (main memory?), make it smaller; else write checkpoints more often. Then start a new one."
+)
 _S = TrainingState
 
 
@@ -98,7 +104,7 @@ def progressed(session: Session, lease: RunLease, ttl_seconds: float, step: int)
 
 
 def checkpointed(session: Session, lease: RunLease, ttl_seconds: float) -> str | None:
-    """A heartbeat that tells of a new checkpoint: what the run suffered before no longer counts."""
+    """A heartbeat that tells of a checkpoint newer than any: what the run suffered before no longer counts."""
     return heartbeat(session, lease, ttl_seconds, failures=0, interruptions=0, error=None, progressed_at=db_now())
 
 
@@ -142,7 +148,9 @@ def fail(session: Session, lease: RunLease, error: str, *, fatal: bool, backoff_
 
     The answer is the state the run was left in; a run that is paused or being cancelled stays so. None: lease lost.
     """
-    row = session.execute(select(TrainingRun.failures, TrainingRun.state).where(_mine(lease))).first()
+    # Locked until the end: a cancellation or pause that is accepted in between must not be written over.
+    query = select(TrainingRun.failures, TrainingRun.state).where(_mine(lease)).with_for_update()
+    row = session.execute(query).first()
     if row is None:
         return None
     failures = row.failures + 1
@@ -158,15 +166,20 @@ def fail(session: Session, lease: RunLease, error: str, *, fatal: bool, backoff_
 def expire(session: Session) -> list[tuple[str, str, str]]:
     """Free every run whose lease ran out, counting an interruption: (id, workspace, new state) of each.
 
-    A run being computed waits again; one that is being cancelled, or was before anybody took it, is cancelled.
+    A run being computed waits again, or fails at the tenth; one that is being cancelled, or was before anybody took
+    it, is cancelled.
     """
     dead = and_(TrainingRun.worker.is_not(None), TrainingRun.lease_expires_at < db_now())
     free = or_(TrainingRun.worker.is_(None), TrainingRun.lease_expires_at < db_now())
+    computing = and_(dead, TrainingRun.state.in_((_S.VALIDATING, _S.RUNNING)))
+    too_often = TrainingRun.interruptions + 1 >= MAX_INTERRUPTIONS
     again = {"fence": TrainingRun.fence + 1, "interruptions": TrainingRun.interruptions + 1, **_FREE}
+    over = {"finished_at": db_now()}
     rows: list[tuple[str, str, str]] = []
     for condition, values in (
-        (and_(dead, TrainingRun.state.in_((_S.VALIDATING, _S.RUNNING))), {**again, "state": _S.QUEUED}),
-        (and_(free, TrainingRun.state == _S.CANCELLING), {**_FREE, "state": _S.CANCELLED, "finished_at": db_now()}),
+        (and_(computing, too_often), {**again, **over, "state": _S.FAILED, "error": INTERRUPTED}),
+        (computing, {**again, "state": _S.QUEUED}),
+        (and_(free, TrainingRun.state == _S.CANCELLING), {**_FREE, **over, "state": _S.CANCELLED}),
     ):
         statement = (
             update(TrainingRun)
@@ -182,6 +195,21 @@ def expire(session: Session) -> list[tuple[str, str, str]]:
 def request_cancel(session: Session, run_id: str, *, keep: bool = True) -> bool:
     """Ask for the end of a run; ``keep`` writes a last checkpoint and keeps what there is. False: already over."""
     return move(session, TrainingRun, run_id, _S.CANCELLING, keep_on_cancel=keep)
+
+
+def end_unheld(session: Session, run_id: str) -> bool:
+    """Cancel at once a run whose end was asked for while no trainer had it: none may come for days, or ever.
+
+    Not where checkpoints are to be deleted: their files are the trainers' to delete.
+    """
+    written = exists().where(Checkpoint.run_id == TrainingRun.id, Checkpoint.state != "deleted")
+    condition = and_(
+        TrainingRun.id == run_id,
+        TrainingRun.state == _S.CANCELLING,
+        TrainingRun.worker.is_(None),
+        or_(TrainingRun.keep_on_cancel, ~written),
+    )
+    return _update(session, condition, state=_S.CANCELLED, finished_at=db_now(), **_FREE) is not None
 
 
 def request_pause(session: Session, run_id: str) -> bool:

@@ -27,7 +27,7 @@ from models.base import new_id
 from models.events import record
 from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Metric, TrainingRun
-from models.run_leases import request_cancel, request_pause, request_resume
+from models.run_leases import end_unheld, request_cancel, request_pause, request_resume
 from models.states import TERMINAL, TrainingState
 from workers.dispatch import TrainingConfig
 
@@ -130,7 +130,10 @@ def cancel_training_job(
     api: ApiDep,
     run_id: str,
     response: Response,
-    keep: Annotated[bool, Query(description="Write a last checkpoint and keep those there are.")] = True,
+    keep: Annotated[
+        bool | None,
+        Query(description="Write a last checkpoint and keep those there are (default: true; asked again: as before)."),
+    ] = None,
 ) -> TrainingJobOut:
     """Ask a training job to stop for good."""
     return _change(caller.workspace_id, api, run_id, response, "cancel", keep=keep)
@@ -155,20 +158,26 @@ def _change(
     response: Response,
     what: Literal["cancel", "pause", "resume"],
     *,
-    keep: bool = True,
+    keep: bool | None = None,
 ) -> TrainingJobOut:
     with api.db.begin() as session:
         run = path_row(session, TrainingRun, run_id, workspace_id)
         if run.state == TrainingState.CANCELLING and what == "cancel":
-            moved = True  # asked before
+            run.keep_on_cancel = run.keep_on_cancel if keep is None else keep
+            moved = True
         elif what == "cancel":
-            moved = request_cancel(session, run.id, keep=keep)
+            moved = request_cancel(session, run.id, keep=keep is not False)
         else:
             moved = request_pause(session, run.id) if what == "pause" else request_resume(session, run.id)
         if not moved:
             raise Conflict(f"cannot {what} a training job that is {run.state}")
         record(session, workspace_id, run.id, {"cancel": "cancelling", "pause": "paused", "resume": "queued"}[what])
-        answer = _one(session, session.get_one(TrainingRun, run_id, populate_existing=True))
+        session.flush()
+        ended = what == "cancel" and end_unheld(session, run.id)
+        run = session.get_one(TrainingRun, run_id, populate_existing=True)
+        if ended:
+            record(session, workspace_id, run.id, "training.cancelled", kept=run.keep_on_cancel)
+        answer = _one(session, run)
     accepted(response, f"/v1/training-jobs/{run_id}")
     return answer
 

@@ -70,7 +70,7 @@ def test_what_would_be_refused_is_counted(client: CheckedClient) -> None:
 
 @pytest.mark.usefixtures("frozen")
 def test_refused_previews(client: CheckedClient, database: Database) -> None:
-    add_model(database, "remote", engine="openai")
+    add_model(database, "remote", engine="openai", config={"base_url": "http://127.0.0.1:1/v1", "model": "m"})
     refused: list[tuple[dict[str, Any], str]] = [
         ({"dataset": "ds_0"}, "dataset"),
         ({"dataset": "../../etc"}, "dataset"),

@@ -15,6 +15,7 @@ from workers.training.checkpoints import (
     checkpoint_name,
     newest_good,
     prune,
+    set_aside,
     steps,
     verify,
     write_folder,
@@ -142,6 +143,29 @@ def test_prune_keeps_the_best_until_there_is_a_better_one(tmp_path: Path) -> Non
         prune(tmp_path, keep=2, best=best_step(tmp_path))
         kept.append(steps(tmp_path))
     assert kept == [[1], [1, 2], [2, 3], [3, 4], [3, 4, 5], [3, 5, 6], [6, 7], [7, 8], [8, 9]]
+
+
+def test_damaged_ones_set_aside_do_not_count_among_the_newest(tmp_path: Path) -> None:
+    write(tmp_path, 100, score=0.1)
+    for step in (300, 400):
+        FAULTS["truncated"](write(tmp_path, step, score=0.5))
+    assert newest(tmp_path)[0] == 100
+    for step in (300, 400, 400):  # twice: another process may have been quicker
+        set_aside(tmp_path, step)
+    write(tmp_path, 200, score=0.4)
+    assert prune(tmp_path, keep=2, best=best_step(tmp_path)) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [checkpoint_name(100), checkpoint_name(200)]
+
+
+def test_whoever_waits_hears_of_every_file_before_and_after_its_flush(tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def fill(at: Path) -> None:
+        for name in "abc":
+            (at / name).write_text(name)
+
+    write_folder(tmp_path / "folder", fill, {}, lambda done, total: heard.append((done, total)))
+    assert heard == [(0, 1), (0, 3), (0, 3), (1, 3), (1, 3), (2, 3), (2, 3)]
 
 
 def test_a_manifest_is_checked_against_the_files(tmp_path: Path) -> None:

@@ -54,6 +54,17 @@ def test_a_run_that_would_be_refused_says_so_with_the_count(tmp_path: Path) -> N
     assert answer["report"]["lost"] > 0
 
 
+def test_so_does_one_that_is_to_be_compared_by_what_was_not_held_out(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, best="eval_loss")
+    assert "the dataset holds nothing out" in preview(spec)["refused"]
+    train = spec.dataset_folder / "steps_and_full" / "train.jsonl"
+    test = train.with_name("test.jsonl")
+    test.write_bytes(train.read_bytes())
+    assert preview(spec)["refused"] is None
+    test.write_text("")
+    assert "the held-out split: nothing to train on" in preview(spec)["refused"]
+
+
 def test_an_impossible_one_too(tmp_path: Path) -> None:
     spec = make_spec(tmp_path).model_copy(update={"model_path": str(tmp_path / "absent")})
     refused = preview(spec)["refused"]

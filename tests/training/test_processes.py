@@ -11,9 +11,11 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
+from workers.training.checkpoints import checkpoint_name
 from workers.training.child import Child, command
 from workers.training.launch import launcher
 from workers.training.plan import passes
@@ -24,7 +26,8 @@ from workers.training.spec import RunSpec
 def in_two_processes(
     spec: RunSpec, folder: Path, stop_at: int | None = None, launch: str = "ddp-cpu"
 ) -> list[dict[str, Any]]:
-    """What a run of two processes says; asked to stop when it tells of ``stop_at``."""
+    """What a run of two processes says; asked to stop when it tells of ``stop_at``. Nobody renews a lease here."""
+    spec = spec.model_copy(update={"lease_seconds": 3600.0})
     settings = TrainerSettings(accelerate_config=Path(launch))
     assert settings.accelerate_config is not None
     path, said, log = folder / "spec.json", [], folder / "errors.log"
@@ -46,7 +49,7 @@ def in_two_processes(
                 assert process.stdin is not None
                 process.stdin.write("stop\n")
                 process.stdin.flush()
-    assert process.returncode == 0, log.read_text()[-6000:]
+    assert process.returncode == 0, f"last said: {said[-5:]}\n{log.read_text()[-30000:]}"
     written = [message["manifest"]["processes"] for message in said if message["type"] == "checkpoint"]
     assert set(written) == {2}, "a launcher that starts one process only would show nothing"
     return said
@@ -55,8 +58,11 @@ def in_two_processes(
 @pytest.mark.slow
 @pytest.mark.parametrize("launch", ["ddp-cpu", "fsdp-cpu"])
 def test_two_processes_stop_and_resume_as_if_unbroken(launch: str, tmp_path: Path) -> None:
-    """With dropout, so that the random states of both processes must be where they were."""
-    options = {"lora": {"r": 4, "alpha": 8, "dropout": 0.2}, "epochs": 3, "checkpoint_every": 1000}
+    """With dropout, so that the random states of both processes must be where they were.
+
+    Long enough that the run is not over before it hears, on a machine that does other things as well.
+    """
+    options = {"lora": {"r": 4, "alpha": 8, "dropout": 0.2}, "epochs": 20, "checkpoint_every": 1000}
     whole, broken = (make_spec(tmp_path, name, **options) for name in ("whole", "broken"))
     unbroken = in_two_processes(whole, tmp_path, launch=launch)
     said = in_two_processes(broken, tmp_path, stop_at=3, launch=launch)
@@ -93,16 +99,23 @@ def test_two_processes_train_as_one(launch: str, tied: bool, tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8}])
 def test_what_shards_wrote_goes_on_in_one_process(lora: dict[str, Any] | None, tmp_path: Path) -> None:
-    """A checkpoint is whole: weights and moments of every parameter, under the names one process gives them."""
-    options = {"lora": lora, "epochs": 3, "checkpoint_every": 1000}
+    """A checkpoint is whole: weights and moments of every parameter, under the names one process gives them.
+
+    The run is long, so that it is not over before it hears that it shall stop; it is compared for eight steps more.
+    """
+    options = {"lora": lora, "epochs": 40, "checkpoint_every": 1000}
     whole, broken = (make_spec(tmp_path, name, **options) for name in ("whole", "broken"))
-    unbroken = run(whole)
     said = in_two_processes(broken, tmp_path, stop_at=3, launch="fsdp-cpu")
-    again = run(broken)
+    assert said[-1]["type"] == "stopped"
+    end = said[-1]["step"] + 8
+    unbroken, again = (run(spec, stop_at=end - 1) for spec in (whole, broken))
+    assert [m["step"] for m in again.of("resumed")] == [said[-1]["step"]]
     told = [m["values"]["loss"] for m in [*said, *again.said] if m["type"] == "metrics"]
     assert told == pytest.approx([m["values"]["loss"] for m in unbroken.of("metrics")], rel=1e-4)
-    apart = torch.cat([(weights(whole)[n] - weights(broken)[n]).flatten() for n in weights(whole)])
-    assert apart.norm() / torch.cat([w.flatten() for w in weights(whole).values()]).norm() < 1e-5
+    name = "adapter_model.safetensors" if lora else "model.safetensors"
+    one, other = (load_file(spec.checkpoints / checkpoint_name(end) / name) for spec in (whole, broken))
+    apart = torch.cat([(one[n] - other[n]).flatten() for n in one])
+    assert apart.norm() / torch.cat([w.flatten() for w in one.values()]).norm() < 1e-5
 
 
 @pytest.mark.slow

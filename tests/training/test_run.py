@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import torch
@@ -163,9 +163,11 @@ def test_damaged_checkpoints_fall_back_and_never_to_step_0(tmp_path: Path) -> No
     assert kept == [2, 4, 6]
     for step in (6, 4):
         (spec.checkpoints / checkpoint_name(step) / "optimizer.safetensors").write_bytes(b"")
-    resumed = run(spec, stop_at=3).of("resumed")[0]
-    assert resumed["step"] == 2
-    assert [entry["step"] for entry in resumed["rejected"]] == [6, 4]
+    again = run(spec, stop_at=3)
+    assert again.of("resumed")[0]["step"] == 2
+    assert [entry["step"] for entry in again.of("resumed")[0]["rejected"]] == [6, 4]
+    assert steps(spec.checkpoints) == [2, 4], "damaged ones are not among the newest that are kept"
+    assert list(spec.checkpoints.glob("*.tmp")) == []
     for step in steps(spec.checkpoints):
         (spec.checkpoints / checkpoint_name(step) / "model.safetensors").unlink()
     with pytest.raises(Refused, match="not restarted from step 0"):
@@ -173,12 +175,6 @@ def test_damaged_checkpoints_fall_back_and_never_to_step_0(tmp_path: Path) -> No
     shutil.rmtree(spec.checkpoints)
     with pytest.raises(Refused, match="gone"):
         run(spec.model_copy(update={"last_step": 3}))
-
-
-def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
-    run(make_spec(tmp_path), stop_at=2)
-    with pytest.raises(Refused, match="config_sha256"):
-        run(make_spec(tmp_path, beta=0.9))
 
 
 def test_checkpoints_hold_only_safetensors_and_json(tmp_path: Path) -> None:
@@ -226,14 +222,14 @@ def test_three_in_a_row_fail_with_the_batch_ids(tmp_path: Path) -> None:
         run(make_spec(tmp_path))
 
 
-def child(spec: RunSpec, folder: Path) -> subprocess.Popen[str]:
+def child(spec: RunSpec, folder: Path, errors: int | TextIO = subprocess.DEVNULL) -> subprocess.Popen[str]:
     path = folder / "spec.json"
     path.write_text(spec.model_dump_json())
     return subprocess.Popen(
         [sys.executable, "-m", "workers.training.run", "--spec", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=errors,
         text=True,
         start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -241,32 +237,30 @@ def child(spec: RunSpec, folder: Path) -> subprocess.Popen[str]:
 
 
 def messages(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    """Until the end of the line; the last one may be torn by a kill."""
     assert process.stdout is not None
     for line in process.stdout:
-        yield json.loads(line)
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+        if line.endswith("\n"):
+            yield json.loads(line)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
-    """First step after each kill is the checkpoint's + 1; losses and weights are bit-equal to an unbroken run."""
-    options = {"epochs": 30, "checkpoint_every": 1, "batch_size": 8}
+    """First step after each kill is the checkpoint's + 1; losses and weights are bit-equal to an unbroken run.
+
+    What a killed process had still said is heard too: it may be ahead of us by some steps, and their checkpoints.
+    """
+    options = {"epochs": 60, "checkpoint_every": 1, "batch_size": 8}
     whole, broken = make_spec(tmp_path, "whole", **options), make_spec(tmp_path, "broken", **options)
     expected = {m["step"]: m["values"] for m in run(whole).of("metrics")}
-    total = len(expected)
     rng = random.Random(7)
-    targets = sorted(rng.sample(range(1, total), 20))
-    kills, seen = 0, {}
-    while True:
+    kills, seen, done = 0, {}, False
+    while not done:
         process = child(broken, tmp_path)
         resumed_at: int | None = None
         first: int | None = None
-        done = False
+        steps_left = rng.randrange(1, 6) if kills < 20 else len(expected)
         for message in messages(process):
             if message["type"] == "resumed":
                 resumed_at = message["step"]
@@ -274,16 +268,15 @@ def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
                 first = first or message["step"]
                 assert message["values"] == expected[message["step"]]
                 seen[message["step"]] = message["values"]
-                if kills < 20 and message["step"] >= targets[kills]:
-                    kill(process)
+                steps_left -= 1
+                if steps_left == 0:
+                    os.killpg(process.pid, signal.SIGKILL)
                     kills += 1
-                    break
-            done = message["type"] == "finished"
+            done = done or message["type"] == "finished"
+        process.communicate()
+        assert process.returncode in (0, -signal.SIGKILL)
         if first is not None:
             assert first == (resumed_at or 0) + 1
-        if done:
-            process.communicate()
-            break
     assert kills == 20
     assert seen == expected
     assert_equal_bits(weights(whole), weights(broken))
@@ -304,6 +297,9 @@ def test_an_orphan_ends_itself(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_silence_of_the_daemon_ends_it_too(tmp_path: Path) -> None:
-    process = child(make_spec(tmp_path, epochs=1000).model_copy(update={"lease_seconds": 1.0}), tmp_path)
-    assert process.wait(timeout=60) == 3
+    spec = make_spec(tmp_path, epochs=1000).model_copy(update={"lease_seconds": 1.0})
+    with (tmp_path / "errors").open("w") as errors:
+        process = child(spec, tmp_path, errors)
+        assert process.wait(timeout=60) == 3
     process.communicate()
+    assert "the daemon has been silent for 1 s: this process ends itself" in (tmp_path / "errors").read_text()

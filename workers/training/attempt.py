@@ -12,17 +12,17 @@ import threading
 import time
 from typing import Any, Literal
 
-from sqlalchemy.exc import DBAPIError, NoResultFound
+from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
 from models import run_leases
 from models.events import record
 from models.run_leases import RunLease
-from models.session import Database
+from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import TrainingState
 from workers.training import relay
 from workers.training.child import Child
-from workers.training.protocol import Refused
+from workers.training.protocol import Refused, storable
 from workers.training.registry import make_spec, run_folder
 from workers.training.relay import LeaseLost
 from workers.training.settings import TrainerSettings
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.2
 _FLUSH_SECONDS = 1.0
-_TRAINING_PHASES = ("training",)
+_STOPPABLE_PHASES = ("training", "saving")  # a process in another has nothing to keep, and does not hear of a stop
 Wish = Literal["go on", "stop", "cancel", "discard", "lost"]
 
 
@@ -53,19 +53,23 @@ class Attempt:
     def run(self, stop_event: threading.Event) -> None:
         """Supervise one process from start to end."""
         try:
-            child = self._start()
-        except DBAPIError as error:
-            logger.warning("the database is away; %s is left to its lease: %s", self.lease.run_id, error)
-            return
-        except (Refused, NoResultFound, OSError) as error:
-            why, fatal = str(error), not isinstance(error, OSError)
-            self._end(lambda: self._fail(why, fatal=fatal))
-            return
-        try:
-            status = self._watch(child, stop_event)
+            self._supervise(stop_event)
         except LeaseLost:
             logger.warning("the lease of %s was lost; its process is killed", self.lease.run_id)
-            return
+        except Exception as error:
+            if _is_passing(error):
+                logger.warning("the database is away; %s is left to its lease: %s", self.lease.run_id, error)
+                return
+            # Whatever it is, the run must end: nobody else will ever say so.
+            logger.exception("supervising %s failed", self.lease.run_id)
+            fatal = isinstance(error, Refused | NoResultFound)
+            why = str(error) if fatal else f"{type(error).__name__}: {error}"
+            self._end(lambda: self._fail(why, fatal=fatal))
+
+    def _supervise(self, stop_event: threading.Event) -> None:
+        child = self._start()
+        try:
+            status = self._watch(child, stop_event)
         finally:
             child.kill()
         self._end(lambda: self._conclude(child, status))
@@ -93,7 +97,7 @@ class Attempt:
                 self._wish = "stop"
             if now - self._renewed > self.settings.lease_seconds:
                 raise LeaseLost
-            if self._wish == "discard" or (self._wish != "go on" and self._phase not in _TRAINING_PHASES):
+            if self._wish == "discard" or (self._wish != "go on" and self._phase not in _STOPPABLE_PHASES):
                 return None  # nothing would be kept, or there is nothing to keep yet
             if self._wish != "go on" and asked_at is None:
                 asked_at = now
@@ -122,6 +126,8 @@ class Attempt:
     def _take(self, message: dict[str, Any]) -> None:
         kind = message["type"]
         self._advanced = time.monotonic()
+        if kind in ("metrics", "checkpoint"):
+            self._phase = "training"  # again, after a checkpoint was saved
         if kind == "progress":
             self._phase = message["phase"]
         elif kind == "metrics":
@@ -149,7 +155,9 @@ class Attempt:
             self._polled = now
             if not self._finished:
                 self._read_wish()
-        except DBAPIError as error:
+        except SQLAlchemyError as error:
+            if not passing(error):
+                raise
             self._polled = now
             logger.warning("the database is away: %s", error)
 
@@ -177,7 +185,9 @@ class Attempt:
             except LeaseLost:
                 logger.warning("the lease of %s was lost; nothing more is written", self.lease.run_id)
                 return
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
+                if not passing(error):
+                    raise
                 if time.monotonic() - self._renewed > self.settings.lease_seconds:
                     logger.warning("the database stayed away; %s is left to its lease: %s", self.lease.run_id, error)
                     return
@@ -202,6 +212,7 @@ class Attempt:
             self._fail(f"the training process {how} at step {self._step}\n{child.tail()}".strip(), fatal=False)
 
     def _fail(self, error: str, *, fatal: bool) -> None:
+        error = storable(error)  # the end of a log may be anything
         with self.db.begin() as session:
             backoff = self.settings.backoff_seconds
             state = run_leases.fail(session, self.lease, error, fatal=fatal, backoff_seconds=backoff)
@@ -209,3 +220,7 @@ class Attempt:
                 raise LeaseLost
             kind = "training.failed" if state == TrainingState.FAILED else "training.interrupted"
             record(session, self.lease.workspace_id, self.lease.run_id, kind, error=error[:2000], step=self._step)
+
+
+def _is_passing(error: Exception) -> bool:
+    return isinstance(error, SQLAlchemyError) and passing(error)

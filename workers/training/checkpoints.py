@@ -7,6 +7,7 @@ then the folder is renamed and its parent flushed. So a folder with a plain name
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,22 +25,30 @@ class Damaged(Exception):
     """A folder is not what its manifest says."""
 
 
+def _nobody(_done: int, _total: int) -> None:
+    """Where nobody waits."""
+
+
 def checkpoint_name(step: int) -> str:
     """``step-000000042``."""
     return f"step-{step:09d}"
 
 
-def write_folder(target: Path, fill: Callable[[Path], None], about: dict[str, Any]) -> dict[str, Any]:
+def write_folder(
+    target: Path, fill: Callable[[Path], None], about: dict[str, Any], tell: Callable[[int, int], None] = _nobody
+) -> dict[str, Any]:
     """Let ``fill`` write into a temporary folder and make it ``target`` atomically; the answer is the manifest.
 
-    An existing ``target`` is replaced. Raises OSError when the disk is full; then ``target`` is as it was.
+    An existing ``target`` is replaced. ``tell`` hears how many files are done of how many: a watchdog must see that
+    large ones advance. Raises OSError when the disk is full; then ``target`` is as it was.
     """
+    tell(0, 1)
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
         fill(temporary)
-        manifest = {**about, "files": _describe(temporary)}
+        manifest = {**about, "files": _describe(temporary, tell)}
         (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
         _flush(temporary / MANIFEST)
         _flush(temporary)
@@ -53,10 +62,13 @@ def write_folder(target: Path, fill: Callable[[Path], None], about: dict[str, An
     return manifest
 
 
-def _describe(folder: Path) -> list[dict[str, Any]]:
-    files = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+def _describe(folder: Path, tell: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    files: list[dict[str, Any]] = []
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    for path in paths:
+        tell(len(files), len(paths))
         _flush(path)
+        tell(len(files), len(paths))
         files.append(
             {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": _digest(path)}
         )
@@ -115,6 +127,15 @@ def newest_good(folder: Path, reject: Callable[[int, str], None]) -> tuple[Path,
         except Damaged as error:
             reject(step, str(error))
     return None
+
+
+def set_aside(folder: Path, step: int) -> None:
+    """Take its name from a damaged checkpoint, that it may not count as one; the next :func:`prune` removes it."""
+    path = folder / checkpoint_name(step)
+    aside = path.with_name(path.name + ".damaged.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
 
 
 def best_step(folder: Path) -> int | None:

@@ -31,6 +31,8 @@ from workers.training.settings import TrainerSettings
 
 logger = logging.getLogger(__name__)
 
+_FREED = {"cancelled": "training.cancelled", "failed": "training.failed"}
+
 
 class TrainerDaemon:
     """Claims and supervises training runs, one after the other."""
@@ -102,8 +104,8 @@ class TrainerDaemon:
             _expire_dead_neighbors(session, self.worker)
             freed = run_leases.expire(session)
             for run_id, workspace_id, state in freed:
-                kind = "training.cancelled" if state == "cancelled" else "training.interrupted"
-                record(session, workspace_id, run_id, kind, why="the trainer was gone")
+                why = {"error": run_leases.INTERRUPTED} if state == "failed" else {"why": "the trainer was gone"}
+                record(session, workspace_id, run_id, _FREED.get(state, "training.interrupted"), **why)
         for run_id, _, state in freed:
             if state == "cancelled":
                 discard_unless_kept(self.db, self.store, run_id)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from workers.training.config import TrainingConfig
-from workers.training.data import DatasetError, Pair
+from workers.training.data import DatasetError, Pair, Tokenizer, data_file, encode, read_rows, verify_file
+from workers.training.protocol import Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,26 @@ def check(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Re
             f" {report.unweighted} without weight in this objective, {hopeless} without a gradient"
         )
     return kept, report
+
+
+def held_out_pairs(
+    folder: Path, tokenizer: Tokenizer, config: TrainingConfig, most_rows: int | None = None
+) -> list[Pair]:
+    """The held-out pairs where checkpoints are compared by them; those without a gradient are left out.
+
+    Raises Refused where nothing is held out, and DatasetError where nothing of it is left.
+    """
+    if config.best != "eval_loss":
+        return []
+    path = data_file(folder, config.objective, "test")
+    if not path.is_file():
+        raise Refused("best is 'eval_loss', but the dataset holds nothing out: freeze it with a test share above 0")
+    verify_file(folder, path)
+    dropping = config.model_copy(update={"ineffective": "drop"})
+    try:
+        return check(encode(list(islice(read_rows(path), most_rows)), tokenizer, dropping), dropping)[0]
+    except DatasetError as error:
+        raise DatasetError(f"the held-out split: {error}") from error
 
 
 def examine(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Report]:

@@ -28,7 +28,7 @@ from workers.training.estimates import (
     run_seconds,
 )
 from workers.training.plan import Plan, micro_batches
-from workers.training.preflight import check, examine
+from workers.training.preflight import check, examine, held_out_pairs
 from workers.training.protocol import Refused
 from workers.training.spec import RunSpec
 from workers.training.tree_layout import divergence, layout
@@ -73,7 +73,7 @@ def describe(spec: RunSpec, examples: int, most_rows: int) -> dict[str, Any]:
     pairs = encode(rows, tokenizer, config)
     kept, report = examine(pairs, config)
     answer: dict[str, Any] = {
-        "refused": _refusal(pairs, config),
+        "refused": _refusal(pairs, config) or _held_out_refusal(spec, tokenizer, most_rows),
         "rows": total,
         "examined": len(rows),
         "report": report.as_dict(),
@@ -94,6 +94,14 @@ def _refusal(pairs: Sequence[Pair], config: TrainingConfig) -> str | None:
         check(pairs, config)
     except DatasetError as error:
         return str(error)
+    return None
+
+
+def _held_out_refusal(spec: RunSpec, tokenizer: LocalTokenizer, most_rows: int) -> str | None:
+    try:
+        held_out_pairs(spec.dataset_folder, tokenizer, spec.config, most_rows)
+    except (DatasetError, Refused) as error:
+        return _without_paths(str(error), spec)
     return None
 
 

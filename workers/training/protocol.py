@@ -19,14 +19,18 @@ daemon is gone, silence for as long as a lease lasts that it is as good as gone:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import re
 import select
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
 ORPHANED = 3  # exit status of a child whose daemon is gone
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Refused(Exception):
@@ -40,6 +44,11 @@ class Voice(Protocol):
 
     def send(self, kind: str, **data: Any) -> None:
         """Say one message."""
+
+
+def saving(line: Voice) -> Callable[[int, int], None]:
+    """Tells of files that are being saved: ``done`` of ``total``."""
+    return lambda done, total: line.send("progress", phase="saving", done=done, total=total)
 
 
 class Line:
@@ -60,11 +69,17 @@ class Line:
         threading.Thread(target=self._listen, args=(silence_seconds,), name="daemon-line", daemon=True).start()
 
     def _listen(self, silence_seconds: float) -> None:
-        heard = b""
-        while select.select([0], [], [], silence_seconds)[0] and (data := os.read(0, 4096)):
+        heard, why = b"", f"the daemon has been silent for {silence_seconds:g} s"
+        while select.select([0], [], [], silence_seconds)[0]:
+            data = os.read(0, 4096)
+            if not data:
+                why = "the daemon is gone"
+                break
             *lines, heard = (heard + data).split(b"\n")
             if b"stop" in lines:
                 self.stop_asked.set()
+        with contextlib.suppress(OSError):
+            os.write(2, f"{why}: this process ends itself\n".encode())
         os._exit(ORPHANED)  # no clean-up: another daemon may already be waiting for the run's folder
 
     def send(self, kind: str, **data: Any) -> None:
@@ -88,10 +103,23 @@ def _finite(value: Any) -> Any:
     return value
 
 
+def storable(text: str) -> str:
+    """The text as a database takes it: U+FFFD stands for NUL and for halves of surrogate pairs."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def _storable_in(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {storable(key): _storable_in(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable_in(item) for item in value]
+    return storable(value) if isinstance(value, str) else value
+
+
 def parse(line: str) -> dict[str, Any] | None:
-    """One message, or None for a line that is not one."""
+    """One message, with text as a database takes it, or None for a line that is not one."""
     try:
-        message = json.loads(line)
-    except ValueError:
+        message = _storable_in(json.loads(line))
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) and isinstance(message.get("type"), str) else None

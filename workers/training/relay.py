@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models import run_leases
@@ -79,7 +79,9 @@ def _shrunk(session: Session, lease: RunLease, _ttl: float, message: dict[str, A
 
 
 def _checkpoint(session: Session, lease: RunLease, ttl: float, message: dict[str, Any]) -> None:
-    run_leases.checkpointed(session, lease, ttl)
+    newest = session.scalar(select(func.max(Checkpoint.step)).where(Checkpoint.run_id == lease.run_id))
+    if message["step"] > (newest or 0):  # one that is only written again is no progress
+        run_leases.checkpointed(session, lease, ttl)
     values = {key: message[key] for key in ("path", "size_bytes", "manifest")}
     row = {"id": new_id("ckpt"), "run_id": lease.run_id, "step": message["step"], "state": "ready", **values}
     if not insert_ignore(session, Checkpoint, [row]):  # written again after a damaged one was passed over

@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import ctypes
 import fcntl
-import hashlib
+import gc
 import json
 import os
 import signal
@@ -23,7 +23,6 @@ from typing import Any
 
 import torch
 import transformers
-import trl
 from transformers import PrinterCallback
 
 from workers.training import checkpoints
@@ -40,11 +39,12 @@ from workers.training.loading import (
     model_fingerprint,
     peft_config,
 )
-from workers.training.preflight import check
-from workers.training.protocol import Line, Refused, Voice
+from workers.training.preflight import check, held_out_pairs
+from workers.training.protocol import Line, Refused, Voice, saving
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
 from workers.training.reporting import RememberRun, name_run
-from workers.training.scoring import base_of, supports_trees
+from workers.training.resuming import about_run, resume_point, same_run
+from workers.training.scoring import base_of, require_own_logps, supports_trees
 from workers.training.sharding import read_once
 from workers.training.spec import RunSpec
 from workers.training.trainer import RiseTrainer
@@ -69,6 +69,7 @@ def main() -> int:
         with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
             train(spec, line)
         if torch.distributed.is_initialized():
+            gc.collect()  # what is left of the trainer may hold on to the group
             torch.distributed.destroy_process_group()
     except (Refused, DatasetError) as error:
         traceback.print_exc()
@@ -110,10 +111,11 @@ def train(spec: RunSpec, line: Voice) -> None:
     """The whole run, from the newest good checkpoint where there is one. Raises Refused and DatasetError."""
     line.send("progress", phase="loading", done=0, total=1)
     require_packages(spec.config)
-    resume = _resume_point(spec, line)
+    resume = resume_point(spec, line)
     folder = local_folder(spec.model_path, spec.model_revision)
     tokenizer = load_tokenizer(folder)
     pairs, report, data_sha = _pairs(spec, tokenizer, line)
+    line.send("progress", phase="loading", done=0, total=1)
     torch.manual_seed(spec.config.seed)
     with read_once():
         model = load_model(folder, spec.config)
@@ -124,11 +126,11 @@ def train(spec: RunSpec, line: Voice) -> None:
     trainer.remove_callback(PrinterCallback)
     trainer.args.run_name = spec.run_id
     trainer.add_callback(RememberRun(spec.checkpoints))
-    trainer.about = _about(spec, data_sha)
+    trainer.about = about_run(spec, data_sha)
     note = _choose_packing(trainer)
-    _same_run(trainer.about, resume)
+    same_run(trainer.about, resume)
     require_room_for_run(spec.checkpoints, spec.config, trainer.checkpoint_bytes, trainer.result_bytes)
-    held_out = _held_out(spec, tokenizer)
+    held_out = held_out_pairs(spec.dataset_folder, tokenizer, spec.config)
     line.send("ready", total_steps=trainer.plan.total_steps, report=report, packing=trainer.packing, note=note)
     if spec.config.objective == "dpo":
         trainer.reference = _reference(spec, trainer, trainer.pairs, model_fingerprint(folder), line)
@@ -150,21 +152,7 @@ def train(spec: RunSpec, line: Voice) -> None:
     weights = trainer.whole_weights()
     if trainer.accelerator.is_main_process:
         _finish(spec, trainer, tokenizer, generation, summary, line, weights)
-
-
-def _resume_point(spec: RunSpec, line: Voice) -> tuple[Path, dict[str, Any]] | None:
-    """The newest good checkpoint. Raises Refused when the store knows of checkpoints and none is good."""
-    rejected: list[dict[str, Any]] = []
-    found = checkpoints.newest_good(spec.checkpoints, lambda step, why: rejected.append({"step": step, "why": why}))
-    if found is None and (spec.last_step or rejected):
-        reasons = "; ".join(r["why"] for r in rejected) or "their folders are gone"
-        raise Refused(
-            f"checkpoints up to step {spec.last_step} were written and none can be read ({reasons})."
-            " The run is not restarted from step 0; start a new one."
-        )
-    if found is not None:
-        line.send("resumed", step=found[1]["step"], rejected=rejected)
-    return found
+    trainer.accelerator.wait_for_everyone()  # a launcher may take the first to leave for one that failed
 
 
 def _pairs(spec: RunSpec, tokenizer: Any, line: Voice) -> tuple[list[Pair], dict[str, Any], str]:
@@ -175,38 +163,9 @@ def _pairs(spec: RunSpec, tokenizer: Any, line: Voice) -> tuple[list[Pair], dict
     return pairs, report.as_dict(), data_sha
 
 
-def _held_out(spec: RunSpec, tokenizer: Any) -> list[Pair]:
-    """The held-out pairs where checkpoints are compared by them; those without a gradient are left out."""
-    if spec.config.best != "eval_loss":
-        return []
-    path = data_file(spec.dataset_folder, spec.config.objective, "test")
-    if not path.is_file():
-        raise Refused("best is 'eval_loss', but the dataset holds nothing out: freeze it with a test share above 0")
-    verify_file(spec.dataset_folder, path)
-    config = spec.config.model_copy(update={"ineffective": "drop"})
-    try:
-        return check(encode(list(read_rows(path)), tokenizer, config), config)[0]
-    except DatasetError as error:
-        raise DatasetError(f"the held-out split: {error}") from error
-
-
-def _about(spec: RunSpec, data_sha: str) -> dict[str, Any]:
-    return {
-        "run_id": spec.run_id,
-        "config_sha256": hashlib.sha256(spec.config.model_dump_json().encode()).hexdigest(),
-        "data_sha256": data_sha,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "trl": trl.__version__},
-    }
-
-
-def _same_run(about: dict[str, Any], resume: tuple[Path, dict[str, Any]] | None) -> None:
-    for key in ("run_id", "config_sha256", "data_sha256"):
-        if resume is not None and resume[1].get(key) != about[key]:
-            raise Refused(f"{resume[0].name} belongs to another run: its {key} is {resume[1].get(key)}")
-
-
 def _choose_packing(trainer: RiseTrainer) -> str | None:
     """Fall back to plain pairs where the model's attention takes no mask; the answer says why."""
+    require_own_logps(trainer.model)
     if trainer.packing == "tree" and (why := supports_trees(trainer.model)):
         trainer.packing = "pairs"
         return f"plain pairs instead of trees: {why}"
@@ -228,7 +187,7 @@ def _reference(
             model,
             pairs,
             config,
-            trainer.compute_loss_context_manager,
+            trainer.computing,
             lambda done, total: line.send("progress", phase="reference", done=done, total=total),
         )
     if trainer.accelerator.is_main_process:
@@ -275,7 +234,7 @@ def _finish(
     what = "the finished model"
     require_room(spec.output, trainer.result_bytes, what)
     with named_when_full(trainer.result_bytes, what):
-        manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id})
+        manifest = checkpoints.write_folder(spec.output, fill, {"run_id": spec.run_id}, saving(line))
     line.send("finished", step=trainer.state.global_step, path=str(spec.output), manifest=manifest, summary=summary)
 
 
