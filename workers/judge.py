@@ -237,6 +237,7 @@ class JudgePool:
                 started = time.monotonic()
                 reply = child.reply(self._wall_seconds, cancelled)
                 if reply == {"state": "loading"} and child.reply(_START_SECONDS, cancelled):
+                    started = time.monotonic()  # loading is not the item's
                     reply = child.reply(self._wall_seconds, cancelled)
                 if reply is None or "state" in reply:
                     break  # cancelled

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from models.base import db_now, new_id
 from models.outputs import Checkpoint, Event, Metric, TrainingRun
@@ -122,10 +124,12 @@ def test_pace_of_metrics_that_are_written_in_batches(
     add_model(database)
     body = {"dataset": dataset_id, "base_model": "tiny", "output_name": "new"}
     run_id = client.post("/v1/training-jobs", json=body).json()["id"]
+    with database.read() as session:
+        now = session.scalars(select(db_now())).one()
     for batch, seconds in ((range(1, 21), 10.0), (range(21, 41), 11.0)):
         with database.begin() as session:  # 20 steps a second; rows of one batch are some milliseconds apart
             for at, step in enumerate(batch):
-                created_at = db_now(seconds + at / 1000)
+                created_at = now + timedelta(seconds=seconds + at / 1000)
                 session.add(Metric(run_id=run_id, step=step, values={}, created_at=created_at))
         set_state(database, TrainingRun, run_id, "running", step=max(batch), total_steps=100)
         job = client.get(f"/v1/training-jobs/{run_id}").json()
@@ -138,9 +142,15 @@ def test_metrics_and_checkpoints(client: CheckedClient, database: Database, data
     add_model(database)
     body = {"dataset": dataset_id, "base_model": "tiny", "output_name": "new"}
     run_id = client.post("/v1/training-jobs", json=body).json()["id"]
+    with database.read() as session:
+        now = session.scalars(select(db_now())).one()
+
+    def at(seconds: float) -> datetime:
+        return now + timedelta(seconds=seconds)
+
     with database.begin() as session:
         for step in range(1, 6):
-            session.add(Metric(run_id=run_id, step=step, values={"loss": 1 / step}, created_at=db_now(2 * step)))
+            session.add(Metric(run_id=run_id, step=step, values={"loss": 1 / step}, created_at=at(2 * step)))
         session.add(Metric(run_id=run_id, step=5, phase="eval", values={"loss": 0.1}))
         session.add(
             Checkpoint(id=new_id("ckpt"), run_id=run_id, step=4, path="/x/y", size_bytes=9, manifest={"score": 0.5})
@@ -151,15 +161,15 @@ def test_metrics_and_checkpoints(client: CheckedClient, database: Database, data
     assert run["eta_seconds"] == pytest.approx(30, abs=3)
     with database.begin() as session:  # an interruption of some minutes, then another attempt
         workspace = session.get_one(TrainingRun, run_id).workspace_id
-        session.add(Event(workspace_id=workspace, subject_id=run_id, type="training.running", created_at=db_now(300)))
+        session.add(Event(workspace_id=workspace, subject_id=run_id, type="training.running", created_at=at(300)))
     assert client.get(f"/v1/training-jobs/{run_id}").json()["eta_seconds"] is None, "nothing of this attempt yet"
     with database.begin() as session:
-        session.add(Metric(run_id=run_id, step=6, values={}, created_at=db_now(903)))
+        session.add(Metric(run_id=run_id, step=6, values={}, created_at=at(903)))
     set_state(database, TrainingRun, run_id, "running", step=6)
     job = client.get(f"/v1/training-jobs/{run_id}").json()
     assert (job["seconds_per_step"], job["eta_seconds"]) == (None, None), "ten minutes were the reference pass"
     with database.begin() as session:
-        session.add(Metric(run_id=run_id, step=7, values={}, created_at=db_now(904)))
+        session.add(Metric(run_id=run_id, step=7, values={}, created_at=at(904)))
     set_state(database, TrainingRun, run_id, "running", step=7)
     assert client.get(f"/v1/training-jobs/{run_id}").json()["eta_seconds"] == pytest.approx(13, abs=2)
     first = client.get(f"/v1/training-jobs/{run_id}/metrics?limit=3").json()

@@ -128,8 +128,18 @@ def test_errors_say_what_to_do(errata: Errata, job: InjectionJob) -> None:
         errata.models.get("nobody")
 
 
-def test_a_job_that_ends_badly_raises_and_carries_it(errata: Errata, job: InjectionJob) -> None:
-    started = errata.injection_jobs.create(job.problem_set, preset="rules", config=RULES)
+@pytest.fixture(scope="module")
+def long_set(errata: Errata) -> str:
+    """Problems for a job that is not over before it can be looked at."""
+    made = problems.generate(40, seed=12)
+    posted = errata.problem_sets.create("long", problems.rows(made))
+    rows = [{"problem": at, "source": "gold", "text": made[at].gold_solution, "label": True} for at in range(40)]
+    errata.problem_sets.bring_solutions(posted.id, rows)
+    return posted.id
+
+
+def test_a_job_that_ends_badly_raises_and_carries_it(errata: Errata, long_set: str) -> None:
+    started = errata.injection_jobs.create(long_set, preset="rules", config={**RULES, "shard_size": 1})
     try:
         errata.injection_jobs.cancel(started.id)
     except ConflictError:
@@ -140,12 +150,12 @@ def test_a_job_that_ends_badly_raises_and_carries_it(errata: Errata, job: Inject
     assert errata.injection_jobs.wait(started.id, check=False).state == "cancelled"
 
 
-def test_waiting_has_an_end(errata: Errata, job: InjectionJob) -> None:
-    started = errata.injection_jobs.create(job.problem_set, preset="rules", config={**RULES, "shard_size": 1})
+def test_waiting_has_an_end(errata: Errata, long_set: str) -> None:
+    started = errata.injection_jobs.create(long_set, preset="rules", config={**RULES, "shard_size": 1})
     with pytest.raises(WaitTimeout) as late:
         errata.injection_jobs.wait(started.id, timeout_seconds=0)
     assert late.value.job.id == started.id
-    errata.injection_jobs.wait(started.id)
+    errata.injection_jobs.cancel(started.id)
 
 
 def test_presets_and_readiness(errata: Errata) -> None:

@@ -160,6 +160,7 @@ def test_pages_work_without_scripts(browser: Browser, site: Site) -> None:
         page.get_by_role("link", name="Browse the pairs").click()
         page.get_by_role("link", name="operator").first.click()
         page.locator(".pair-list a").first.click()
+        page.wait_for_url("**/pairs/pair_*")  # a click waits for the answer's beginning only
         assert page.locator("ins").all_inner_texts() == ["+"]
         page.goto(f"{site.url}/jobs/{site.rows.running}")
         with site.database.begin() as session:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import time
@@ -17,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from models.accounts import DEFAULT_WORKSPACE, Workspace
-from models.base import new_id
+from models.base import db_now, new_id
 from models.events import after
 from models.language_models import LanguageModel
 from models.outputs import Dataset, Metric, TrainingRun
@@ -182,6 +183,8 @@ def make_run(database: Database, base_model: Path, dataset: Path) -> Callable[..
             )
         )
 
+    ages = itertools.count(-1000)  # a second apart: SQLite's clock gives two runs of one millisecond the same time
+
     def make(name: str = "tiny-rise", preset: str = "errata", **overrides: Any) -> str:
         run_id = new_id("train")
         config = resolve(preset, {**CONFIG, **overrides}).model_dump(mode="json")
@@ -194,6 +197,7 @@ def make_run(database: Database, base_model: Path, dataset: Path) -> Callable[..
                     base_model_id="model_base",
                     output_name=name,
                     config=config,
+                    created_at=db_now(next(ages)),
                 )
             )
         return run_id

@@ -245,7 +245,7 @@ def messages(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
     """First step after each kill is the checkpoint's + 1; losses and weights are bit-equal to an unbroken run.
 
@@ -253,6 +253,7 @@ def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
     """
     options = {"epochs": 60, "checkpoint_every": 1, "batch_size": 8}
     whole, broken = make_spec(tmp_path, "whole", **options), make_spec(tmp_path, "broken", **options)
+    broken = broken.model_copy(update={"lease_seconds": 3600.0})  # nobody beats
     expected = {m["step"]: m["values"] for m in run(whole).of("metrics")}
     rng = random.Random(7)
     kills, seen, done = 0, {}, False
