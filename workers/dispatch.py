@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -61,8 +62,8 @@ class Dispatcher:
     def waiting(self, queue: str) -> int:
         """How many messages wait in a queue; 0 where it is not there yet, or the broker does not answer."""
         try:
-            with self._app.connection_or_acquire() as connection, connection.channel() as channel:
-                return int(channel.queue_declare(queue, passive=True).message_count)
+            with self._app.connection_or_acquire() as connection:
+                return _length(connection, queue)
         except Exception as error:  # every transport has its own
             log.debug("the length of %s is not known: %s", queue, error)
             return 0
@@ -83,3 +84,15 @@ class Dispatcher:
                 return sent
             sent += 1
         return sent
+
+
+def _length(connection: Any, queue: str) -> int:
+    """Of a queue that is not there (an empty one, on Redis) the transport says so by an error.
+
+    Handled here: an error that reaches the connection's pool costs the connection.
+    """
+    try:
+        with connection.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except connection.channel_errors:
+        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 from celery import Celery
@@ -13,11 +14,13 @@ from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.session import Database
 from models.states import JobState, ShardState
+from tests.ops.services import own_broker
 from tests.processes import until
 from tests.workers.injection_jobs import Deaf
 from tests.workers.road import job_state, make_job, shards
 from workers.app import GENERATION, create_celery
 from workers.dispatch import Dispatcher
+from workers.planning import Hint
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper, Swept
 
@@ -38,16 +41,27 @@ class Noting(Dispatcher):
 
     def empty(self) -> None:
         """Take every hint out of the queue, as workers would."""
-        with self._app.connection_or_acquire() as connection, connection.channel() as channel:
-            channel.queue_purge(GENERATION)
+        if self.waiting(GENERATION):
+            with self._app.connection_or_acquire() as connection, connection.channel() as channel:
+                channel.queue_purge(GENERATION)
 
 
 @pytest.fixture
 def noting() -> Noting:
     dispatcher = Noting(create_celery("memory://"))
-    if dispatcher.waiting(GENERATION):
-        dispatcher.empty()
+    dispatcher.empty()
     return dispatcher
+
+
+@pytest.mark.parametrize("url", ["memory://", pytest.param("redis", marks=pytest.mark.services)])
+def test_the_length_of_a_queue_is_known_though_another_is_not_there(url: str) -> None:
+    with own_broker() if url == "redis" else nullcontext(url) as broker:
+        dispatcher = Noting(create_celery(broker))
+        dispatcher.empty()
+        dispatcher.send([Hint("shard", GENERATION)] * 3)
+        for _ in range(3):
+            assert (dispatcher.waiting("never-used"), dispatcher.waiting(GENERATION)) == (0, 3)
+        dispatcher.empty()
 
 
 def hinted(database: Database, seconds: float | None, *positions: int) -> None:
