@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, true, update
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
@@ -82,27 +82,31 @@ def waits() -> ColumnElement[bool]:
     return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
 
 
-def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str:
+def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str | None:
     """The shard to claim where a hint names ``shard_id``: of the same injection job, the stage that fewest run at.
 
-    Of equals, the earliest in ``first``. ``shard_id`` itself where that is its stage, its stage is not in ``first``, or
-    it does not wait: a stale hint brings no other shard forward.
+    Of equals, the earliest in ``first``; one that must run alone comes last. None where none of the job waits at these
+    stages. A shard of anything else than an injection job is its own answer.
     """
     named = session.get(Shard, shard_id)
-    if named is None or named.injection_job_id is None or named.stage not in first or named.state != ShardState.QUEUED:
+    if named is None or named.injection_job_id is None:
         return shard_id
     of_job = Shard.injection_job_id == named.injection_job_id
     running = dict.fromkeys(first, 0)
     counted = select(Shard.stage, func.count()).where(of_job, Shard.state == ShardState.RUNNING).group_by(Shard.stage)
     running |= {Stage(stage): count for stage, count in session.execute(counted) if stage in running}
+    plainly_waits = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
     for stage in sorted(first, key=lambda stage: running[stage]):
-        if stage == named.stage:
+        if plainly_waits and stage == named.stage:
             return shard_id
-        waiting = select(Shard.id).where(of_job, waits(), Shard.stage == stage, ~Shard.alone)
-        found = session.scalar(waiting.order_by(Shard.position).limit(1))
+        found = session.scalar(_earliest(of_job, Shard.stage == stage, ~Shard.alone))
         if found is not None:
             return found
-    return shard_id
+    return session.scalar(_earliest(of_job, Shard.stage.in_(first)))
+
+
+def _earliest(*where: ColumnElement[bool]) -> Select[str]:
+    return select(Shard.id).where(waits(), *where).order_by(Shard.position).limit(1)
 
 
 def claim(
@@ -136,11 +140,13 @@ def claim(
         return None
     table, owner_id = owner_of(named)
     # The first claim moves the owner: locked before the shard, in the order of a cancellation, against a deadlock.
-    session.scalar(select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED).with_for_update())
+    queued = select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED)
+    is_first = session.scalar(queued.with_for_update()) is not None
     shard = session.scalars(statement).first()
     if shard is None:
         return None
-    move(session, table, owner_id, JobState.RUNNING)
+    if is_first:
+        move(session, table, owner_id, JobState.RUNNING)
     positions = None if shard.positions is None else tuple(shard.positions)
     at = (shard.fence, shard.start, shard.stop, worker, positions)
     return Lease(shard.id, owner_id, Stage(shard.stage), *at)

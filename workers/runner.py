@@ -28,6 +28,7 @@ from models.leases import Lease, load_owner, owner_of
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
+from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError
 from workers.journal import record_journal, record_unavailable
@@ -40,7 +41,8 @@ from workers.stages.ledger import add_seconds
 
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
-_MAY_WAIT_AGAIN = frozenset({"advanced", "released", "failed", "bereft"})
+_AT_ONCE = "advanced, and goes on at once"
+_MAY_WAIT_AGAIN = frozenset({"advanced", _AT_ONCE, "released", "failed", "bereft"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
 
@@ -115,19 +117,18 @@ class Heart:
 def run_shard(services: Services, shard_id: str, queue: str | None = None) -> str:
     """Run the shard's current stage if it can be claimed. The answer names what happened, for logs and tests.
 
-    With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place.
+    With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place, and another
+    one where the named shard is past this: there are as many hints as shards that wait, whichever they name.
     """
     if services.stopping.is_set():
         return "stopping"
     lease = _claim(services, shard_id, queue)
     if lease is None:
         return "not claimed"
-    if lease.shard_id != shard_id:
-        services.dispatcher.send([hint_for(shard_id, lease.stage)])  # its turn comes yet, by the same queue
-    outcome = _attempt(services, lease)
+    outcome = _attempt(services, lease, queue)
     if outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease):
         return _settle(services, lease, outcome)
-    return outcome
+    return run_shard(services, lease.shard_id, queue) if outcome == _AT_ONCE else outcome
 
 
 def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
@@ -135,9 +136,14 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
     with _claiming, services.db.begin() as session:
         if queue is None:
             return leases.claim(session, shard_id, *holder)
-        stages, chosen = stages_of(queue), leases.balanced(session, shard_id, FIRST[queue])
-        lease = leases.claim(session, chosen, *holder, stages)
-        return leases.claim(session, shard_id, *holder, stages) if lease is None and chosen != shard_id else lease
+        refused = None
+        while (chosen := leases.balanced(session, shard_id, FIRST[queue])) not in (None, refused):
+            lease = leases.claim(session, str(chosen), *holder, stages_of(queue))
+            if lease is not None:
+                return lease
+            refused = chosen  # by another worker that was faster: then others still wait
+            session.expire_all()
+        return None
 
 
 def _still_waits(services: Services, lease: Lease) -> bool:
@@ -146,7 +152,7 @@ def _still_waits(services: Services, lease: Lease) -> bool:
         return session.scalar(select(Shard.state).where(Shard.id == lease.shard_id)) != ShardState.CANCELLED
 
 
-def _attempt(services: Services, lease: Lease) -> str:
+def _attempt(services: Services, lease: Lease, queue: str | None) -> str:
     with Heart(services, lease).beating() as heart:
         context = StageContext(services.db, services.store, lease, services.engines, services.judge, heart.should_stop)
         started = time.monotonic()
@@ -163,7 +169,7 @@ def _attempt(services: Services, lease: Lease) -> str:
         except Exception as error:
             return _failed(services, lease, error)
         outcome = _store(services, context, finish, time.monotonic() - started, heart)
-    return outcome or _go_on(services, lease, finish)
+    return outcome or _go_on(services, lease, finish, queue)
 
 
 def _store(services: Services, context: StageContext, finish: Finish, seconds: float, heart: Heart) -> str | None:
@@ -190,10 +196,13 @@ def _store(services: Services, context: StageContext, finish: Finish, seconds: f
             return _failed(services, lease, error)
 
 
-def _go_on(services: Services, lease: Lease, finish: Finish) -> str:
+def _go_on(services: Services, lease: Lease, finish: Finish, queue: str | None) -> str:
     if finish.next_stage is None:
         return _settle(services, lease, "done")
-    services.dispatcher.send([hint_for(lease.shard_id, finish.next_stage)])
+    hint = hint_for(lease.shard_id, finish.next_stage)
+    if hint.queue == queue == GRADING and not services.stopping.is_set():
+        return _AT_ONCE  # proof and pairs are short: between them a message would cost more than they
+    services.dispatcher.send([hint])
     return "advanced"
 
 
