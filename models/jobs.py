@@ -114,6 +114,7 @@ class SolutionRow(Timestamped, Base):
     verdict_seconds: Mapped[float | None]
     role: Mapped[str | None]  # "correct" or "incorrect" where drawn for pairs
     reason: Mapped[str | None]  # why it was not drawn
+    plan: Mapped[dict[str, Any] | None]  # of a drawn correct one: the steps to edit and into which kinds
 
 
 class ProblemOutcome(Base):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from errata.prompts import SOLVE_VERSION
-from models.jobs import EditRow
+from models.jobs import EditRow, Shard
 from tests.workers.injection_jobs import PROBLEMS, pairs_of, run_job
 from workers.engines.base import Cancelled, Completion, GenerationRequest, Journal, ModelSpec
 from workers.runner import Services
@@ -117,6 +117,17 @@ def test_continuations_prove_what_arithmetic_cannot(services: Services) -> None:
     assert len(asked) == 2 * PROBLEMS, "only the unproven edits, each side once"
     assert all(r.n == 4 and r.temperature == 0.7 for r in asked)
     assert funnel.counts["tokens"]["continue"]["completion"] == 2 * PROBLEMS * 4 * 5
+
+
+def test_a_shard_with_nothing_to_continue_asks_no_engine(services: Services) -> None:
+    """Every edit shows itself wrong: the stage would load, ask for nothing and store nothing."""
+    engine = scripted(services)
+    run_job(services, "rules", model=MODEL, proof=continued())
+    with services.db.read() as session:
+        stages = [set(ledger["seconds"]) for ledger in session.scalars(select(Shard.ledger))]
+    assert stages == [{"sample", "grade", "edit", "prove", "pair"}] * len(stages)
+    assert pairs_of(services)
+    assert not engine.requests
 
 
 def test_greedy_continuations_are_made_once(services: Services) -> None:

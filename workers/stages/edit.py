@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata import injection
-from errata.profile import ErrorProfile, error_profile
+from errata.profile import ErrorProfile
 from errata.prompts import EDIT_VERSIONS, edit_prompt
 from errata.reasons import Reason
 from errata.replies import parse_reply
@@ -25,8 +26,10 @@ from models.states import Stage
 from models.upserts import insert_ignore
 from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
+from workers.stages.explore import needs_continuations
 from workers.stages.ledger import add_edits, add_profile
 from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
+from workers.stages.plan import Plan, plan_shard
 
 
 @dataclass
@@ -59,19 +62,20 @@ def edit(context: StageContext) -> Finish:
         problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
         solutions = load_solutions(session, context.lease)
     drawn = [row for row in solutions if row.role == "correct"]
-    profile = _profile(job, problems, solutions)
+    plans, profile = {row.id: row.plan for row in drawn if row.plan is not None}, None
+    if len(plans) < len(drawn):
+        plans, profile = _plan_now(job, list(problems.values()), solutions, drawn)
     drafts: list[Draft] = []
     skipped: list[str] = []
     for row in drawn:
-        planned, reasons = _plan(job, row, problems[row.problem_id], profile)
-        drafts += planned
-        skipped += reasons
+        drafts += _drafts(row, plans[row.id], as_problem(problems[row.problem_id]), job.domain)
+        skipped += plans[row.id]["skipped"]
     if job.config.editing.editor == "model":
         _ask_model(context, job, drafts)
     else:
         _apply_rules(job, drafts)
     rows = [_row(context, job, draft) for draft in drafts]
-    kept = any(draft.reason is None for draft in drafts)
+    following = _next(job, drafts)
 
     def write(session: Session) -> None:
         insert_ignore(session, EditRow, rows)
@@ -79,41 +83,31 @@ def edit(context: StageContext) -> Finish:
         if profile is not None:
             add_profile(session, context.lease, profile)
 
-    return Finish(_next(job) if kept else Stage.PAIR, write)
+    return Finish(following, write)
 
 
-def _next(job: Job) -> Stage:
-    if job.domain in (Domain.LOGIC, Domain.CODE):
-        return Stage.PROVE  # their verifier decides: continuations would add nothing
-    asks = job.config.proof.continuations.when != "never" or job.config.proof.mode == "dynamic"
+def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
+    """Where the shard goes: an engine is not asked to continue nothing."""
+    kept = [draft for draft in drafts if draft.reason is None]
+    if not kept:
+        return Stage.PAIR
+    asks = any(needs_continuations(job, draft.original, str(draft.edited)) for draft in kept)
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
-def _profile(job: Job, problems: dict[str, ProblemRow], solutions: Sequence[SolutionRow]) -> ErrorProfile | None:
-    """First errors of the shard's own wrong samples, where the job asks for their mix; arithmetic domains only."""
-    if job.config.editing.mix != "profile" or job.domain not in (Domain.MATH, Domain.CHOICE):
-        return None
-    samples: dict[str, list[Sample]] = {problem_id: [] for problem_id in problems}
+def _drafts(row: SolutionRow, found: Plan, problem: Problem, domain: Domain) -> list[Draft]:
+    steps = split_steps(row.text, domain)
+    return [Draft(row, problem, steps, steps[at], kind) for at, kind in found["edits"]]
+
+
+def _plan_now(
+    job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow], drawn: Sequence[SolutionRow]
+) -> tuple[dict[str, Plan], ErrorProfile | None]:
+    """For shards graded by a version that left no plan."""
+    samples: dict[str, list[Sample]] = defaultdict(list)
     for row in solutions:
         samples[row.problem_id].append(Sample(row.sample_index, row.text, Verdict(row.verdict or ""), row.extracted))
-    return error_profile((samples[problem.id], problem.gold_solution) for problem in problems.values())
-
-
-def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:
-    """The profile's shares, of the kinds the job allows and times the weights it gives them."""
-    given = job.config.editing.kinds
-    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in profile.weights().items()}
-
-
-def _plan(
-    job: Job, row: SolutionRow, problem: ProblemRow, profile: ErrorProfile | None
-) -> tuple[list[Draft], list[str]]:
-    steps = split_steps(row.text, job.domain)
-    seed = derive_seed(job.config.seed, "plan", problem.question, row.text)
-    weights = None if profile is None else _weights(job, profile)
-    plan = injection.plan_edits(row.text, steps, job.config, job.domain, seed, as_problem(problem), weights)
-    drafts = [Draft(row, as_problem(problem), steps, steps[at], kind) for at, kind in plan.edits]
-    return drafts, [str(reason) for reason in plan.skipped.values()]
+    return plan_shard(job, problems, samples, drawn)
 
 
 def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:

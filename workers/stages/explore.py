@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.proof import prove_contradiction
 from errata.seeds import derive_seed
+from errata.types import Domain
 from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow
 from models.states import Stage
@@ -29,7 +30,9 @@ def explore(context: StageContext) -> Finish:
         job = load_job(session, context.lease)
         problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
         solutions = {row.id: row for row in load_solutions(session, context.lease)}
-        edits = [row for row in load_edits(session, context.lease) if needs_continuations(job, row)]
+        edits = [
+            row for row in load_edits(session, context.lease) if needs_continuations(job, row.original, str(row.edited))
+        ]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
     sides: dict[str, tuple[str, str]] = {}
@@ -53,12 +56,17 @@ def explore(context: StageContext) -> Finish:
     return Finish(Stage.PROVE, write)
 
 
-def needs_continuations(job: Job, row: EditRow) -> bool:
-    """Whether this edit is to be continued: always, or only where its own text does not contradict itself."""
+def needs_continuations(job: Job, original: str, edited: str) -> bool:
+    """Whether an edit is to be continued: never, always, or only where its own text does not contradict itself.
+
+    Where a verifier decides (logic, code), never: continuations would add nothing.
+    """
+    if job.domain in (Domain.LOGIC, Domain.CODE):
+        return False
     config = job.config.proof
     if config.mode == "dynamic" or config.continuations.when == "always":
         return True
-    return config.continuations.when == "unproven" and prove_contradiction(row.original, str(row.edited)) is None
+    return config.continuations.when == "unproven" and prove_contradiction(original, edited) is None
 
 
 def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:

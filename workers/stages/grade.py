@@ -1,9 +1,9 @@
-"""Stage ``grade``: every sample's verdict, then which correct and which incorrect solution of a problem are drawn."""
+"""Stage ``grade``: every sample's verdict, which correct and which incorrect solution are drawn, and what to edit."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import update
@@ -18,7 +18,7 @@ from models.states import Stage
 from models.upserts import insert_ignore
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_grades
+from workers.stages.ledger import add_grades, add_profile
 from workers.stages.loading import (
     Job,
     as_problem,
@@ -28,6 +28,7 @@ from workers.stages.loading import (
     load_solutions,
     verdict_columns,
 )
+from workers.stages.plan import plan_shard
 
 Judged = dict[str, Any]
 
@@ -39,18 +40,23 @@ def grade(context: StageContext) -> Finish:
         problems = load_problems(session, job.problem_set_id, context.lease)
         solutions = load_solutions(session, context.lease)
     judged = _judge(context, job, problems, solutions)
-    selections = _select(job, problems, solutions, judged)
+    samples = _samples(solutions, judged)
+    selections = _select(job, problems, samples)
+    drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
+    plans, profile = plan_shard(job, problems, samples, drawn) if job.config.pairs.step else ({}, None)
     for row in solutions:
-        judged[row.id] |= _role(selections[row.problem_id], row.sample_index) | {"label": row.label}
+        role = _role(selections[row.problem_id], row.sample_index)
+        judged[row.id] |= {**role, "label": row.label, "plan": plans.get(row.id)}
     outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
-    kept = any(selection.correct is not None for selection in selections.values())
 
     def write(session: Session) -> None:
         session.execute(update(SolutionRow), list(judged.values()))
         insert_ignore(session, ProblemOutcome, outcomes)
         add_grades(session, context.lease, list(judged.values()), outcomes)
+        if profile is not None and plans:
+            add_profile(session, context.lease, profile)
 
-    return Finish(Stage.EDIT if kept and job.config.pairs.step else Stage.PAIR, write)
+    return Finish(Stage.EDIT if plans else Stage.PAIR, write)
 
 
 def _judge(
@@ -67,20 +73,22 @@ def _judge(
     }
 
 
-def _select(
-    job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow], judged: dict[str, Judged]
-) -> dict[str, Selection]:
+def _samples(solutions: Sequence[SolutionRow], judged: dict[str, Judged]) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = defaultdict(list)
     for row in solutions:
         found = judged[row.id]
         samples[row.problem_id].append(
             Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
         )
+    return samples
+
+
+def _select(job: Job, problems: Sequence[ProblemRow], samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
     sampled = job.config.sampling.source == "model"
 
     def chosen(problem: ProblemRow) -> Selection:
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
-        return select(samples[problem.id], job.config.selection, problem.question, seed)
+        return select(samples.get(problem.id, ()), job.config.selection, problem.question, seed)
 
     return {problem.id: chosen(problem) for problem in problems}
 
