@@ -43,13 +43,13 @@ class Cursor:
 
     def symbol(self, ahead: int = 0) -> str:
         """The operator ``ahead`` places on, or ""."""
-        lexeme = self.peek(ahead)
-        return lexeme.symbol if lexeme is not None and lexeme.kind == "op" else ""
+        at = self.pos + ahead
+        return self.lexemes[at].symbol if at < self.limit and self.lexemes[at].kind == "op" else ""
 
     def kind(self, ahead: int = 0) -> str:
         """The kind of lexeme ``ahead`` places on, or "" at the limit."""
-        lexeme = self.peek(ahead)
-        return lexeme.kind if lexeme is not None else ""
+        at = self.pos + ahead
+        return self.lexemes[at].kind if at < self.limit else ""
 
     def starts_operand(self, ahead: int = 0) -> bool:
         """Whether a number, bracket, fraction, root or sign with one of these behind it stands ``ahead`` places on."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 LexemeKind = Literal["num", "op", "open", "close", "rel", "word", "cur", "pct", "brk", "bad", "cmd"]
@@ -75,6 +76,7 @@ _PATTERN = re.compile(
     re.DOTALL,
 )
 _ODD_TAIL = re.compile(r"[,:]\d[\d.,:]*|\.\d[\d.,:]*")
+_NO_DIGITS = re.compile(rf"{_GROUP}|\.\.\.|…")
 _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
 _FACTORIAL = re.compile(r"!(?=\s*(?:[=+\-*/×÷)\]}^]|\\(?:times|div|cdot)|$))")
@@ -90,6 +92,9 @@ def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
     while pos < len(text):
         if span is not None and pos >= span[0]:
             pos, span = max(pos, span[1]), next(spans, None)
+            continue
+        if text[pos] == " ":  # half of what there is
+            glued, pos = False, pos + 1
             continue
         lexeme, end = _next(text, pos, out)
         if lexeme is None:
@@ -110,8 +115,7 @@ def _bullet_end(text: str, line_start: int) -> int:
 def _next(text: str, pos: int, before: list[Lexeme]) -> tuple[Lexeme | None, int]:
     """The lexeme at ``pos`` (None for what is skipped) and the offset behind it."""
     last = before[-1] if before else None
-    after_value = last is not None and last.end == pos and last.kind in ("num", "close")
-    if after_value:
+    if text[pos] in "!-" and last is not None and last.end == pos and last.kind in ("num", "close"):
         special = _behind_value(text, pos)
         if special is not None:
             return special, special.end
@@ -190,10 +194,14 @@ def _number(raw: str, text: str, start: int, end: int) -> Lexeme:
     odd = _ODD_TAIL.match(text, end)
     if odd:
         return Lexeme("num", start, odd.end(), text[start : odd.end()])
-    truncated = raw.endswith(("...", "…"))
-    plain = re.sub(rf"{_GROUP}|\.\.\.|…", "", raw)
+    return Lexeme("num", start, end, raw, "", *_quantity(raw))
+
+
+@lru_cache(maxsize=4096)  # few numbers stand in many texts, and a fraction is dear to make
+def _quantity(raw: str) -> tuple[Fraction | None, int, bool]:
+    """A number's value, its decimals, and whether it is cut off ("0.333...")."""
+    plain = _NO_DIGITS.sub("", raw)
     clock = len(plain) > 2 and plain[0] == "0" and plain.isdigit()  # "0730": a time or a code, no quantity
     if clock or sum(c.isdigit() for c in plain) > MAX_DIGITS:
-        return Lexeme("num", start, end, raw)
-    decimals = len(plain.partition(".")[2])
-    return Lexeme("num", start, end, raw, "", Fraction(plain), decimals, truncated)
+        return None, 0, False
+    return Fraction(plain), len(plain.partition(".")[2]), raw.endswith(("...", "…"))

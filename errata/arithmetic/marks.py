@@ -12,6 +12,8 @@ _UNCLOSED = re.compile(r"<<[^<>\n]*")
 
 def mark_spans(text: str) -> list[tuple[int, int]]:
     """Spans of all marks, unclosed ones (to the end of their line) included; sorted and disjoint."""
+    if "<<" not in text:
+        return []
     spans = [match.span() for match in _MARK.finditer(text)]
     closed = {start for start, _ in spans}
     spans += [m.span() for m in _UNCLOSED.finditer(text) if m.start() not in closed]

@@ -50,6 +50,7 @@ class Reading:
 
 
 PLAIN = Reading()
+_ONE = Fraction(1)
 
 
 class NotComputable(ArithmeticError):
@@ -58,7 +59,7 @@ class NotComputable(ArithmeticError):
 
 def multiplier(quantity: Quantity, reading: Reading) -> Fraction:
     """What a shown number is multiplied by under ``reading``; its last digit's unit scales with it."""
-    factor = Fraction(quantity.scale) if reading.scales else Fraction(1)
+    factor = Fraction(quantity.scale) if reading.scales else _ONE
     if quantity.percent and reading.percent != "points":
         factor /= 100
     return factor * quantity.unit_factor if reading.units else factor
@@ -67,7 +68,8 @@ def multiplier(quantity: Quantity, reading: Reading) -> Fraction:
 def evaluate(node: Node, reading: Reading) -> Fraction:
     """The exact value. Raises NotComputable. Depth is bounded by the parser."""
     if isinstance(node, Quantity):
-        return node.value * multiplier(node, reading)
+        factor = multiplier(node, reading)
+        return node.value if factor is _ONE else node.value * factor
     values = [evaluate(part, reading) for part in node.parts]
     if reading.percent == "relative" and node.symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
         values[1] = values[0] * values[1]

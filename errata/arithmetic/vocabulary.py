@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 
 SCALES: dict[str, int] = {
     "dozen": 12, "dozens": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "k": 1000,
@@ -62,6 +63,7 @@ def unit_of(word: str) -> tuple[str, int] | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def unit_factor(phrase: tuple[str, ...]) -> tuple[Fraction, frozenset[str]]:
     """What a unit phrase such as ``("minutes", "/", "hour")`` multiplies by in smallest units, and the units seen."""
     factor, seen, below, used = Fraction(1), set[str](), False, [False, False]
