@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from errata.arithmetic import marks_agree
 from errata.config import InjectionConfig
@@ -46,6 +47,8 @@ def plan_edits(
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
+    # Whether a kind applies is dear to know: without a cap, the first that does is enough.
+    most = 1 if config.editing.max_kind_share == 1 else None
     offered: dict[int, list[str]] = {}
     skipped: dict[int, Reason] = {}
     for step in steps:
@@ -53,17 +56,17 @@ def plan_edits(
         reason = _unfit(site, config, domain)
         if config.editing.editor == "model":
             site = _offered(site, config.editing.offered_sentences)
-        names = [] if reason else [k.name for k in kinds_of(domain).values() if _weight(k.name, weights)]
-        offered[step.index] = [name for name in names if _applies(kinds_of(domain)[name], site, config)]
-        if not offered[step.index]:
+        found = [] if reason else list(islice(_kinds(site, config, domain, weights, rng), most))
+        if found:
+            offered[step.index] = found
+        else:
             skipped[step.index] = reason or Reason.NO_KIND
-            del offered[step.index]
     limit = config.editing.edits_per_solution
     if limit is not None and len(offered) > limit:
         kept = set(rng.sample(sorted(offered), limit))
         skipped |= {index: Reason.OVER_QUOTA for index in offered if index not in kept}
         offered = {index: names for index, names in offered.items() if index in kept}
-    drawn = _draw(offered, weights, config.editing.max_kind_share, rng)
+    drawn = _draw(offered, config.editing.max_kind_share, rng)
     return EditPlan(tuple(sorted(drawn.items())), skipped)
 
 
@@ -112,6 +115,18 @@ def _offered(site: Site, sentences: int) -> Site:
     return replace(site, steps=steps)
 
 
+def _kinds(
+    site: Site, config: InjectionConfig, domain: Domain, weights: Mapping[str, float] | None, rng: random.Random
+) -> Iterator[str]:
+    """The kinds that apply, in an order drawn by weight: the first is one draw among them all, and of any subset.
+
+    By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
+    """
+    kinds = {name: kind for name, kind in kinds_of(domain).items() if _weight(name, weights)}
+    times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
+    return (name for name in sorted(kinds, key=times.__getitem__) if _applies(kinds[name], site, config))
+
+
 def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
     """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
@@ -127,9 +142,7 @@ def _weight(name: str, weights: Mapping[str, float] | None) -> float:
     return 1.0 if weights is None else weights.get(name, 0.0)
 
 
-def _draw(
-    offered: Mapping[int, Sequence[str]], weights: Mapping[str, float] | None, share: float, rng: random.Random
-) -> dict[int, str]:
+def _draw(offered: Mapping[int, Sequence[str]], share: float, rng: random.Random) -> dict[int, str]:
     """A kind per step. Steps with the least choice draw first, so that a capped kind goes where nothing else does."""
     cap = max(1, int(share * len(offered) + 1e-9)) if share < 1 else len(offered)
     taken: Counter[str] = Counter()
@@ -137,7 +150,6 @@ def _draw(
     order = list(offered)
     rng.shuffle(order)
     for index in sorted(order, key=lambda i: len(offered[i])):
-        names = [name for name in offered[index] if taken[name] < cap] or offered[index]
-        drawn[index] = rng.choices(names, [_weight(name, weights) for name in names])[0]
+        drawn[index] = next((name for name in offered[index] if taken[name] < cap), offered[index][0])
         taken[drawn[index]] += 1
     return drawn

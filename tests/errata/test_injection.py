@@ -91,6 +91,25 @@ def test_a_weight_of_zero_leaves_a_step_without_a_kind() -> None:
     assert plan.skipped[2] is Reason.NO_KIND
 
 
+@pytest.mark.parametrize("share", [1.0, 0.99])
+def test_weights_count_among_the_kinds_that_apply(share: float) -> None:
+    """Step 3 has no third term to leave out: its draw is between the two others, whatever the omission weighs."""
+    kinds = {"omission": 96.0, "operator": 3.0, "calculation": 1.0}
+    plans = [_plan(seed=seed, editing={"kinds": kinds, "max_kind_share": share}) for seed in range(400)]
+    first, third = (Counter(dict(plan.edits)[step] for plan in plans) for step in (0, 2))
+    assert 0.93 < first["omission"] / 400 < 0.99
+    assert set(third) == {"operator", "calculation"}
+    assert 0.68 < third["operator"] / 400 < 0.82
+
+
+def test_without_a_cap_no_more_kinds_are_tried_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a kind applies is dear to know: edits are made and proven false for it."""
+    tried: list[int] = []
+    monkeypatch.setattr("errata.injection._applies", lambda _kind, site, _config: not tried.append(site.index))
+    _plan("errata")
+    assert tried == [0, 1, 2]
+
+
 def test_a_profile_replaces_the_weights_only_where_the_mix_asks_for_it() -> None:
     profile = {"order": 1.0}
     steps = split_steps(SOLUTION)
