@@ -6,7 +6,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, TypeDecorator
+from sqlalchemy import JSON, DateTime, Dialect, MetaData, TypeDecorator, literal
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -38,25 +38,30 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class db_now(FunctionElement[datetime]):
-    """The database's clock, plus an offset in seconds: leases must not depend on a worker's clock."""
+    """The database's clock, plus an offset in seconds: leases must not depend on a worker's clock.
+
+    The offset is a bound parameter, so that statements with other offsets share their compiled form.
+    """
 
     type = UTCDateTime()
-    inherit_cache = False
+    inherit_cache = True
 
     def __init__(self, plus_seconds: float = 0.0) -> None:
-        self.plus_seconds = float(plus_seconds)
-        super().__init__()
+        super().__init__(*([literal(float(plus_seconds))] if plus_seconds else []))
 
 
 @compiles(db_now, "postgresql")
-def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
-    return f"(clock_timestamp() + make_interval(secs => {element.plus_seconds!r}))"
+def _now_postgresql(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
+    offset = compiler.process(element.clauses, **kw)
+    return f"(clock_timestamp() + make_interval(secs => {offset}))" if offset else "clock_timestamp()"
 
 
 @compiles(db_now, "sqlite")
-def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:  # noqa: ARG001
+def _now_sqlite(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
     # Six fractional digits, as SQLAlchemy writes them: times are compared as text.
-    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', '{element.plus_seconds:+f} seconds') || '000')"
+    offset = compiler.process(element.clauses, **kw)
+    shifted = f", printf('%+f seconds', {offset})" if offset else ""
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now'{shifted}) || '000')"
 
 
 JSONValue = JSON().with_variant(JSONB(), "postgresql")
