@@ -65,8 +65,12 @@ def load_owner(session: Session, shard: Shard) -> Owner:
 
 def owner_in(*states: JobState) -> ColumnElement[bool]:
     """Whether a shard's owner is in one of these states."""
+    # Not `in_`, which is written anew each time it is executed.
     return or_(
-        *(exists().where(table.id == getattr(Shard, column), table.state.in_(states)) for column, table in OWNERS)
+        *(
+            exists().where(table.id == getattr(Shard, column), or_(*(table.state == state for state in states)))
+            for column, table in OWNERS
+        )
     )
 
 
@@ -82,7 +86,7 @@ def waits() -> ColumnElement[bool]:
     return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
 
 
-def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str | None:
+def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> Shard | None:
     """The shard to claim where a hint names ``shard_id``: of the same injection job, the stage that fewest run at.
 
     Of equals, the earliest in ``first``; one that must run alone comes last. None where none of the job waits at these
@@ -90,7 +94,7 @@ def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str | N
     """
     named = session.get(Shard, shard_id)
     if named is None or named.injection_job_id is None:
-        return shard_id
+        return named
     of_job = Shard.injection_job_id == named.injection_job_id
     running = dict.fromkeys(first, 0)
     counted = select(Shard.stage, func.count()).where(of_job, Shard.state == ShardState.RUNNING).group_by(Shard.stage)
@@ -98,15 +102,15 @@ def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> str | N
     plainly_waits = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
     for stage in sorted(first, key=lambda stage: running[stage]):
         if plainly_waits and stage == named.stage:
-            return shard_id
+            return named
         found = session.scalar(_earliest(of_job, Shard.stage == stage, ~Shard.alone))
         if found is not None:
             return found
     return session.scalar(_earliest(of_job, Shard.stage.in_(first)))
 
 
-def _earliest(*where: ColumnElement[bool]) -> Select[str]:
-    return select(Shard.id).where(waits(), *where).order_by(Shard.position).limit(1)
+def _earliest(*where: ColumnElement[bool]) -> Select[Shard]:
+    return select(Shard).where(waits(), *where).order_by(Shard.position).limit(1)
 
 
 def claim(
@@ -114,7 +118,8 @@ def claim(
 ) -> Lease | None:
     """Take the lease of a waiting shard, or None: taken, finished, not due, or its owner no longer wants it.
 
-    With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage.
+    With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage. A row that the
+    session holds is not read again: of it only the owner counts, which never changes.
     """
     statement = (
         update(Shard)
@@ -175,10 +180,10 @@ def _end(session: Session, lease: Lease, **values: Any) -> bool:
         update(Shard)
         .where(_mine(lease))
         .values(worker=None, lease_expires_at=None, **values)
-        .returning(Shard.id)
-        .execution_options(synchronize_session=False)
+        .returning(Shard)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
-    ended = session.execute(statement).first() is not None
+    ended = session.scalars(statement).first() is not None
     if ended and values["state"] == ShardState.QUEUED:
         _withdraw_if_cancelling(session, lease)
     return ended

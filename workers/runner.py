@@ -42,7 +42,8 @@ from workers.stages.ledger import add_seconds
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
 _AT_ONCE = "advanced, and goes on at once"
-_MAY_WAIT_AGAIN = frozenset({"advanced", _AT_ONCE, "released", "failed", "bereft"})
+_WITHDRAWN = "cancelled before its next stage"
+_MAY_WAIT_AGAIN = frozenset({"released", "failed", "bereft"})
 _claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
 
 
@@ -126,7 +127,7 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> st
     if lease is None:
         return "not claimed"
     outcome = _attempt(services, lease, queue)
-    if outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease):
+    if outcome == _WITHDRAWN or (outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease)):
         return _settle(services, lease, outcome)
     return run_shard(services, lease.shard_id, queue) if outcome == _AT_ONCE else outcome
 
@@ -137,13 +138,15 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
         if queue is None:
             return leases.claim(session, shard_id, *holder)
         refused = None
-        while (chosen := leases.balanced(session, shard_id, FIRST[queue])) not in (None, refused):
-            lease = leases.claim(session, str(chosen), *holder, stages_of(queue))
+        while True:
+            chosen = leases.balanced(session, shard_id, FIRST[queue])
+            if chosen is None or chosen.id == refused:
+                return None
+            lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
             if lease is not None:
                 return lease
-            refused = chosen  # by another worker that was faster: then others still wait
+            refused = chosen.id  # by another worker that was faster: then others still wait
             session.expire_all()
-        return None
 
 
 def _still_waits(services: Services, lease: Lease) -> bool:
@@ -173,7 +176,10 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> str:
 
 
 def _store(services: Services, context: StageContext, finish: Finish, seconds: float, heart: Heart) -> str | None:
-    """Write what the stage made, waiting for a database that is away as long as the lease holds; None: written."""
+    """Write what the stage made, waiting for a database that is away as long as the lease holds.
+
+    None: written, and the shard goes on.
+    """
     lease = context.lease
     while True:
         try:
@@ -183,7 +189,8 @@ def _store(services: Services, context: StageContext, finish: Finish, seconds: f
                 finish.write(session)
                 record_journal(session, lease, context.journal)
                 add_seconds(session, lease, seconds, context.journal.seconds)
-            return None
+                withdrawn = session.get_one(Shard, lease.shard_id).state == ShardState.CANCELLED
+            return _WITHDRAWN if withdrawn else None
         except SQLAlchemyError as error:
             if not passing(error):
                 return _failed(services, lease, error)
