@@ -8,6 +8,7 @@ only interruptions while alone count as failures (docs/architecture.md).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -89,24 +90,36 @@ def waits() -> ColumnElement[bool]:
 def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> Shard | None:
     """The shard to claim where a hint names ``shard_id``: of the same injection job, the stage that fewest run at.
 
-    Of equals, the earliest in ``first``; one that must run alone comes last. None where none of the job waits at these
-    stages. A shard of anything else than an injection job is its own answer.
+    Of equals, the earliest in ``first``; one that must run alone comes last. Towards the job's end, when no more of its
+    shards wait than run, the one with the longest way to go: started last, it would go it on its own. None where none
+    of the job waits at these stages. A shard of anything else than an injection job is its own answer.
     """
     named = session.get(Shard, shard_id)
     if named is None or named.injection_job_id is None:
         return named
     of_job = Shard.injection_job_id == named.injection_job_id
-    running = dict.fromkeys(first, 0)
-    counted = select(Shard.stage, func.count()).where(of_job, Shard.state == ShardState.RUNNING).group_by(Shard.stage)
-    running |= {Stage(stage): count for stage, count in session.execute(counted) if stage in running}
+    waiting, running = _at_stages(session, of_job, first)
     plainly_waits = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
-    for stage in sorted(first, key=lambda stage: running[stage]):
+    ending = waiting.total() <= running.total()
+    for stage in sorted(first, key=tuple(Stage).index if ending else running.__getitem__):
         if plainly_waits and stage == named.stage:
             return named
         found = session.scalar(_earliest(of_job, Shard.stage == stage, ~Shard.alone))
         if found is not None:
             return found
     return session.scalar(_earliest(of_job, Shard.stage.in_(first)))
+
+
+def _at_stages(
+    session: Session, where: ColumnElement[bool], stages: Sequence[Stage]
+) -> tuple[Counter[Stage], Counter[Stage]]:
+    """How many shards wait and how many run at each of these stages."""
+    counts = {ShardState.QUEUED: Counter[Stage](), ShardState.RUNNING: Counter[Stage]()}
+    counted = select(Shard.state, Shard.stage, func.count()).where(where, Shard.state.in_(list(counts)))
+    for state, stage, count in session.execute(counted.group_by(Shard.state, Shard.stage)):
+        if stage in stages:
+            counts[ShardState(state)][Stage(stage)] = count
+    return counts[ShardState.QUEUED], counts[ShardState.RUNNING]
 
 
 def _earliest(*where: ColumnElement[bool]) -> Select[Shard]:

@@ -44,11 +44,16 @@ BALANCED = [
     # the hint's shard is the first; what waits, what runs, and which is to go
     ((Stage.SAMPLE, Stage.SAMPLE, Stage.EDIT), (Stage.SAMPLE,), 2),
     ((Stage.EDIT, Stage.SAMPLE, Stage.CONTINUE), (Stage.EDIT,), 2),
-    ((Stage.EDIT, Stage.SAMPLE), (Stage.EDIT, Stage.CONTINUE), 1),
+    ((Stage.EDIT, Stage.SAMPLE, Stage.EDIT, Stage.EDIT), (Stage.EDIT, Stage.CONTINUE), 1),
     ((Stage.SAMPLE, Stage.SAMPLE, Stage.GRADE), (Stage.SAMPLE,), 0),
-    ((Stage.SAMPLE, Stage.EDIT), (Stage.EDIT, Stage.SAMPLE), 1),
+    ((Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.EDIT), (Stage.EDIT, Stage.SAMPLE), 2),
+    ((Stage.SAMPLE, Stage.EDIT, Stage.SAMPLE, Stage.EDIT), (Stage.EDIT, Stage.SAMPLE), 1),
     ((Stage.PROVE, Stage.PAIR, Stage.GRADE, Stage.SAMPLE), (), 2),
     ((Stage.GRADE, Stage.PROVE), (Stage.GRADE,), 1),
+    # no more wait than run: the longest way goes first, which would otherwise be gone alone at the end
+    ((Stage.CONTINUE, Stage.EDIT), (Stage.EDIT, Stage.EDIT), 1),
+    ((Stage.EDIT, Stage.SAMPLE), (Stage.SAMPLE, Stage.CONTINUE), 1),
+    ((Stage.CONTINUE,), (Stage.EDIT,), 0),
 ]
 
 
