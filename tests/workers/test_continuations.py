@@ -12,6 +12,7 @@ from errata.prompts import SOLVE_VERSION
 from models.jobs import EditRow, Shard
 from tests.workers.injection_jobs import PROBLEMS, pairs_of, run_job
 from workers.engines.base import Cancelled, Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.runner import Services
 
 MODEL = {"engine": "transformers", "config": {"path": "/scripted"}}
@@ -38,10 +39,14 @@ class Propagating:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
         """Completions with 10 tokens in and 5 out each."""
         if cancelled():
             raise Cancelled
+        return in_rounds(self._answers, requests, follow_up)
+
+    def _answers(self, requests: Sequence[GenerationRequest]) -> list[list[Completion]]:
         self.requests += requests
         return [[Completion(self._text(r), "stop", 10, 5) for _ in range(r.n)] for r in requests]
 

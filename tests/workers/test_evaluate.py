@@ -23,6 +23,7 @@ from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
+from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
 from workers.planning import plan_evaluation
 from workers.settle import settle
@@ -44,6 +45,7 @@ class Replies:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
         if cancelled():
             raise Cancelled

@@ -21,7 +21,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest
+from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, storable
+from workers.engines.follow_ups import FollowUp
 from workers.engines.local_tokenizer import LocalTokenizer
 from workers.engines.openai_http import OpenAISettings, Refused, Server
 from workers.engines.openai_loop import ServerLoop
@@ -100,14 +101,18 @@ class OpenAIEngine:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool] = lambda: False,
         retried: Counter[str] | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
-        """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too."""
+        """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too.
+
+        What follows from an answer leaves at once, in its place.
+        """
         counts: Counter[str] = Counter() if retried is None else retried
         before = counts.total()
         try:
             self.connect(cancelled, counts)
             before = counts.total()
-            return self._loop.run(self._all(requests, counts), cancelled)
+            return self._loop.run(self._all(requests, counts, follow_up), cancelled)
         except EngineError as error:
             self._stale = True
             if error.wait_seconds:
@@ -121,10 +126,12 @@ class OpenAIEngine:
         """Close the connections."""
         await self._server.close()
 
-    async def _all(self, requests: Sequence[GenerationRequest], retried: Counter[str]) -> list[list[Completion]]:
+    async def _all(
+        self, requests: Sequence[GenerationRequest], retried: Counter[str], follow_up: FollowUp | None
+    ) -> list[list[Completion]]:
         planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
         failed = asyncio.Event()
-        tasks = [asyncio.create_task(self._one(unit, retried, failed)) for unit in planned]
+        tasks = [asyncio.create_task(self._one(unit, retried, failed, follow_up)) for unit in planned]
         try:
             answers = await asyncio.gather(*tasks)
         except BaseException:
@@ -137,12 +144,21 @@ class OpenAIEngine:
             results[unit.index] += answer
         return results
 
-    async def _one(self, unit: Unit, retried: Counter[str], failed: asyncio.Event) -> list[Completion]:
-        async with self._gate:  # held while waiting to ask again: a server in trouble gets fewer requests, not more
+    async def _one(
+        self, unit: Unit, retried: Counter[str], failed: asyncio.Event, follow_up: FollowUp | None
+    ) -> list[Completion]:
+        # Held while waiting to ask again: a server in trouble gets fewer requests, not more. And from an answer to
+        # what follows from it: that is the longest way to the batch's end, and the server knows its prompt.
+        async with self._gate:
             if failed.is_set():
                 return []
             try:
-                return await (self._chat(unit, retried) if self._tokenizer is None else self._ids(unit, retried))
+                while True:
+                    answer = await (self._chat if self._tokenizer is None else self._ids)(unit, retried)
+                    following = None if follow_up is None else follow_up(unit.index, answer[0])
+                    if following is None:
+                        return answer
+                    [unit] = units(unit.index, following, None)
             except BaseException as error:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
                 if isinstance(error, Refused):
@@ -210,7 +226,7 @@ class OpenAIEngine:
         for _ in range(self._settings.retries + 1):
             answer = Choices.of(await self._server.post(path, body, retried))
             if answer is not None:
-                return read_choices(self._name, answer, unit)
+                return [storable(completion) for completion in read_choices(self._name, answer, unit)]
             retried["an unusable answer"] += 1
         raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
 

@@ -19,6 +19,7 @@ from workers.engines.base import (
     fallbacks,
     storable,
 )
+from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.engines.process import ChildEngine, ChildGone
 from workers.engines.turns import GenerationTurns
 from workers.gpu import GpuTurn
@@ -62,33 +63,44 @@ class EnginePool:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool] = lambda: False,
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
         """Completions per request from the named model. Raises EngineError, or Cancelled soon after ``cancelled()``.
 
         ``journal`` is told which engine answered, what it did without and what was asked again, failures included.
+        With ``follow_up`` the last completions of each request.
         """
         if not requests:
             return []
         journal = Journal() if journal is None else journal
         journal.engine = model.engine
-        found = self._found(model, requests, cancelled, journal)
-        return [[storable(completion) for completion in result] for result in found]
-
-    def _found(
-        self, model: ModelSpec, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool], journal: Journal
-    ) -> list[list[Completion]]:
         if model.engine in _IN_CHILD:
-            with self._gpu(model):
-                return self._by_child(model, requests, cancelled, journal)
+
+            def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
+                with self._gpu(model):
+                    found = self._by_child(model, asked, cancelled, journal)
+                return [[storable(completion) for completion in result] for result in found]
+
+            return in_rounds(ask, requests, follow_up)
         if model.engine != "openai":
             raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
+        return self._by_server(model, requests, cancelled, journal, follow_up)
+
+    def _by_server(
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal,
+        follow_up: FollowUp | None,
+    ) -> list[list[Completion]]:
         server = self._server(model)
         server.connect(cancelled, journal.retried)
         journal.version, journal.capabilities = server.version, server.capabilities
         journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
         started = time.monotonic()
         try:
-            return server.generate(requests, cancelled, journal.retried)
+            return server.generate(requests, cancelled, journal.retried, follow_up)
         finally:
             journal.seconds += time.monotonic() - started
 

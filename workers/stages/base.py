@@ -19,6 +19,7 @@ from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
 
 
@@ -31,8 +32,12 @@ class Generator(Protocol):
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
-        """Completions per request, in request order; ``journal`` is told which engine it was and what it met."""
+        """Completions per request, in request order; ``journal`` is told which engine it was and what it met.
+
+        With ``follow_up`` the last completions of each request (workers.engines.follow_ups).
+        """
         ...
 
     def close(self) -> None:
@@ -52,9 +57,11 @@ class StageContext:
     cancelled: Callable[[], bool]
     journal: Journal = field(default_factory=Journal)
 
-    def generate(self, model: ModelSpec, requests: Sequence[GenerationRequest]) -> list[list[Completion]]:
+    def generate(
+        self, model: ModelSpec, requests: Sequence[GenerationRequest], follow_up: FollowUp | None = None
+    ) -> list[list[Completion]]:
         """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
-        return self.engines.generate(model, requests, self.cancelled, self.journal)
+        return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
 
 
 def _nothing(_session: Session) -> None:

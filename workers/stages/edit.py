@@ -24,7 +24,7 @@ from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow
 from models.states import Stage
 from models.upserts import insert_ignore
-from workers.engines.base import GenerationRequest
+from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.explore import needs_continuations
 from workers.stages.ledger import add_edits, add_profile
@@ -111,21 +111,25 @@ def _plan_now(
 
 
 def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
-    """Ask in rounds: all edits at once, then those that came back as no-ops again with another seed."""
+    """Ask for all edits at once; one that came back as a no-op is asked again at once with another seed."""
     editing = job.config.editing
     attempts = editing.attempts if editing.temperature > 0 else 1
-    waiting = list(drafts)
-    for attempt in range(attempts):
-        if not waiting or job.model is None:
-            return
-        requests = [_request(job, draft, attempt) for draft in waiting]
-        results = context.generate(job.model, requests)
-        for draft, request, [completion] in zip(waiting, requests, results, strict=True):
-            draft.prompt_tokens += completion.prompt_tokens
-            draft.completion_tokens += completion.completion_tokens
-            draft.cached_tokens += completion.cached_tokens
-            _take(job, draft, completion.text, request)
-        waiting = [draft for draft in waiting if draft.reason == Reason.NO_CHANGE]
+    if job.model is None:
+        return
+    requests = [_request(job, draft, 0) for draft in drafts]
+
+    def take(at: int, completion: Completion) -> GenerationRequest | None:
+        draft = drafts[at]
+        draft.prompt_tokens += completion.prompt_tokens
+        draft.completion_tokens += completion.completion_tokens
+        draft.cached_tokens += completion.cached_tokens
+        _take(job, draft, completion.text, requests[at])
+        if draft.reason != Reason.NO_CHANGE or len(draft.attempts) == attempts:
+            return None
+        requests[at] = _request(job, draft, len(draft.attempts))
+        return requests[at]
+
+    context.generate(job.model, list(requests), take)
 
 
 def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:

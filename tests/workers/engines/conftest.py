@@ -12,6 +12,7 @@ import torch
 from tests.openai_server import OpenAIServer
 from tests.vllm_server import VllmServer, vllm_python
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.follow_ups import FollowUp
 from workers.engines.pool import EnginePool
 from workers.engines.transformers_engine import TransformersEngine
 
@@ -32,9 +33,10 @@ class Served:
         requests: list[GenerationRequest],
         cancelled: Callable[[], bool] = lambda: False,
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
         """Completions per request."""
-        return self.pool.generate(self.model, requests, cancelled, journal)
+        return self.pool.generate(self.model, requests, cancelled, journal, follow_up)
 
 
 @pytest.fixture(scope="session")

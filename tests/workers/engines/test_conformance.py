@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from errata.prompts import edit_prompt, solve_prompt
 from errata.steps import split_steps
 from errata.types import Domain, Message, Prompt
 from tests.workers.engines.conftest import START_SECONDS, Served
-from workers.engines.base import Cancelled, EngineError, GenerationRequest, Journal, ModelSpec
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.transformers_engine import TransformersEngine
 
 pytestmark = pytest.mark.timeout(START_SECONDS)
@@ -54,6 +55,23 @@ def test_a_seed_gives_the_same_text_again_and_samples_have_seeds_of_their_own(se
     assert [[c.prompt_tokens > 0 for c in result] for result in first] == [[True, False, False]] * len(requests)
     third = [GenerationRequest(r.prompt, temperature=1.0, max_tokens=200, seed=r.seed + 2) for r in requests]
     assert [c.text for [c] in served.generate(third)] == [result[2].text for result in first]
+
+
+def test_what_follows_from_an_answer_is_asked_in_its_place(served: Served) -> None:
+    requests = solving(temperature=1.0)
+    first, second = (
+        [c.text for [c] in served.generate([replace(r, seed=r.seed + shift) for r in requests])] for shift in (0, 100)
+    )
+    told: dict[int, list[str]] = {}
+
+    def follow_up(at: int, completion: Completion) -> GenerationRequest | None:
+        told.setdefault(at, []).append(completion.text)
+        odd = at % 2 and len(told[at]) == 1
+        return replace(requests[at], seed=requests[at].seed + 100) if odd else None
+
+    results = served.generate(requests, follow_up=follow_up)
+    assert [c.text for [c] in results] == [texts[at % 2] for at, texts in enumerate(zip(first, second, strict=True))]
+    assert told == {at: [first[at], second[at]][: 1 + at % 2] for at in range(len(requests))}
 
 
 def test_several_greedy_samples_are_the_same_text(served: Served) -> None:

@@ -22,6 +22,7 @@ from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
 from workers.settle import settle
 from workers.stages.base import Finish, StageContext
@@ -40,6 +41,7 @@ class NoEngine:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
         journal: Journal | None = None,
+        follow_up: FollowUp | None = None,
     ) -> list[list[Completion]]:
         """Never."""
         raise AssertionError("a freeze must not generate")
