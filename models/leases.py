@@ -188,7 +188,7 @@ def is_wanted(session: Session, lease: Lease) -> bool:
     return session.execute(wanted).first() is not None
 
 
-def _end(session: Session, lease: Lease, **values: Any) -> bool:
+def _end(session: Session, lease: Lease, **values: Any) -> Shard | None:
     statement = (
         update(Shard)
         .where(_mine(lease))
@@ -196,30 +196,30 @@ def _end(session: Session, lease: Lease, **values: Any) -> bool:
         .returning(Shard)
         .execution_options(synchronize_session=False, populate_existing=True)
     )
-    ended = session.scalars(statement).first() is not None
-    if ended and values["state"] == ShardState.QUEUED:
-        _withdraw_if_cancelling(session, lease)
+    ended = session.scalars(statement).first()
+    if ended is not None and values["state"] == ShardState.QUEUED:
+        _withdraw_if_cancelling(session, ended)
     return ended
 
 
-def _withdraw_if_cancelling(session: Session, lease: Lease) -> None:
+def _withdraw_if_cancelling(session: Session, shard: Shard) -> None:
     """End a shard that would wait again although its owner is being cancelled: nobody would ever claim it.
 
     The owner's row is locked for that look, so a cancellation at the same moment either sees this shard waiting or is
     seen here.
     """
-    table, owner_id = owner_of(session.get_one(Shard, lease.shard_id))
+    table, owner_id = owner_of(shard)
     state = session.scalar(select(table.state).where(table.id == owner_id).with_for_update(read=True))
     if state == JobState.CANCELLING:
-        end = update(Shard).where(Shard.id == lease.shard_id).values(state=ShardState.CANCELLED)
-        session.execute(end.execution_options(synchronize_session="fetch"))
+        shard.state = ShardState.CANCELLED
 
 
-def finish(session: Session, lease: Lease, next_stage: Stage | None) -> bool:
-    """The fenced state change that must come first in a finishing transaction; False: discard everything.
+def finish(session: Session, lease: Lease, next_stage: Stage | None) -> Shard | None:
+    """The fenced state change that must come first in a finishing transaction; None: discard everything.
 
-    Where the owner is being cancelled, what this stage made is kept and the shard ends. Progress clears what earlier
-    stages suffered: failures and interruptions count per stage.
+    The answer is the shard as it now stands, to be held until the commit: the session then reads it no more. Where the
+    owner is being cancelled, what this stage made is kept and the shard ends. Progress clears what earlier stages
+    suffered: failures and interruptions count per stage.
     """
     values: dict[str, Any] = {"state": ShardState.DONE, "error": None}
     if next_stage is not None:
@@ -229,12 +229,12 @@ def finish(session: Session, lease: Lease, next_stage: Stage | None) -> bool:
 
 def release(session: Session, lease: Lease, *, delay_seconds: float = 0.0) -> bool:
     """Give a lease back unharmed (graceful stop, or a server that asked us to wait): no failure."""
-    return _end(session, lease, state=ShardState.QUEUED, next_run_at=db_now(delay_seconds))
+    return _end(session, lease, state=ShardState.QUEUED, next_run_at=db_now(delay_seconds)) is not None
 
 
 def cancel(session: Session, lease: Lease) -> bool:
     """End a shard because its owner is being cancelled; what earlier stages wrote stays."""
-    return _end(session, lease, state=ShardState.CANCELLED)
+    return _end(session, lease, state=ShardState.CANCELLED) is not None
 
 
 def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float = 1.0) -> ShardState | None:
@@ -245,7 +245,8 @@ def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float =
     failures += 1
     state = ShardState.QUARANTINED if failures >= MAX_FAILURES else ShardState.QUEUED
     delay = db_now(backoff_seconds * 2 ** (failures - 1))
-    return state if _end(session, lease, state=state, failures=failures, error=error, next_run_at=delay) else None
+    ended = _end(session, lease, state=state, failures=failures, error=error, next_run_at=delay)
+    return None if ended is None else state
 
 
 def interrupt(session: Session, lease: Lease) -> bool:
@@ -257,7 +258,8 @@ def interrupt(session: Session, lease: Lease) -> bool:
     if suffered is None:
         return False
     values: dict[str, Any] = {"alone": True} if suffered + 1 >= MAX_INTERRUPTIONS else {}
-    return _end(session, lease, state=ShardState.QUEUED, interruptions=suffered + 1, next_run_at=None, **values)
+    values |= {"interruptions": suffered + 1, "next_run_at": None}
+    return _end(session, lease, state=ShardState.QUEUED, **values) is not None
 
 
 def expire(session: Session) -> list[Shard]:

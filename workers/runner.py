@@ -184,13 +184,13 @@ def _store(services: Services, context: StageContext, finish: Finish, seconds: f
     while True:
         try:
             with services.db.begin() as session:
-                if not leases.finish(session, lease, finish.next_stage):
+                shard = leases.finish(session, lease, finish.next_stage)
+                if shard is None:
                     return "discarded"
                 finish.write(session)
                 record_journal(session, lease, context.journal)
                 add_seconds(session, lease, seconds, context.journal.seconds)
-                withdrawn = session.get_one(Shard, lease.shard_id).state == ShardState.CANCELLED
-            return _WITHDRAWN if withdrawn else None
+            return _WITHDRAWN if shard.state == ShardState.CANCELLED else None
         except SQLAlchemyError as error:
             if not passing(error):
                 return _failed(services, lease, error)

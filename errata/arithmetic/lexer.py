@@ -17,6 +17,7 @@ from typing import Literal
 LexemeKind = Literal["num", "op", "open", "close", "rel", "word", "cur", "pct", "brk", "bad", "cmd"]
 
 MAX_DIGITS = 64
+_LONGEST = 4 * MAX_DIGITS  # a longer one has more digits, however they are grouped
 
 
 @dataclass(slots=True)
@@ -194,7 +195,8 @@ def _number(raw: str, text: str, start: int, end: int) -> Lexeme:
     odd = _ODD_TAIL.match(text, end)
     if odd:
         return Lexeme("num", start, odd.end(), text[start : odd.end()])
-    return Lexeme("num", start, end, raw, "", *_quantity(raw))
+    known = _quantity(raw) if len(raw) <= _LONGEST else (None, 0, False)
+    return Lexeme("num", start, end, raw, "", *known)
 
 
 @lru_cache(maxsize=4096)  # few numbers stand in many texts, and a fraction is dear to make

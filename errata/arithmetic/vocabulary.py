@@ -63,7 +63,7 @@ def unit_of(word: str) -> tuple[str, int] | None:
     return None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def unit_factor(phrase: tuple[str, ...]) -> tuple[Fraction, frozenset[str]]:
     """What a unit phrase such as ``("minutes", "/", "hour")`` multiplies by in smallest units, and the units seen."""
     factor, seen, below, used = Fraction(1), set[str](), False, [False, False]
