@@ -19,7 +19,7 @@ from tests.ops.services import POSTGRES, REDIS, own_broker, own_database, redis_
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, the longest of all before them: two processes then end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.name != "test_run.py", item.path not in slow))
+    items.sort(key=lambda item: (item.path.name != "test_deaths.py", item.path not in slow))
 
 
 @pytest.fixture(scope="session")

@@ -54,6 +54,22 @@ def openai_server() -> Iterator[OpenAIServer]:
     server.close()
 
 
+@pytest.fixture
+def server() -> Iterator[OpenAIServer]:
+    """A server of one test's own, to be spoilt."""
+    server = OpenAIServer(MODEL)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[EnginePool]:
+    """Engines of one test's own."""
+    pool = EnginePool()
+    yield pool
+    pool.close()
+
+
 @pytest.fixture(scope="session")
 def vllm_server() -> Iterator[VllmServer]:
     """A real vLLM server of the miniature, one for all tests: it takes half a minute to start."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,30 +12,19 @@ from workers.engines.base import Completion, GenerationRequest, ModelSpec
 from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.engines.pool import EnginePool
 
-MINIATURE = Path(__file__).resolve().parents[3] / "demo" / "model"
-
 
 def request(name: str) -> GenerationRequest:
     return GenerationRequest(solve_prompt(name), max_tokens=4)
 
 
-@pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer(MINIATURE)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def ask(server: OpenAIServer) -> Iterator[Callable[[list[GenerationRequest], FollowUp], list[list[Completion]]]]:
-    """Ask the server, one request at a time."""
-    pool = EnginePool()
-    model = ModelSpec("m", "openai", server.config(concurrency=1))
-    yield lambda requests, follow_up: pool.generate(model, requests, follow_up=follow_up)
-    pool.close()
-
-
 Ask = Callable[[list[GenerationRequest], FollowUp], list[list[Completion]]]
+
+
+@pytest.fixture
+def ask(server: OpenAIServer, pool: EnginePool) -> Ask:
+    """Ask the server, one request at a time."""
+    model = ModelSpec("m", "openai", server.config(concurrency=1))
+    return lambda requests, follow_up: pool.generate(model, requests, follow_up=follow_up)
 
 
 def test_a_server_is_asked_at_once_while_others_of_the_batch_wait(server: OpenAIServer, ask: Ask) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,13 @@ Ask = Callable[..., list[list[Completion]]]
 
 
 @pytest.fixture
-def server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer(MINIATURE)
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def ask(server: OpenAIServer) -> Iterator[Ask]:
+def ask(server: OpenAIServer, pool: EnginePool) -> Ask:
     """Ask the server with these settings."""
-    pool = EnginePool()
 
     def ask(*requests: GenerationRequest, journal: Journal | None = None, **settings: Any) -> list[list[Completion]]:
         return pool.generate(ModelSpec("m", "openai", server.config(**settings)), requests, journal=journal)
 
-    yield ask
-    pool.close()
+    return ask
 
 
 ROADS = [("vllm", None), ("llamacpp", None), ("vllm", MINIATURE), ("llamacpp", MINIATURE), ("someone", MINIATURE)]
