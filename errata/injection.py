@@ -11,12 +11,11 @@ from itertools import islice
 
 from errata.arithmetic import marks_agree
 from errata.config import InjectionConfig
-from errata.kinds.registry import Kind, kinds_of
-from errata.kinds.site import Site
+from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
 from errata.reasons import Reason
 from errata.steps import offered_span
-from errata.types import Domain, Problem, Step
+from errata.types import Domain, EvidenceKind, Problem, Step
 
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
 
@@ -131,7 +130,7 @@ def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
     """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
         return kind.applies(site.body)
-    if kind.provable:
+    if kind.check is not EvidenceKind.DIVERGENCE:
         return bool(kind.twin(site, 1, None))
     if config.proof.continuations.when == "never" and config.proof.unproven == "drop":
         return False

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from errata.kinds.instructions import INSTRUCTIONS
+from errata.kinds import kinds_of
 from errata.types import Domain, Message, Prompt, Step
 
 Layout = Literal["errata", "paper", "scripts"]
@@ -70,7 +70,7 @@ def edit_prompt(
     may be changed (errata.steps.offered_span); what stands before it opens the reply too (``scripts``: does not).
     Raises KeyError for a kind the domain does not have.
     """
-    instruction = INSTRUCTIONS[domain][kind]
+    instruction = kinds_of(domain)[kind].instruction
     step = steps[index]
     given = solution[step.start : step.body_start if offered is None else offered]
     if layout == "errata":

@@ -85,7 +85,7 @@ def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None
 
 
 def _shown(step: str, equation: Equation) -> str:
-    return strip_marks(step[equation.start : equation.end]).text
+    return strip_marks(step[equation.start : equation.end])
 
 
 def _unchanged(

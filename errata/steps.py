@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from errata.rules.json_cells import find_json
+from errata.json_cells import find_json
 from errata.types import Domain, Step
 
 _STEP_LABEL = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*[ \t]*)?Step[ \t]+\d+[ \t]*[:.)](?:\*\*)?[ \t]*", re.M | re.I)

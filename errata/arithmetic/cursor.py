@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Quantity
-from errata.arithmetic.types import Token
+from errata.arithmetic.nodes import Node, Quantity, Token
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     CLAUSE_WORDS,

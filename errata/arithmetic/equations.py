@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from errata.arithmetic.judging import Judged, Term, judge
-from errata.arithmetic.lexer import VERBAL, Lexeme, lex
-from errata.arithmetic.marks import mark_spans
+from errata.arithmetic.lexer import VERBAL, Lexeme, lex, mark_spans
+from errata.arithmetic.nodes import Equation, Side
 from errata.arithmetic.parser import Parsed, parse
-from errata.arithmetic.types import Equation, Side
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     APPROXIMATE,

@@ -82,6 +82,21 @@ _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
 _FACTORIAL = re.compile(r"!(?=\s*(?:[=+\-*/×÷)\]}^]|\\(?:times|div|cdot)|$))")
 _HYPHEN_WORD = re.compile(r"-[^\W\d_]\w*")
+_MARK = re.compile(r"<<([^<>\n]{0,200})>>")
+_UNCLOSED_MARK = re.compile(r"<<[^<>\n]*")
+
+
+def mark_spans(text: str) -> list[tuple[int, int]]:
+    """Spans of all calculator marks (``<<48/2=24>>``), sorted and disjoint.
+
+    An unclosed mark, as a solution cut off at its token limit has one, runs to the end of its line.
+    """
+    if "<<" not in text:
+        return []
+    spans = [match.span() for match in _MARK.finditer(text)]
+    closed = {start for start, _ in spans}
+    spans += [m.span() for m in _UNCLOSED_MARK.finditer(text) if m.start() not in closed]
+    return sorted(spans)
 
 
 def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:

@@ -1,14 +1,74 @@
-"""The tree of one side and its exact evaluation under a reading. Bounded: large powers and factorials give None."""
+"""What equations are made of: tokens and sides as offsets into the text, and the tree of a side with its exact value.
+
+Every value is a ``Fraction``. Evaluation is bounded: a large power or factorial raises ``NotComputable``.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-MAX_BITS = 4096
+MAX_BITS = 4096  # of numerator and denominator: a model may write 9^9^9, and no proof needs its value
 MAX_EXPONENT = 256
 MAX_FACTORIAL = 100
+TokenKind = Literal["number", "operator", "paren"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One editable piece of a side: ``text[start:end]`` of the original text.
+
+    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt``) or the bracket ``(``, ``)``; "" for
+    numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the others. ``unit`` is
+    the phrase behind a number ("apples", "minutes/hour"), ``percent`` whether a percent sign follows, ``currency`` the
+    sign in front.
+    """
+
+    kind: TokenKind
+    start: int
+    end: int
+    text: str
+    symbol: str = ""
+    value: Fraction | None = None
+    unit: str | None = None
+    percent: bool = False
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of an equation. ``value`` is exact under the reading that was used, None where it cannot be computed.
+
+    ``start``/``end`` run from the first to the last token, currency and percent signs included, a trailing unit
+    phrase not.
+    """
+
+    start: int
+    end: int
+    text: str
+    value: Fraction | None
+    tokens: tuple[Token, ...]
+
+    @property
+    def is_expression(self) -> bool:
+        """Whether the side computes something, as against a bare quantity such as ``-$5`` or ``20 %``."""
+        return any(t.kind == "operator" and t.symbol not in ("neg", "frac") for t in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """An equation or chain found in prose. ``holds`` is None where it cannot be judged (variables, prose, too large).
+
+    ``broken`` is the index of the first side that differs from the one before, set exactly when ``holds`` is False.
+    """
+
+    start: int
+    end: int
+    sides: tuple[Side, ...]
+    holds: bool | None
+    broken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +169,7 @@ def _apply_one(symbol: str, value: Fraction) -> Fraction:
         return _root(value)
     if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
         raise NotComputable("factorial")
-    product = 1
-    for k in range(2, int(value) + 1):
-        product *= k
-    return Fraction(product)
+    return Fraction(math.factorial(value.numerator))
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -127,18 +184,8 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
 def _root(value: Fraction) -> Fraction:
     if value < 0:
         raise NotComputable("root of a negative number")
-    top, bottom = _integer_root(value.numerator), _integer_root(value.denominator)
-    if top is None or bottom is None:
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    # A fraction in lowest terms has a rational root exactly where both its parts are squares.
+    if top * top != value.numerator or bottom * bottom != value.denominator:
         raise NotComputable("irrational root")
     return Fraction(top, bottom)
-
-
-def _integer_root(value: int) -> int | None:
-    if value < 2:
-        return value
-    guess = 1 << ((value.bit_length() + 1) // 2)
-    while True:
-        better = (guess + value // guess) // 2
-        if better >= guess:
-            return guess if guess * guess == value else None
-        guess = better

@@ -12,8 +12,7 @@ from fractions import Fraction
 
 from errata.arithmetic.cursor import Cursor
 from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Operation, Quantity
-from errata.arithmetic.types import Token
+from errata.arithmetic.nodes import Node, Operation, Quantity, Token
 from errata.arithmetic.vocabulary import SCALES, unit_factor
 
 MAX_DEPTH = 32

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from errata.answers import judge
 from errata.config import ScreeningConfig
 from errata.injection import plan_edits, rule_edit
-from errata.kinds.registry import kinds_of
-from errata.kinds.site import Site
+from errata.json_cells import find_json
+from errata.kinds import Site, kinds_of
 from errata.presets import resolve
 from errata.proof import Outcome, prove_verifier
 from errata.reasons import Reason
-from errata.rules.json_cells import find_json
 from errata.screening import screen
 from errata.steps import splice, split_steps
 from errata.types import Domain, EvidenceKind, Problem, Verdict

@@ -10,8 +10,7 @@ import pytest
 
 from errata.config import ScreeningConfig
 from errata.injection import plan_edits
-from errata.kinds.registry import kinds_of
-from errata.kinds.site import Site
+from errata.kinds import Site, kinds_of
 from errata.presets import PRESETS, resolve
 from errata.proof import Outcome, prove_edit
 from errata.reasons import Reason

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from errata.profile import PROFILE_KINDS, calculations, error_profile, first_error
+from errata.calculations import calculations
+from errata.kinds import kinds_of
+from errata.profile import error_profile, first_error
 from errata.selection import Sample
-from errata.types import Verdict
+from errata.types import Domain, Verdict
 
 RIGHT = "Step 1: She pays 3 * 4 + 5 = 17 dollars.\nStep 2: She has 40 - 17 = 23 dollars left.\nThe answer is 23."
 
@@ -73,12 +75,12 @@ def test_a_profile_counts_equal_samples_once_and_skips_what_cannot_be_compared()
 
 def test_weights_are_shares_and_no_kind_dies_out() -> None:
     profile = error_profile([(_samples((RIGHT, Verdict.CORRECT), (TABLE[0][0], Verdict.INCORRECT)), None)])
-    weights = profile.weights()
-    assert set(weights) == set(PROFILE_KINDS)
+    weights = profile.weights(Domain.MATH)
+    assert set(weights) == set(kinds_of(Domain.MATH))
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["calculation"] == pytest.approx(2 / 7)
     assert weights["order"] == pytest.approx(1 / 7)
-    assert list(error_profile([]).weights().values()) == [pytest.approx(1 / 6)] * 6
+    assert list(error_profile([]).weights(Domain.MATH).values()) == [pytest.approx(1 / 6)] * 6
 
 
 def test_real_wrong_samples_mostly_go_wrong_in_their_arithmetic(shared_data: Path) -> None:
@@ -91,5 +93,5 @@ def test_real_wrong_samples_mostly_go_wrong_in_their_arithmetic(shared_data: Pat
     profile = error_profile(problems)
     assert profile.compared > 250
     assert profile.unclassified < 0.15 * profile.compared
-    assert set(profile.counts) <= set(PROFILE_KINDS)
+    assert set(profile.counts) <= set(kinds_of(Domain.MATH))
     assert profile.counts["substitution"] > profile.counts["order"]

@@ -1,22 +1,21 @@
-"""Rule-made edits of logic answers: cells of the answer's JSON exchanged so that the verifier finds it wrong.
+"""Error kinds of logic (ours): cells of the answer's JSON exchanged so that the verifier finds it wrong.
 
 Both kinds keep the answer well formed: a grid keeps its entities and values and only breaks a clue. Each candidate is
-judged by the very verifier that will prove it (errata.answers.exact), so that every edit offered is false.
+judged by the very verifier that will prove it (errata.answers.exact), so every edit offered is false.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
 from errata.answers import exact
-from errata.kinds.site import Site
-from errata.rules.drawing import in_order
-from errata.rules.json_cells import Cell, JsonCells, find_json
-from errata.types import Verdict
+from errata.json_cells import Cell, JsonCells, find_json
+from errata.kinds.registry import Kind, Site, usable_edits
+from errata.types import Domain, EvidenceKind, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +34,21 @@ class Proposal:
         return _exchange(text, self.one, self.other)
 
 
-def logic_edits(site: Site, kind: str, most: int, rng: random.Random | None = None) -> list[str]:
-    """Up to ``most`` false edits of the JSON in the step, drawn with ``rng``; none where it holds no right answer.
+def _twin(propose: Callable[[JsonCells], Iterator[Proposal]]) -> Callable[..., list[str]]:
+    """Edits of the JSON in the step that the verifier finds wrong; none where it holds no right answer."""
 
-    ``entity``: two entities of the puzzle exchanged. ``constraint``: two values of one attribute exchanged, or, in an
-    answer without attributes, one value put in another's place.
-    """
-    found = find_json(site.text)
-    if found is None or exact.verify(site.problem, site.text).verdict is not Verdict.CORRECT:
-        return []
-    edits: dict[str, None] = {}
-    for proposal in in_order(_entities(found) if kind == "entity" else _constraints(found), rng):
-        edited = proposal.apply(site.text)
-        if edited not in edits and exact.verify(site.problem, edited).verdict is Verdict.INCORRECT:
-            edits[edited] = None
-        if len(edits) >= most:
-            break
-    return list(edits)
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        step = site.text
+        found = find_json(step)
+        if found is None or exact.verify(site.problem, step).verdict is not Verdict.CORRECT:
+            return []
+
+        def is_error(edited: str) -> bool:
+            return exact.verify(site.problem, edited).verdict is Verdict.INCORRECT
+
+        return usable_edits(propose(found), lambda proposal: proposal.apply(step), is_error, most, rng)
+
+    return twin
 
 
 def _entities(found: JsonCells) -> Iterator[Proposal]:
@@ -63,6 +60,7 @@ def _entities(found: JsonCells) -> Iterator[Proposal]:
 
 
 def _constraints(found: JsonCells) -> Iterator[Proposal]:
+    """Two values of one attribute exchanged, or, in an answer without attributes, one put in another's place."""
     columns: dict[object, list[Cell]] = defaultdict(list)
     for cell in found.values:
         if len(cell.path) > 1:
@@ -84,3 +82,27 @@ def _exchange(text: str, one: Cell, other: Cell) -> str:
         + text[first.start : first.end]
         + text[second.end :]
     )
+
+
+def _has_json(body: str) -> bool:
+    return "{" in body or "[" in body
+
+
+KINDS = (
+    Kind(
+        "constraint",
+        (Domain.LOGIC,),
+        "Change this step so that it misstates one of the given constraints.",
+        _has_json,
+        _twin(_constraints),
+        EvidenceKind.VERIFIER,
+    ),
+    Kind(
+        "entity",
+        (Domain.LOGIC,),
+        "Replace one entity in this step by another one of the puzzle.",
+        _has_json,
+        _twin(_entities),
+        EvidenceKind.VERIFIER,
+    ),
+)

@@ -1,4 +1,4 @@
-"""Rule-made edits of code, one line at a time: mutations of its syntax tree that still parse.
+"""Error kinds of code (ours), one line at a time: mutations of its syntax tree that still parse.
 
 Each candidate changes what the program means as far as its syntax tells; whether a test notices is the verifier's
 business, and an edit that passes every test is a false negative, rejected and counted.
@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from errata.kinds.site import Site
-from errata.rules.code_line import Change, CodeLine
-from errata.rules.code_names import shapes
-from errata.rules.drawing import in_order
+from errata.kinds.code_line import Change, CodeLine, shapes
+from errata.kinds.registry import Kind, Site, usable_edits
+from errata.types import Domain, EvidenceKind
 
+Propose = Callable[[CodeLine], Iterator[Change]]
 _COMPARE: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
     ast.Lt: ("<", ("<=", ">")),
     ast.LtE: ("<=", ("<", ">=")),
@@ -40,10 +40,10 @@ _BINARY: dict[type[ast.operator], tuple[str, tuple[str, ...]]] = {
 }
 
 
-def code_edits(site: Site, kind: str, most: int, rng: random.Random | None = None) -> list[str]:
-    """Up to ``most`` edits of the line that the kind allows, drawn with ``rng``: each another program that parses."""
+def _twin(propose: Propose, site: Site, most: int, rng: random.Random | None) -> list[str]:
+    """Edits of the line by ``propose``: each gives another program that parses."""
     first, last = site.steps[0], site.steps[-1]
-    if site.step is last or kind not in _PROPOSALS:
+    if site.step is last:  # the closing fence and what follows it
         return []
     code = site.solution[first.start : last.start]
     tree = _parsed(code)
@@ -52,15 +52,15 @@ def code_edits(site: Site, kind: str, most: int, rng: random.Random | None = Non
     start = site.step.start - first.start
     line = CodeLine(tree, code.count("\n", 0, start) + 1, site.text.split("\n")[0])
     before = ast.dump(tree)
-    edits: dict[str, None] = {}
-    for change in in_order(_PROPOSALS[kind](line), rng):
-        edited = line.apply(change) + site.text[len(line.text) :]
+
+    def is_other_program(edited: str) -> bool:
         other = _parsed(code[:start] + edited + code[start + len(site.text) :])
-        if other is not None and ast.dump(other) != before:
-            edits[edited] = None
-        if len(edits) >= most:
-            break
-    return list(edits)
+        return other is not None and ast.dump(other) != before
+
+    def apply(change: Change) -> str:
+        return line.apply(change) + site.text[len(line.text) :]
+
+    return usable_edits(propose(line), apply, is_other_program, most, rng)
 
 
 @lru_cache(maxsize=256)
@@ -160,17 +160,28 @@ def _unclamped(line: CodeLine, node: ast.Call) -> Iterator[Change]:
         yield Change(*line.span(node), f"{line.source(node.func.value)}[{line.source(node.args[0])}]")
 
 
-_PROPOSALS: dict[str, Callable[[CodeLine], Iterator[Change]]] = {
-    "off_by_one": _off_by_one,
-    "comparison": _comparison,
-    "wrong_variable": _wrong_variable,
-    "dropped_guard": _dropped_guard,
-    "operator": _operator,
-}
-APPLIES: dict[str, re.Pattern[str]] = {
-    "off_by_one": re.compile(r"\d|\[|\brange\("),
-    "comparison": re.compile(r"[<>]|[!=]=|\bin\b|\bis\b"),
-    "wrong_variable": re.compile(r"\b[a-zA-Z_]\w*\b"),
-    "dropped_guard": re.compile(r"\b(?:if|while|and|or|not|max|min|get)\b"),
-    "operator": re.compile(r"[-+*/%]|\b(?:and|or)\b"),
-}
+def _kind(name: str, instruction: str, sign: str, propose: Propose) -> Kind:
+    """The entry of a code kind; ``sign`` is the pattern of what a line must hold for the kind to apply."""
+    pattern = re.compile(sign)
+
+    def applies(body: str) -> bool:
+        return bool(pattern.search(body))
+
+    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
+        return _twin(propose, site, most, rng)
+
+    return Kind(name, (Domain.CODE,), instruction, applies, twin, EvidenceKind.VERIFIER)
+
+
+KINDS = (
+    _kind("off_by_one", "Change one bound or index in this step by one.", r"\d|\[|\brange\(", _off_by_one),
+    _kind("comparison", "Change one comparison operator in this step.", r"[<>]|[!=]=|\bin\b|\bis\b", _comparison),
+    _kind("wrong_variable", "Use one wrong variable in this step.", r"\b[a-zA-Z_]\w*\b", _wrong_variable),
+    _kind(
+        "dropped_guard",
+        "Remove one guard or condition from this step.",
+        r"\b(?:if|while|and|or|not|max|min|get)\b",
+        _dropped_guard,
+    ),
+    _kind("operator", "Change one arithmetic or logical operator in this step.", r"[-+*/%]|\b(?:and|or)\b", _operator),
+)
