@@ -10,9 +10,8 @@ from api.errors import Invalid, invalid
 from api.ids import body_row
 from api.registry import body_model
 from api.schemas.injection_jobs import InjectionJobIn
-from errata.config import InjectionConfig
+from errata.config import PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
-from errata.presets import PRESETS, resolve
 from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id

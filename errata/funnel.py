@@ -16,8 +16,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from errata.reasons import Reason
-from errata.types import EvidenceKind, Verdict
+from errata.types import EvidenceKind, Reason, Verdict
 
 Counts = dict[str, Any]
 

@@ -13,9 +13,8 @@ from errata.arithmetic import marks_agree
 from errata.config import InjectionConfig
 from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
-from errata.reasons import Reason
 from errata.steps import offered_span
-from errata.types import Domain, EvidenceKind, Problem, Step
+from errata.types import Domain, EvidenceKind, Problem, Reason, Step
 
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
 

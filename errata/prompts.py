@@ -1,4 +1,4 @@
-"""The prompts: how a problem is put to the solver and how a step is put to the editor, versioned.
+"""The prompts, versioned, and the reply: how solver and editor are asked, and how an edited step is read back.
 
 Knows neither tokenizers nor engines: an engine renders the turns through the model's own chat template and forces
 the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
@@ -11,11 +11,14 @@ the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from errata.kinds import kinds_of
-from errata.types import Domain, Message, Prompt, Step
+from errata.steps import separator
+from errata.types import Domain, Message, Prompt, Reason, Step
 
 Layout = Literal["errata", "paper", "scripts"]
 
@@ -40,6 +43,13 @@ _EDIT_HEAD = (
     " Reply with the rewritten step alone, in a code fence."
 )
 _FENCE = "```"
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
+_ANY_LABEL = re.compile(r"\A\s*(?:\[\d+\]\s*)?(?:(?:\*\*)?Step\s+\d+\s*[:.)](?:\*\*)?\s*)?", re.I)
+_PROSE = re.compile(
+    r"\A\s*(?:sure|certainly|of course|okay|ok|here(?:'s| is)|(?:the )?(?:edited|rewritten|modified|revised|new) step)"
+    r"[^\n]*?:[ \t]*\n",
+    re.I,
+)
 
 
 def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
@@ -66,7 +76,7 @@ def edit_prompt(
     """The prompt that asks for one erroneous rewriting of step ``index``.
 
     The reply opens inside a code fence, behind the step's own label, so that the completion is the rewritten body
-    followed by a closing fence (errata.replies parses it). ``offered``: the offset in ``solution`` from which the step
+    followed by a closing fence (``parse_reply`` reads it). ``offered``: the offset in ``solution`` from which the step
     may be changed (errata.steps.offered_span); what stands before it opens the reply too (``scripts``: does not).
     Raises KeyError for a kind the domain does not have.
     """
@@ -101,3 +111,54 @@ def _paper_layout(question: str, solution: str, step: Step, instruction: str) ->
         " Reply with the edited step alone, in a code fence."
     )
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The edited step as it is to be spliced in, label and separator included; or why there is none."""
+
+    text: str | None
+    reason: Reason | None = None
+
+
+def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
+    """The step a reply holds. ``completion`` continues an opened fence behind ``label`` (``edit_prompt``).
+
+    The label and the separator are the original's: a reply can change neither. A second fenced block wins over prose
+    that a model wrote into the first. Reasons: ``unparsable_reply``, ``empty``.
+    """
+    body = _body(completion)
+    if body is None:
+        return Reply(None, Reason.NO_REPLY)
+    own_label = _ANY_LABEL.match(original_step)
+    kept_label = label or (own_label[0] if own_label else "")
+    repeated = _ANY_LABEL.match(body)
+    if (kept_label.strip() and repeated and repeated[0].strip()) or (repeated and repeated[0].lstrip().startswith("[")):
+        body = body[repeated.end() :]
+    body = _without_opening(body.strip(), kept_label)
+    if not body:
+        return Reply(None, Reason.EMPTY)
+    return Reply(kept_label + body + separator(original_step))
+
+
+def _without_opening(body: str, opening: str) -> str:
+    """A reply that says again what it was made to open with ("2. ", the sentences it was not offered) says it once."""
+    own_label = _ANY_LABEL.match(opening)
+    for said in (opening.strip(), opening[own_label.end() if own_label else 0 :].strip()):
+        if said and body.startswith(said):
+            return body[len(said) :].lstrip()
+    return body
+
+
+def _body(completion: str) -> str | None:
+    """The text before the closing fence; where the model opened a fence of its own, the text inside that one."""
+    text = _PROSE.sub("", completion)
+    fences = list(_FENCED.finditer(text))
+    if not fences:
+        return text
+    head = text[: fences[0].start()]
+    if head.strip() and not _PROSE.match(head + "\n"):
+        return head
+    if len(fences) > 1:
+        return text[fences[0].end() : fences[1].start()]
+    return text[fences[0].end() :] if not head.strip() else None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from errata.arithmetic import marks_agree
 from errata.config import ScreeningConfig
-from errata.reasons import Reason
 from errata.selection import admits_mistake
 from errata.steps import split_steps
+from errata.types import Reason
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+|\S")
 _FENCE = "```"

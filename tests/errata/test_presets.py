@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from errata.config import InjectionConfig, Strict
+from errata.config import PRESETS, InjectionConfig, Strict, resolve
 from errata.kinds import kinds_of
-from errata.presets import PRESETS, resolve
 from errata.prompts import edit_prompt
 from errata.steps import split_steps
 from errata.types import Domain

@@ -15,10 +15,9 @@ from errata.arithmetic import calculator_marks, marks_agree
 from errata.config import ScreeningConfig
 from errata.kinds import Site, kinds_of
 from errata.proof import is_consistent
-from errata.reasons import Reason
 from errata.screening import screen
 from errata.steps import split_steps
-from errata.types import Domain, Problem, Step
+from errata.types import Domain, Problem, Reason, Step
 
 pytestmark = pytest.mark.timeout(900)  # every step of 1,600 solutions; a loaded machine takes its time
 KINDS = ["calculation", "substitution", "omission", "operator", "order"]
