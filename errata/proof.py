@@ -59,11 +59,6 @@ def is_consistent(step: str) -> bool:
     return all(equation.holds is not False for equation in find_equations(step))
 
 
-def needs_continuation(original_step: str, edited_step: str) -> bool:
-    """Whether the edit's own text does not prove it wrong, so that only continuations could."""
-    return prove_contradiction(original_step, edited_step) is None
-
-
 def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None:
     """Evidence that an equation of the edited step is false whose counterpart in the original is true; else None.
 
@@ -111,17 +106,13 @@ def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equ
         EvidenceKind.CONTRADICTION,
         {
             "equation": _shown(edited_step, new),
-            "left": _exact(left),
-            "right": _exact(right),
+            "left": str(left),
+            "right": str(right),
             "original": _shown(original_step, old),
             "start": new.start,
             "end": new.end,
         },
     )
-
-
-def _exact(value: Fraction | None) -> str:
-    return "?" if value is None else str(value)
 
 
 def prove_divergence(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Quantity, Token
+from errata.arithmetic.nodes import Node, Quantity, Token, TokenKind
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     CLAUSE_WORDS,
@@ -59,35 +59,24 @@ class Cursor:
             return True
         return self.symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
 
-    def operator(self, symbol: str | None = None) -> str:
-        """Take the operator here as a token, under another name if given."""
+    def take(self, kind: TokenKind, symbol: str = "") -> str:
+        """Take the lexeme here as a token; an operator or bracket under the canonical name ``symbol``."""
         lexeme = self.lexemes[self.pos]
-        name = symbol or lexeme.symbol
-        self.tokens.append(Token("operator", lexeme.start, lexeme.end, lexeme.text, name))
+        value = lexeme.value if kind == "number" else None
+        self.tokens.append(Token(kind, lexeme.start, lexeme.end, lexeme.text, symbol, value))
         self.pos += 1
         self.end = lexeme.end
-        return name
+        return symbol
+
+    def operator(self, symbol: str | None = None) -> str:
+        """Take the operator here as a token, under another name if given."""
+        return self.take("operator", symbol or self.lexemes[self.pos].symbol)
 
     def give_up(self) -> Node:
         """Fail: what starts here is no side. The value returned is never used."""
         self.failed = self.poisoned = True
         self.pos = self.limit
         return _ZERO
-
-    def paren(self, symbol: str) -> None:
-        """Take the bracket here as a token."""
-        lexeme = self.lexemes[self.pos]
-        self.tokens.append(Token("paren", lexeme.start, lexeme.end, lexeme.text, symbol))
-        self.pos += 1
-        self.end = lexeme.end
-
-    def number_token(self, lexeme: Lexeme) -> None:
-        """Take the number here as a token, with the currency sign in front of it."""
-        before = self.lexemes[self.pos - 1] if self.pos > 0 else None
-        currency = before.text if before is not None and before.kind == "cur" else None
-        self.tokens.append(Token("number", lexeme.start, lexeme.end, lexeme.text, "", lexeme.value, currency=currency))
-        self.pos += 1
-        self.end = lexeme.end
 
     def phrase(self) -> tuple[str, ...]:
         """The words (and ``/``, ``per``) behind a number that may name its unit, not consumed."""

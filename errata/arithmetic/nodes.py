@@ -6,6 +6,8 @@ Every value is a ``Fraction``. Evaluation is bounded: a large power or factorial
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -21,9 +23,7 @@ class Token:
     """One editable piece of a side: ``text[start:end]`` of the original text.
 
     ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt``) or the bracket ``(``, ``)``; "" for
-    numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the others. ``unit`` is
-    the phrase behind a number ("apples", "minutes/hour"), ``percent`` whether a percent sign follows, ``currency`` the
-    sign in front.
+    numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the others.
     """
 
     kind: TokenKind
@@ -32,9 +32,6 @@ class Token:
     text: str
     symbol: str = ""
     value: Fraction | None = None
-    unit: str | None = None
-    percent: bool = False
-    currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +108,12 @@ class Reading:
 
 PLAIN = Reading()
 _ONE = Fraction(1)
+_BINARY: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 class NotComputable(ArithmeticError):
@@ -147,19 +150,11 @@ def _apply(symbol: str, values: list[Fraction]) -> Fraction:
     if symbol in ("neg", "sqrt", "!"):
         return _apply_one(symbol, values[0])
     left, right = values
-    match symbol:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            if right == 0:
-                raise NotComputable("division by zero")
-            return left / right
-        case _:
-            return _power(left, right)
+    if symbol == "^":
+        return _power(left, right)
+    if symbol == "/" and right == 0:
+        raise NotComputable("division by zero")
+    return _BINARY[symbol](left, right)
 
 
 def _apply_one(symbol: str, value: Fraction) -> Fraction:

@@ -20,9 +20,8 @@ MAX_DEPTH = 32
 
 @dataclass(slots=True)
 class Parsed:
-    """``lexemes[first:stop]`` read as one side; ``node`` is None when it cannot be judged."""
+    """The lexemes up to ``stop`` read as one side of ``text[start:end]``; ``node`` is None when it cannot be judged."""
 
-    first: int
     stop: int
     node: Node | None
     tokens: tuple[Token, ...]
@@ -132,11 +131,11 @@ class Parser(Cursor):
         self.depth += 1
         if self.depth > MAX_DEPTH or not self.starts_operand(1):
             return self.give_up()
-        self.paren("(")
+        self.take("paren", "(")
         node = self.expression()
         if self.kind() != "close":
             return self.give_up()
-        self.paren(")")
+        self.take("paren", ")")
         self.depth -= 1
         if self.kind() == "pct":
             self.give_up()
@@ -149,7 +148,7 @@ class Parser(Cursor):
             if len(short.text) != 2 or not short.text.isdigit() or short.text[1] == "0":
                 return self.give_up()
             top, bottom = (Quantity(Fraction(int(digit))) for digit in short.text)
-            self.number_token(short)
+            self.take("number")
             return Operation("/", (top, bottom))
         if self.kind() != "open":
             return self.give_up()
@@ -163,8 +162,8 @@ class Parser(Cursor):
         if lexeme.value is None:
             self.poisoned = True
         value, exact = lexeme.value or Fraction(0), lexeme.symbol == "vulgar"
-        at = len(self.tokens)
-        self.number_token(lexeme)
+        priced = self.pos > 0 and self.lexemes[self.pos - 1].kind == "cur"
+        self.take("number")
         if value.denominator == 1 and not lexeme.decimals:
             added = self._mixed_part()
             value, exact = value + added, exact or added != 0
@@ -174,14 +173,9 @@ class Parser(Cursor):
             self.pos += 1
         phrase = self.phrase()
         scale = SCALES.get(phrase[0].lower(), 1) if phrase else 1
-        units = phrase if self.tokens[at].currency is None else ("$", *phrase)
+        units = ("$", *phrase) if priced else phrase
         factor, seen = unit_factor(units)
         self.units |= seen
-        token = self.tokens[at]
-        self.tokens[at] = Token(
-            "number", token.start, token.end, token.text, "", token.value,
-            " ".join(phrase).replace(" / ", "/") or None, percent, token.currency,
-        )  # fmt: skip
         return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor)
 
     def _mixed_part(self) -> Fraction:
@@ -191,7 +185,7 @@ class Parser(Cursor):
             return Fraction(0)
         if following.symbol == "vulgar":
             value = following.value or Fraction(0)
-            self.number_token(following)
+            self.take("number")
             return value
         if following.symbol == "frac" and following.glued:
             part = self._fraction()
@@ -211,9 +205,9 @@ class Parser(Cursor):
             return Fraction(0)
         if not top.value or not bottom.value or top.value >= bottom.value:
             return Fraction(0)
-        self.number_token(top)
+        self.take("number")
         self.operator("frac")
-        self.number_token(bottom)
+        self.take("number")
         return top.value / bottom.value
 
 
@@ -231,9 +225,7 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     node = parser.expression()
     if parser.failed or not parser.tokens:
         return None
-    start = lexemes[first].start
-    end = max(parser.end, parser.tokens[-1].end)
-    return Parsed(
-        first, parser.pos, None if parser.poisoned else node, tuple(parser.tokens), frozenset(parser.units),
-        parser.has_words, start, end,
-    )  # fmt: skip
+    node_or_none = None if parser.poisoned else node
+    start, end = lexemes[first].start, max(parser.end, parser.tokens[-1].end)
+    units = frozenset(parser.units)
+    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end)

@@ -6,8 +6,9 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, TypeVar
+
+from errata.kinds.registry import TextEdit
 
 Node = TypeVar("Node", bound=ast.AST)
 Shape = Literal["number", "container"]
@@ -19,16 +20,6 @@ _ARITHMETIC = (ast.Sub, ast.Div, ast.FloorDiv, ast.Pow)
 _PLAIN = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Replace ``line[start:end]``, in characters."""
-
-    start: int
-    end: int
-    replacement: str
-    weight: float = 1.0
-
-
 class CodeLine:
     """Line ``number`` (from 1) of the program ``tree``; ``text`` without its line break. Knows no edit kinds."""
 
@@ -37,10 +28,6 @@ class CodeLine:
         self._number = number
         self._bytes = text.encode()
         self.text = text
-
-    def apply(self, change: Change) -> str:
-        """The line with one change made."""
-        return self.text[: change.start] + change.replacement + self.text[change.end :]
 
     def holds(self, node: ast.AST) -> bool:
         """Whether a node begins and ends on this line."""
@@ -68,26 +55,26 @@ class CodeLine:
         start, end = self.span(node)
         return self.text[start:end]
 
-    def replace_sign(self, left: ast.AST, right: ast.AST, written: str, others: tuple[str, ...]) -> Iterator[Change]:
+    def replace_sign(self, left: ast.AST, right: ast.AST, written: str, others: tuple[str, ...]) -> Iterator[TextEdit]:
         """The sign between two neighbors replaced by each of ``others``."""
         start, end = self.span(left)[1], self.span(right)[0]
         pattern = r"\s+".join(re.escape(word) for word in written.split())
         found = re.search(pattern, self.text[start:end])
         if found is not None:
             for other in others:
-                yield Change(start + found.start(), start + found.end(), other)
+                yield TextEdit(start + found.start(), start + found.end(), other)
 
-    def shift(self, node: ast.expr) -> Iterator[Change]:
+    def shift(self, node: ast.expr) -> Iterator[TextEdit]:
         """A whole number one up and one down; ``+ 1`` and ``- 1`` behind another plain expression."""
         start, end = self.span(node)
         if isinstance(node, ast.Constant):
             if isinstance(node.value, int) and not isinstance(node.value, bool):
-                yield Change(start, end, str(node.value + 1))
+                yield TextEdit(start, end, str(node.value + 1))
                 if node.value > 0:
-                    yield Change(start, end, str(node.value - 1))
+                    yield TextEdit(start, end, str(node.value - 1))
         elif isinstance(node, _PLAIN):
-            yield Change(end, end, " + 1")
-            yield Change(end, end, " - 1")
+            yield TextEdit(end, end, " + 1")
+            yield TextEdit(end, end, " - 1")
 
     def counts(self, node: ast.expr) -> bool:
         """Whether an index is a number as far as can be seen: a constant, or a variable that runs over a range."""

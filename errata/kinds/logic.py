@@ -7,59 +7,42 @@ judged by the very verifier that will prove it (errata.answers.exact), so every 
 from __future__ import annotations
 
 import random
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, permutations
 
 from errata.answers import exact
 from errata.json_cells import Cell, JsonCells, find_json
-from errata.kinds.registry import Kind, Site, usable_edits
+from errata.kinds.registry import Kind, Site, TextEdit, usable_edits
 from errata.types import Domain, EvidenceKind, Verdict
 
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """Two cells and what becomes of them: exchanged, or the second copied over the first."""
-
-    one: Cell
-    other: Cell
-    exchanged: bool = True
-    weight: float = 1.0
-
-    def apply(self, text: str) -> str:
-        """``text`` with the cells changed."""
-        if not self.exchanged:
-            return text[: self.one.start] + text[self.other.start : self.other.end] + text[self.one.end :]
-        return _exchange(text, self.one, self.other)
+Propose = Callable[[str, JsonCells], Iterator[TextEdit]]
 
 
-def _twin(propose: Callable[[JsonCells], Iterator[Proposal]]) -> Callable[..., list[str]]:
+def _twin(propose: Propose, site: Site, most: int, rng: random.Random | None) -> list[str]:
     """Edits of the JSON in the step that the verifier finds wrong; none where it holds no right answer."""
+    step = site.text
+    found = find_json(step)
+    if found is None or exact.verify(site.problem, step).verdict is not Verdict.CORRECT:
+        return []
 
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        step = site.text
-        found = find_json(step)
-        if found is None or exact.verify(site.problem, step).verdict is not Verdict.CORRECT:
-            return []
+    def is_error(edited: str) -> bool:
+        return exact.verify(site.problem, edited).verdict is Verdict.INCORRECT
 
-        def is_error(edited: str) -> bool:
-            return exact.verify(site.problem, edited).verdict is Verdict.INCORRECT
-
-        return usable_edits(propose(found), lambda proposal: proposal.apply(step), is_error, most, rng)
-
-    return twin
+    return usable_edits(propose(step, found), lambda edit: edit.apply(step), is_error, most, rng)
 
 
-def _entities(found: JsonCells) -> Iterator[Proposal]:
+def _entities(step: str, found: JsonCells) -> Iterator[TextEdit]:
     """Two keys of the outermost object exchanged; in a list, two of its elements."""
     named = [cell for cell in found.keys if len(cell.path) == 1]
     placed = [cell for cell in found.values if len(cell.path) == 1 and isinstance(cell.path[0], int)]
     for one, other in combinations(named or placed, 2):
-        yield Proposal(one, other)
+        yield _exchange(step, one, other)
 
 
-def _constraints(found: JsonCells) -> Iterator[Proposal]:
+def _constraints(step: str, found: JsonCells) -> Iterator[TextEdit]:
     """Two values of one attribute exchanged, or, in an answer without attributes, one put in another's place."""
     columns: dict[object, list[Cell]] = defaultdict(list)
     for cell in found.values:
@@ -67,42 +50,35 @@ def _constraints(found: JsonCells) -> Iterator[Proposal]:
             columns[cell.path[1:]].append(cell)
     for column in columns.values():
         for one, other in combinations(column, 2):
-            yield Proposal(one, other)
+            yield _exchange(step, one, other)
     if not columns:
         for one, other in permutations(found.values, 2):
-            yield Proposal(one, other, exchanged=False)
+            yield TextEdit(one.start, one.end, step[other.start : other.end])
 
 
-def _exchange(text: str, one: Cell, other: Cell) -> str:
+def _exchange(step: str, one: Cell, other: Cell) -> TextEdit:
+    """One edit from the first cell to the second, with what stands between them kept."""
     first, second = sorted((one, other), key=lambda cell: cell.start)
-    return (
-        text[: first.start]
-        + text[second.start : second.end]
-        + text[first.end : second.start]
-        + text[first.start : first.end]
-        + text[second.end :]
-    )
+    between = step[first.end : second.start]
+    return TextEdit(first.start, second.end, step[second.start : second.end] + between + step[first.start : first.end])
 
 
-def _has_json(body: str) -> bool:
-    return "{" in body or "[" in body
-
-
+_JSON = re.compile(r"[{\[]")
 KINDS = (
     Kind(
         "constraint",
         (Domain.LOGIC,),
         "Change this step so that it misstates one of the given constraints.",
-        _has_json,
-        _twin(_constraints),
+        _JSON,
+        partial(_twin, _constraints),
         EvidenceKind.VERIFIER,
     ),
     Kind(
         "entity",
         (Domain.LOGIC,),
         "Replace one entity in this step by another one of the puzzle.",
-        _has_json,
-        _twin(_entities),
+        _JSON,
+        partial(_twin, _entities),
         EvidenceKind.VERIFIER,
     ),
 )

@@ -12,10 +12,11 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from errata import calculations
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, marks_agree, tokens_of
-from errata.kinds.registry import Kind, ProfileRule, Site, usable_edits
+from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
 from errata.proof import prove_contradiction
 from errata.types import Domain, EvidenceKind
 
@@ -38,7 +39,9 @@ _OPPOSITES = (
     ("week", "month"), ("weeks", "months"), ("month", "year"), ("months", "years"), ("morning", "evening"),
     ("at least", "at most"), ("with", "without"), ("all", "half of"), ("remaining", "original"), ("left", "used"),
 )  # fmt: skip
-_DIGIT = re.compile(r"\d")
+_HAS_NUMBER = re.compile(r"\d")
+_HAS_EQUATION = re.compile("=")
+_WORDS_ONLY = re.compile(r"\A[^\d=]*\Z")
 _WORD = re.compile(r"\bat (?:least|most)\b|[A-Za-z]+", re.I)
 
 
@@ -188,99 +191,78 @@ def _swappable(digits: str) -> list[int]:
     return [i for i in pairs if digits[i].isdigit() and digits[i + 1].isdigit() and digits[i] != digits[i + 1]][:2]
 
 
-@dataclass(frozen=True, slots=True)
-class WordChange:
-    """Replace ``text[start:end]`` by ``word``."""
-
-    start: int
-    end: int
-    word: str
-    weight: float = 1.0
-
-
 def _misreadings(site: Site, most: int, rng: random.Random | None) -> list[str]:
     """Versions of the step with one word behind its label turned into its opposite."""
-    if not _words_only(site.body):
+    if not _WORDS_ONLY.search(site.body):
         return []
     step = site.text
     words = _opposites(step, site.step.body_start - site.step.start)
-    return usable_edits(words, lambda c: step[: c.start] + c.word + step[c.end :], lambda _: True, most, rng)
+    return usable_edits(words, lambda edit: edit.apply(step), lambda _: True, most, rng)
 
 
-def _opposites(step: str, body_start: int) -> Iterator[WordChange]:
+def _opposites(step: str, body_start: int) -> Iterator[TextEdit]:
     for found in _WORD.finditer(step, body_start):
         written = found[0]
         for pair in _OPPOSITES:
             for word, other in (pair, pair[::-1]):
                 if written.lower() == word:
-                    yield WordChange(*found.span(), other.capitalize() if written[0].isupper() else other)
-
-
-def _has_number(body: str) -> bool:
-    return bool(_DIGIT.search(body))
-
-
-def _has_equation(body: str) -> bool:
-    return "=" in body
-
-
-def _words_only(body: str) -> bool:
-    return not _has_number(body) and not _has_equation(body)
-
-
-def _arithmetic(
-    name: str,
-    instruction: str,
-    propose: Callable[[str, str], Proposals],
-    profile: ProfileRule,
-    applies: Callable[[str], bool] = _has_equation,
-) -> Kind:
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        return _false_edits(propose, site, most, rng)
-
-    return Kind(name, _DOMAINS, instruction, applies, twin, EvidenceKind.CONTRADICTION, profile)
+                    yield TextEdit(*found.span(), other.capitalize() if written[0].isupper() else other)
 
 
 _DOMAINS = (Domain.MATH, Domain.CHOICE)
 # The kinds of arXiv 2410.06638, section 3.1 and appendix, in our own words. The profile's ranks run from the smallest
 # change to the largest, so that what can be said with less is not said with more.
 KINDS = (
-    _arithmetic(
+    Kind(
         "calculation",
+        _DOMAINS,
         "Change one number in this step so that a calculation is wrong.",
-        _calculation,
+        _HAS_NUMBER,
+        partial(_false_edits, _calculation),
+        EvidenceKind.CONTRADICTION,
         ProfileRule(rest="false"),
-        _has_number,
     ),
-    _arithmetic(
+    Kind(
         "substitution",
+        _DOMAINS,
         "Change one number or symbol in this step so that a wrong value is substituted.",
-        _substitution,
+        _HAS_EQUATION,
+        partial(_false_edits, _substitution),
+        EvidenceKind.CONTRADICTION,
         ProfileRule(3, calculations.substitutes),
     ),
-    _arithmetic(
+    Kind(
         "omission",
+        _DOMAINS,
         "Delete one term of a calculation in this step.",
-        _omission,
+        _HAS_EQUATION,
+        partial(_false_edits, _omission),
+        EvidenceKind.CONTRADICTION,
         ProfileRule(4, calculations.omits),
     ),
-    _arithmetic(
+    Kind(
         "operator",
+        _DOMAINS,
         "Change one operation sign in this step.",
-        _operator,
+        _HAS_EQUATION,
+        partial(_false_edits, _operator),
+        EvidenceKind.CONTRADICTION,
         ProfileRule(2, calculations.changes_sign),
     ),
-    _arithmetic(
+    Kind(
         "order",
+        _DOMAINS,
         "Swap two terms of a calculation in this step.",
-        _order,
+        _HAS_EQUATION,
+        partial(_false_edits, _order),
+        EvidenceKind.CONTRADICTION,
         ProfileRule(1, calculations.reorders),
     ),
     Kind(
         "misreading",
         _DOMAINS,
         "Change a few words in this step so that it misreads the question.",
-        _words_only,
+        _WORDS_ONLY,
         _misreadings,
         EvidenceKind.DIVERGENCE,
         # A true calculation that resembles nothing that was to be computed comes of a question misread.

@@ -7,6 +7,7 @@ and nothing else, so a new kind needs no second list.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -63,7 +64,7 @@ class Kind:
 
     ``instruction`` is what the editing model is asked to do. It is part of the prompt version: a changed sentence needs
     a new version, because stored edits name the prompt they came from.
-    ``applies(body)`` is the paper's rule for offering the kind.
+    ``pattern`` must be found in a step's body for the kind to apply by the paper's rule.
     ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with ``rng``, else in a fixed order. Our
     stricter rule for offering the kind is that one exists. Twins of mathematics and logic are false, each checked by
     what will prove it. Twins of code are other programs, and the tests decide. Twins of ``misreading`` turn a word into
@@ -76,10 +77,14 @@ class Kind:
     name: str
     domains: tuple[Domain, ...]
     instruction: str
-    applies: Callable[[str], bool]
+    pattern: re.Pattern[str]
     twin: Callable[[Site, int, random.Random | None], list[str]]
     check: EvidenceKind
     profile: ProfileRule = ProfileRule()
+
+    def applies(self, body: str) -> bool:
+        """The paper's rule for offering the kind: what the step's body must hold."""
+        return self.pattern.search(body) is not None
 
 
 _KINDS: dict[Domain, dict[str, Kind]] = {domain: {} for domain in Domain}
@@ -103,6 +108,20 @@ def kinds_of(domain: Domain) -> dict[str, Kind]:
     return dict(_KINDS[domain])
 
 
+@dataclass(frozen=True, slots=True)
+class TextEdit:
+    """Replace ``text[start:end]``, offsets in characters."""
+
+    start: int
+    end: int
+    replacement: str
+    weight: float = 1.0
+
+    def apply(self, text: str) -> str:
+        """``text`` with the edit made."""
+        return text[: self.start] + self.replacement + text[self.end :]
+
+
 class Weighted(Protocol):
     """Anything that says how often it is to be drawn."""
 
@@ -114,18 +133,6 @@ class Weighted(Protocol):
 Proposal = TypeVar("Proposal", bound=Weighted)
 
 
-def in_order(proposals: Iterable[Proposal], rng: random.Random | None) -> Iterable[Proposal]:
-    """The proposals as they come, or in an order drawn by weight.
-
-    Whichever of them turn out to be usable, the first of these is drawn in proportion to its weight. So nobody needs to
-    check them all to draw one (Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003).
-    """
-    if rng is None:
-        return islice(proposals, _MOST_PROPOSED)
-    keyed = [(rng.random() ** (1 / item.weight), item) for item in islice(proposals, _MOST_PROPOSED)]
-    return [item for _, item in sorted(keyed, key=lambda pair: -pair[0])]
-
-
 def usable_edits(
     proposals: Iterable[Proposal],
     apply: Callable[[Proposal], str | None],
@@ -135,10 +142,17 @@ def usable_edits(
 ) -> list[str]:
     """Up to ``most`` different edits that ``apply`` makes of the proposals and ``is_error`` confirms.
 
-    ``is_error`` costs a proof or a verdict, so it is asked only until ``most`` are found.
+    The proposals are looked at as they come, or with ``rng`` in an order drawn by weight. Whichever of them turn out to
+    be usable, the first of these is then drawn in proportion to its weight. So nobody needs to check them all to draw
+    one (Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003). ``is_error`` costs a proof or a verdict; it is
+    asked only until ``most`` edits are found.
     """
+    ordered: Iterable[Proposal] = islice(proposals, _MOST_PROPOSED)
+    if rng is not None:
+        # sorted() is stable and evaluates the key once per item, in order: one random number each, as they came.
+        ordered = sorted(ordered, key=lambda proposal: -(rng.random() ** (1 / proposal.weight)))
     edits: dict[str, None] = {}
-    for proposal in in_order(proposals, rng):
+    for proposal in ordered:
         edited = apply(proposal)
         if edited is None or edited in edits or not is_error(edited):
             continue

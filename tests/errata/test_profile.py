@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def test_a_new_kind_has_the_add_one_weight_and_is_drawn(monkeypatch: pytest.Monk
         "toy",
         (Domain.MATH,),
         "Say it wrong.",
-        lambda _: True,
+        re.compile(""),
         lambda site, _most, _rng: [site.text.replace("17", "71")],
         EvidenceKind.CONTRADICTION,
     )
