@@ -110,6 +110,7 @@ class AuditSample:
 
     def add(self, pair: AuditPair) -> None:
         """Offer one pair."""
+        # heapq pops the smallest entry: negative hashes let the largest hash leave when the heap is full.
         entry = (-derive_seed("audit", pair.problem, pair.chosen, pair.rejected), pair)
         if len(self._heap) < self._limit:
             heapq.heappush(self._heap, entry)
@@ -136,6 +137,7 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
         model = _fitted(features.matrix[fitted], labels[fitted], seed)
         scores[held] = model.decision_function(features.matrix[held])
         aucs.append(float(roc_auc_score(labels[held], scores[held])))
+    # Sides alternate, chosen then rejected; both sides of a pair stand in one fold, so one model scored both.
     gaps = scores[1::2] - scores[0::2]
     pairwise = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
     interval = mean_interval(aucs)

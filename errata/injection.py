@@ -45,13 +45,14 @@ def plan_edits(
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
-    # Whether a kind applies is dear to know: without a cap, the first that does is enough.
+    # To know whether a kind applies costs proofs. Without a cap on a kind's share, the first that applies is enough.
     most = 1 if config.editing.max_kind_share == 1 else None
     offered: dict[int, list[str]] = {}
     skipped: dict[int, Reason] = {}
     for step in steps:
         site = Site(solution, steps, step.index, problem)
         reason = _unfit(site, config, domain)
+        # A model is offered the end of a long step only; rules and random tokens may change any part of it.
         if config.editing.editor == "model":
             site = _offered(site, config.editing.offered_sentences)
         found = [] if reason else list(islice(_kinds(site, config, domain, weights, rng), most))
@@ -121,6 +122,9 @@ def _kinds(
     By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
     """
     kinds = {name: kind for name, kind in kinds_of(domain).items() if _weight(name, weights)}
+    # Every kind's clock rings at an exponential time with its weight as rate. The first to ring is a draw by weight,
+    # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
+    # kind is tried, so how many are tried changes no later draw.
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
     return (name for name in sorted(kinds, key=times.__getitem__) if _applies(kinds[name], site, config))
 
@@ -146,7 +150,7 @@ def _draw(offered: Mapping[int, Sequence[str]], share: float, rng: random.Random
     taken: Counter[str] = Counter()
     drawn: dict[int, str] = {}
     order = list(offered)
-    rng.shuffle(order)
+    rng.shuffle(order)  # among steps with equally many kinds none is favored; the sort below is stable
     for index in sorted(order, key=lambda i: len(offered[i])):
         drawn[index] = next((name for name in offered[index] if taken[name] < cap), offered[index][0])
         taken[drawn[index]] += 1

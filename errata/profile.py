@@ -80,6 +80,7 @@ def first_error(wrong: Sequence[Calculation], correct: Sequence[Sequence[Calcula
     known = {calculation.content for calculation in everything}
     values = {value for c in everything for value in (*c.numbers, c.result)}
     said = {calculation.content for calculation in wrong}
+    # The correct solution that shares most calculations took the same way, so the error is read against it first.
     alike = sorted(correct, key=lambda solution: -sum(c.content in said for c in solution))
     for calculation in wrong:
         if calculation.content in known:
@@ -100,6 +101,7 @@ def _classify(calculation: Calculation, correct: Sequence[Sequence[Calculation]]
     kinds = sorted(kinds_of(Domain.MATH).values(), key=lambda kind: kind.profile.rank)
     for solution in correct:
         near = sorted(solution, key=lambda other: abs(other.step - calculation.step))
+        # A false calculation with the right result had its expression changed: only such results can be its source.
         near = [other for other in near if not false or other.result == calculation.result]
         for kind in kinds:
             relation = kind.profile.relation

@@ -131,6 +131,7 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     if body is None:
         return Reply(None, Reason.NO_REPLY)
     own_label = _ANY_LABEL.match(original_step)
+    # Label and separator come from the original step, so that no reply can renumber steps or join two of them.
     kept_label = label or (own_label[0] if own_label else "")
     repeated = _ANY_LABEL.match(body)
     if (kept_label.strip() and repeated and repeated[0].strip()) or (repeated and repeated[0].lstrip().startswith("[")):
@@ -156,6 +157,7 @@ def _body(completion: str) -> str | None:
     fences = list(_FENCED.finditer(text))
     if not fences:
         return text
+    # The prompt opened a fence already, so the first fence in the reply closes it, unless the model opened another.
     head = text[: fences[0].start()]
     if head.strip() and not _PROSE.match(head + "\n"):
         return head

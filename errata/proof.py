@@ -71,6 +71,7 @@ def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None
     originals = find_equations(original_step)
     head, tail = _unchanged(original_step, originals, edited_step, edited)
     before, after = originals[head : len(originals) - tail], edited[head : len(edited) - tail]
+    # Unequal numbers leave open which equation replaced which: an edit that adds a false one changed no true one.
     if len(before) != len(after):
         return None
     for old, new in zip(before, after, strict=True):
@@ -100,7 +101,7 @@ def _unchanged(
 
 
 def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equation) -> Evidence:
-    broken = new.broken or 0
+    broken = new.broken or 0  # set, because the equation is false; a chain is refuted at its first false link
     left, right = new.sides[broken - 1].value, new.sides[broken].value
     return Evidence(
         EvidenceKind.CONTRADICTION,
@@ -115,17 +116,15 @@ def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equ
     )
 
 
-def prove_divergence(
-    edited_hits: int, original_hits: int, k: int, gap: float = 0.5, original_k: int | None = None
-) -> Evidence:
+def prove_divergence(counts: Continuations, gap: float = 0.5) -> Evidence:
     """Divergence if continuing from the edit misses gold more often than from the original by at least ``gap``.
 
     Rates are miss rates, each with its 95 % Wilson interval. ``unproven`` otherwise, with the same figures. Raises
     ValueError unless ``0 <= hits <= k`` and ``k > 0`` on both sides.
     """
-    base_k = k if original_k is None else original_k
-    rate = proportion_interval(k - edited_hits, k)
-    base = proportion_interval(base_k - original_hits, base_k)
+    k, base_k = counts.k, counts.k if counts.original_k is None else counts.original_k
+    missed, base_missed = k - counts.edited_hits, base_k - counts.original_hits
+    rate, base = proportion_interval(missed, k), proportion_interval(base_missed, base_k)
     detail = {
         "rate": rate.estimate,
         "low": rate.low,
@@ -138,8 +137,7 @@ def prove_divergence(
         "gap": gap,
     }
     # Exact counts decide: 1 - 0.5 must not miss a gap of 0.5 by a rounding error.
-    apart = Fraction(k - edited_hits, k) - Fraction(base_k - original_hits, base_k)
-    if apart >= Fraction(str(gap)):
+    if Fraction(missed, k) - Fraction(base_missed, base_k) >= Fraction(str(gap)):
         return Evidence(EvidenceKind.DIVERGENCE, detail)
     return Evidence(EvidenceKind.UNPROVEN, {"why": "continuations do not diverge far enough", **detail})
 
@@ -175,11 +173,10 @@ def prove_edit(
         return Proof(Outcome.PROVEN, contradiction)
     if continuations is None:
         return _unproven("no equation of the step became false")
-    c = continuations
-    evidence = prove_divergence(c.edited_hits, c.original_hits, c.k, gap, c.original_k)
+    evidence = prove_divergence(continuations, gap)
     if evidence.kind is EvidenceKind.DIVERGENCE:
         return Proof(Outcome.PROVEN, evidence)
-    if is_consistent(edited_step) and 2 * c.edited_hits >= c.k:
+    if is_consistent(edited_step) and 2 * continuations.edited_hits >= continuations.k:
         why = {"why": "the step is still true and its continuations reach the gold answer"}
         return Proof(Outcome.FALSE_NEGATIVE, Evidence(EvidenceKind.UNPROVEN, {**evidence.detail, **why}))
     return Proof(Outcome.UNPROVEN, evidence)

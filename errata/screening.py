@@ -77,6 +77,8 @@ def _squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
+# The checks compare the edit with its original: what the original has already (an open brace, the word "error") does
+# not tell the sides of a pair apart.
 def _admits(original: str, edited: str, question: str) -> bool:
     """Whether the edit says that it is one, in words neither the original nor the question uses."""
     known = f"{question}\n{original}"

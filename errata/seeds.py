@@ -19,6 +19,7 @@ def derive_seed(*parts: str | int) -> int:
     digest = hashlib.sha256()
     for part in parts:
         data = f"{type(part).__name__}:{part}".encode()
+        # The length goes first, so that ("ab", "c") and ("a", "bc") differ; the type, so that 1 and "1" do.
         digest.update(len(data).to_bytes(8, "big") + data)
     return int.from_bytes(digest.digest()[:8], "big") % (1 << _BITS)
 

@@ -27,7 +27,7 @@ _ADMITTING = re.compile(
     re.I,
 )
 _AGREEMENT = 3  # samples that must agree against gold before its label is suspected
-_SHARE = 0.8
+_SHARE = 0.8  # of all samples: with K = 5, one that reached gold among four that agree does not clear the label
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ def _problem_reason(
 def _draw(samples: Sequence[Sample], rng: random.Random | None) -> int | None:
     if rng is None:
         return min((sample.index for sample in samples), default=None)
+    # reversed: of equal texts the first one's index stays. Sorted: the draw does not depend on the order of a dict.
     distinct = {sample.text: sample.index for sample in reversed(samples)}
     return rng.choice(sorted(distinct.values())) if distinct else None
 
@@ -136,6 +137,7 @@ def next_wave(samples: Sequence[Sample], config: InjectionConfig, domain: Domain
     left = sample_limit(config) - len(samples)
     if left <= 0 or not samples_in_waves(config, domain):
         return max(left, 0)
+    # The very function that will select decides, so stopping and selection cannot disagree.
     found = select(samples, config.selection, question)
     if found.correct is not None and (found.incorrect is not None or not _needs_both(config)):
         return 0

@@ -59,6 +59,11 @@ class PairRecord:
         """What the solver was asked."""
         return solve_prompt(self.question, Domain(self.domain)).messages[0].content
 
+    @property
+    def plain_prompt(self) -> str:
+        """Question and steps before as one text, for formats without roles."""
+        return f"{self.user_message}\n\n{self.prefix}"
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -85,8 +90,7 @@ def _steps_and_full(pair: PairRecord) -> list[Row]:
 
 
 def _trl(pair: PairRecord) -> list[Row]:
-    prompt = f"{pair.user_message}\n\n{pair.prefix}"
-    return [{"prompt": prompt, "chosen": pair.chosen, "rejected": pair.rejected}]
+    return [{"prompt": pair.plain_prompt, "chosen": pair.chosen, "rejected": pair.rejected}]
 
 
 def _message(role: str, content: str) -> list[dict[str, str]]:
@@ -105,12 +109,7 @@ def _trl_conversational(pair: PairRecord) -> list[Row]:
 
 def _step_dpo(pair: PairRecord) -> list[Row]:
     return [
-        {
-            "prompt": pair.question,
-            "initial_reason_steps": pair.prefix,
-            "chosen": pair.chosen,
-            "rejected": pair.rejected,
-        }
+        {"prompt": pair.question, "initial_reason_steps": pair.prefix, "chosen": pair.chosen, "rejected": pair.rejected}
     ]
 
 
@@ -125,23 +124,17 @@ def _openai(pair: PairRecord) -> list[Row]:
 
 
 def _kto(pair: PairRecord) -> list[Row]:
-    prompt = f"{pair.user_message}\n\n{pair.prefix}"
-    return [
-        {"prompt": prompt, "completion": pair.chosen, "label": True},
-        {"prompt": prompt, "completion": pair.rejected, "label": False},
-    ]
+    sides = ((pair.chosen, True), (pair.rejected, False))
+    return [{"prompt": pair.plain_prompt, "completion": side, "label": right} for side, right in sides]
 
 
 def _process_reward(pair: PairRecord) -> list[Row]:
     if pair.type != "step":
         return []
+    # The opening "Let's think step by step." belongs to no step and gets no label.
     before = [pair.prefix[s.start : s.end] for s in split_steps(pair.prefix, Domain(pair.domain))]
     return [
-        {
-            "prompt": pair.user_message,
-            "completions": [*before, side],
-            "labels": [*(True for _ in before), right],
-        }
+        {"prompt": pair.user_message, "completions": [*before, side], "labels": [*(True for _ in before), right]}
         for side, right in ((pair.chosen, True), (pair.rejected, False))
     ]
 

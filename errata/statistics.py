@@ -65,6 +65,7 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
         raise ValueError("need at least one value")
     n, mean = len(values), fmean(values)
     deviation = stdev(values) if n > 1 else 0.0
+    # Equal values give a t interval of width 0, however few they are.
     if deviation == 0.0:
         return Interval(mean, *_wilson(mean, n, level))
     half = _t_quantile(level, n - 1) * deviation / math.sqrt(n)

@@ -115,6 +115,7 @@ class Cursor:
         following = self.peek(at)
         continues = following is not None and following.kind == "op" and self.starts_operand(at + 1)
         closes = following is not None and following.kind == "close" and self.depth > 0
+        # Words are crossed only if the side goes on behind them, or ends. In "3 apples cost" nothing is consumed.
         if following is None or continues or closes:
             self.pos += at
             self.has_words = True
@@ -126,6 +127,7 @@ class Cursor:
             return False
         if at == 0 and word.lower() in SCALES:
             return False
+        # "5x" or "3 y": a letter behind a number is mostly a variable, and then the side has no value.
         variable = len(word) == 1 and word not in VARIABLE_LETTERS_ALLOWED and word != "¢"
         if variable and at > 1 and (word.isupper() or self.symbol(at - 1) == "/"):
             return False  # "24 cards with the letter B", "9 km/h"

@@ -77,6 +77,8 @@ def _clauses(lexemes: Sequence[Lexeme]) -> list[list[Lexeme]]:
 def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
     relations = [at for at, lexeme in enumerate(clause) if lexeme.kind == "rel"]
     unreadable = any(lexeme.kind == "cmd" for lexeme in clause)
+    # Between two relation signs stands one side of a chain ("= 12 =") or two sides with prose between them ("= 12, and
+    # 3 + 4 ="): if the side behind the first sign does not reach the second, a new chain starts.
     chains: list[list[_Found | None]] = [[_suffix(clause, 0, relations[0], 0)]]
     for at, relation in enumerate(relations):
         limit = relations[at + 1] if at + 1 < len(relations) else len(clause)
@@ -93,6 +95,7 @@ def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
 def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Found | None:
     """The longest side that ends where the segment does, starting no earlier than ``earliest``."""
     first = max(first, limit - MAX_SEGMENT)
+    # From the left, so the longest side wins: a shorter one would drop terms and could look false.
     for at in range(max(first, earliest), limit):
         if clause[at].kind not in ("num", "open", "cur", "op"):
             continue

@@ -116,7 +116,7 @@ def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
         if lexeme is None:
             glued, pos = False, end
             continue
-        lexeme.glued = glued
+        lexeme.glued = glued  # "2(3)" multiplies and "2 (3)" may not; only the lexer still sees the space
         out.append(lexeme)
         glued = True
         pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" else end
@@ -135,6 +135,7 @@ def _next(text: str, pos: int, before: list[Lexeme]) -> tuple[Lexeme | None, int
         special = _behind_value(text, pos)
         if special is not None:
             return special, special.end
+    # "$350 000" is one number; without a currency sign "350 000" may be two.
     if last is not None and last.kind == "cur":
         grouped = _SPACED_GROUPS.match(text, pos)
         if grouped:
@@ -191,6 +192,7 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
         case "cop":
             return Lexeme("op", start, end, raw, _OPERATORS[raw])
         case "x":
+            # "3 x 4" multiplies, "x = 4" does not: an operand must stand before it (the pattern looks at what follows).
             usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
             return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "")
         case "verbal":

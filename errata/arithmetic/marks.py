@@ -94,16 +94,13 @@ def _result_agrees(text: str, mark: Mark) -> bool:
     value = _face_value(mark.result)
     if shown is None or value is None:
         return True
-    number = _first_number(shown.tokens)
+    number = next((token for token in shown.tokens if token.kind == "number"), None)
     if number is None or number.value is None:
         return True
     sign = -1 if first.symbol == "-" else 1
+    # "=6.666666666666667>>6.67": the text may round what the mark computed, to half a unit of the last digit it shows.
     decimals = len(number.text.partition(".")[2])
     return abs(sign * number.value - value) <= (Fraction(1, 2 * 10**decimals) if number.value != value else 0)
-
-
-def _first_number(tokens: tuple[Token, ...]) -> Token | None:
-    return next((token for token in tokens if token.kind == "number"), None)
 
 
 def _face_value(result: str) -> Fraction | None:
@@ -153,6 +150,7 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
                 edits.append(
                     (inner[change.first - at].start, inner[change.last - at].end, change.replacement.replace(" ", ""))
                 )
+            # A change that only half covers the mark would leave text and mark saying different things.
             elif not (change.last < at or change.first >= at + len(inner)):
                 return None
     return _replace(text, edits)
@@ -175,6 +173,7 @@ def _rewrite(equation: Equation, changes: Sequence[TokenChange]) -> str | None:
 
 def _mark_tokens(text: str, start: int, end: int) -> list[Token]:
     """Tokens of the mark at ``text[start:end]``, with offsets into ``text``."""
+    # Blanks in front keep the offsets of the mark's tokens those of the whole text.
     inner = " " * (start + 2) + text[start + 2 : end - 2]
     return [token for equation in find_equations(inner) for token in tokens_of(equation)]
 
@@ -194,6 +193,7 @@ def _align(inner: Sequence[Token], outer: Sequence[Token]) -> int | None:
 
 
 def _replace(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
+    # From the end of the text backward, so that one replacement does not move the offsets of those still to be made.
     for start, end, replacement in sorted(edits, reverse=True):
         if not replacement and text[start - 1 : start] == " " == text[end : end + 1]:
             start -= 1  # a dropped term leaves one space behind, not two

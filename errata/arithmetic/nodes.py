@@ -132,6 +132,7 @@ def evaluate(node: Node, reading: Reading) -> Fraction:
     """The exact value. Raises NotComputable. Depth is bounded by the parser."""
     if isinstance(node, Quantity):
         factor = multiplier(node, reading)
+        # Identity, not equality: comparing fractions costs more than the multiplication it would save.
         return node.value if factor is _ONE else node.value * factor
     values = [evaluate(part, reading) for part in node.parts]
     if reading.percent == "relative" and node.symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):

@@ -174,6 +174,7 @@ class Parser(Cursor):
         phrase = self.phrase()
         scale = SCALES.get(phrase[0].lower(), 1) if phrase else 1
         units = ("$", *phrase) if priced else phrase
+        # The factor stays beside the value: whether units are converted is a reading, chosen when all sides are known.
         factor, seen = unit_factor(units)
         self.units |= seen
         return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor)
@@ -223,6 +224,7 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     if not parser.starts_operand():
         return None
     node = parser.expression()
+    # "failed" means there is no whole side here; "poisoned" means there is one whose value nobody may rely on.
     if parser.failed or not parser.tokens:
         return None
     node_or_none = None if parser.poisoned else node

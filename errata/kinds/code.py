@@ -53,6 +53,7 @@ def _twin(propose: Propose, site: Site, most: int, rng: random.Random | None) ->
     line = CodeLine(tree, code.count("\n", 0, start) + 1, site.text.split("\n")[0])
     before = ast.dump(tree)
 
+    # The tree, not the text, decides: "x+1" and "x + 1" are one program, and an edit that does not parse is none.
     def is_other_program(edited: str) -> bool:
         other = _parsed(code[:start] + edited + code[start + len(site.text) :])
         return other is not None and ast.dump(other) != before

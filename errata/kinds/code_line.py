@@ -48,6 +48,7 @@ class CodeLine:
     def span(self, node: ast.AST) -> tuple[int, int]:
         """A node's offsets in the line, brackets around it not included."""
         start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0)
+        # ast counts UTF-8 bytes, texts are spliced by characters.
         return len(self._bytes[:start].decode()), len(self._bytes[:end].decode())
 
     def source(self, node: ast.AST) -> str:
@@ -102,6 +103,7 @@ class CodeLine:
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             every = [*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs]
             names |= dict.fromkeys(argument.arg for argument in every)
+        # Python drops a comprehension's variables behind it: to use one would raise NameError, no subtle error.
         inner = {id(name) for node in ast.walk(scope) if isinstance(node, ast.comprehension) for name in ast.walk(node)}
         for node in ast.walk(scope):
             stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.lineno < self._number

@@ -65,6 +65,7 @@ def _false_edits(
     Empty when the kind does not apply: no false edit of it exists.
     """
     step = site.text
+    # A step whose mark is odd already is not held to it: rules must not be stricter on the rejected side.
     agreeing = marks_agree(step)
 
     def is_error(edited: str) -> bool:
