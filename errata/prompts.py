@@ -23,11 +23,7 @@ from errata.types import Domain, Message, Prompt, Reason, Step
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
-EDIT_VERSIONS: dict[Layout, str] = {
-    "errata": "edit-errata/1",
-    "paper": "edit-paper/1",
-    "scripts": "edit-scripts/1",
-}
+EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/1", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 
 _REASON: dict[Domain, str] = {
     Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",

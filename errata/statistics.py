@@ -108,20 +108,19 @@ def paired_difference(
     gained = sum(b < 0.5 <= a for b, a in zip(before, after, strict=True))
     lost = sum(a < 0.5 <= b for b, a in zip(before, after, strict=True))
     n = len(before)
-    if all(isinstance(value, bool) for value in (*before, *after)):
-        both = sum(bool(b and a) for b, a in zip(before, after, strict=True))
-        low, high = _newcombe(both, lost, gained, n - both - lost - gained, level)
-        return PairedDifference((gained - lost) / n, low, high, n, gained, lost, mcnemar_exact(gained, lost))
     differences = [float(a) - float(b) for b, a in zip(before, after, strict=True)]
     delta = fmean(differences)
-    deviation = stdev(differences) if n > 1 else 0.0
-    if deviation == 0.0:
+    if all(isinstance(value, bool) for value in (*before, *after)):
+        both = sum(bool(b and a) for b, a in zip(before, after, strict=True))
+        delta, p_value = (gained - lost) / n, mcnemar_exact(gained, lost)
+        low, high = _newcombe(both, lost, gained, n - both - lost - gained, level)
+    elif n == 1 or (deviation := stdev(differences)) == 0.0:
         low, high, p_value = _without_variance(delta, n, level)
-        return PairedDifference(delta, low, high, n, gained, lost, p_value)
-    error = deviation / math.sqrt(n)
-    half = _t_quantile(level, n - 1) * error
-    p_value = _t_two_sided(delta / error, n - 1)
-    return PairedDifference(delta, max(delta - half, -1.0), min(delta + half, 1.0), n, gained, lost, p_value)
+    else:
+        error = deviation / math.sqrt(n)
+        half = _t_quantile(level, n - 1) * error
+        low, high, p_value = max(delta - half, -1.0), min(delta + half, 1.0), _t_two_sided(delta / error, n - 1)
+    return PairedDifference(delta, low, high, n, gained, lost, p_value)
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:

@@ -135,9 +135,7 @@ def shapes(scope: ast.AST) -> dict[str, Shape]:
 
 def _uses(node: ast.AST) -> list[tuple[ast.AST, Shape]]:
     match node:
-        case ast.Subscript():
-            return [(node.value, "container")]
-        case ast.Attribute():
+        case ast.Subscript() | ast.Attribute():
             return [(node.value, "container")]
         case ast.For() | ast.comprehension():
             if isinstance(node.iter, ast.Call):

@@ -64,21 +64,13 @@ def _exchange(step: str, one: Cell, other: Cell) -> TextEdit:
 
 
 _JSON = re.compile(r"[{\[]")
+
+
+def _kind(name: str, instruction: str, propose: Propose) -> Kind:
+    return Kind(name, (Domain.LOGIC,), instruction, _JSON, partial(_twin, propose), EvidenceKind.VERIFIER)
+
+
 KINDS = (
-    Kind(
-        "constraint",
-        (Domain.LOGIC,),
-        "Change this step so that it misstates one of the given constraints.",
-        _JSON,
-        partial(_twin, _constraints),
-        EvidenceKind.VERIFIER,
-    ),
-    Kind(
-        "entity",
-        (Domain.LOGIC,),
-        "Replace one entity in this step by another one of the puzzle.",
-        _JSON,
-        partial(_twin, _entities),
-        EvidenceKind.VERIFIER,
-    ),
+    _kind("constraint", "Change this step so that it misstates one of the given constraints.", _constraints),
+    _kind("entity", "Replace one entity in this step by another one of the puzzle.", _entities),
 )

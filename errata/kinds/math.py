@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
-from errata import calculations
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, marks_agree, tokens_of
+from errata.calculations import changes_sign, omits, reorders, substitutes
 from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
 from errata.proof import prove_contradiction
 from errata.types import Domain, EvidenceKind
@@ -55,11 +55,10 @@ class Proposal:
 
 
 Proposals = Iterator[Proposal]
+Propose = Callable[[str, str], Proposals]
 
 
-def _false_edits(
-    propose: Callable[[str, str], Proposals], site: Site, most: int, rng: random.Random | None
-) -> list[str]:
+def _false_edits(propose: Propose, site: Site, most: int, rng: random.Random | None) -> list[str]:
     """Up to ``most`` edits that contradict themselves as the step did not; marks and text agree where they did before.
 
     Empty when the kind does not apply: no false edit of it exists.
@@ -211,54 +210,35 @@ def _opposites(step: str, body_start: int) -> Iterator[TextEdit]:
 
 
 _DOMAINS = (Domain.MATH, Domain.CHOICE)
+
+
+def _arithmetic(
+    name: str, instruction: str, propose: Propose, profile: ProfileRule, pattern: re.Pattern[str] = _HAS_EQUATION
+) -> Kind:
+    """The entry of a kind whose edits an equation of the step can show false."""
+    twin = partial(_false_edits, propose)
+    return Kind(name, _DOMAINS, instruction, pattern, twin, EvidenceKind.CONTRADICTION, profile)
+
+
 # The kinds of arXiv 2410.06638, section 3.1 and appendix, in our own words. The profile's ranks run from the smallest
 # change to the largest, so that what can be said with less is not said with more.
 KINDS = (
-    Kind(
+    _arithmetic(
         "calculation",
-        _DOMAINS,
         "Change one number in this step so that a calculation is wrong.",
-        _HAS_NUMBER,
-        partial(_false_edits, _calculation),
-        EvidenceKind.CONTRADICTION,
+        _calculation,
         ProfileRule(rest="false"),
+        _HAS_NUMBER,
     ),
-    Kind(
+    _arithmetic(
         "substitution",
-        _DOMAINS,
         "Change one number or symbol in this step so that a wrong value is substituted.",
-        _HAS_EQUATION,
-        partial(_false_edits, _substitution),
-        EvidenceKind.CONTRADICTION,
-        ProfileRule(3, calculations.substitutes),
+        _substitution,
+        ProfileRule(3, substitutes),
     ),
-    Kind(
-        "omission",
-        _DOMAINS,
-        "Delete one term of a calculation in this step.",
-        _HAS_EQUATION,
-        partial(_false_edits, _omission),
-        EvidenceKind.CONTRADICTION,
-        ProfileRule(4, calculations.omits),
-    ),
-    Kind(
-        "operator",
-        _DOMAINS,
-        "Change one operation sign in this step.",
-        _HAS_EQUATION,
-        partial(_false_edits, _operator),
-        EvidenceKind.CONTRADICTION,
-        ProfileRule(2, calculations.changes_sign),
-    ),
-    Kind(
-        "order",
-        _DOMAINS,
-        "Swap two terms of a calculation in this step.",
-        _HAS_EQUATION,
-        partial(_false_edits, _order),
-        EvidenceKind.CONTRADICTION,
-        ProfileRule(1, calculations.reorders),
-    ),
+    _arithmetic("omission", "Delete one term of a calculation in this step.", _omission, ProfileRule(4, omits)),
+    _arithmetic("operator", "Change one operation sign in this step.", _operator, ProfileRule(2, changes_sign)),
+    _arithmetic("order", "Swap two terms of a calculation in this step.", _order, ProfileRule(1, reorders)),
     Kind(
         "misreading",
         _DOMAINS,
