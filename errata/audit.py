@@ -1,4 +1,4 @@
-"""The shortcut audit: can chosen and rejected be told apart *without* the question? (METHOD.md, ours.)
+"""The shortcut audit: can chosen and rejected be told apart *without* the question? (docs/method.md, ours.)
 
 A pair should differ in its error and in nothing else. A small classifier sees single sides, out of context: lengths,
 ``\\boxed``, telling words, n-grams. If it separates rejected from chosen on problems it was not fitted on, so can a

@@ -1,4 +1,4 @@
-"""Planning edits: which step gets which error kind; and making them by rule or at random (METHOD.md step 6)."""
+"""Planning edits: which step gets which error kind; and making them by rule or at random (docs/method.md step 6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs: error against no error, and nothing else (METHOD.md step 9)."""
+"""Pairs: error against no error, and nothing else (docs/method.md step 9)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The prompts, versioned, and the reply: how solver and editor are asked, and how an edited step is read back.
 
 Knows neither tokenizers nor engines: an engine renders the turns through the model's own chat template and forces
-the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
+the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
 - ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which step and which
   kind last, so that all edits of one solution share a long prefix in the engine's cache;
@@ -51,7 +51,7 @@ _PROSE = re.compile(
 def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
     """The prompt that asks for a solution. The full solution text is ``assistant_prefix`` + completion.
 
-    The prefix is part of the solution (METHOD.md step 2): a stored solution starts with it.
+    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it.
     """
     user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
     prefix = _SOLVE_PREFIX if domain is not Domain.CODE else ""

@@ -1,4 +1,4 @@
-"""Proof that an edit is wrong (METHOD.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
+"""Proof that an edit is wrong (docs/method.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
 
 Pure: texts, counts and verdicts in, evidence out. Continuations and verdicts are made elsewhere (workers). Calculator
 marks are looked through, so proof never rests on a mark alone.
@@ -166,7 +166,7 @@ def prove_edit(
     """The verdict on an edit of a mathematical step.
 
     A contradiction needs nothing else. Without one, diverging continuations prove the edit; continuations of which at
-    least half reach gold, from a step without a false equation, make it a false negative (METHOD.md step 8).
+    least half reach gold, from a step without a false equation, make it a false negative (docs/method.md step 8).
     """
     contradiction = prove_contradiction(original_step, edited_step)
     if contradiction is not None:

@@ -1,4 +1,4 @@
-"""Screening edits before proof (METHOD.md step 7): each rejection has a named reason, and nothing is repaired."""
+"""Screening edits before proof (docs/method.md step 7): each rejection has a named reason, and nothing is repaired."""
 
 from __future__ import annotations
 

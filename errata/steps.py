@@ -1,4 +1,4 @@
-"""Steps of a solution, as character offsets into its text (METHOD.md step 5).
+"""Steps of a solution, as character offsets into its text (docs/method.md step 5).
 
 The released scripts split on ``\\nStep k:`` alone. Here the first of these that the text has decides: "Step k:"
 labels, a numbered list, paragraphs, lines, sentences. No cut falls inside display mathematics, a code fence or a

@@ -22,13 +22,13 @@ _ZERO = Quantity(Fraction(0))
 
 @dataclass(slots=True)
 class Cursor:
-    """Reads ``lexemes[pos:limit]``. ``poisoned``: what was read cannot be judged; ``failed``: it is not even whole."""
+    """Reads ``lexemes[pos:limit]``. ``unjudgeable``: what was read has no value; ``failed``: it is not even whole."""
 
     lexemes: Sequence[Lexeme]
     pos: int
     limit: int
     depth: int = 0
-    poisoned: bool = False
+    unjudgeable: bool = False
     failed: bool = False
     has_words: bool = False
     end: int = 0
@@ -74,7 +74,7 @@ class Cursor:
 
     def give_up(self) -> Node:
         """Fail: what starts here is no side. The value returned is never used."""
-        self.failed = self.poisoned = True
+        self.failed = self.unjudgeable = True
         self.pos = self.limit
         return _ZERO
 
@@ -121,7 +121,7 @@ class Cursor:
             self.has_words = True
 
     def _forbids(self, lexeme: Lexeme, at: int) -> bool:
-        """Whether a word behind a number cannot be part of its unit; a variable poisons the side."""
+        """Whether a word behind a number cannot be part of its unit; a variable makes the side unjudgeable."""
         word = lexeme.text
         if lexeme.kind != "word":
             return False
@@ -134,5 +134,5 @@ class Cursor:
         if at == 0 and lexeme.glued and len(word) < 4 and word.lower().removesuffix("s") not in GLUED_UNITS:
             variable = True
         if variable or word in AFTER_FORBIDDEN:
-            self.poisoned = True
+            self.unjudgeable = True
         return variable or word.lower() in CLAUSE_WORDS or word in AFTER_FORBIDDEN

@@ -1,7 +1,7 @@
 """Recursive descent over lexemes: one side of an equation, with units and words between its terms.
 
-Anything half understood (a variable, a clause, an unknown sign) poisons the side: its value is None and nothing is
-ever proven with it.
+Anything half understood (a variable, a clause, an unknown sign) makes the side unjudgeable: its value is None and
+nothing is ever proven with it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Parser(Cursor):
                 divided = divided or symbol == "/"
                 node = Operation(symbol, (node, self._factor()))
             elif self.kind() == "open" and self.lexemes[self.pos].glued and self.lexemes[self.pos].text in "([{":
-                self.poisoned = self.poisoned or divided  # a/b(c): two readings
+                self.unjudgeable = self.unjudgeable or divided  # a/b(c): two readings
                 node = Operation("*", (node, self._factor()))
             elif self._of_ahead(node):
                 self.pos += self._of_ahead(node)
@@ -160,7 +160,7 @@ class Parser(Cursor):
     def _quantity(self) -> Node:
         lexeme = self.lexemes[self.pos]
         if lexeme.value is None:
-            self.poisoned = True
+            self.unjudgeable = True
         value, exact = lexeme.value or Fraction(0), lexeme.symbol == "vulgar"
         priced = self.pos > 0 and self.lexemes[self.pos - 1].kind == "cur"
         self.take("number")
@@ -194,7 +194,7 @@ class Parser(Cursor):
                 top, bottom = (p.value for p in part.parts if isinstance(p, Quantity))
                 if 0 < top < bottom:
                     return top / bottom
-            self.poisoned = True
+            self.unjudgeable = True
             return Fraction(0)
         return self._written_fraction()
 
@@ -224,10 +224,10 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     if not parser.starts_operand():
         return None
     node = parser.expression()
-    # "failed" means there is no whole side here; "poisoned" means there is one whose value nobody may rely on.
+    # "failed" means there is no whole side here; "unjudgeable" means there is one whose value nobody may rely on.
     if parser.failed or not parser.tokens:
         return None
-    node_or_none = None if parser.poisoned else node
+    node_or_none = None if parser.unjudgeable else node
     start, end = lexemes[first].start, max(parser.end, parser.tokens[-1].end)
     units = frozenset(parser.units)
     return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end)
