@@ -10,9 +10,8 @@ from api.errors import Invalid, invalid
 from api.ids import body_row
 from api.registry import body_model
 from api.schemas.injection_jobs import InjectionJobIn
-from errata.config import InjectionConfig
-from errata.kinds.instructions import INSTRUCTIONS
-from errata.presets import PRESETS, resolve
+from errata.config import PRESETS, InjectionConfig, resolve
+from errata.kinds import kinds_of
 from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id
@@ -65,7 +64,7 @@ def _check_kinds(config: InjectionConfig, domain: Domain) -> None:
     kinds = config.editing.kinds
     if kinds is None:
         return
-    known = INSTRUCTIONS[domain]
+    known = kinds_of(domain)
     unknown = sorted(set(kinds) - set(known))
     remedy = f"the kinds of domain '{domain}' are {', '.join(known)}"
     if unknown:

@@ -29,7 +29,7 @@ from typing import Any
 from sqlalchemy import select
 
 from demo.problems import generate
-from errata.presets import resolve
+from errata.config import resolve
 from errata.types import Problem, Verdict
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, Shard, SolutionRow

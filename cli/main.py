@@ -126,7 +126,7 @@ def health(url: Annotated[str | None, typer.Option(help="An API to ask as well."
 @app.command()
 def presets(name: Annotated[str | None, typer.Argument(help="One preset; default: all.")] = None) -> None:
     """Print presets of injection jobs as the complete configurations they stand for."""
-    from errata.presets import PRESETS, resolve
+    from errata.config import PRESETS, resolve
 
     if name is not None and name not in PRESETS:
         raise Refused(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")

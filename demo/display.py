@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from errata.reasons import Reason
+from errata.types import Reason
 
 _AFTER_SCREENING = ("unproven_kept", Reason.FALSE_NEGATIVE, Reason.UNPROVEN, Reason.NO_REST, Reason.MARK_MISMATCH)
 _LINE_EVERY = 5.0  # seconds between lines where there is no terminal to draw on

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from errata.kinds.instructions import INSTRUCTIONS
+from errata.kinds import kinds_of
 from errata.prompts import edit_prompt, solve_prompt
 from errata.types import Domain, Prompt, Step
 
@@ -41,7 +41,7 @@ def fixed_sentences() -> list[str]:
     sentences = ["\n\n" + solve_prompt("@").messages[0].content.split("\n\n")[1]]
     errata = edit_prompt("@", solution, steps, 0, "operator", layout="errata").messages[0].content
     sentences.append(errata.split("\n\n")[0] + "\n\n")
-    kinds = INSTRUCTIONS[Domain.MATH]
+    kinds = {name: kind.instruction for name, kind in kinds_of(Domain.MATH).items()}
     paper = edit_prompt("@", solution, steps, 0, "operator", layout="paper").messages[0].content
     sentences += paper.split("\n\n")[-1].split(kinds["operator"])
     return sentences + list(kinds.values())

@@ -1,4 +1,4 @@
-"""The shortcut audit: can chosen and rejected be told apart *without* the question? (METHOD.md, ours.)
+"""The shortcut audit: can chosen and rejected be told apart *without* the question? (docs/method.md, ours.)
 
 A pair should differ in its error and in nothing else. A small classifier sees single sides, out of context: lengths,
 ``\\boxed``, telling words, n-grams. If it separates rejected from chosen on problems it was not fitted on, so can a
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -34,17 +34,18 @@ _TOKEN = r"\d+(?:\.\d+)?|\\?\w+|[^\w\s]"
 _TELLING = re.compile(
     r"\b(?:wrong|mistake\w*|error\w*|incorrect\w*|actually|instead|should|however|wait|oops|sorry|not)\b", re.I
 )
-_STYLE = (
-    "characters",
-    "tokens",
-    "lines",
-    "digits",
-    "boxed",
-    "telling words",
-    "equality signs",
-    "marks",
-    "double spaces",
-)
+# How a text looks, not what it says; the names stand in reports.
+_STYLE: dict[str, Callable[[str], int]] = {
+    "characters": len,
+    "tokens": lambda text: len(re.findall(_TOKEN, text)),
+    "lines": lambda text: text.count("\n"),
+    "digits": lambda text: sum(char.isdigit() for char in text),
+    "boxed": lambda text: text.count("\\boxed"),
+    "telling words": lambda text: len(_TELLING.findall(text)),
+    "equality signs": lambda text: text.count("="),
+    "marks": lambda text: text.count("<<"),
+    "double spaces": lambda text: len(re.findall(r"(?<=\S)  +(?=\S)", text)),
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,6 +110,7 @@ class AuditSample:
 
     def add(self, pair: AuditPair) -> None:
         """Offer one pair."""
+        # heapq pops the smallest entry: negative hashes let the largest hash leave when the heap is full.
         entry = (-derive_seed("audit", pair.problem, pair.chosen, pair.rejected), pair)
         if len(self._heap) < self._limit:
             heapq.heappush(self._heap, entry)
@@ -135,38 +137,19 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
         model = _fitted(features.matrix[fitted], labels[fitted], seed)
         scores[held] = model.decision_function(features.matrix[held])
         aucs.append(float(roc_auc_score(labels[held], scores[held])))
+    # Sides alternate, chosen then rejected; both sides of a pair stand in one fold, so one model scored both.
     gaps = scores[1::2] - scores[0::2]
     pairwise = float(np.mean((gaps > 0) + 0.5 * (gaps == 0)))
     interval = mean_interval(aucs)
     rejected, chosen = _top(_fitted(features.matrix, labels, seed), features.names)
-    return AuditReport(
-        type,
-        len(looked_at),
-        problems,
-        interval.estimate,
-        interval.low,
-        interval.high,
-        pairwise,
-        THRESHOLD,
-        interval.estimate > THRESHOLD,
-        rejected,
-        chosen,
-    )
+    bounds = (interval.estimate, interval.low, interval.high)
+    shortcut = interval.estimate > THRESHOLD
+    return AuditReport(type, len(looked_at), problems, *bounds, pairwise, THRESHOLD, shortcut, rejected, chosen)
 
 
 def style(text: str) -> list[float]:
-    """The figures in ``_STYLE``, in its order: how a text looks, not what it says."""
-    return [
-        float(len(text)),
-        float(len(re.findall(_TOKEN, text))),
-        float(text.count("\n")),
-        float(sum(char.isdigit() for char in text)),
-        float(text.count("\\boxed")),
-        float(len(_TELLING.findall(text))),
-        float(text.count("=")),
-        float(text.count("<<")),
-        float(len(re.findall(r"(?<=\S)  +(?=\S)", text))),
-    ]
+    """The figures named in ``_STYLE``, in its order."""
+    return [float(figure(text)) for figure in _STYLE.values()]
 
 
 class _Features:

@@ -1,17 +1,24 @@
-"""The configuration of an injection job: every choice of the method, named, bounded, and complete once resolved.
+"""The configurations of injection jobs, datasets and evaluations: every choice named, bounded, and complete.
 
-A request names a preset and overrides; ``errata.presets.resolve`` gives the full configuration that is stored with the
-job. Field comments give the source of each default: paper, scripts, or ours (METHOD.md's convention).
+A request for an injection job names a preset and overrides; ``resolve`` gives the full configuration that is stored
+with the job. Descriptions give the source of each default: paper, scripts, or ours (docs/method.md's last table).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from errata.types import Domain
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
+PairType = Literal["step", "full"]
+ShapeName = Literal[
+    "steps_and_full", "sft", "trl", "trl_conversational", "step_dpo", "openai", "kto", "process_reward", "critique"
+]
 
 
 class Strict(BaseModel):
@@ -136,3 +143,110 @@ class InjectionConfig(Strict):
             self.editing.editor == "model" or self.proof.continuations.when != "never" or self.proof.mode == "dynamic"
         )
         return self.sampling.source == "model" or (self.pairs.step and edits)
+
+
+_PAPER: dict[str, Any] = {
+    "sampling": {"samples": 5, "adaptive": False, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
+    "selection": {"require_both": True, "drop_false_steps": False, "label_check": False},
+    "editing": {"layout": "paper", "temperature": 0.0, "attempts": 1, "offer_answer_steps": True},
+    "screening": {"max_distance": 60},
+    "proof": {"unproven": "keep"},
+    "pairs": {"step_pairs_per_problem": 1},
+}
+_SCRIPTS: dict[str, Any] = {
+    **_PAPER,
+    "editing": {**_PAPER["editing"], "layout": "scripts"},
+    "screening": {"strip_boxed_from_rejected": True, "structural": False},
+}
+PRESETS: dict[str, dict[str, Any]] = {
+    "errata": {},
+    "paper": _PAPER,
+    "scripts": _SCRIPTS,
+    "full-only": {"pairs": {"step": False, "full": True}},
+    "step-only": {"pairs": {"step": True, "full": False}},
+    "random-token": {"editing": {"editor": "random-token"}, "proof": {"unproven": "keep"}},
+    "rules": {"editing": {"editor": "rules", "max_kind_share": 0.5}},
+}
+#: Limits where a domain's texts are longer or shorter than those of mathematics; a preset's own and a job's go before.
+#: An edit in logic is the whole answer as JSON, in code a single line; a grid or a program takes more room to solve.
+DOMAIN_LIMITS: dict[Domain, dict[str, Any]] = {
+    Domain.MATH: {},
+    Domain.CHOICE: {},
+    Domain.LOGIC: {"sampling": {"max_tokens": 2048}, "editing": {"max_tokens": 1024}},
+    Domain.CODE: {"sampling": {"max_tokens": 2048}, "editing": {"max_tokens": 128}},
+}
+
+
+def resolve(preset: str, overrides: Mapping[str, Any] | None = None, domain: Domain = Domain.MATH) -> InjectionConfig:
+    """The full configuration of ``preset`` with ``overrides`` laid over it, section by section.
+
+    What neither sets is the domain's. Raises KeyError for an unknown preset and pydantic.ValidationError for a bad or
+    unknown field.
+    """
+    base = _merge(DOMAIN_LIMITS[domain], PRESETS[preset])
+    return InjectionConfig.model_validate({**_merge(base, overrides or {}), "preset": preset})
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        below = merged.get(name)
+        merged[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+class SplitConfig(Strict):
+    """How rows are divided. By problem: no question occurs on both sides."""
+
+    test: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.05, description="Share of the questions held out.")
+    by: Literal["problem"] = "problem"
+
+
+class DatasetConfig(Strict):
+    """One dataset, fully resolved: stored with it and printed on its card."""
+
+    jobs: list[str] = Field(min_length=1, max_length=100, description="Injection jobs whose pairs are frozen.")
+    split: SplitConfig = SplitConfig()
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    types: list[PairType] = Field(["step", "full"], min_length=1)
+    kinds: list[str] | None = Field(None, min_length=1, description="Step pairs of these error kinds only; null: all.")
+    require_evidence: bool = Field(False, description="Step pairs with proof only (full pairs rest on two verdicts).")
+    shapes: list[ShapeName] = Field(
+        ["steps_and_full", "sft", "trl"], description="Besides `steps_and_full`, which is always written."
+    )
+
+    @field_validator("jobs", "types", "kinds", "shapes")
+    @classmethod
+    def _once(cls, value: list[str] | None) -> list[str] | None:
+        if value is not None and len(set(value)) != len(value):
+            raise ValueError("each value may occur once")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DatasetConfig:
+        if self.kinds is not None and "step" not in self.types:
+            raise ValueError("kinds: only step pairs have an error kind, and 'types' leaves them out")
+        return self
+
+
+class EvaluationConfig(Strict):
+    """Decoding of one evaluation. Any two evaluations of the same problems can be compared."""
+
+    temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
+    top_p: Probability = 1.0
+    samples: int = Field(1, ge=1, le=256, description="Answers per problem; above 1 pass@k and maj@k are reported.")
+    max_tokens: int = Field(1024, ge=1, le=32768)
+    seed: int = Field(0, ge=0, le=2**31 - 1)
+    limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
+
+    @model_validator(mode="after")
+    def _greedy_once(self) -> EvaluationConfig:
+        if self.samples > 1 and self.temperature == 0.0:
+            raise ValueError(
+                "samples: at temperature 0 every answer is the same; ask for one, or raise the temperature"
+            )
+        return self
+
+    def problem_count(self, available: int) -> int:
+        """How many of a set's problems are evaluated."""
+        return available if self.limit is None else min(self.limit, available)

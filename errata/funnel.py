@@ -16,8 +16,7 @@ import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from errata.reasons import Reason
-from errata.types import EvidenceKind, Verdict
+from errata.types import EvidenceKind, Reason, Verdict
 
 Counts = dict[str, Any]
 
@@ -105,6 +104,7 @@ class Funnel:
         """Raise FunnelError unless every line of the module's table adds up. For finished jobs and shards."""
         c = self.counts
         samples, edits, pairs = c["samples"], c["edits"], c["pairs"]
+        not_chosen = edits["rejected"].get(Reason.NOT_CHOSEN, 0)
         proven, step_pairs = sum(edits["proven"].values()), pairs["by_type"].get("step", 0)
         lines = {
             "problems": (c["problems"]["total"], c["problems"]["kept"] + sum(c["problems"]["dropped"].values())),
@@ -112,8 +112,9 @@ class Funnel:
             "samples": (samples["total"], sum(samples["drawn"].values()) + sum(samples["unused"].values())),
             "steps": (c["steps"]["total"], c["steps"]["edited"] + sum(c["steps"]["skipped"].values())),
             "edited": (c["steps"]["edited"], edits["total"]),
-            "edits": (edits["total"], self._rejected_before_proof() + proven),
-            "proven": (proven, step_pairs + edits["rejected"].get(Reason.NOT_CHOSEN, 0)),
+            # An edit that was proven and then not chosen is rejected too, and counts once, as proven.
+            "edits": (edits["total"], sum(edits["rejected"].values()) - not_chosen + proven),
+            "proven": (proven, step_pairs + not_chosen),
             "pairs": (pairs["total"], sum(pairs["by_type"].values())),
             "pairs by kind": (step_pairs, sum(pairs["by_kind"].values())),
             "pairs by evidence": (step_pairs, sum(pairs["by_evidence"].values())),
@@ -121,9 +122,6 @@ class Funnel:
         wrong = {name: line for name, line in lines.items() if line[0] != line[1]}
         if wrong:
             raise FunnelError(f"the funnel does not add up: {wrong}")
-
-    def _rejected_before_proof(self) -> int:
-        return sum(n for reason, n in self.counts["edits"]["rejected"].items() if reason != Reason.NOT_CHOSEN)
 
 
 def _add(counts: Counts, more: Mapping[str, Any]) -> None:

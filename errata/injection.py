@@ -1,4 +1,4 @@
-"""Planning edits: which step gets which error kind; and making them by rule or at random (METHOD.md step 6)."""
+"""Planning edits: which step gets which error kind; and making them by rule or at random (docs/method.md step 6)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from itertools import islice
 
 from errata.arithmetic import marks_agree
 from errata.config import InjectionConfig
-from errata.kinds.registry import Kind, kinds_of
-from errata.kinds.site import Site
+from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
-from errata.reasons import Reason
 from errata.steps import offered_span
-from errata.types import Domain, Problem, Step
+from errata.types import Domain, EvidenceKind, Problem, Reason, Step
 
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
 
@@ -47,13 +45,14 @@ def plan_edits(
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
-    # Whether a kind applies is dear to know: without a cap, the first that does is enough.
+    # To know whether a kind applies costs proofs. Without a cap on a kind's share, the first that applies is enough.
     most = 1 if config.editing.max_kind_share == 1 else None
     offered: dict[int, list[str]] = {}
     skipped: dict[int, Reason] = {}
     for step in steps:
         site = Site(solution, steps, step.index, problem)
         reason = _unfit(site, config, domain)
+        # A model is offered the end of a long step only; rules and random tokens may change any part of it.
         if config.editing.editor == "model":
             site = _offered(site, config.editing.offered_sentences)
         found = [] if reason else list(islice(_kinds(site, config, domain, weights, rng), most))
@@ -123,6 +122,9 @@ def _kinds(
     By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
     """
     kinds = {name: kind for name, kind in kinds_of(domain).items() if _weight(name, weights)}
+    # Every kind's clock rings at an exponential time with its weight as rate. The first to ring is a draw by weight,
+    # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
+    # kind is tried, so how many are tried changes no later draw.
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
     return (name for name in sorted(kinds, key=times.__getitem__) if _applies(kinds[name], site, config))
 
@@ -131,7 +133,7 @@ def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
     """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
         return kind.applies(site.body)
-    if kind.provable:
+    if kind.check is not EvidenceKind.DIVERGENCE:
         return bool(kind.twin(site, 1, None))
     if config.proof.continuations.when == "never" and config.proof.unproven == "drop":
         return False
@@ -148,7 +150,7 @@ def _draw(offered: Mapping[int, Sequence[str]], share: float, rng: random.Random
     taken: Counter[str] = Counter()
     drawn: dict[int, str] = {}
     order = list(offered)
-    rng.shuffle(order)
+    rng.shuffle(order)  # among steps with equally many kinds none is favored; the sort below is stable
     for index in sorted(order, key=lambda i: len(offered[i])):
         drawn[index] = next((name for name in offered[index] if taken[name] < cap), offered[index][0])
         taken[drawn[index]] += 1

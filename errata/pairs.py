@@ -1,4 +1,4 @@
-"""Pairs: error against no error, and nothing else (METHOD.md step 9)."""
+"""Pairs: error against no error, and nothing else (docs/method.md step 9)."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def choose(
     counts = Counter(kind for _, kind in pool)
     taken: Counter[str] = Counter()
     chosen: list[str] = []
+    # The kind taken least so far goes first, of these the rarest: after the shuffle, min() breaks ties at random.
     while pool and (limit is None or len(chosen) < limit):
         at = min(range(len(pool)), key=lambda i: (taken[pool[i][1]], counts[pool[i][1]]))
         identity, kind = pool.pop(at)
@@ -96,4 +97,5 @@ def choose(
 
 def _cap(count: int, share: float) -> int:
     """How many of a problem's ``count`` candidates may be of one kind: at least one, all where no share is set."""
+    # The small addend keeps 100 * 0.29 from being 28 by a rounding error.
     return max(1, int(count * share + 1e-9)) if share < 1 else count

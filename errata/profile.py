@@ -8,40 +8,18 @@ which kind. This reads arithmetic only: what a sample does in words, or in algeb
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 
-from errata.arithmetic import Equation, find_equations, strip_marks
+from errata.calculations import Calculation, calculations
+from errata.kinds import kinds_of
 from errata.selection import Sample
-from errata.steps import split_steps
-from errata.types import Verdict
-
-PROFILE_KINDS = ("calculation", "substitution", "omission", "operator", "order", "misreading")
-
-
-@dataclass(frozen=True, slots=True)
-class Calculation:
-    """One expression of a step: its numbers and operation signs in order, and the result the text gives it.
-
-    ``shape`` holds the signs and brackets with a place for each number; ``true`` is None where it cannot be judged.
-    """
-
-    step: int
-    numbers: tuple[Fraction, ...]
-    shape: tuple[str, ...]
-    result: Fraction
-    true: bool | None
-
-    @property
-    def signs(self) -> tuple[str, ...]:
-        """The operation signs alone."""
-        return tuple(symbol for symbol in self.shape if symbol not in ("#", "(", ")"))
+from errata.types import Domain, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class FirstError:
-    """Where a wrong sample first leaves the correct ones, and how: ``kind`` is one of ``PROFILE_KINDS``."""
+    """Where a wrong sample first leaves the correct ones, and how: ``kind`` is one of mathematics."""
 
     step: int
     kind: str
@@ -59,10 +37,15 @@ class ErrorProfile:
         """Compared samples whose first error is not in their arithmetic."""
         return self.compared - sum(self.counts.values())
 
-    def weights(self) -> dict[str, float]:
-        """A weight per kind, together 1. One is added to each count, so that no kind dies out for want of samples."""
-        total = sum(self.counts.values()) + len(PROFILE_KINDS)
-        return {kind: (self.counts.get(kind, 0) + 1) / total for kind in PROFILE_KINDS}
+    def weights(self, domain: Domain) -> dict[str, float]:
+        """A weight for each kind of the domain, together 1.
+
+        One is added to each count (Laplace's rule), so that no kind dies out for want of samples: a kind that the
+        profile cannot recognize is drawn too.
+        """
+        kinds = kinds_of(domain)
+        total = sum(self.counts.get(kind, 0) for kind in kinds) + len(kinds)
+        return {kind: (self.counts.get(kind, 0) + 1) / total for kind in kinds}
 
 
 def error_profile(problems: Iterable[tuple[Sequence[Sample], str | None]]) -> ErrorProfile:
@@ -87,17 +70,6 @@ def error_profile(problems: Iterable[tuple[Sequence[Sample], str | None]]) -> Er
     return ErrorProfile(dict(sorted(counts.items())), compared)
 
 
-def calculations(solution: str) -> list[Calculation]:
-    """Every calculation of a solution's steps, in order; steps that only state the answer have none."""
-    text = strip_marks(solution).text
-    found: list[Calculation] = []
-    for step in split_steps(text):
-        if not step.is_answer:
-            for equation in find_equations(text[step.start : step.end]):
-                found += _expressions(equation, step.index)
-    return found
-
-
 def first_error(wrong: Sequence[Calculation], correct: Sequence[Sequence[Calculation]]) -> FirstError | None:
     """The first calculation of ``wrong`` that leaves every correct solution, classified; None where none does.
 
@@ -105,80 +77,34 @@ def first_error(wrong: Sequence[Calculation], correct: Sequence[Sequence[Calcula
     result: another way to a number that they have too is no mistake.
     """
     everything = [calculation for solution in correct for calculation in solution]
-    known = {_said(calculation) for calculation in everything}
+    known = {calculation.content for calculation in everything}
     values = {value for c in everything for value in (*c.numbers, c.result)}
-    said = {_said(calculation) for calculation in wrong}
-    alike = sorted(correct, key=lambda solution: -sum(_said(c) in said for c in solution))
+    said = {calculation.content for calculation in wrong}
+    # The correct solution that shares most calculations took the same way, so the error is read against it first.
+    alike = sorted(correct, key=lambda solution: -sum(c.content in said for c in solution))
     for calculation in wrong:
-        if _said(calculation) in known:
+        if calculation.content in known:
             continue
         if calculation.true is not False and calculation.result in values:
             continue
-        return FirstError(calculation.step, _kind(calculation, alike))
+        return FirstError(calculation.step, _classify(calculation, alike))
     return None
 
 
-def _said(calculation: Calculation) -> tuple[object, ...]:
-    return calculation.numbers, calculation.shape, calculation.result
-
-
-def _expressions(equation: Equation, step: int) -> Iterator[Calculation]:
-    """The sides that compute something, each with the value of the side that follows it, or else precedes it."""
-    sides = equation.sides
-    for at, side in enumerate(sides):
-        other = sides[at + 1] if at + 1 < len(sides) else sides[at - 1]
-        if not side.is_expression or other.value is None:
-            continue
-        numbers = tuple(token.value for token in side.tokens if token.kind == "number" and token.value is not None)
-        shape = tuple("#" if token.kind == "number" else token.symbol for token in side.tokens)
-        broken = equation.broken is not None and equation.broken in (at, at + 1)
-        yield Calculation(step, numbers, shape, other.value, False if broken else equation.holds)
-
-
-def _kind(calculation: Calculation, correct: Sequence[Sequence[Calculation]]) -> str:
+def _classify(calculation: Calculation, correct: Sequence[Sequence[Calculation]]) -> str:
     """The kind that leads from a correct calculation to this one; solutions most like this one first.
 
     A false calculation with the right result had its expression changed; with another result it was computed wrongly. A
     true one that resembles nothing that was to be computed comes of a question misread.
     """
     false = calculation.true is False
+    kinds = sorted(kinds_of(Domain.MATH).values(), key=lambda kind: kind.profile.rank)
     for solution in correct:
         near = sorted(solution, key=lambda other: abs(other.step - calculation.step))
+        # A false calculation with the right result had its expression changed: only such results can be its source.
         near = [other for other in near if not false or other.result == calculation.result]
-        for kind, made in _RELATIONS:
-            if any(made(other, calculation) for other in near):
-                return kind
-    return "calculation" if false else "misreading"
-
-
-def _resigned(right: Calculation, wrong: Calculation) -> bool:
-    return right.numbers == wrong.numbers and len(right.shape) == len(wrong.shape) and right.signs != wrong.signs
-
-
-def _reordered(right: Calculation, wrong: Calculation) -> bool:
-    same = sorted(right.numbers) == sorted(wrong.numbers) and right.signs == wrong.signs
-    return same and (right.numbers, right.shape) != (wrong.numbers, wrong.shape)
-
-
-def _substituted(right: Calculation, wrong: Calculation) -> bool:
-    if right.shape != wrong.shape or len(right.numbers) != len(wrong.numbers):
-        return False
-    return sum(a != b for a, b in zip(right.numbers, wrong.numbers, strict=True)) == 1
-
-
-def _omitted(right: Calculation, wrong: Calculation) -> bool:
-    fewer = len(wrong.numbers) < len(right.numbers)
-    return (
-        fewer
-        and not Counter(wrong.numbers) - Counter(right.numbers)
-        and not Counter(wrong.signs) - Counter(right.signs)
-    )
-
-
-# From the smallest change to the largest, so that what can be said with less is not said with more.
-_RELATIONS = (
-    ("order", _reordered),
-    ("operator", _resigned),
-    ("substitution", _substituted),
-    ("omission", _omitted),
-)
+        for kind in kinds:
+            relation = kind.profile.relation
+            if relation is not None and any(relation(other, calculation) for other in near):
+                return kind.name
+    return next(kind.name for kind in kinds if kind.profile.rest == ("false" if false else "other"))

@@ -1,7 +1,7 @@
-"""The prompts: how a problem is put to the solver and how a step is put to the editor, versioned.
+"""The prompts, versioned, and the reply: how solver and editor are asked, and how an edited step is read back.
 
 Knows neither tokenizers nor engines: an engine renders the turns through the model's own chat template and forces
-the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
+the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
 - ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which step and which
   kind last, so that all edits of one solution share a long prefix in the engine's cache;
@@ -11,20 +11,19 @@ the reply to open with ``assistant_prefix``. Layouts (METHOD.md step 6):
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from errata.kinds.instructions import INSTRUCTIONS
-from errata.types import Domain, Message, Prompt, Step
+from errata.kinds import kinds_of
+from errata.steps import separator
+from errata.types import Domain, Message, Prompt, Reason, Step
 
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
-EDIT_VERSIONS: dict[Layout, str] = {
-    "errata": "edit-errata/1",
-    "paper": "edit-paper/1",
-    "scripts": "edit-scripts/1",
-}
+EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/1", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 
 _REASON: dict[Domain, str] = {
     Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -40,12 +39,19 @@ _EDIT_HEAD = (
     " Reply with the rewritten step alone, in a code fence."
 )
 _FENCE = "```"
+_FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
+_ANY_LABEL = re.compile(r"\A\s*(?:\[\d+\]\s*)?(?:(?:\*\*)?Step\s+\d+\s*[:.)](?:\*\*)?\s*)?", re.I)
+_PROSE = re.compile(
+    r"\A\s*(?:sure|certainly|of course|okay|ok|here(?:'s| is)|(?:the )?(?:edited|rewritten|modified|revised|new) step)"
+    r"[^\n]*?:[ \t]*\n",
+    re.I,
+)
 
 
 def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
     """The prompt that asks for a solution. The full solution text is ``assistant_prefix`` + completion.
 
-    The prefix is part of the solution (METHOD.md step 2): a stored solution starts with it.
+    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it.
     """
     user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
     prefix = _SOLVE_PREFIX if domain is not Domain.CODE else ""
@@ -66,11 +72,11 @@ def edit_prompt(
     """The prompt that asks for one erroneous rewriting of step ``index``.
 
     The reply opens inside a code fence, behind the step's own label, so that the completion is the rewritten body
-    followed by a closing fence (errata.replies parses it). ``offered``: the offset in ``solution`` from which the step
+    followed by a closing fence (``parse_reply`` reads it). ``offered``: the offset in ``solution`` from which the step
     may be changed (errata.steps.offered_span); what stands before it opens the reply too (``scripts``: does not).
     Raises KeyError for a kind the domain does not have.
     """
-    instruction = INSTRUCTIONS[domain][kind]
+    instruction = kinds_of(domain)[kind].instruction
     step = steps[index]
     given = solution[step.start : step.body_start if offered is None else offered]
     if layout == "errata":
@@ -101,3 +107,56 @@ def _paper_layout(question: str, solution: str, step: Step, instruction: str) ->
         " Reply with the edited step alone, in a code fence."
     )
     return "\n\n".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The edited step as it is to be spliced in, label and separator included; or why there is none."""
+
+    text: str | None
+    reason: Reason | None = None
+
+
+def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
+    """The step a reply holds. ``completion`` continues an opened fence behind ``label`` (``edit_prompt``).
+
+    The label and the separator are the original's: a reply can change neither. A second fenced block wins over prose
+    that a model wrote into the first. Reasons: ``unparsable_reply``, ``empty``.
+    """
+    body = _body(completion)
+    if body is None:
+        return Reply(None, Reason.NO_REPLY)
+    own_label = _ANY_LABEL.match(original_step)
+    # Label and separator come from the original step, so that no reply can renumber steps or join two of them.
+    kept_label = label or (own_label[0] if own_label else "")
+    repeated = _ANY_LABEL.match(body)
+    if (kept_label.strip() and repeated and repeated[0].strip()) or (repeated and repeated[0].lstrip().startswith("[")):
+        body = body[repeated.end() :]
+    body = _without_opening(body.strip(), kept_label)
+    if not body:
+        return Reply(None, Reason.EMPTY)
+    return Reply(kept_label + body + separator(original_step))
+
+
+def _without_opening(body: str, opening: str) -> str:
+    """A reply that says again what it was made to open with ("2. ", the sentences it was not offered) says it once."""
+    own_label = _ANY_LABEL.match(opening)
+    for said in (opening.strip(), opening[own_label.end() if own_label else 0 :].strip()):
+        if said and body.startswith(said):
+            return body[len(said) :].lstrip()
+    return body
+
+
+def _body(completion: str) -> str | None:
+    """The text before the closing fence; where the model opened a fence of its own, the text inside that one."""
+    text = _PROSE.sub("", completion)
+    fences = list(_FENCED.finditer(text))
+    if not fences:
+        return text
+    # The prompt opened a fence already, so the first fence in the reply closes it, unless the model opened another.
+    head = text[: fences[0].start()]
+    if head.strip() and not _PROSE.match(head + "\n"):
+        return head
+    if len(fences) > 1:
+        return text[fences[0].end() : fences[1].start()]
+    return text[fences[0].end() :] if not head.strip() else None

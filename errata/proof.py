@@ -1,4 +1,4 @@
-"""Proof that an edit is wrong (METHOD.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
+"""Proof that an edit is wrong (docs/method.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
 
 Pure: texts, counts and verdicts in, evidence out. Continuations and verdicts are made elsewhere (workers). Calculator
 marks are looked through, so proof never rests on a mark alone.
@@ -59,11 +59,6 @@ def is_consistent(step: str) -> bool:
     return all(equation.holds is not False for equation in find_equations(step))
 
 
-def needs_continuation(original_step: str, edited_step: str) -> bool:
-    """Whether the edit's own text does not prove it wrong, so that only continuations could."""
-    return prove_contradiction(original_step, edited_step) is None
-
-
 def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None:
     """Evidence that an equation of the edited step is false whose counterpart in the original is true; else None.
 
@@ -76,6 +71,7 @@ def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None
     originals = find_equations(original_step)
     head, tail = _unchanged(original_step, originals, edited_step, edited)
     before, after = originals[head : len(originals) - tail], edited[head : len(edited) - tail]
+    # Unequal numbers leave open which equation replaced which: an edit that adds a false one changed no true one.
     if len(before) != len(after):
         return None
     for old, new in zip(before, after, strict=True):
@@ -85,7 +81,7 @@ def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None
 
 
 def _shown(step: str, equation: Equation) -> str:
-    return strip_marks(step[equation.start : equation.end]).text
+    return strip_marks(step[equation.start : equation.end])
 
 
 def _unchanged(
@@ -105,14 +101,14 @@ def _unchanged(
 
 
 def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equation) -> Evidence:
-    broken = new.broken or 0
+    broken = new.broken or 0  # set, because the equation is false; a chain is refuted at its first false link
     left, right = new.sides[broken - 1].value, new.sides[broken].value
     return Evidence(
         EvidenceKind.CONTRADICTION,
         {
             "equation": _shown(edited_step, new),
-            "left": _exact(left),
-            "right": _exact(right),
+            "left": str(left),
+            "right": str(right),
             "original": _shown(original_step, old),
             "start": new.start,
             "end": new.end,
@@ -120,21 +116,15 @@ def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equ
     )
 
 
-def _exact(value: Fraction | None) -> str:
-    return "?" if value is None else str(value)
-
-
-def prove_divergence(
-    edited_hits: int, original_hits: int, k: int, gap: float = 0.5, original_k: int | None = None
-) -> Evidence:
+def prove_divergence(counts: Continuations, gap: float = 0.5) -> Evidence:
     """Divergence if continuing from the edit misses gold more often than from the original by at least ``gap``.
 
     Rates are miss rates, each with its 95 % Wilson interval. ``unproven`` otherwise, with the same figures. Raises
     ValueError unless ``0 <= hits <= k`` and ``k > 0`` on both sides.
     """
-    base_k = k if original_k is None else original_k
-    rate = proportion_interval(k - edited_hits, k)
-    base = proportion_interval(base_k - original_hits, base_k)
+    k, base_k = counts.k, counts.k if counts.original_k is None else counts.original_k
+    missed, base_missed = k - counts.edited_hits, base_k - counts.original_hits
+    rate, base = proportion_interval(missed, k), proportion_interval(base_missed, base_k)
     detail = {
         "rate": rate.estimate,
         "low": rate.low,
@@ -147,8 +137,7 @@ def prove_divergence(
         "gap": gap,
     }
     # Exact counts decide: 1 - 0.5 must not miss a gap of 0.5 by a rounding error.
-    apart = Fraction(k - edited_hits, k) - Fraction(base_k - original_hits, base_k)
-    if apart >= Fraction(str(gap)):
+    if Fraction(missed, k) - Fraction(base_missed, base_k) >= Fraction(str(gap)):
         return Evidence(EvidenceKind.DIVERGENCE, detail)
     return Evidence(EvidenceKind.UNPROVEN, {"why": "continuations do not diverge far enough", **detail})
 
@@ -177,18 +166,17 @@ def prove_edit(
     """The verdict on an edit of a mathematical step.
 
     A contradiction needs nothing else. Without one, diverging continuations prove the edit; continuations of which at
-    least half reach gold, from a step without a false equation, make it a false negative (METHOD.md step 8).
+    least half reach gold, from a step without a false equation, make it a false negative (docs/method.md step 8).
     """
     contradiction = prove_contradiction(original_step, edited_step)
     if contradiction is not None:
         return Proof(Outcome.PROVEN, contradiction)
     if continuations is None:
         return _unproven("no equation of the step became false")
-    c = continuations
-    evidence = prove_divergence(c.edited_hits, c.original_hits, c.k, gap, c.original_k)
+    evidence = prove_divergence(continuations, gap)
     if evidence.kind is EvidenceKind.DIVERGENCE:
         return Proof(Outcome.PROVEN, evidence)
-    if is_consistent(edited_step) and 2 * c.edited_hits >= c.k:
+    if is_consistent(edited_step) and 2 * continuations.edited_hits >= continuations.k:
         why = {"why": "the step is still true and its continuations reach the gold answer"}
         return Proof(Outcome.FALSE_NEGATIVE, Evidence(EvidenceKind.UNPROVEN, {**evidence.detail, **why}))
     return Proof(Outcome.UNPROVEN, evidence)

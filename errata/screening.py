@@ -1,16 +1,17 @@
-"""Screening edits before proof (METHOD.md step 7): each rejection has a named reason, and nothing is repaired."""
+"""Screening edits before proof (docs/method.md step 7): each rejection has a named reason, and nothing is repaired."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
 
 from errata.arithmetic import marks_agree
 from errata.config import ScreeningConfig
-from errata.reasons import Reason
 from errata.selection import admits_mistake
 from errata.steps import split_steps
+from errata.types import Reason
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|\w+|\S")
 _FENCE = "```"
@@ -29,28 +30,11 @@ class Screening:
     distance: int
 
 
-def levenshtein(a: Sequence[object], b: Sequence[object]) -> int:
-    """Edit distance with unit costs, in O(len(a) * len(b)) time and O(len(b)) memory; common ends are skipped."""
-    start = 0
-    while start < min(len(a), len(b)) and a[start] == b[start]:
-        start += 1
-    stop = 0
-    while stop < min(len(a), len(b)) - start and a[-1 - stop] == b[-1 - stop]:
-        stop += 1
-    a, b = a[start : len(a) - stop], b[start : len(b) - stop]
-    row = list(range(len(b) + 1))
-    for i, left in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, right in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (left != right))
-    return row[-1]
-
-
 def distance(original: str, edited: str, unit: str) -> int:
     """Levenshtein distance in ``characters`` or ``tokens`` (numbers, words, signs)."""
     if unit == "tokens":
-        return levenshtein(_TOKEN.findall(original), _TOKEN.findall(edited))
-    return levenshtein(original, edited)
+        return Levenshtein.distance(_TOKEN.findall(original), _TOKEN.findall(edited))
+    return Levenshtein.distance(original, edited)
 
 
 def screen(
@@ -93,6 +77,8 @@ def _squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
+# The checks compare the edit with its original: what the original has already (an open brace, the word "error") does
+# not tell the sides of a pair apart.
 def _admits(original: str, edited: str, question: str) -> bool:
     """Whether the edit says that it is one, in words neither the original nor the question uses."""
     known = f"{question}\n{original}"

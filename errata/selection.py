@@ -1,4 +1,9 @@
-"""Which solutions of a problem are used: one correct, one incorrect, and a reason for each of the others (step 4)."""
+"""Which solutions of a problem are drawn and used: how many samples come next, and which of them make pairs.
+
+Sampling in waves goes on until the selection, made on what there is, keeps the problem and has what the job's pairs
+need. So it depends on verdicts alone, never on which of two correct texts came, and the solution drawn is not biased by
+it (docs/method.md, steps 2 and 4).
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from errata.config import SelectionConfig
-from errata.reasons import Reason
-from errata.types import Verdict
+from errata.config import InjectionConfig, SelectionConfig
+from errata.types import Domain, Reason, Verdict
 
 # Phrases with which a text admits or repairs a mistake of its own (released scripts, extended).
 _ADMITTING = re.compile(
@@ -23,7 +27,7 @@ _ADMITTING = re.compile(
     re.I,
 )
 _AGREEMENT = 3  # samples that must agree against gold before its label is suspected
-_SHARE = 0.8
+_SHARE = 0.8  # of all samples: with K = 5, one that reached gold among four that agree does not clear the label
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +106,44 @@ def _problem_reason(
 def _draw(samples: Sequence[Sample], rng: random.Random | None) -> int | None:
     if rng is None:
         return min((sample.index for sample in samples), default=None)
+    # reversed: of equal texts the first one's index stays. Sorted: the draw does not depend on the order of a dict.
     distinct = {sample.text: sample.index for sample in reversed(samples)}
     return rng.choice(sorted(distinct.values())) if distinct else None
+
+
+def samples_in_waves(config: InjectionConfig, domain: Domain) -> bool:
+    """Whether samples are drawn in waves and judged between them.
+
+    Never for code: judging a wave would run it where the language models are.
+    """
+    return config.sampling.adaptive and domain is not Domain.CODE
+
+
+def sample_limit(config: InjectionConfig) -> int:
+    """The most samples of a problem: K, or one where a greedy job would only repeat itself."""
+    return 1 if config.sampling.temperature == 0 else config.sampling.samples
+
+
+def first_wave(config: InjectionConfig, domain: Domain) -> int:
+    """Samples of the first wave: the fewest that can suffice, or ``wave``, or all of them for a job without waves."""
+    most = sample_limit(config)
+    if not samples_in_waves(config, domain):
+        return most
+    return min(most, max(config.sampling.wave, 2 if _needs_both(config) else 1))
+
+
+def next_wave(samples: Sequence[Sample], config: InjectionConfig, domain: Domain, question: str) -> int:
+    """How many samples to draw behind ``samples``, all judged, in order; 0: the job has what it needs, or its limit."""
+    left = sample_limit(config) - len(samples)
+    if left <= 0 or not samples_in_waves(config, domain):
+        return max(left, 0)
+    # The very function that will select decides, so stopping and selection cannot disagree.
+    found = select(samples, config.selection, question)
+    if found.correct is not None and (found.incorrect is not None or not _needs_both(config)):
+        return 0
+    return min(config.sampling.wave, left)
+
+
+def _needs_both(config: InjectionConfig) -> bool:
+    """Whether an incorrect solution is needed too: step pairs alone are made from a correct one."""
+    return config.pairs.full or config.selection.require_both

@@ -1,4 +1,4 @@
-"""Steps of a solution, as character offsets into its text (METHOD.md step 5).
+"""Steps of a solution, as character offsets into its text (docs/method.md step 5).
 
 The released scripts split on ``\\nStep k:`` alone. Here the first of these that the text has decides: "Step k:"
 labels, a numbered list, paragraphs, lines, sentences. No cut falls inside display mathematics, a code fence or a
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from errata.rules.json_cells import find_json
+from errata.json_cells import find_json
 from errata.types import Domain, Step
 
 _STEP_LABEL = re.compile(r"^[ \t]*(?:#{1,6}[ \t]*|\*\*[ \t]*)?Step[ \t]+\d+[ \t]*[:.)](?:\*\*)?[ \t]*", re.M | re.I)
@@ -84,6 +84,7 @@ def offered_span(text: str, step: Step, sentences: int) -> tuple[int, int]:
 
 
 def _inside(at: int, spans: Sequence[tuple[int, int]]) -> bool:
+    # A cut at a span's own start is no cut inside it: a fence may open a step.
     return any(start < at < stop for start, stop in spans)
 
 
@@ -103,6 +104,7 @@ def _numbered(text: str, protected: Sequence[tuple[int, int]]) -> list[tuple[int
 def _sentence_starts(text: str, protected: Sequence[tuple[int, int]]) -> Iterator[int]:
     for match in _SENTENCE.finditer(text):
         before = text[: match.start()]
+        # The pattern's end is where the next sentence starts; what stands before its own start may be "e.g." or "Mr.".
         if not _inside(match.end(), protected) and not _ABBREVIATION.search(before[-12:]):
             yield match.end()
 
@@ -113,6 +115,7 @@ def _first_visible(text: str) -> int:
 
 def _steps(text: str, cuts: Sequence[tuple[int, int]]) -> tuple[Step, ...]:
     """Steps from (start, body start) pairs; a piece without visible characters joins the one before it."""
+    # Each step ends where the next begins, so nothing between two labels is lost and offsets add up to the text.
     ends = [start for start, _ in cuts[1:]] + [len(text)]
     return tuple(
         Step(index, start, end, body, _is_answer(text[body:end]))
@@ -134,6 +137,7 @@ def _last_fence(text: str) -> tuple[int, int] | None:
 def _code_steps(text: str, start: int, stop: int) -> tuple[Step, ...]:
     starts = [start + m.start() for m in _LINE.finditer(text[start:stop])]
     bodies = [at + len(text[at:stop]) - len(text[at:stop].lstrip(" \t")) for at in starts]
+    # The fence that closes the block starts the last step: the lines before it are exactly what the verifier runs.
     *lines, tail = _steps(text, [*zip(starts, bodies, strict=True), (stop, stop)])
     # "answer: int = 0" is a line like any other.
     return (*(replace(line, is_answer=False) for line in lines), replace(tail, is_answer=True))

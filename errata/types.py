@@ -34,6 +34,56 @@ class EvidenceKind(StrEnum):
     UNPROVEN = "unproven"
 
 
+class Reason(StrEnum):
+    """Why an input yields no pair: each problem, sample, step and edit without one has exactly one of these.
+
+    The value is the name in JSON and in the funnel; ``sentence`` is what a person is shown.
+    """
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Reason:
+        reason = str.__new__(cls, value)
+        reason._value_ = value
+        reason.sentence = sentence
+        return reason
+
+    # problems
+    NO_SAMPLES = "no_samples", "The problem has no solution at all."
+    NO_CORRECT = "no_correct_solution", "No sampled solution reached the gold answer."
+    NO_INCORRECT = "no_incorrect_solution", "Every solution was right, and the preset wants a wrong one too."
+    LABEL_SUSPECT = "label_suspect", "The samples agree with each other against the gold answer, which may be wrong."
+    # samples
+    NOT_DRAWN = "not_drawn", "Another solution of the problem was drawn."
+    ADMITS_MISTAKE = "admits_mistake", "The solution admits or repairs a mistake in its own text."
+    UNPARSABLE = "unparsable_answer", "No final answer could be read from the solution."
+    TIMEOUT = "answer_timeout", "Comparing the answer took too long."
+    PROBLEM_DROPPED = "problem_dropped", "The problem as a whole was set aside."
+    # steps
+    ANSWER_STEP = "answer_step", "The step only states the final answer."
+    NO_KIND = "no_kind_applies", "No error kind has a false edit of this step."
+    FALSE_STEP = "step_already_false", "An equation of the step is false already."
+    OVER_QUOTA = "over_quota", "The solution's quota of edited steps was used up."
+    # edits
+    NO_RULE_EDIT = "no_rule_edit", "The rule found nothing to change."
+    NO_CHANGE = "no_change", "The edit equals the original step."
+    EMPTY = "empty", "The edit is empty."
+    NO_REPLY = "unparsable_reply", "No step could be read from the model's reply."
+    ADDED_STEP = "adds_or_removes_step", "The edit adds or removes a step."
+    ADMITS_ERROR = "admits_error", "The edit says that it contains an error."
+    BROKEN_FORMAT = "broken_format", "The edit breaks fences, braces or the answer box."
+    LEFT_SPAN = "left_offered_span", "The edit changes text outside the part that was offered."
+    TOO_FAR = "distance_too_large", "The edit is farther from the original than the job allows."
+    MARK_MISMATCH = "mark_disagrees", "A calculator mark disagrees with the text it annotates."
+    FALSE_NEGATIVE = "false_negative", "The edited step is still true, and its continuations reach the gold answer."
+    UNPROVEN = "unproven", "Nothing proves the edit wrong, and the job drops unproven edits."
+    NO_REST = (
+        "no_diverging_rest",
+        "No continuation of the edit missed the gold answer, and the job wants one on the rejected side.",
+    )
+    NOT_CHOSEN = "not_chosen", "The problem already has its number of step pairs."
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One chat turn."""

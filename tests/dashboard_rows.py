@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.config import resolve
 from errata.funnel import Funnel
-from errata.presets import resolve
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import Base, db_now
 from models.events import record

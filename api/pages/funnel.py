@@ -8,10 +8,9 @@ from typing import Any
 
 from api.pages.text import words
 from errata.funnel import Funnel
-from errata.reasons import SENTENCES
-from errata.types import EvidenceKind
+from errata.types import EvidenceKind, Reason
 
-_SENTENCES: dict[str, str] = {str(reason): sentence for reason, sentence in SENTENCES.items()}
+_SENTENCES: dict[str, str] = {str(reason): reason.sentence for reason in Reason}
 _VERDICTS = (("correct", "correct"), ("incorrect", "incorrect"), ("unparsable", "unreadable"), ("timeout", "timed out"))
 
 

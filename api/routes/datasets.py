@@ -24,7 +24,7 @@ from api.progress import progress_of
 from api.routing import accepted
 from api.routing import router as make_router
 from api.schemas.outputs import DatasetIn, DatasetOut, FileOut
-from errata.datasets.config import DatasetConfig
+from errata.config import DatasetConfig
 from models.base import new_id
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow

@@ -13,8 +13,7 @@ from api.deps import ApiDep
 from api.errors import documented
 from api.pagination import Listing
 from api.routing import StrictRoute
-from errata.config import InjectionConfig
-from errata.presets import PRESETS, resolve
+from errata.config import PRESETS, InjectionConfig, resolve
 from models.accounts import Workspace
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from api.downloads import StoredFile
 from api.schemas.common import JobOut, ModelName, Name, Progress, Request, RowId, job_fields
-from errata.evaluation import EvaluationConfig
+from errata.config import EvaluationConfig
 from models.outputs import Dataset, Evaluation, EvaluationSample
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Quantity
-from errata.arithmetic.types import Token
+from errata.arithmetic.nodes import Node, Quantity, Token, TokenKind
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     CLAUSE_WORDS,
@@ -23,13 +22,13 @@ _ZERO = Quantity(Fraction(0))
 
 @dataclass(slots=True)
 class Cursor:
-    """Reads ``lexemes[pos:limit]``. ``poisoned``: what was read cannot be judged; ``failed``: it is not even whole."""
+    """Reads ``lexemes[pos:limit]``. ``unjudgeable``: what was read has no value; ``failed``: it is not even whole."""
 
     lexemes: Sequence[Lexeme]
     pos: int
     limit: int
     depth: int = 0
-    poisoned: bool = False
+    unjudgeable: bool = False
     failed: bool = False
     has_words: bool = False
     end: int = 0
@@ -60,35 +59,24 @@ class Cursor:
             return True
         return self.symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
 
-    def operator(self, symbol: str | None = None) -> str:
-        """Take the operator here as a token, under another name if given."""
+    def take(self, kind: TokenKind, symbol: str = "") -> str:
+        """Take the lexeme here as a token; an operator or bracket under the canonical name ``symbol``."""
         lexeme = self.lexemes[self.pos]
-        name = symbol or lexeme.symbol
-        self.tokens.append(Token("operator", lexeme.start, lexeme.end, lexeme.text, name))
+        value = lexeme.value if kind == "number" else None
+        self.tokens.append(Token(kind, lexeme.start, lexeme.end, lexeme.text, symbol, value))
         self.pos += 1
         self.end = lexeme.end
-        return name
+        return symbol
+
+    def operator(self, symbol: str | None = None) -> str:
+        """Take the operator here as a token, under another name if given."""
+        return self.take("operator", symbol or self.lexemes[self.pos].symbol)
 
     def give_up(self) -> Node:
         """Fail: what starts here is no side. The value returned is never used."""
-        self.failed = self.poisoned = True
+        self.failed = self.unjudgeable = True
         self.pos = self.limit
         return _ZERO
-
-    def paren(self, symbol: str) -> None:
-        """Take the bracket here as a token."""
-        lexeme = self.lexemes[self.pos]
-        self.tokens.append(Token("paren", lexeme.start, lexeme.end, lexeme.text, symbol))
-        self.pos += 1
-        self.end = lexeme.end
-
-    def number_token(self, lexeme: Lexeme) -> None:
-        """Take the number here as a token, with the currency sign in front of it."""
-        before = self.lexemes[self.pos - 1] if self.pos > 0 else None
-        currency = before.text if before is not None and before.kind == "cur" else None
-        self.tokens.append(Token("number", lexeme.start, lexeme.end, lexeme.text, "", lexeme.value, currency=currency))
-        self.pos += 1
-        self.end = lexeme.end
 
     def phrase(self) -> tuple[str, ...]:
         """The words (and ``/``, ``per``) behind a number that may name its unit, not consumed."""
@@ -127,22 +115,24 @@ class Cursor:
         following = self.peek(at)
         continues = following is not None and following.kind == "op" and self.starts_operand(at + 1)
         closes = following is not None and following.kind == "close" and self.depth > 0
+        # Words are crossed only if the side goes on behind them, or ends. In "3 apples cost" nothing is consumed.
         if following is None or continues or closes:
             self.pos += at
             self.has_words = True
 
     def _forbids(self, lexeme: Lexeme, at: int) -> bool:
-        """Whether a word behind a number cannot be part of its unit; a variable poisons the side."""
+        """Whether a word behind a number cannot be part of its unit; a variable makes the side unjudgeable."""
         word = lexeme.text
         if lexeme.kind != "word":
             return False
         if at == 0 and word.lower() in SCALES:
             return False
+        # "5x" or "3 y": a letter behind a number is mostly a variable, and then the side has no value.
         variable = len(word) == 1 and word not in VARIABLE_LETTERS_ALLOWED and word != "¢"
         if variable and at > 1 and (word.isupper() or self.symbol(at - 1) == "/"):
             return False  # "24 cards with the letter B", "9 km/h"
         if at == 0 and lexeme.glued and len(word) < 4 and word.lower().removesuffix("s") not in GLUED_UNITS:
             variable = True
         if variable or word in AFTER_FORBIDDEN:
-            self.poisoned = True
+            self.unjudgeable = True
         return variable or word.lower() in CLAUSE_WORDS or word in AFTER_FORBIDDEN

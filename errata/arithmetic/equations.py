@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from errata.arithmetic.judging import Judged, Term, judge
-from errata.arithmetic.lexer import VERBAL, Lexeme, lex
-from errata.arithmetic.marks import mark_spans
+from errata.arithmetic.lexer import VERBAL, Lexeme, lex, mark_spans
+from errata.arithmetic.nodes import Equation, Side
 from errata.arithmetic.parser import Parsed, parse
-from errata.arithmetic.types import Equation, Side
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     APPROXIMATE,
@@ -37,7 +36,7 @@ class _Found:
 
     parsed: Parsed
     approximate: bool = False
-    poisoned: bool = False
+    unjudgeable: bool = False
     alone: bool = True
 
 
@@ -78,6 +77,8 @@ def _clauses(lexemes: Sequence[Lexeme]) -> list[list[Lexeme]]:
 def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
     relations = [at for at, lexeme in enumerate(clause) if lexeme.kind == "rel"]
     unreadable = any(lexeme.kind == "cmd" for lexeme in clause)
+    # Between two relation signs stands one side of a chain ("= 12 =") or two sides with prose between them ("= 12, and
+    # 3 + 4 ="): if the side behind the first sign does not reach the second, a new chain starts.
     chains: list[list[_Found | None]] = [[_suffix(clause, 0, relations[0], 0)]]
     for at, relation in enumerate(relations):
         limit = relations[at + 1] if at + 1 < len(relations) else len(clause)
@@ -94,21 +95,22 @@ def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
 def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Found | None:
     """The longest side that ends where the segment does, starting no earlier than ``earliest``."""
     first = max(first, limit - MAX_SEGMENT)
+    # From the left, so the longest side wins: a shorter one would drop terms and could look false.
     for at in range(max(first, earliest), limit):
         if clause[at].kind not in ("num", "open", "cur", "op"):
             continue
         parsed = parse(clause, at, limit)
         if parsed is not None and parsed.stop == limit:
-            spoiled = at > first and (_spoils_start(clause, at) or _is_mean_of_sum(clause, at, parsed))
-            return _Found(parsed, False, spoiled, at == first)
+            altered = at > first and (_altered_before(clause, at) or _is_mean_of_sum(clause, at, parsed))
+            return _Found(parsed, False, altered, at == first)
     return None
 
 
-def _spoils_start(clause: list[Lexeme], at: int) -> bool:
+def _altered_before(clause: list[Lexeme], at: int) -> bool:
     """Whether what stands before a side changes its meaning: an operator, a function, "half of", a variable."""
     here, before = clause[at], clause[at - 1]
     if before.kind == "open":
-        return at > 1 and clause[at - 2].kind != "word" and _spoils_start(clause, at - 1)
+        return at > 1 and clause[at - 2].kind != "word" and _altered_before(clause, at - 1)
     if before.kind in ("op", "bad", "num", "close", "pct", "cmd"):
         return True
     if before.kind != "word":
@@ -119,11 +121,11 @@ def _spoils_start(clause: list[Lexeme], at: int) -> bool:
     if word == "and" and at > 1:
         return clause[at - 2].kind == "num" and at + 1 < len(clause) and clause[at + 1].text == "/"  # "1 and 1/4"
     if word == "of" and at > 1:
-        return _spoils_of(clause[at - 2])
+        return _names_a_share(clause[at - 2])
     return word in BEFORE_FORBIDDEN or (len(word) == 1 and before.text not in VARIABLE_LETTERS_ALLOWED)
 
 
-def _spoils_of(lexeme: Lexeme) -> bool:
+def _names_a_share(lexeme: Lexeme) -> bool:
     return lexeme.kind in ("pct", "num") or lexeme.text.lower() in OF_FORBIDDEN
 
 
@@ -136,12 +138,12 @@ def _is_mean_of_sum(clause: list[Lexeme], at: int, parsed: Parsed) -> bool:
 def _prefix(clause: list[Lexeme], first: int, limit: int, approximate: bool) -> _Found | None:
     """The side that starts behind a relation sign, after a few words at most ("a total of")."""
     at = first
-    poisoned = False
+    unjudgeable = False
     while at < limit and at - first < MAX_LEAD_WORDS and clause[at].kind == "word":
         word = clause[at].text.lower()
         approximate = approximate or word in APPROXIMATE
         single = len(word) == 1 and clause[at].text not in VARIABLE_LETTERS_ALLOWED
-        poisoned = poisoned or single or word in BEFORE_FORBIDDEN or word in OF_FORBIDDEN
+        unjudgeable = unjudgeable or single or word in BEFORE_FORBIDDEN or word in OF_FORBIDDEN
         if word in CLAUSE_WORDS:
             return None
         at += 1
@@ -150,13 +152,15 @@ def _prefix(clause: list[Lexeme], first: int, limit: int, approximate: bool) -> 
     parsed = parse(clause, at, min(limit, at + MAX_SEGMENT))
     if parsed is None:
         return None
-    poisoned = poisoned or (at > first and _spoils_start(clause, at)) or _spoils_end(clause, parsed.stop, limit)
+    unjudgeable = (
+        unjudgeable or (at > first and _altered_before(clause, at)) or _altered_after(clause, parsed.stop, limit)
+    )
     spoken = any(token.text.split()[0] in VERBAL for token in parsed.tokens if token.text.isascii())
-    poisoned = poisoned or (spoken and parsed.stop < limit)  # "= 360 divided by 5 is ..."
-    return _Found(parsed, approximate, poisoned, at == first and parsed.stop == limit)
+    unjudgeable = unjudgeable or (spoken and parsed.stop < limit)  # "= 360 divided by 5 is ..."
+    return _Found(parsed, approximate, unjudgeable, at == first and parsed.stop == limit)
 
 
-def _spoils_end(clause: list[Lexeme], stop: int, limit: int) -> bool:
+def _altered_after(clause: list[Lexeme], stop: int, limit: int) -> bool:
     """Whether what follows a side changes its meaning: a dangling operator, "remainder", a bracket, an unknown sign."""
     if stop >= limit:
         return False
@@ -184,7 +188,7 @@ def _build(text: str, sides: list[_Found], unreadable: bool) -> Equation | None:
 
 
 def _judge(sides: list[_Found], unreadable: bool) -> Judged:
-    terms = [Term(None if s.poisoned or unreadable else s.parsed.node, s.approximate) for s in sides]
+    terms = [Term(None if s.unjudgeable or unreadable else s.parsed.node, s.approximate) for s in sides]
     units = frozenset[str]().union(*(s.parsed.units for s in sides))
     judged = judge(terms, units)
     first = sides[0]

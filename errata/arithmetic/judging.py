@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import product
 
-from errata.arithmetic.nodes import PLAIN, Node, NotComputable, Operation, PercentReading, Quantity, Reading, evaluate
+from errata.arithmetic.nodes import Node, NotComputable, Operation, PercentReading, Quantity, Reading, evaluate
 from errata.arithmetic.nodes import multiplier as shown_factor
 
-_CLOSE = Fraction(1, 100)
-_SLOPPY = Fraction(1, 20)
+_CLOSE = Fraction(1, 100)  # share by which two computed sides may differ because an operand was rounded before
+_SLOPPY = Fraction(1, 20)  # share within which "about" leaves an equation unjudged, neither true nor false
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,8 @@ def judge(terms: Sequence[Term], units: frozenset[str]) -> Judged:
         if outcome.holds:
             return outcome
         outcomes.append(outcome)
-    for outcome in outcomes:
-        if outcome.holds is None:
-            return outcome
-    return outcomes[0]
+    # "Cannot be judged" under one reading outweighs "false" under the others: a proof must stand for every reader.
+    return next((outcome for outcome in outcomes if outcome.holds is None), outcomes[0])
 
 
 def _readings(terms: Sequence[Term], units: frozenset[str]) -> list[Reading]:
@@ -58,9 +56,9 @@ def _readings(terms: Sequence[Term], units: frozenset[str]) -> list[Reading]:
     percents: tuple[PercentReading, ...] = ("fraction", "points", "relative") if has_percent else ("fraction",)
     scales = (False, True) if any(q.scale != 1 for q in quantities) else (False,)
     families = [unit.partition(":")[0] for unit in units]
+    # Only two different units of one dimension ("2 hours = 120 minutes") leave it open whether they are converted.
     conversions = (False, True) if len(set(families)) < len(families) else (False,)
-    found = [Reading(p, s, u) for p, s, u in product(percents, scales, conversions)]
-    return found or [PLAIN]
+    return [Reading(p, s, u) for p, s, u in product(percents, scales, conversions)]
 
 
 def _quantities(node: Node) -> list[Quantity]:
@@ -81,34 +79,23 @@ def _value(node: Node | None, reading: Reading) -> Fraction | None:
 def _judge_reading(terms: Sequence[Term], reading: Reading) -> Judged:
     values = tuple(_value(term.node, reading) for term in terms)
     verdicts: list[bool | None] = []
-    for before, after in pairwise(range(len(terms))):
-        verdict = _link(terms, values, before, after, after == len(terms) - 1, reading)
+    for at in range(1, len(terms)):
+        left, left_value, right, right_value = terms[at - 1].node, values[at - 1], terms[at], values[at]
+        if left is None or left_value is None or right.node is None or right_value is None:
+            verdicts.append(None)
+            continue
+        verdict = _equal(left, left_value, right.node, right_value, right.approximate, reading)
+        leading = _leading(right.node)
+        # In "3 * 4 = 12 + 5 = 17" the middle side answers the first by its 12 and is computed for the last. The last
+        # side of a chain is followed by nothing, so it must be equal as a whole.
+        if not verdict and at < len(terms) - 1 and leading is not right.node:
+            verdict = (
+                _equal(left, left_value, leading, evaluate(leading, reading), right.approximate, reading) or verdict
+            )
         if verdict is False:
-            return Judged(False, values, after)
+            return Judged(False, values, at)
         verdicts.append(verdict)
     return Judged(None if None in verdicts or not verdicts else True, values)
-
-
-def _link(
-    terms: Sequence[Term],
-    values: Sequence[Fraction | None],
-    before: int,
-    after: int,
-    is_last: bool,
-    reading: Reading,
-) -> bool | None:
-    left, right = terms[before].node, terms[after].node
-    left_value, right_value = values[before], values[after]
-    if left is None or right is None or left_value is None or right_value is None:
-        return None
-    verdict = _equal(left, left_value, right, right_value, terms[after].approximate, reading)
-    if verdict or is_last:
-        return verdict
-    leading = _leading(right)
-    if leading is right:
-        return verdict
-    running = _equal(left, left_value, leading, evaluate(leading, reading), terms[after].approximate, reading)
-    return True if running else verdict
 
 
 def _leading(node: Node) -> Quantity | Operation:
@@ -121,10 +108,7 @@ def _equal(
     left: Node, left_value: Fraction, right: Node, right_value: Fraction, approximate: bool, reading: Reading
 ) -> bool | None:
     gap = abs(left_value - right_value)
-    if gap == 0:
-        return True
-    tolerance = _tolerance(left, right, reading, approximate)
-    if gap <= tolerance:
+    if gap == 0 or gap <= _tolerance(left, right, reading, approximate):
         return True
     size = max(abs(left_value), abs(right_value))
     if approximate and gap <= _SLOPPY * size:
@@ -145,7 +129,7 @@ def _shown(node: Node) -> Quantity | None:
 def _tolerance(left: Node, right: Node, reading: Reading, approximate: bool) -> Fraction:
     first, second = _shown(left), _shown(right)
     if first is not None and second is not None and not approximate and first.decimals == second.decimals:
-        return Fraction(0)
+        return Fraction(0)  # two bare numbers of the same precision are not each other's rounding
     return max(_half_unit(shown, reading, approximate) for shown in (first, second))
 
 
@@ -153,7 +137,10 @@ def _half_unit(shown: Quantity | None, reading: Reading, approximate: bool) -> F
     if shown is None:
         return Fraction(0)
     unit = Fraction(1, 10**shown.decimals)
+    # "about 1,200" is rounded to hundreds: its trailing zeros are no digits shown.
     if approximate and not shown.decimals and shown.value:
         while shown.value % (unit * 10) == 0:
             unit *= 10
+    # A number cut off ("0.333...") may miss a whole unit of its last digit, a rounded one half of it. Both ends count:
+    # half up, half even and half down are all in use.
     return unit * abs(shown_factor(shown, reading)) / (1 if shown.truncated else 2)

@@ -82,6 +82,21 @@ _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
 _FACTORIAL = re.compile(r"!(?=\s*(?:[=+\-*/×÷)\]}^]|\\(?:times|div|cdot)|$))")
 _HYPHEN_WORD = re.compile(r"-[^\W\d_]\w*")
+_MARK = re.compile(r"<<([^<>\n]{0,200})>>")
+_UNCLOSED_MARK = re.compile(r"<<[^<>\n]*")
+
+
+def mark_spans(text: str) -> list[tuple[int, int]]:
+    """Spans of all calculator marks (``<<48/2=24>>``), sorted and disjoint.
+
+    An unclosed mark, as a solution cut off at its token limit has one, runs to the end of its line.
+    """
+    if "<<" not in text:
+        return []
+    spans = [match.span() for match in _MARK.finditer(text)]
+    closed = {start for start, _ in spans}
+    spans += [m.span() for m in _UNCLOSED_MARK.finditer(text) if m.start() not in closed]
+    return sorted(spans)
 
 
 def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
@@ -101,7 +116,7 @@ def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
         if lexeme is None:
             glued, pos = False, end
             continue
-        lexeme.glued = glued
+        lexeme.glued = glued  # "2(3)" multiplies and "2 (3)" may not; only the lexer still sees the space
         out.append(lexeme)
         glued = True
         pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" else end
@@ -120,6 +135,7 @@ def _next(text: str, pos: int, before: list[Lexeme]) -> tuple[Lexeme | None, int
         special = _behind_value(text, pos)
         if special is not None:
             return special, special.end
+    # "$350 000" is one number; without a currency sign "350 000" may be two.
     if last is not None and last.kind == "cur":
         grouped = _SPACED_GROUPS.match(text, pos)
         if grouped:
@@ -176,6 +192,7 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
         case "cop":
             return Lexeme("op", start, end, raw, _OPERATORS[raw])
         case "x":
+            # "3 x 4" multiplies, "x = 4" does not: an operand must stand before it (the pattern looks at what follows).
             usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
             return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "")
         case "verbal":

@@ -1,14 +1,71 @@
-"""The tree of one side and its exact evaluation under a reading. Bounded: large powers and factorials give None."""
+"""What equations are made of: tokens and sides as offsets into the text, and the tree of a side with its exact value.
+
+Every value is a ``Fraction``. Evaluation is bounded: a large power or factorial raises ``NotComputable``.
+"""
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-MAX_BITS = 4096
+MAX_BITS = 4096  # of numerator and denominator: a model may write 9^9^9, and no proof needs its value
 MAX_EXPONENT = 256
 MAX_FACTORIAL = 100
+TokenKind = Literal["number", "operator", "paren"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One editable piece of a side: ``text[start:end]`` of the original text.
+
+    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt``) or the bracket ``(``, ``)``; "" for
+    numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the others.
+    """
+
+    kind: TokenKind
+    start: int
+    end: int
+    text: str
+    symbol: str = ""
+    value: Fraction | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of an equation. ``value`` is exact under the reading that was used, None where it cannot be computed.
+
+    ``start``/``end`` run from the first to the last token, currency and percent signs included, a trailing unit
+    phrase not.
+    """
+
+    start: int
+    end: int
+    text: str
+    value: Fraction | None
+    tokens: tuple[Token, ...]
+
+    @property
+    def is_expression(self) -> bool:
+        """Whether the side computes something, as against a bare quantity such as ``-$5`` or ``20 %``."""
+        return any(t.kind == "operator" and t.symbol not in ("neg", "frac") for t in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """An equation or chain found in prose. ``holds`` is None where it cannot be judged (variables, prose, too large).
+
+    ``broken`` is the index of the first side that differs from the one before, set exactly when ``holds`` is False.
+    """
+
+    start: int
+    end: int
+    sides: tuple[Side, ...]
+    holds: bool | None
+    broken: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +108,12 @@ class Reading:
 
 PLAIN = Reading()
 _ONE = Fraction(1)
+_BINARY: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+}
 
 
 class NotComputable(ArithmeticError):
@@ -69,6 +132,7 @@ def evaluate(node: Node, reading: Reading) -> Fraction:
     """The exact value. Raises NotComputable. Depth is bounded by the parser."""
     if isinstance(node, Quantity):
         factor = multiplier(node, reading)
+        # Identity, not equality: comparing fractions costs more than the multiplication it would save.
         return node.value if factor is _ONE else node.value * factor
     values = [evaluate(part, reading) for part in node.parts]
     if reading.percent == "relative" and node.symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
@@ -87,19 +151,11 @@ def _apply(symbol: str, values: list[Fraction]) -> Fraction:
     if symbol in ("neg", "sqrt", "!"):
         return _apply_one(symbol, values[0])
     left, right = values
-    match symbol:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "/":
-            if right == 0:
-                raise NotComputable("division by zero")
-            return left / right
-        case _:
-            return _power(left, right)
+    if symbol == "^":
+        return _power(left, right)
+    if symbol == "/" and right == 0:
+        raise NotComputable("division by zero")
+    return _BINARY[symbol](left, right)
 
 
 def _apply_one(symbol: str, value: Fraction) -> Fraction:
@@ -109,10 +165,7 @@ def _apply_one(symbol: str, value: Fraction) -> Fraction:
         return _root(value)
     if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
         raise NotComputable("factorial")
-    product = 1
-    for k in range(2, int(value) + 1):
-        product *= k
-    return Fraction(product)
+    return Fraction(math.factorial(value.numerator))
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -127,18 +180,8 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
 def _root(value: Fraction) -> Fraction:
     if value < 0:
         raise NotComputable("root of a negative number")
-    top, bottom = _integer_root(value.numerator), _integer_root(value.denominator)
-    if top is None or bottom is None:
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    # A fraction in lowest terms has a rational root exactly where both its parts are squares.
+    if top * top != value.numerator or bottom * bottom != value.denominator:
         raise NotComputable("irrational root")
     return Fraction(top, bottom)
-
-
-def _integer_root(value: int) -> int | None:
-    if value < 2:
-        return value
-    guess = 1 << ((value.bit_length() + 1) // 2)
-    while True:
-        better = (guess + value // guess) // 2
-        if better >= guess:
-            return guess if guess * guess == value else None
-        guess = better

@@ -1,7 +1,7 @@
 """Recursive descent over lexemes: one side of an equation, with units and words between its terms.
 
-Anything half understood (a variable, a clause, an unknown sign) poisons the side: its value is None and nothing is
-ever proven with it.
+Anything half understood (a variable, a clause, an unknown sign) makes the side unjudgeable: its value is None and
+nothing is ever proven with it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from fractions import Fraction
 
 from errata.arithmetic.cursor import Cursor
 from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Operation, Quantity
-from errata.arithmetic.types import Token
+from errata.arithmetic.nodes import Node, Operation, Quantity, Token
 from errata.arithmetic.vocabulary import SCALES, unit_factor
 
 MAX_DEPTH = 32
@@ -21,9 +20,8 @@ MAX_DEPTH = 32
 
 @dataclass(slots=True)
 class Parsed:
-    """``lexemes[first:stop]`` read as one side; ``node`` is None when it cannot be judged."""
+    """The lexemes up to ``stop`` read as one side of ``text[start:end]``; ``node`` is None when it cannot be judged."""
 
-    first: int
     stop: int
     node: Node | None
     tokens: tuple[Token, ...]
@@ -54,7 +52,7 @@ class Parser(Cursor):
                 divided = divided or symbol == "/"
                 node = Operation(symbol, (node, self._factor()))
             elif self.kind() == "open" and self.lexemes[self.pos].glued and self.lexemes[self.pos].text in "([{":
-                self.poisoned = self.poisoned or divided  # a/b(c): two readings
+                self.unjudgeable = self.unjudgeable or divided  # a/b(c): two readings
                 node = Operation("*", (node, self._factor()))
             elif self._of_ahead(node):
                 self.pos += self._of_ahead(node)
@@ -133,11 +131,11 @@ class Parser(Cursor):
         self.depth += 1
         if self.depth > MAX_DEPTH or not self.starts_operand(1):
             return self.give_up()
-        self.paren("(")
+        self.take("paren", "(")
         node = self.expression()
         if self.kind() != "close":
             return self.give_up()
-        self.paren(")")
+        self.take("paren", ")")
         self.depth -= 1
         if self.kind() == "pct":
             self.give_up()
@@ -150,7 +148,7 @@ class Parser(Cursor):
             if len(short.text) != 2 or not short.text.isdigit() or short.text[1] == "0":
                 return self.give_up()
             top, bottom = (Quantity(Fraction(int(digit))) for digit in short.text)
-            self.number_token(short)
+            self.take("number")
             return Operation("/", (top, bottom))
         if self.kind() != "open":
             return self.give_up()
@@ -162,10 +160,10 @@ class Parser(Cursor):
     def _quantity(self) -> Node:
         lexeme = self.lexemes[self.pos]
         if lexeme.value is None:
-            self.poisoned = True
+            self.unjudgeable = True
         value, exact = lexeme.value or Fraction(0), lexeme.symbol == "vulgar"
-        at = len(self.tokens)
-        self.number_token(lexeme)
+        priced = self.pos > 0 and self.lexemes[self.pos - 1].kind == "cur"
+        self.take("number")
         if value.denominator == 1 and not lexeme.decimals:
             added = self._mixed_part()
             value, exact = value + added, exact or added != 0
@@ -175,14 +173,10 @@ class Parser(Cursor):
             self.pos += 1
         phrase = self.phrase()
         scale = SCALES.get(phrase[0].lower(), 1) if phrase else 1
-        units = phrase if self.tokens[at].currency is None else ("$", *phrase)
+        units = ("$", *phrase) if priced else phrase
+        # The factor stays beside the value: whether units are converted is a reading, chosen when all sides are known.
         factor, seen = unit_factor(units)
         self.units |= seen
-        token = self.tokens[at]
-        self.tokens[at] = Token(
-            "number", token.start, token.end, token.text, "", token.value,
-            " ".join(phrase).replace(" / ", "/") or None, percent, token.currency,
-        )  # fmt: skip
         return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor)
 
     def _mixed_part(self) -> Fraction:
@@ -192,7 +186,7 @@ class Parser(Cursor):
             return Fraction(0)
         if following.symbol == "vulgar":
             value = following.value or Fraction(0)
-            self.number_token(following)
+            self.take("number")
             return value
         if following.symbol == "frac" and following.glued:
             part = self._fraction()
@@ -200,7 +194,7 @@ class Parser(Cursor):
                 top, bottom = (p.value for p in part.parts if isinstance(p, Quantity))
                 if 0 < top < bottom:
                     return top / bottom
-            self.poisoned = True
+            self.unjudgeable = True
             return Fraction(0)
         return self._written_fraction()
 
@@ -212,9 +206,9 @@ class Parser(Cursor):
             return Fraction(0)
         if not top.value or not bottom.value or top.value >= bottom.value:
             return Fraction(0)
-        self.number_token(top)
+        self.take("number")
         self.operator("frac")
-        self.number_token(bottom)
+        self.take("number")
         return top.value / bottom.value
 
 
@@ -230,11 +224,10 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     if not parser.starts_operand():
         return None
     node = parser.expression()
+    # "failed" means there is no whole side here; "unjudgeable" means there is one whose value nobody may rely on.
     if parser.failed or not parser.tokens:
         return None
-    start = lexemes[first].start
-    end = max(parser.end, parser.tokens[-1].end)
-    return Parsed(
-        first, parser.pos, None if parser.poisoned else node, tuple(parser.tokens), frozenset(parser.units),
-        parser.has_words, start, end,
-    )  # fmt: skip
+    node_or_none = None if parser.unjudgeable else node
+    start, end = lexemes[first].start, max(parser.end, parser.tokens[-1].end)
+    units = frozenset(parser.units)
+    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end)

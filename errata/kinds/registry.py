@@ -1,110 +1,162 @@
-"""The registry of error kinds: per domain, what each asks for, when it applies, and its rule-made twin."""
+"""What an error kind is, and the one registry that knows them all.
+
+A kind is one ``Kind`` entry. Prompts, planning, rule-made edits, the error profile and the API's checks read that entry
+and nothing else, so a new kind needs no second list.
+"""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, Protocol, TypeVar
 
-from errata.kinds.instructions import INSTRUCTIONS
-from errata.kinds.site import Site
-from errata.rules.code import APPLIES, code_edits
-from errata.rules.logic import logic_edits
-from errata.rules.math import false_edits
-from errata.rules.words import misreadings
-from errata.types import Domain
+from errata.calculations import Calculation
+from errata.types import Domain, EvidenceKind, Problem, Step
 
-Twin = Callable[[Site, int, random.Random | None], list[str]]
-_NUMBER = re.compile(r"\d")
+_MOST_PROPOSED = 400  # of one step and kind: enough to choose among, bounded work
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A step in its place. Rules read what their domain needs: the step, the whole code block, the puzzle's clues."""
+
+    solution: str
+    steps: Sequence[Step]
+    index: int
+    problem: Problem
+
+    @property
+    def step(self) -> Step:
+        """The step's offsets."""
+        return self.steps[self.index]
+
+    @property
+    def text(self) -> str:
+        """The whole step, label and separator included."""
+        return self.solution[self.step.start : self.step.end]
+
+    @property
+    def body(self) -> str:
+        """The step behind its label."""
+        return self.solution[self.step.body_start : self.step.end]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRule:
+    """How the error profile recognizes a kind in a model's own wrong samples.
+
+    ``relation(right, wrong)``: whether the kind leads from a correct solution's calculation to the wrong one. Relations
+    are tried from the lowest ``rank``, the smallest change. ``rest``: the kind also takes the calculations that no
+    relation explains, either those that are false in themselves or the others.
+    """
+
+    rank: int = 0
+    relation: Callable[[Calculation, Calculation], bool] | None = None
+    rest: Literal["false", "other"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One error kind of one domain.
+    """One error kind.
 
-    ``applies(body)`` is the paper's rule. ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with
-    ``rng``, else in a fixed order; the kind's stricter rule (ours) is that one exists. Twins of mathematics and logic
-    are false, each checked by what will prove it; twins of code are other programs, and the tests decide; those of
-    ``misreading`` turn a word round, which only continuations can show to matter.
-    ``provable``: whether the step itself or the domain's verifier can show the kind's edits wrong; edits of other kinds
-    need continuations.
+    ``instruction`` is what the editing model is asked to do. It is part of the prompt version: a changed sentence needs
+    a new version, because stored edits name the prompt they came from.
+    ``pattern`` must be found in a step's body for the kind to apply by the paper's rule.
+    ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with ``rng``, else in a fixed order. Our
+    stricter rule for offering the kind is that one exists. Twins of mathematics and logic are false, each checked by
+    what will prove it. Twins of code are other programs, and the tests decide. Twins of ``misreading`` turn a word into
+    its opposite, which only continuations can show to matter.
+    ``check`` is the evidence that can prove the kind's edits wrong.
+    ``profile``: how wrong samples are counted for the kind; a kind without a rule keeps the count of zero, and so the
+    smallest weight under ``mix: "profile"``.
     """
 
     name: str
+    domains: tuple[Domain, ...]
     instruction: str
-    applies: Callable[[str], bool]
-    twin: Twin
-    provable: bool = True
+    pattern: re.Pattern[str]
+    twin: Callable[[Site, int, random.Random | None], list[str]]
+    check: EvidenceKind
+    profile: ProfileRule = ProfileRule()
+
+    def applies(self, body: str) -> bool:
+        """The paper's rule for offering the kind: what the step's body must hold."""
+        return self.pattern.search(body) is not None
 
 
-def _has_number(body: str) -> bool:
-    return bool(_NUMBER.search(body))
+_KINDS: dict[Domain, dict[str, Kind]] = {domain: {} for domain in Domain}
 
 
-def _has_equation(body: str) -> bool:
-    return "=" in body
+def register(*kinds: Kind) -> None:
+    """Add kinds to each of their domains. Raises ValueError for a name that the domain has already.
 
-
-def _words_only(body: str) -> bool:
-    return not _has_number(body) and not _has_equation(body)
-
-
-def _has_json(body: str) -> bool:
-    return "{" in body or "[" in body
-
-
-def _math(name: str, applies: Callable[[str], bool]) -> Kind:
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        return false_edits(site.text, name, site.problem.question, most, rng)
-
-    return Kind(name, INSTRUCTIONS[Domain.MATH][name], applies, twin)
-
-
-def _misreading() -> Kind:
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        body_start = site.step.body_start - site.step.start
-        return misreadings(site.text, body_start, most, rng) if _words_only(site.body) else []
-
-    return Kind("misreading", INSTRUCTIONS[Domain.MATH]["misreading"], _words_only, twin, provable=False)
-
-
-def _logic(name: str) -> Kind:
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        return logic_edits(site, name, most, rng)
-
-    return Kind(name, INSTRUCTIONS[Domain.LOGIC][name], _has_json, twin)
-
-
-def _code(name: str) -> Kind:
-    def applies(body: str) -> bool:
-        return bool(APPLIES[name].search(body))
-
-    def twin(site: Site, most: int, rng: random.Random | None) -> list[str]:
-        return code_edits(site, name, most, rng)
-
-    return Kind(name, INSTRUCTIONS[Domain.CODE][name], applies, twin)
-
-
-_MATH = {
-    kind.name: kind
-    for kind in (
-        _math("calculation", _has_number),
-        _math("substitution", _has_equation),
-        _math("omission", _has_equation),
-        _math("operator", _has_equation),
-        _math("order", _has_equation),
-        _misreading(),
-    )
-}
-KINDS: dict[Domain, dict[str, Kind]] = {
-    Domain.MATH: _MATH,
-    Domain.CHOICE: _MATH,
-    Domain.LOGIC: {name: _logic(name) for name in INSTRUCTIONS[Domain.LOGIC]},
-    Domain.CODE: {name: _code(name) for name in INSTRUCTIONS[Domain.CODE]},
-}
+    The order of registration is part of the method: weighted draws go through a domain's kinds in this order, so
+    another order gives other edits for the same seed.
+    """
+    for kind in kinds:
+        for domain in kind.domains:
+            if kind.name in _KINDS[domain]:
+                raise ValueError(f"domain '{domain}' has a kind '{kind.name}' already")
+            _KINDS[domain][kind.name] = kind
 
 
 def kinds_of(domain: Domain) -> dict[str, Kind]:
-    """The kinds of a domain by name."""
-    return KINDS[domain]
+    """The kinds of a domain by name, in the order of registration."""
+    return dict(_KINDS[domain])
+
+
+@dataclass(frozen=True, slots=True)
+class TextEdit:
+    """Replace ``text[start:end]``, offsets in characters."""
+
+    start: int
+    end: int
+    replacement: str
+    weight: float = 1.0
+
+    def apply(self, text: str) -> str:
+        """``text`` with the edit made."""
+        return text[: self.start] + self.replacement + text[self.end :]
+
+
+class Weighted(Protocol):
+    """Anything that says how often it is to be drawn."""
+
+    @property
+    def weight(self) -> float:
+        """Above 0; relative to the other proposals."""
+
+
+Proposal = TypeVar("Proposal", bound=Weighted)
+
+
+def usable_edits(
+    proposals: Iterable[Proposal],
+    apply: Callable[[Proposal], str | None],
+    is_error: Callable[[str], bool],
+    most: int,
+    rng: random.Random | None,
+) -> list[str]:
+    """Up to ``most`` different edits that ``apply`` makes of the proposals and ``is_error`` confirms.
+
+    The proposals are looked at as they come, or with ``rng`` in an order drawn by weight. Whichever of them turn out to
+    be usable, the first of these is then drawn in proportion to its weight. So nobody needs to check them all to draw
+    one (Efraimidis and Spirakis 2006, doi:10.1016/j.ipl.2005.11.003). ``is_error`` costs a proof or a verdict; it is
+    asked only until ``most`` edits are found.
+    """
+    ordered: Iterable[Proposal] = islice(proposals, _MOST_PROPOSED)
+    if rng is not None:
+        # sorted() is stable and evaluates the key once per item, in order: one random number each, as they came.
+        ordered = sorted(ordered, key=lambda proposal: -(rng.random() ** (1 / proposal.weight)))
+    edits: dict[str, None] = {}
+    for proposal in ordered:
+        edited = apply(proposal)
+        if edited is None or edited in edits or not is_error(edited):
+            continue
+        edits[edited] = None
+        if len(edits) >= most:
+            break
+    return list(edits)

@@ -19,7 +19,7 @@ from api.pages.progress import STAGES, eta_seconds, of_counts
 from api.pages.proof import proof_of
 from api.pages.rendering import STATIC
 from errata.funnel import Funnel
-from errata.reasons import SENTENCES
+from errata.types import Reason
 from models.jobs import InjectionJob
 from tests.dashboard_rows import funnel
 
@@ -168,7 +168,7 @@ def test_a_proven_edit_that_was_not_chosen_is_lost_not_kept() -> None:
 
 def test_an_unknown_reason_is_shown_by_its_name() -> None:
     assert sentence("brand_new") == "Brand new."
-    assert all(sentence(reason) == told for reason, told in SENTENCES.items())
+    assert all(sentence(reason) == told for reason, told in ((str(reason), reason.sentence) for reason in Reason))
 
 
 def test_progress_counts_shards_past_in_and_before_each_stage() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cli.main import main
-from errata.presets import PRESETS, resolve
+from errata.config import PRESETS, resolve
 from tests.processes import environment
 
 

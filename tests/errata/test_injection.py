@@ -11,17 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from errata.config import resolve
 from errata.injection import EditPlan, plan_edits, random_token_edit, rule_edit
 from errata.pairs import choose
-from errata.presets import resolve
-from errata.prompts import edit_prompt
+from errata.prompts import edit_prompt, parse_reply
 from errata.proof import Outcome, prove_edit
-from errata.reasons import Reason
-from errata.replies import parse_reply
 from errata.screening import screen
 from errata.seeds import derive_seed
 from errata.steps import offered_span, splice, split_steps
-from errata.types import Domain, EvidenceKind, Problem
+from errata.types import Domain, EvidenceKind, Problem, Reason
 
 PROBLEM = Problem("Tom buys 3 pens at 4 dollars and a book for 5. He has 90 dollars. What is left?", "73")
 SOLUTION = (

@@ -11,17 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.answers import judge
-from errata.config import ScreeningConfig
+from errata.config import ScreeningConfig, resolve
 from errata.injection import plan_edits, rule_edit
-from errata.kinds.registry import kinds_of
-from errata.kinds.site import Site
-from errata.presets import resolve
+from errata.json_cells import find_json
+from errata.kinds import Site, kinds_of
 from errata.proof import Outcome, prove_verifier
-from errata.reasons import Reason
-from errata.rules.json_cells import find_json
 from errata.screening import screen
 from errata.steps import splice, split_steps
-from errata.types import Domain, EvidenceKind, Problem, Verdict
+from errata.types import Domain, EvidenceKind, Problem, Reason, Verdict
 
 CLUES = [
     {"kind": "is", "entity": "Ann", "attribute": "house", "value": 2, "text": "Ann lives in the second house."},

@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from errata.config import ScreeningConfig
+from errata.config import PRESETS, ScreeningConfig, resolve
 from errata.injection import plan_edits
-from errata.kinds.registry import kinds_of
-from errata.kinds.site import Site
-from errata.presets import PRESETS, resolve
+from errata.kinds import Site, kinds_of
 from errata.proof import Outcome, prove_edit
-from errata.reasons import Reason
 from errata.screening import screen
 from errata.steps import split_steps
-from errata.types import Domain, EvidenceKind, Problem
+from errata.types import Domain, EvidenceKind, Problem, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 PROBLEM = Problem("Janet's ducks lay 16 eggs per day. She eats three, bakes with four, sells the rest at $2.", "18")

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from errata.config import InjectionConfig, Strict
-from errata.kinds.registry import kinds_of
-from errata.presets import PRESETS, resolve
-from errata.profile import PROFILE_KINDS
+from errata.config import PRESETS, InjectionConfig, Strict, resolve
+from errata.kinds import kinds_of
 from errata.prompts import edit_prompt
 from errata.steps import split_steps
 from errata.types import Domain
@@ -168,10 +166,6 @@ def test_the_controls_differ_from_our_default_in_one_thing() -> None:
 )
 def test_a_job_says_whether_it_needs_a_language_model(preset: str, overrides: dict[str, Any], needed: bool) -> None:
     assert resolve(preset, overrides).needs_model is needed
-
-
-def test_the_profile_speaks_of_the_kinds_there_are() -> None:
-    assert set(PROFILE_KINDS) == set(kinds_of(Domain.MATH))
 
 
 def test_a_domains_limits_stand_where_neither_preset_nor_job_sets_one() -> None:

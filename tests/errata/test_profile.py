@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from errata.profile import PROFILE_KINDS, calculations, error_profile, first_error
+from errata.calculations import calculations
+from errata.config import resolve
+from errata.injection import plan_edits, rule_edit
+from errata.kinds import Kind, kinds_of, register, registry
+from errata.profile import error_profile, first_error
+from errata.prompts import edit_prompt
 from errata.selection import Sample
-from errata.types import Verdict
+from errata.steps import split_steps
+from errata.types import Domain, EvidenceKind, Problem, Verdict
 
 RIGHT = "Step 1: She pays 3 * 4 + 5 = 17 dollars.\nStep 2: She has 40 - 17 = 23 dollars left.\nThe answer is 23."
 
@@ -73,12 +81,41 @@ def test_a_profile_counts_equal_samples_once_and_skips_what_cannot_be_compared()
 
 def test_weights_are_shares_and_no_kind_dies_out() -> None:
     profile = error_profile([(_samples((RIGHT, Verdict.CORRECT), (TABLE[0][0], Verdict.INCORRECT)), None)])
-    weights = profile.weights()
-    assert set(weights) == set(PROFILE_KINDS)
+    weights = profile.weights(Domain.MATH)
+    assert set(weights) == set(kinds_of(Domain.MATH))
     assert sum(weights.values()) == pytest.approx(1)
     assert weights["calculation"] == pytest.approx(2 / 7)
     assert weights["order"] == pytest.approx(1 / 7)
-    assert list(error_profile([]).weights().values()) == [pytest.approx(1 / 6)] * 6
+    assert list(error_profile([]).weights(Domain.MATH).values()) == [pytest.approx(1 / 6)] * 6
+
+
+def test_a_new_kind_has_the_add_one_weight_and_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind is one entry: the profile knows every registered kind, also one it cannot recognize in samples."""
+    monkeypatch.setattr(registry, "_KINDS", {domain: kinds_of(domain) for domain in Domain})
+    toy = Kind(
+        "toy",
+        (Domain.MATH,),
+        "Say it wrong.",
+        re.compile(""),
+        lambda site, _most, _rng: [site.text.replace("17", "71")],
+        EvidenceKind.CONTRADICTION,
+    )
+    register(toy)
+    with pytest.raises(ValueError, match="has a kind 'toy' already"):
+        register(toy)
+    profile = error_profile([(_samples((RIGHT, Verdict.CORRECT), (TABLE[0][0], Verdict.INCORRECT)), None)])
+    weights = profile.weights(Domain.MATH)
+    assert weights["toy"] == pytest.approx(1 / 8)
+    assert "toy" not in profile.weights(Domain.CHOICE)
+    config = resolve("rules", {"editing": {"mix": "profile"}})
+    steps = split_steps(RIGHT)
+    problem = Problem("What is left?", "23")
+    plans = [plan_edits(RIGHT, steps, config, Domain.MATH, seed, problem, weights) for seed in range(100)]
+    drawn = Counter(kind for plan in plans for _, kind in plan.edits)
+    assert 10 <= drawn["toy"] <= 50, "of 200 steps, with a weight of one in eight, where not every kind applies"
+    seed = next(seed for seed, plan in enumerate(plans) if (0, "toy") in plan.edits)
+    assert "= 71" in str(rule_edit(RIGHT, steps, 0, "toy", seed, Domain.MATH, problem))
+    assert "Say it wrong." in edit_prompt("q", RIGHT, steps, 0, "toy").messages[0].content
 
 
 def test_real_wrong_samples_mostly_go_wrong_in_their_arithmetic(shared_data: Path) -> None:
@@ -91,5 +128,5 @@ def test_real_wrong_samples_mostly_go_wrong_in_their_arithmetic(shared_data: Pat
     profile = error_profile(problems)
     assert profile.compared > 250
     assert profile.unclassified < 0.15 * profile.compared
-    assert set(profile.counts) <= set(PROFILE_KINDS)
+    assert set(profile.counts) <= set(kinds_of(Domain.MATH))
     assert profile.counts["substitution"] > profile.counts["order"]

@@ -8,7 +8,6 @@ from errata.proof import (
     Continuations,
     Outcome,
     is_consistent,
-    needs_continuation,
     prove_contradiction,
     prove_divergence,
     prove_edit,
@@ -94,7 +93,6 @@ def test_contradiction(original: str, edited: str) -> None:
     assert evidence.detail["left"] != evidence.detail["right"]
     assert "<<" not in evidence.detail["equation"]
     assert not is_consistent(edited)
-    assert not needs_continuation(original, edited)
     assert prove_edit(original, edited).outcome is Outcome.PROVEN
 
 
@@ -130,7 +128,7 @@ def test_evidence_says_where_and_what() -> None:
     ],
 )
 def test_divergence_needs_the_gap(edited: int, original: int, k: int, kind: EvidenceKind) -> None:
-    evidence = prove_divergence(edited, original, k, gap=0.5)
+    evidence = prove_divergence(Continuations(edited, original, k), gap=0.5)
     assert evidence.kind is kind
     assert evidence.detail["low"] <= evidence.detail["rate"] <= evidence.detail["high"]
     assert evidence.detail["rate"] == (k - edited) / k
@@ -138,11 +136,11 @@ def test_divergence_needs_the_gap(edited: int, original: int, k: int, kind: Evid
 
 
 def test_a_gap_is_compared_exactly() -> None:
-    assert prove_divergence(7, 10, 10, gap=0.3).kind is EvidenceKind.DIVERGENCE
+    assert prove_divergence(Continuations(7, 10, 10), gap=0.3).kind is EvidenceKind.DIVERGENCE
 
 
 def test_wilson_interval_of_eight_misses_in_eight() -> None:
-    detail = prove_divergence(0, 8, 8).detail
+    detail = prove_divergence(Continuations(0, 8, 8)).detail
     assert detail["low"] == pytest.approx(0.6756, abs=1e-4)
     assert detail["high"] == 1.0
 

@@ -13,18 +13,24 @@ import pytest
 
 from errata.arithmetic import calculator_marks, marks_agree
 from errata.config import ScreeningConfig
-from errata.kinds.registry import kinds_of
+from errata.kinds import Site, kinds_of
 from errata.proof import is_consistent
-from errata.reasons import Reason
-from errata.rules.math import false_edits
 from errata.screening import screen
 from errata.steps import split_steps
-from errata.types import Domain
+from errata.types import Domain, Problem, Reason, Step
 
 pytestmark = pytest.mark.timeout(900)  # every step of 1,600 solutions; a loaded machine takes its time
 KINDS = ["calculation", "substitution", "omission", "operator", "order"]
 STEP = "Step 1: She pays 3 * 4 + 5 = 17 dollars.\n"
 MARKED = "He earns 9 * 2 = $<<9*2=18>>18 a day.\n"
+
+
+def false_edits(
+    step: str, kind: str, question: str = "", most: int = 24, rng: random.Random | None = None
+) -> list[str]:
+    """The kind's rule-made edits of a step that stands alone."""
+    site = Site(step, (Step(0, 0, len(step), 0),), 0, Problem(question, ""))
+    return kinds_of(Domain.MATH)[kind].twin(site, most, rng)
 
 
 class _Unreadable(Exception):

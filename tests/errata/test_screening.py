@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.config import ScreeningConfig, SelectionConfig
-from errata.reasons import Reason
-from errata.replies import parse_reply
-from errata.screening import levenshtein, screen
+from errata.prompts import parse_reply
+from errata.screening import distance, screen
 from errata.selection import Sample, admits_mistake, label_suspect, select
 from errata.steps import separator
-from errata.types import Verdict
+from errata.types import Reason, Verdict
 
 R = Reason
 ORIGINAL = "Step 2: Tom pays 3 * 4 = 12 dollars.\n"
@@ -156,7 +155,7 @@ def _slow(a: str, b: str) -> int:
 
 @given(short, short)
 def test_levenshtein_is_the_textbook_recursion(a: str, b: str) -> None:
-    assert levenshtein(a, b) == _slow(a, b)
+    assert distance(a, b, "characters") == _slow(a, b)
 
 
 STEP = "Step 2: Tom pays 12.\n\n"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -23,6 +26,8 @@ from errata.statistics import (
     proportion_interval,
     total_interval,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def table(both: int, lost: int, gained: int, neither: int) -> PairedDifference:
@@ -253,3 +258,12 @@ def test_totals_are_covered_as_often_as_promised() -> None:
         interval = total_interval(values, len(population))
         held += times * (interval.low <= sum(population) <= interval.high)
     assert 0.93 <= held / found.total() <= 0.99
+
+
+def test_the_method_is_imported_without_scipy() -> None:
+    """The base install is client and method: neither scipy nor numpy may be needed until an interval of t is asked."""
+    modules = ("config", "injection", "kinds", "pairs", "profile", "prompts", "proof", "screening", "selection")
+    imports = ", ".join(f"errata.{name}" for name in modules)
+    code = f"import sys, {imports}; print(sorted({{'scipy', 'numpy', 'sklearn'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

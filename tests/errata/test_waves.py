@@ -11,11 +11,9 @@ from math import prod
 
 import pytest
 
-from errata.config import InjectionConfig
-from errata.presets import resolve
-from errata.selection import Sample, Selection, label_suspect, select
+from errata.config import InjectionConfig, resolve
+from errata.selection import Sample, Selection, first_wave, label_suspect, next_wave, sample_limit, select
 from errata.types import Domain, Verdict
-from errata.waves import first_wave, limit, next_wave
 
 K = 5
 # What a sample may be: text -> probability, verdict, answer. Two correct texts, one of them three times as likely.
@@ -177,10 +175,10 @@ def test_jobs_that_draw_all_at_once_and_greedy_ones() -> None:
         (resolve("errata", {"sampling": {"adaptive": False}}), Domain.LOGIC),
         (resolve("errata"), Domain.CODE),
     ):
-        assert first_wave(config, domain) == limit(config) == K
+        assert first_wave(config, domain) == sample_limit(config) == K
         assert next_wave(samples(("seven",) * K), config, domain, "q") == 0
     for waves in (True, False):
         greedy = resolve("errata", {"sampling": {"temperature": 0.0, "adaptive": waves}})
         for domain in (Domain.MATH, Domain.CODE):
-            assert first_wave(greedy, domain) == limit(greedy) == 1, "its samples would all be the same"
+            assert first_wave(greedy, domain) == sample_limit(greedy) == 1, "its samples would all be the same"
             assert next_wave(samples(("seven",)), greedy, domain, "q") == 0

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from errata.config import resolve
 from errata.funnel import Funnel
-from errata.presets import resolve
 from errata.types import Domain
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, PairRow, Shard

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
-from errata.presets import resolve
+from errata.config import resolve
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, ProblemOutcome, Shard
 from models.outputs import Event

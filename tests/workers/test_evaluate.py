@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from errata.evaluation import EvaluationConfig
+from errata.config import EvaluationConfig
 from errata.types import Domain
 from models import leases
 from models.accounts import Workspace

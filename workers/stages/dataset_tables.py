@@ -11,8 +11,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from errata.datasets.shapes import Fields, FieldType, Row
-from errata.splits import Split
+from errata.seeds import Split
+from errata.shapes import Fields, FieldType, Row
 
 _ROW_GROUP = 1000  # rows held in memory per table
 

@@ -11,14 +11,12 @@ from sqlalchemy.orm import Session
 
 from errata import injection
 from errata.profile import ErrorProfile
-from errata.prompts import EDIT_VERSIONS, edit_prompt
-from errata.reasons import Reason
-from errata.replies import parse_reply
+from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
 from errata.selection import Sample
 from errata.steps import offered_span, split_steps
-from errata.types import Domain, Problem, Step, Verdict
+from errata.types import Domain, Problem, Reason, Step, Verdict
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow

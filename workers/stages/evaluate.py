@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from errata.evaluation import EvaluationConfig
+from errata.config import EvaluationConfig
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
 from errata.types import Domain

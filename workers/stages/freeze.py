@@ -18,10 +18,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, distinct, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from errata.datasets.card import render_card
-from errata.datasets.config import DatasetConfig
-from errata.datasets.shapes import SHAPES, PairRecord, evidence_text, sft_row
-from errata.splits import SPLITS, Split, split_of
+from errata.card import render_card
+from errata.config import DatasetConfig
+from errata.seeds import SPLITS, Split, split_of
+from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.types import EvidenceKind, Verdict
 from models.events import record
 from models.files import MANIFEST, FileStore, sha256_file

@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 from errata.funnel import Funnel
 from errata.pairs import PairDraft, choose, full_pair, step_pair
 from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
-from errata.reasons import Reason
 from errata.seeds import derive_seed
-from errata.types import Evidence, EvidenceKind
+from errata.types import Evidence, EvidenceKind, Reason
 from models.base import new_id
 from models.jobs import EditRow, PairRow, Shard, SolutionRow
 from models.problems import ProblemRow

@@ -53,4 +53,5 @@ def _plan(job: Job, text: str, problem: Problem, profile: ErrorProfile | None) -
 def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:
     """The profile's shares, of the kinds the job allows and times the weights it gives them."""
     given = job.config.editing.kinds
-    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in profile.weights().items()}
+    shares = profile.weights(job.domain)
+    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in shares.items()}

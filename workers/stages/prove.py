@@ -9,9 +9,8 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.proof import Continuations, Outcome, Proof, prove_edit, prove_verifier
-from errata.reasons import Reason
 from errata.steps import splice, split_steps
-from errata.types import Domain, Verdict
+from errata.types import Domain, Reason, Verdict
 from models.jobs import EditRow, SolutionRow
 from models.problems import ProblemRow
 from models.states import Stage

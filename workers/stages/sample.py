@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
-from errata.selection import Sample
-from errata.waves import first_wave, limit, next_wave
+from errata.selection import Sample, first_wave, next_wave, sample_limit
 from models.base import new_id
 from models.jobs import SolutionRow
 from models.problems import BroughtSolution, ProblemRow
@@ -108,7 +107,7 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
     while waiting:
         _draw(context, job, job.model, waiting)
-        open_ = [each for each, _ in waiting if len(each.rows) < limit(job.config)]
+        open_ = [each for each, _ in waiting if len(each.rows) < sample_limit(job.config)]
         _judge(context, job, open_)
         more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
         waiting = [(each, count) for each, count in more if count]

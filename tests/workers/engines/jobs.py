@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import func, select
 
 from demo.problems import generate
+from errata.config import resolve
 from errata.funnel import Funnel
-from errata.presets import resolve
 from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from errata.datasets.config import DatasetConfig
+from errata.config import DatasetConfig
 from models import leases
 from models.accounts import Workspace
 from models.base import new_id

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from errata.datasets.shapes import SHAPES
-from errata.splits import split_of
+from errata.seeds import split_of
+from errata.shapes import SHAPES
 from models.files import FileStore
 from models.settings import StoreSettings
 from models.states import JobState

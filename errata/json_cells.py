@@ -58,7 +58,7 @@ def find_json(text: str) -> JsonCells | None:
         reader = _Reader(text, opening.start())
         if reader.value(()) and any(not cell.is_key for cell in reader.cells):
             found = JsonCells(opening.start(), reader.at, tuple(reader.cells))
-            at = reader.at
+            at = reader.at  # behind the whole object, so that its inner objects are not found again
         else:
             at = opening.end()
     return found

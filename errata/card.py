@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from errata.datasets.shapes import SHAPES
+from errata.shapes import SHAPES
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
@@ -47,36 +47,21 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
 def _body(manifest: Mapping[str, Any]) -> list[str]:
     counts, config = manifest["counts"], manifest["config"]
     lines = [
-        f"# {_line(manifest['name'])}",
+        f"# {_escaped(manifest['name'])}",
         "",
         f"{counts['pairs']:,} preference pairs from {counts['problems']:,} problems, made by Errata. {_WHAT}",
         "",
-        "| configuration | rows | what it is |",
-        "|---|---|---|",
     ]
-    for shape, rows in manifest["rows"].items():
-        told = ", ".join(f"{split} {number:,}" for split, number in rows.items())
-        lines.append(f"| `{shape}` | {told} | {SHAPES[shape].about} |")
-    lines += ["", "## Pairs", ""]
+    shapes = [
+        (f"`{shape}`", ", ".join(f"{split} {number:,}" for split, number in rows.items()), SHAPES[shape].about)
+        for shape, rows in manifest["rows"].items()
+    ]
+    lines += [*_table(("configuration", "rows", "what it is"), shapes), "## Pairs", ""]
     for title, key in (("type", "type"), ("error kind", "error_kind"), ("proof", "evidence")):
-        lines += [f"| {title} | pairs |", "|---|---|"]
-        lines += [f"| {_line(name)} | {number:,} |" for name, number in counts[key].items()]
-        lines.append("")
-    lines += _split_text(config)
-    lines += _lineage(manifest["lineage"])
-    lines += _audit(manifest.get("audit"))
-    lines += [
-        "## Use",
-        "",
-        _USE,
-        "",
-        "## Configuration",
-        "",
-        "```json",
-        json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True),
-        "```",
-    ]
-    return lines
+        lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in counts[key].items()])
+    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
+    lines += ["## Use", "", _USE, "", "## Configuration", ""]
+    return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
 
 
 def _split_text(config: Mapping[str, Any]) -> list[str]:
@@ -87,23 +72,23 @@ def _split_text(config: Mapping[str, Any]) -> list[str]:
 
 
 def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
-    lines = [
-        "## Lineage",
-        "",
-        "| injection job | problem set | language model | preset | pairs |",
-        "|---|---|---|---|---|",
-    ]
-    for job in lineage:
-        model = job["language_model"] or "solutions brought along"
-        cells = (
+    rows = [
+        (
             f"`{job['job_id']}`",
             f"`{job['problem_set_id']}`",
-            _line(model),
-            _line(job["preset"]),
+            _escaped(job["language_model"] or "solutions brought along"),
+            _escaped(job["preset"]),
             f"{job['pairs']:,}",
         )
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+        for job in lineage
+    ]
+    return ["## Lineage", "", *_table(("injection job", "problem set", "language model", "preset", "pairs"), rows)]
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A Markdown table and the empty line that ends it."""
+    lines = [f"| {' | '.join(cells)} |" for cells in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:], ""]
 
 
 def _audit(audit: Mapping[str, Any] | None) -> list[str]:
@@ -112,16 +97,16 @@ def _audit(audit: Mapping[str, Any] | None) -> list[str]:
         return []
     lines = ["## Shortcut audit", ""]
     for report in audit.values():
-        lines += [f"{'**Warning.** ' if report['warning'] else ''}{_line(report['sentence'])}", ""]
+        lines += [f"{'**Warning.** ' if report['warning'] else ''}{_escaped(report['sentence'])}", ""]
         if report["auc"] is not None:
             for title, key in (("rejected", "toward_rejected"), ("chosen", "toward_chosen")):
-                names = ", ".join(f"{_line(name)} ({weight:+.2f})" for name, weight in report[key][:8])
+                names = ", ".join(f"{_escaped(name)} ({weight:+.2f})" for name, weight in report[key][:8])
                 lines.append(f"- toward {title}: {names or 'nothing'}")
             lines.append("")
     return lines
 
 
-def _line(text: Any) -> str:
+def _escaped(text: Any) -> str:
     """Text for one table cell or title: no line break, no column mark, no markup."""
     flat = " ".join(str(text).split())
     return "".join(f"\\{c}" if c in "|`<>[]#*_\\" else c for c in flat)

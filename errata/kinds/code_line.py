@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+from errata.kinds.registry import TextEdit
 
 Node = TypeVar("Node", bound=ast.AST)
+Shape = Literal["number", "container"]
+_CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.Tuple, ast.ListComp, ast.DictComp, ast.SetComp, ast.JoinedStr)
+_TAKE_CONTAINERS = {"len", "sorted", "enumerate", "zip", "sum", "reversed", "any", "all", "set", "list", "iter"}
+_GIVE_NUMBERS = {"len", "sum", "int", "float", "abs", "round", "ord", "count", "index"}
+_GIVE_CONTAINERS = {"list", "dict", "set", "sorted", "tuple", "str", "split", "join", "range", "zip", "enumerate"}
+_ARITHMETIC = (ast.Sub, ast.Div, ast.FloorDiv, ast.Pow)
 _PLAIN = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Replace ``line[start:end]``, in characters."""
-
-    start: int
-    end: int
-    replacement: str
-    weight: float = 1.0
 
 
 class CodeLine:
@@ -30,10 +28,6 @@ class CodeLine:
         self._number = number
         self._bytes = text.encode()
         self.text = text
-
-    def apply(self, change: Change) -> str:
-        """The line with one change made."""
-        return self.text[: change.start] + change.replacement + self.text[change.end :]
 
     def holds(self, node: ast.AST) -> bool:
         """Whether a node begins and ends on this line."""
@@ -54,6 +48,7 @@ class CodeLine:
     def span(self, node: ast.AST) -> tuple[int, int]:
         """A node's offsets in the line, brackets around it not included."""
         start, end = getattr(node, "col_offset", 0), getattr(node, "end_col_offset", 0)
+        # ast counts UTF-8 bytes, texts are spliced by characters.
         return len(self._bytes[:start].decode()), len(self._bytes[:end].decode())
 
     def source(self, node: ast.AST) -> str:
@@ -61,26 +56,26 @@ class CodeLine:
         start, end = self.span(node)
         return self.text[start:end]
 
-    def replace_sign(self, left: ast.AST, right: ast.AST, written: str, others: tuple[str, ...]) -> Iterator[Change]:
+    def replace_sign(self, left: ast.AST, right: ast.AST, written: str, others: tuple[str, ...]) -> Iterator[TextEdit]:
         """The sign between two neighbors replaced by each of ``others``."""
         start, end = self.span(left)[1], self.span(right)[0]
         pattern = r"\s+".join(re.escape(word) for word in written.split())
         found = re.search(pattern, self.text[start:end])
         if found is not None:
             for other in others:
-                yield Change(start + found.start(), start + found.end(), other)
+                yield TextEdit(start + found.start(), start + found.end(), other)
 
-    def shift(self, node: ast.expr) -> Iterator[Change]:
+    def shift(self, node: ast.expr) -> Iterator[TextEdit]:
         """A whole number one up and one down; ``+ 1`` and ``- 1`` behind another plain expression."""
         start, end = self.span(node)
         if isinstance(node, ast.Constant):
             if isinstance(node.value, int) and not isinstance(node.value, bool):
-                yield Change(start, end, str(node.value + 1))
+                yield TextEdit(start, end, str(node.value + 1))
                 if node.value > 0:
-                    yield Change(start, end, str(node.value - 1))
+                    yield TextEdit(start, end, str(node.value - 1))
         elif isinstance(node, _PLAIN):
-            yield Change(end, end, " + 1")
-            yield Change(end, end, " - 1")
+            yield TextEdit(end, end, " + 1")
+            yield TextEdit(end, end, " - 1")
 
     def counts(self, node: ast.expr) -> bool:
         """Whether an index is a number as far as can be seen: a constant, or a variable that runs over a range."""
@@ -108,6 +103,7 @@ class CodeLine:
         if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef):
             every = [*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs]
             names |= dict.fromkeys(argument.arg for argument in every)
+        # Python drops a comprehension's variables behind it: to use one would raise NameError, no subtle error.
         inner = {id(name) for node in ast.walk(scope) if isinstance(node, ast.comprehension) for name in ast.walk(node)}
         for node in ast.walk(scope):
             stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.lineno < self._number
@@ -125,3 +121,54 @@ class CodeLine:
             and node.lineno < self._number <= (node.end_lineno or 0)
         ]
         return max(inside, key=lambda node: node.lineno, default=self._tree)
+
+
+def shapes(scope: ast.AST) -> dict[str, Shape]:
+    """Names whose every telling use agrees; the others are left out."""
+    seen: dict[str, set[Shape]] = defaultdict(set)
+    for node in ast.walk(scope):
+        for name, shape in _uses(node):
+            if isinstance(name, ast.Name):
+                seen[name.id].add(shape)
+    return {name: next(iter(found)) for name, found in seen.items() if len(found) == 1}
+
+
+def _uses(node: ast.AST) -> list[tuple[ast.AST, Shape]]:
+    match node:
+        case ast.Subscript() | ast.Attribute():
+            return [(node.value, "container")]
+        case ast.For() | ast.comprehension():
+            if isinstance(node.iter, ast.Call):
+                return [(node.target, "number")] if getattr(node.iter.func, "id", "") == "range" else []
+            return [(node.iter, "container")]
+        case ast.Call() if getattr(node.func, "id", "") in _TAKE_CONTAINERS and len(node.args) == 1:
+            return [(node.args[0], "container")]
+        case ast.Call() if getattr(node.func, "id", "") == "range":
+            return [(argument, "number") for argument in node.args]
+        case ast.Assign():
+            shape = _given(node.value)
+            return [(target, shape) for target in node.targets] if shape else []
+        case ast.BinOp() if isinstance(node.op, _ARITHMETIC):
+            return [(node.left, "number"), (node.right, "number")]
+        case ast.Compare() if isinstance(node.ops[0], ast.In | ast.NotIn):
+            return [(node.comparators[0], "container")]
+        case _:
+            return []
+
+
+def _given(value: ast.expr) -> Shape | None:
+    """The shape of an expression's value, where it shows."""
+    if isinstance(value, _CONTAINERS):
+        return "container"
+    if isinstance(value, ast.Constant):
+        if isinstance(value.value, str):
+            return "container"
+        return "number" if isinstance(value.value, int | float) and not isinstance(value.value, bool) else None
+    if isinstance(value, ast.BinOp) and isinstance(value.op, _ARITHMETIC):
+        return "number"
+    if isinstance(value, ast.Call):
+        called = getattr(value.func, "id", "") or getattr(value.func, "attr", "")
+        if called in _GIVE_NUMBERS:
+            return "number"
+        return "container" if called in _GIVE_CONTAINERS else None
+    return None

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from errata.datasets.config import ShapeName
+from errata.config import ShapeName
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
 from errata.types import Domain
@@ -55,9 +55,14 @@ class PairRecord:
     domain: str
 
     @property
-    def user_turn(self) -> str:
+    def user_message(self) -> str:
         """What the solver was asked."""
         return solve_prompt(self.question, Domain(self.domain)).messages[0].content
+
+    @property
+    def plain_prompt(self) -> str:
+        """Question and steps before as one text, for formats without roles."""
+        return f"{self.user_message}\n\n{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,7 @@ class Shape:
 
 def sft_row(question: str, completion: str, problem_id: str, job_id: str, domain: str) -> Row:
     """A row of ``sft``: a correct sample as it was written; the end of sequence is implied."""
-    return {
-        "question": question,
-        "completion": completion,
-        "problem_id": problem_id,
-        "job_id": job_id,
-        "domain": domain,
-    }
+    return dict(zip(_SFT_FIELDS, (question, completion, problem_id, job_id, domain), strict=True))
 
 
 def evidence_text(detail: dict[str, Any] | None) -> str | None:
@@ -91,63 +90,51 @@ def _steps_and_full(pair: PairRecord) -> list[Row]:
 
 
 def _trl(pair: PairRecord) -> list[Row]:
-    prompt = f"{pair.user_turn}\n\n{pair.prefix}"
-    return [{"prompt": prompt, "chosen": pair.chosen, "rejected": pair.rejected}]
+    return [{"prompt": pair.plain_prompt, "chosen": pair.chosen, "rejected": pair.rejected}]
 
 
-def _turn(role: str, content: str) -> list[dict[str, str]]:
+def _message(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": content}]
 
 
 def _trl_conversational(pair: PairRecord) -> list[Row]:
     return [
         {
-            "prompt": _turn("user", pair.user_turn),
-            "chosen": _turn("assistant", pair.prefix + pair.chosen),
-            "rejected": _turn("assistant", pair.prefix + pair.rejected),
+            "prompt": _message("user", pair.user_message),
+            "chosen": _message("assistant", pair.prefix + pair.chosen),
+            "rejected": _message("assistant", pair.prefix + pair.rejected),
         }
     ]
 
 
 def _step_dpo(pair: PairRecord) -> list[Row]:
     return [
-        {
-            "prompt": pair.question,
-            "initial_reason_steps": pair.prefix,
-            "chosen": pair.chosen,
-            "rejected": pair.rejected,
-        }
+        {"prompt": pair.question, "initial_reason_steps": pair.prefix, "chosen": pair.chosen, "rejected": pair.rejected}
     ]
 
 
 def _openai(pair: PairRecord) -> list[Row]:
     return [
         {
-            "input": {"messages": _turn("user", pair.user_turn)},
-            "preferred_output": _turn("assistant", pair.prefix + pair.chosen),
-            "non_preferred_output": _turn("assistant", pair.prefix + pair.rejected),
+            "input": {"messages": _message("user", pair.user_message)},
+            "preferred_output": _message("assistant", pair.prefix + pair.chosen),
+            "non_preferred_output": _message("assistant", pair.prefix + pair.rejected),
         }
     ]
 
 
 def _kto(pair: PairRecord) -> list[Row]:
-    prompt = f"{pair.user_turn}\n\n{pair.prefix}"
-    return [
-        {"prompt": prompt, "completion": pair.chosen, "label": True},
-        {"prompt": prompt, "completion": pair.rejected, "label": False},
-    ]
+    sides = ((pair.chosen, True), (pair.rejected, False))
+    return [{"prompt": pair.plain_prompt, "completion": side, "label": right} for side, right in sides]
 
 
 def _process_reward(pair: PairRecord) -> list[Row]:
     if pair.type != "step":
         return []
+    # The opening "Let's think step by step." belongs to no step and gets no label.
     before = [pair.prefix[s.start : s.end] for s in split_steps(pair.prefix, Domain(pair.domain))]
     return [
-        {
-            "prompt": pair.user_turn,
-            "completions": [*before, side],
-            "labels": [*(True for _ in before), right],
-        }
+        {"prompt": pair.user_message, "completions": [*before, side], "labels": [*(True for _ in before), right]}
         for side, right in ((pair.chosen, True), (pair.rejected, False))
     ]
 
@@ -170,30 +157,15 @@ def _critique(pair: PairRecord) -> list[Row]:
     ]
 
 
+def _strings(*names: str) -> Fields:
+    return dict.fromkeys(names, "string")
+
+
 _PAIR_FIELDS: Fields = {
-    "pair_id": "string",
-    "type": "string",
-    "question": "string",
-    "prefix": "string",
-    "chosen": "string",
-    "rejected": "string",
-    "step_index": "int64",
-    "start": "int64",
-    "end": "int64",
-    "error_kind": "string",
-    "distance": "int64",
-    "evidence": "string",
-    "evidence_detail": "string",
-    "source": "string",
-    "problem_id": "string",
-    "job_id": "string",
-    "language_model": "string",
-    "prompt_version": "string",
-    "seed": "int64",
-    "domain": "string",
+    field.name: "int64" if str(field.type).startswith("int") else "string" for field in fields(PairRecord)
 }
-_PREFERENCE: Fields = {"prompt": "string", "chosen": "string", "rejected": "string"}
-_SFT_FIELDS: Fields = dict.fromkeys(("question", "completion", "problem_id", "job_id", "domain"), "string")
+_PREFERENCE = _strings("prompt", "chosen", "rejected")
+_SFT_FIELDS = _strings("question", "completion", "problem_id", "job_id", "domain")
 
 SHAPES: dict[ShapeName, Shape] = {
     shape.name: shape
@@ -215,7 +187,7 @@ SHAPES: dict[ShapeName, Shape] = {
         Shape(
             "step_dpo",
             "Step-DPO rows: question and steps before apart",
-            {"prompt": "string", "initial_reason_steps": "string", "chosen": "string", "rejected": "string"},
+            _strings("prompt", "initial_reason_steps", "chosen", "rejected"),
             _step_dpo,
         ),
         Shape(
