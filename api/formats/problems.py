@@ -4,7 +4,7 @@
 |---|---|---|---|
 | ours | ``question`` | ``gold_answer`` | ``gold_solution`` |
 | GSM8K | ``question`` | ``answer`` after ``####`` (or a one-line ``answer``) | ``answer`` before ``####`` |
-| MATH | ``problem`` | ``answer``, or the last ``\\boxed{}`` of ``solution`` | ``solution`` |
+| MATH | ``problem`` | ``answer``, or the last box of ``solution`` | ``solution`` |
 | Step-DPO | ``prompt`` | ``answer`` | none: its ``chosen`` is a single step |
 
 Columns of a foreign format that mean nothing here are left out; unknown ones beside our own fields are refused.
@@ -19,6 +19,7 @@ from typing import Any, TypedDict
 
 from api import strict_json
 from api.strict_json import JsonError, check_text
+from errata.answers.boxes import last_box
 
 OUR_FIELDS = ("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta")
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
@@ -79,23 +80,10 @@ def _math(row: Mapping[str, Any], limit: int) -> ProblemFields:
     solution = row.get("solution")
     gold = row.get("answer")
     if gold is None:
-        gold = last_boxed(solution) if isinstance(solution, str) else None
+        gold = last_box(solution) if isinstance(solution, str) else None
         if gold is None:
             raise RowError("'solution' has no \\boxed{} final answer, and there is no 'answer'")
     return _fields(row, limit, row.get("problem"), gold, solution, "math")
-
-
-def last_boxed(text: str) -> str | None:
-    """The content of the last ``\\boxed{...}`` (or ``\\fbox``) whose braces balance, or None."""
-    for start in reversed([m.end() for m in re.finditer(r"\\f?boxed\s*\{", text)][-8:]):
-        depth = 1
-        for at in range(start, len(text)):
-            character = text[at]
-            if character in "{}" and text[at - 1] != "\\":
-                depth += 1 if character == "{" else -1
-                if depth == 0:
-                    return text[start:at].strip() or None
-    return None
 
 
 def _fields(

@@ -9,7 +9,7 @@ import re
 from string import ascii_uppercase
 
 from errata.answers.extraction import clean, extract_answer
-from errata.answers.types import MAX_ANSWER, Judgement
+from errata.answers.judgement import MAX_ANSWER, Judgement
 from errata.answers.values import read_number, same_number
 from errata.types import Domain, Problem, Verdict
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.answers.extraction import extract_answer
-from errata.answers.types import MAX_ANSWER, CodeExecutionDisabled, Judgement
+from errata.answers.judgement import MAX_ANSWER, CodeExecutionDisabled, Judgement
 from errata.types import Domain, Problem, Verdict
 
 NAME = "code"

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 
+from errata.answers.boxes import last_box
 from errata.types import Domain
 
 MAX_TEXT = 200_000
-MAX_BOXES = 8
 
 _STATED = re.compile(
     r"^[ \t>*_#]*(?:A|Answer|Final[ \t]+answer)[ \t*_]*[:=][ \t*_]*(?P<line>[^\n]*)"
@@ -19,8 +19,6 @@ _STATED = re.compile(
     r"(?:is|are|will[ \t]+be|:|=)[ \t*_:]*(?P<said>[^\n]*)",
     re.IGNORECASE | re.MULTILINE,
 )
-_BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])[ \t]*")
-_BARE = re.compile(r"[^\s$.,;]+")
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*```", re.MULTILINE | re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z]|\s*$)")
 _CHOICE = re.compile(
@@ -50,33 +48,8 @@ def extract_answer(text: str, domain: Domain = Domain.MATH) -> str | None:
 
 
 def _last_box(text: str) -> str | None:
-    """The content of the last complete box; only the last few are tried, so that open ones cost nothing."""
-    for match in reversed(list(_BOX.finditer(text))[-MAX_BOXES:]):
-        at = match.end()
-        if at < len(text) and text[at] == "{":
-            inner = _balanced(text, at)
-        else:
-            bare = _BARE.match(text, at)
-            inner = bare.group() if bare else None
-        if inner is not None:
-            return clean(inner)
-    return None
-
-
-def _balanced(text: str, opening: int) -> str | None:
-    """What stands between the brace at ``opening`` and its partner; None where it has none."""
-    depth, at = 0, opening
-    while at < len(text):
-        char = text[at]
-        if char == "\\":
-            at += 2
-            continue
-        if char in "{}":
-            depth += 1 if char == "{" else -1
-            if depth == 0:
-                return text[opening + 1 : at]
-        at += 1
-    return None
+    box = last_box(text)
+    return clean(box) if box else None
 
 
 def _stated(text: str) -> str | None:

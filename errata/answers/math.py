@@ -2,22 +2,36 @@
 
 Fails closed: what cannot be shown equal is not correct. Two answers joined by "and" are both needed, a set has exactly
 its members, and a number is no expression that merely rounds to it.
+
+"3 and 5", ``3, 5`` and ``\\{3, 5\\}`` are collections without order; ``(3, 5)`` is a tuple (or an open interval: they
+look the same); ``[3, 5)`` an interval. A collection never equals one of its members.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from errata.answers.extraction import clean, extract_answer
-from errata.answers.structure import Answer, read
+from errata.answers.judgement import Judgement, too_complex
 from errata.answers.symbolic import Unparsable, equal_symbolic
-from errata.answers.types import Judgement, too_complex
 from errata.answers.values import read_number, read_text, same_number
 from errata.types import Domain, Problem, Verdict
 
 NAME = "math"
 VERSION = "1"
 MAX_PARTS = 32
+
+Shape = Literal["leaf", "list", "set", "tuple", "union"]
+
+_OPEN, _CLOSE = "([{", ")]}"
+_THOUSANDS = re.compile(r"[-+−]?\s*\\?[$€£]?\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)\s*(?:\\?%|[A-Za-z .$]*)")
+_NOISE = re.compile(r"\\(?:left|right|displaystyle|[bB]igg?[lr]?)(?![A-Za-z])|\\[,;:!]|\\q?quad|~")
+_NAME = re.compile(r"\s*(?P<name>\\?[A-Za-z]\w*(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?)\s*=\s*(?!=)(?P<value>[^=<>]+)")
+_JOIN = re.compile(r"(?:\\text\s*\{\s*)?\b(?:and|or)\b(?:\s*\})?")
+_DELIMITED = re.compile(r"\$([^$]+)\$")
 
 
 def verify(problem: Problem, text: str) -> Judgement:
@@ -44,11 +58,11 @@ def same_answer(gold: str, answer: str) -> bool:
 
     Raises Unparsable when the answer cannot be read. Only what plain comparison cannot settle reaches sympy.
     """
-    settled = _settle_plain(gold, answer)
-    return settled if settled is not None else _same(read(gold), read(answer))
+    plain = _compare_plain(gold, answer)
+    return plain if plain is not None else _same(read(gold), read(answer))
 
 
-def _settle_plain(gold: str, answer: str) -> bool | None:
+def _compare_plain(gold: str, answer: str) -> bool | None:
     """Equality of two plain numbers or two plain texts; None where at least one side is neither."""
     if gold == answer:
         return True
@@ -74,8 +88,8 @@ def _same(gold: Answer, answer: Answer) -> bool:
     if gold.shape == "leaf":
         if "=" in gold.text or "=" in answer.text:
             return equal_symbolic(_in_full(gold), _in_full(answer))
-        settled = _settle_plain(gold.text, answer.text)
-        return equal_symbolic(gold.text, answer.text) if settled is None else settled
+        plain = _compare_plain(gold.text, answer.text)
+        return equal_symbolic(gold.text, answer.text) if plain is None else plain
     if gold.shape == "tuple":
         return gold.brackets == answer.brackets and _same_in_order(gold.parts, answer.parts)
     if gold.shape == "list" and answer.shape == "list":
@@ -96,3 +110,127 @@ def _same_members(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
     if any(g.name for g in gold) and any(a.name for a in answer) and {g.name for g in gold} != {a.name for a in answer}:
         return False
     return all(any(_same(g, a) for a in answer) for g in gold) and all(any(_same(g, a) for g in gold) for a in answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A parsed answer. ``brackets`` are those of a tuple or interval, ``name`` that of ``x = ...``."""
+
+    shape: Shape
+    text: str
+    parts: tuple[Answer, ...] = ()
+    brackets: str = ""
+    name: str | None = None
+
+
+def read(answer: str) -> Answer:
+    """The shape of ``answer``; anything without one is a leaf. Length and nesting are the caller's to cap."""
+    text = _DELIMITED.sub(r"\1", answer)
+    text = _NOISE.sub(" ", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")).strip()
+    return _read(text, nested=False)
+
+
+def _read(text: str, nested: bool) -> Answer:
+    text = text.strip().removesuffix(".").strip()
+    pieces = [text] if not nested and _THOUSANDS.fullmatch(text) else _split(text)
+    if len(pieces) > 1:
+        return Answer("list", text, tuple(_read(piece, nested=True) for piece in pieces))
+    unions = _split_on(text, ("\\cup",))
+    if len(unions) > 1:
+        return Answer("union", text, tuple(_read(piece, nested=True) for piece in unions))
+    named = _NAME.fullmatch(text)
+    if named:
+        inner = _read(named["value"], nested)
+        return Answer(inner.shape, inner.text, inner.parts, inner.brackets, named["name"].removeprefix("\\"))
+    bracketed = _bracketed(text)
+    if bracketed is not None:
+        return bracketed
+    signs = re.split(r"\\pm(?![A-Za-z])|±", text)
+    if len(signs) == 2 and signs[1].strip():
+        both = tuple(Answer("leaf", f"{signs[0]}{sign}{signs[1]}".strip()) for sign in "+-")
+        return Answer("list", text, both)
+    return Answer("leaf", text)
+
+
+def _bracketed(text: str) -> Answer | None:
+    if text.startswith("\\{") and text.endswith("\\}"):
+        return Answer("set", text, _members(text[2:-2]))
+    if len(text) < 2 or text[0] not in _OPEN or _partner(text) != len(text) - 1:
+        return None
+    inner = text[1:-1]
+    if text[0] == "{":
+        members = _members(inner)
+        return Answer("set", text, members) if len(members) > 1 else _read(inner, nested=True)
+    pieces = _split_on(inner, (",",))
+    if len(pieces) > 1:
+        parts = tuple(_read(piece, nested=True) for piece in pieces)
+        return Answer("tuple", text, parts, text[0] + text[-1])
+    return _read(inner, nested=True) if text[0] == "(" and not _split(inner)[1:] else None
+
+
+def _members(inner: str) -> tuple[Answer, ...]:
+    return tuple(_read(piece, nested=True) for piece in _split(inner)) if inner.strip() else ()
+
+
+def _partner(text: str) -> int:
+    """Where the bracket that opens ``text`` closes; brackets of different kinds may pair, as intervals do."""
+    depth, at = 0, 0
+    while at < len(text):
+        char = text[at]
+        if char == "\\":
+            at += 2
+            continue
+        if char in _OPEN:
+            depth += 1
+        elif char in _CLOSE:
+            depth -= 1
+            if depth == 0:
+                return at
+        at += 1
+    return -1
+
+
+def _split(text: str) -> list[str]:
+    """Pieces between commas, semicolons, "and", "or" at the top level."""
+    pieces: list[str] = []
+    for piece in _split_on(text, (",", ";")):
+        joined = [part for part in _split_words(piece) if part.strip()]
+        pieces += joined
+    return pieces or [text]
+
+
+def _split_words(text: str) -> list[str]:
+    depths = _depths(text)
+    cuts = [m.span() for m in _JOIN.finditer(text) if depths[m.start()] == 0]
+    pieces, last = [], 0
+    for start, end in cuts:
+        pieces.append(text[last:start])
+        last = end
+    return [*pieces, text[last:]]
+
+
+def _depths(text: str) -> list[int]:
+    depths, depth = [], 0
+    for at, char in enumerate(text):
+        escaped = at > 0 and text[at - 1] == "\\" and char not in _OPEN + _CLOSE
+        if char in _CLOSE and not escaped:
+            depth = max(depth - 1, 0)
+        depths.append(depth)
+        if char in _OPEN and not escaped:
+            depth += 1
+    return [*depths, 0]
+
+
+def _split_on(text: str, separators: tuple[str, ...]) -> list[str]:
+    depths = _depths(text)
+    pieces, last, at = [], 0, 0
+    while at < len(text):
+        found = next((s for s in separators if text.startswith(s, at)), None)
+        group = text[at - 1 : at + 2] == "{,}"
+        if found and depths[at] == 0 and not group:
+            pieces.append(text[last:at])
+            last = at + len(found)
+            at = last
+        else:
+            at += 1
+    return [*pieces, text[last:]]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from errata.answers import CodeExecutionDisabled, Judgement, compare_verdicts, judge
-from errata.answers.clues import BadClue, broken_clue
+from errata.answers.exact import BadClue, broken_clue
 from errata.types import Domain, Problem, Verdict
 
 CHOICES = {"A": "12", "B": "15 apples", "C": "a man", "D": "none of these"}

@@ -1,46 +1,51 @@
-"""Choosing the verifier for a domain, and comparing old verdicts with new ones."""
+"""What a verifier says, the errors verifiers raise, and how old judgements differ from new ones."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from errata.answers import choice, code, exact, math
-from errata.answers.types import CodeExecutionDisabled, Judgement
-from errata.types import Domain, Problem, Verdict
+from errata.types import Verdict
+
+MAX_ANSWER = 1000
+MAX_NESTING = 24
+
+
+class CodeExecutionDisabled(RuntimeError):
+    """Code was to be run although the operator has not turned it on, or this machine cannot isolate it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Verifier:
-    """A named, versioned comparison of a solution's answer with a problem's gold answer."""
+class Judgement:
+    """A verdict with what it rests on. ``verifier`` is ``name/version``; ``seconds`` is filled in by the judge pool.
 
-    name: str
-    version: str
-    verify: Callable[[Problem, str], Judgement]
-
-    @property
-    def tag(self) -> str:
-        """``name/version``, as stored with every verdict."""
-        return f"{self.name}/{self.version}"
-
-
-VERIFIERS: dict[Domain, Verifier] = {
-    Domain.MATH: Verifier(math.NAME, math.VERSION, math.verify),
-    Domain.CHOICE: Verifier(choice.NAME, choice.VERSION, choice.verify),
-    Domain.LOGIC: Verifier(exact.NAME, exact.VERSION, exact.verify),
-    Domain.CODE: Verifier(code.NAME, code.VERSION, code.verify),
-}
-
-
-def judge(problem: Problem, text: str, domain: Domain, *, allow_code: bool = False) -> Judgement:
-    """Judge a whole solution text. May hang or exhaust memory on hostile mathematics: run it where it can be killed.
-
-    Raises CodeExecutionDisabled for the code domain unless ``allow_code``.
+    ``extracted`` is the final answer as read from the text (cut at 1,000 characters), None where none was found;
+    ``report`` says why, for people and as evidence (a broken clue, a failed test).
     """
-    if domain is Domain.CODE and not allow_code:
-        raise CodeExecutionDisabled("running code is off; the operator turns it on in the worker's settings")
-    return VERIFIERS[domain].verify(problem, text)
+
+    verdict: Verdict
+    extracted: str | None
+    verifier: str
+    report: str = ""
+    seconds: float = 0.0
+
+
+def nesting(text: str) -> int:
+    """The deepest nesting of brackets in ``text``, unmatched ones counted as open."""
+    depth = deepest = 0
+    for char in text:
+        if char in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in ")]}":
+            depth = max(depth - 1, 0)
+    return deepest
+
+
+def too_complex(answer: str) -> bool:
+    """Whether an answer is longer or deeper than any parser should be given."""
+    return len(answer) > MAX_ANSWER or nesting(answer) > MAX_NESTING
 
 
 @dataclass(frozen=True, slots=True)
