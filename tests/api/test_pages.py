@@ -14,7 +14,7 @@ from sqlalchemy import event
 from api.app import create_app
 from api.auth import create_key
 from api.pages import overview, pairs, training
-from api.pages.access import COOKIE
+from api.pages.rendering import COOKIE
 from api.settings import ApiSettings
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
@@ -263,16 +263,16 @@ def test_long_lists_are_cut_into_pages_that_miss_and_repeat_nothing(database: Da
         seen: list[str] = []
         after: str | None = None
         while True:
-            lines, after = pairs.page_of(session, rows.finished, pairs.Filters(type="step"), after, limit=7)
-            assert len(lines) <= 7
-            seen += [line.id for line in lines]
+            found, after = pairs.page_of(session, rows.finished, pairs.Filters(type="step"), after, limit=7)
+            assert len(found) <= 7
+            seen += [pair.row.id for pair in found]
             if after is None:
                 break
         assert sorted(seen) == sorted([*rows.step_pairs, *(f"pair_more{i}" for i in range(25))])
         now = session.scalars(db_now().select()).one()
         jobs = overview.listing(session, "ws_default", now, "jobs", limit=2)
         rest = overview.listing(session, "ws_default", now, "jobs", jobs.more, limit=2)
-        assert len({row.id for row in (*jobs.rows, *rest.rows)}) == 3
+        assert len({entry.row.id for entry in (*jobs.entries, *rest.entries)}) == 3
         assert rest.more is None
 
 
@@ -283,10 +283,10 @@ def test_a_long_runs_curve_is_thinned(database: Database, rows: Filled) -> None:
         )
     with database.read() as session:
         run = session.get_one(TrainingRun, rows.training)
-        view = training.training_view(session, run, session.scalars(db_now().select()).one())
-    assert view.chart is not None
-    assert 100 < len(view.chart.lines[0].points.split()) <= training.MAX_POINTS + 1
-    assert len(view.table) == training.TABLE_ROWS
+        shown = training.training_context(session, run)
+    assert shown["chart"] is not None
+    assert 100 < len(shown["chart"].lines[0].points.split()) <= training.MAX_POINTS + 1
+    assert len(shown["table"]) == training.TABLE_ROWS
 
 
 def test_the_overview_costs_a_bounded_number_of_queries(client: TestClient, database: Database, rows: Filled) -> None:
