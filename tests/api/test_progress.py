@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from api.app import create_app
-from api.pages.format import duration, percent
+from api.pages.format import duration, percent, plural
 from api.progress import STAGES, ShardGroup, count_stages, elapsed_seconds, eta_seconds, seconds_left
 from api.settings import ApiSettings
 from models.accounts import DEFAULT_WORKSPACE
@@ -117,6 +117,10 @@ def test_json_and_page_say_the_same(client: TestClient, database: Database, name
     shown = _shown(client, case.kind)
     assert percent(told["fraction"]) in shown
     assert (" left" in shown) == (told["eta_seconds"] is not None)
+    if case.kind == "jobs":
+        page = client.get("/jobs/inj_far").text
+        assert ("quarantined" in page) == (counts["quarantined"] > 0)
+        assert (f"{plural(counts['quarantined'], 'shard')} quarantined" in page) == (counts["quarantined"] > 0)
     if told["eta_seconds"] is not None:
         # Seconds may pass between the two answers.
         near = [f"about {duration(told['eta_seconds'] + late)} left" for late in (-1, 0, 1, 2, 3)]
