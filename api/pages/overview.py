@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.pages.format import as_number, as_share, decimal, number, percent, plural
 from api.pages.rendering import is_live
+from api.pagination import PageRequest, paginate
 from api.progress import elapsed_seconds, progress_of, seconds_left, seconds_per_step, steps_fraction
 from api.registry import model_names
 from models.base import Base
@@ -55,7 +56,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of one section; ``more`` is the id to continue after, None at the end."""
+    """A page of one section; ``more`` is the cursor of the next, None at the end."""
 
     section: SectionName
     entries: tuple[Entry, ...]
@@ -79,21 +80,15 @@ class Section:
 def listing(
     session: Session, workspace_id: str, now: datetime, name: SectionName, after: str | None = None, limit: int = PAGE
 ) -> Listing:
-    """The newest rows of a section, or those after the row with id ``after`` (an unknown id: from the start)."""
+    """The newest rows of a section, or those behind the cursor ``after``. Raises Invalid for what is no cursor."""
     section = SECTIONS[name]
     table: Any = section.table
     query = select(table).where(table.workspace_id == workspace_id)
-    anchor = session.get(table, after) if after else None
-    # An id of another workspace must not show where its row stands among ours.
-    if anchor is not None and anchor.workspace_id == workspace_id:
-        same = (table.created_at == anchor.created_at) & (table.id < anchor.id)
-        query = query.where(or_(table.created_at < anchor.created_at, same))
-    found = session.scalars(query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)).all()
-    rows = found[:limit]
-    times = timings(session, section.table, rows, now)
-    labels = section.labels(session, rows)
-    entries = tuple(Entry(row, label, times[row.id]) for row, label in zip(rows, labels, strict=True))
-    return Listing(name, entries, rows[-1].id if len(found) > limit else None)
+    found = paginate(session, query, (table.created_at, table.id), PageRequest(limit, after), descending=True)
+    times = timings(session, section.table, found.rows, now)
+    labels = section.labels(session, found.rows)
+    entries = tuple(Entry(row, label, times[row.id]) for row, label in zip(found.rows, labels, strict=True))
+    return Listing(name, entries, found.next)
 
 
 def timings(session: Session, table: Any, rows: Sequence[Any], now: datetime) -> dict[str, Timing]:

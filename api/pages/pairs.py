@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
+from api.pagination import PageRequest, paginate
 from models.jobs import PairRow
 
 PAGE = 40
@@ -79,12 +80,10 @@ class Position:
 def page_of(
     session: Session, job_id: str, filters: Filters, after: str | None = None, limit: int = PAGE
 ) -> tuple[list[PairExcerpt], str | None]:
-    """Up to ``limit`` pairs behind the pair with id ``after``, and the id to continue after."""
+    """Up to ``limit`` pairs behind the cursor ``after``, and the next cursor. Raises Invalid for what is no cursor."""
     query = select(PairRow).where(*filters.clauses(job_id))
-    if after and (key := session.scalar(select(PairRow.pair_key).where(PairRow.id == after, PairRow.job_id == job_id))):
-        query = query.where(PairRow.pair_key > key)
-    rows = session.scalars(query.order_by(PairRow.pair_key).limit(limit + 1)).all()
-    return [_excerpt(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None
+    found = paginate(session, query, (PairRow.pair_key,), PageRequest(limit, after))
+    return [_excerpt(row) for row in found.rows], found.next
 
 
 def first_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | None:

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api.auth import Caller, authenticate
 from api.deps import ApiDep
-from api.errors import Forbidden, Unauthorized
+from api.errors import Forbidden, Invalid, Unauthorized
 from api.pages import format as fmt
 from models.states import TERMINAL
 
@@ -116,9 +116,10 @@ class PageRoute(APIRoute):
             except SignInNeeded as error:
                 # A first visit is no refusal: only a cookie that was sent and not accepted is told about.
                 return page("sign_in.html", 401, refused=None if not request.cookies else str(error.detail))
+            except (RequestValidationError, Invalid):
+                # Nothing but the address was given, so what is wrong with it is a page that does not exist.
+                return _refusal(404, "There is no such page.")
             except HTTPException as error:
                 return _refusal(error.status_code, str(error.detail))
-            except RequestValidationError:
-                return _refusal(404, "There is no such page.")
 
         return with_pages

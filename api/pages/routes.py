@@ -30,9 +30,8 @@ from models.jobs import InjectionJob, PairRow
 from models.outputs import Event
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-_ID = Query(pattern=r"^[a-z]+_[0-9a-z]{1,40}$")
 _NAME = Query(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
-After = Annotated[str | None, _ID]
+After = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,600}$")]  # a cursor of api.pagination
 _FEW = 4  # rows of a section on the overview, but for jobs
 _EVENTS = 20
 

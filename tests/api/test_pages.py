@@ -15,6 +15,7 @@ from api.app import create_app
 from api.auth import create_key
 from api.pages import overview, pairs, training
 from api.pages.rendering import COOKIE
+from api.pagination import encode
 from api.settings import ApiSettings
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
@@ -198,13 +199,19 @@ def test_only_what_can_change_is_refreshed_and_reloads_without_scripts(
     assert "noscript" not in get(client, url).by_tag
 
 
-def test_another_workspaces_rows_are_not_found_and_not_listed(client: TestClient, rows: Filled) -> None:
+def test_another_workspaces_rows_are_not_found_and_not_listed(
+    client: TestClient, rows: Filled, database: Database
+) -> None:
     for url in (f"/jobs/{rows.foreign}", f"/jobs/{rows.foreign}/pairs", f"/fragments/jobs/{rows.foreign}"):
         assert "somebody else" not in get(client, url, 404).text
     foreign = client.get(f"/pairs/{rows.foreign_pair}")
     absent = client.get("/pairs/pair_absentee")
     assert (foreign.status_code, foreign.text) == (404, absent.text)
-    for url in ("/", "/jobs", f"/jobs/{rows.finished}/pairs?after={rows.foreign_pair}", f"/jobs?after={rows.foreign}"):
+    with database.read() as session:
+        job, pair = session.get_one(InjectionJob, rows.foreign), session.get_one(PairRow, rows.foreign_pair)
+        after_job = encode("injection_jobs-created_at.injection_jobs-id-", [job.created_at, job.id])
+        after_pair = encode("pairs-pair_key+", [pair.pair_key])
+    for url in ("/", "/jobs", f"/jobs/{rows.finished}/pairs?after={after_pair}", f"/jobs?after={after_job}"):
         page = get(client, url)
         assert "foreign" not in page.text
         assert not [link for link in page.links() if "foreign" in link]
@@ -218,6 +225,9 @@ def test_another_workspaces_rows_are_not_found_and_not_listed(client: TestClient
         "/pairs/ds_pears",
         "/jobs?after=%ff%fe",
         "/jobs?after=%27--",
+        "/jobs?after=inj_foreign",
+        "/jobs/inj_finished/pairs?after=pair_foreign",
+        "/fragments/list/jobs?after=WyJwYWlycyJd",
         "/fragments/list/secrets",
         "/training/" + "x" * 5000,
     ],
