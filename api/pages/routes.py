@@ -1,4 +1,7 @@
-"""The dashboard's routes. Each reads in one short session and renders; nothing is written but a cookie."""
+"""The dashboard's routes. Each reads in one short session and renders; nothing is written but a cookie.
+
+A page that changes while it is looked at has a fragment: its changing part alone, which the script puts in its place.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,6 @@ def show_overview(api: ApiDep, viewer: Viewer) -> Response:
     return page("live.html", fragment="fragments/overview.html", **_overview(api, viewer))
 
 
-# A fragment is a page's changing part alone: the script puts it in the page's place instead of loading the page again.
 @router.get("/fragments/overview")
 def refresh_overview(api: ApiDep, viewer: Viewer) -> Response:
     """The overview's content alone."""
