@@ -16,8 +16,8 @@ from api.errors import Conflict, Invalid, documented
 from api.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.idempotency import IdempotencyDep, once
 from api.ids import path_row
-from api.pace import seconds_left, seconds_per_step
 from api.pagination import Listing, PageDep, paginate
+from api.progress import seconds_left, seconds_per_step
 from api.registry import model_names, visible
 from api.routing import accepted
 from api.routing import router as make_router
