@@ -15,8 +15,7 @@ from errata.funnel import Funnel
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
-from models.outputs import Dataset, Evaluation
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Rejudging
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
 
 #: The stages each kind of job walks, in order.

@@ -31,13 +31,11 @@ from sqlalchemy import select
 from demo.problems import generate
 from errata.presets import resolve
 from errata.types import Problem, Verdict
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, Shard, SolutionRow
-from models.language_models import LanguageModel
-from models.problems import ProblemRow, ProblemSet
+from models.migrate import Base
 from models.session import Database
 from models.settings import StoreSettings
-from models.tables import Base
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool

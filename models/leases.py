@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
-from models.outputs import Dataset, Evaluation
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Rejudging
 from models.states import JobState, ShardState, Stage, move
 
 MAX_FAILURES = 3

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
+
+from models.base import Base
 
 _SQLITE_WAIT_SECONDS = 30
 _PASSING_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR")
@@ -66,6 +69,22 @@ def passing(error: SQLAlchemyError) -> bool:
         return str(getattr(error.orig, "sqlite_errorname", "")).startswith(_PASSING_ON_SQLITE)
     state = getattr(error.orig, "sqlstate", None)  # none where no connection came about or it broke
     return error.connection_invalidated or state is None or str(state).startswith(_PASSING_STATES)
+
+
+def insert_ignore(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> int:
+    """Insert the rows whose unique keys are new, and say how many those were. Column defaults apply.
+
+    All rows have the same keys. One prepared statement for all of them: a statement that lists the rows would be put
+    together anew for every call, which costs more than the insertion.
+    """
+    if not rows:
+        return 0
+    make: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}.get(session.get_bind().dialect.name, insert)
+    statement = make(table.__table__).on_conflict_do_nothing()
+    session.flush()
+    # Without the option the count of an INSERT is -1 on PostgreSQL.
+    options = {"preserve_rowcount": True}
+    return session.connection().execute(statement, list(rows), execution_options=options).rowcount
 
 
 def use_wal(connection: sqlite3.Connection) -> None:

@@ -16,8 +16,7 @@ from models.base import db_now, new_id
 from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
-from models.outputs import Dataset, Evaluation
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Rejudging
 from models.states import SHARD_TERMINAL, JobState, ShardState, Stage, move
 from workers.app import GENERATION, GRADING
 

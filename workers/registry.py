@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from models.language_models import LanguageModel
+from models.workspaces import LanguageModel
 from workers.engines.base import EngineError, ModelSpec
 
 

@@ -12,9 +12,8 @@ from errata.config import InjectionConfig
 from models.events import record
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
-from models.outputs import Evaluation
-from models.rejudgings import Rejudging, rejudging_result
-from models.results import evaluation_result, job_funnel
+from models.outputs import Evaluation, Rejudging
+from models.results import evaluation_result, job_funnel, rejudging_result
 from models.states import TERMINAL, JobState, ShardState, move
 from workers.planning import column_of, unfinished
 

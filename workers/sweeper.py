@@ -13,13 +13,13 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models.accounts import IdempotencyKey
 from models.base import db_now
 from models.events import record
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, load_owner, owner_in, waits
 from models.session import Database
 from models.states import JobState, ShardState
+from models.workspaces import IdempotencyKey
 from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
 from workers.planning import Hint, stages_of

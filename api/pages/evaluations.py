@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from api.pages import progress
 from api.pages.training import flat
-from models.language_models import LanguageModel
 from models.outputs import Evaluation
-from models.problems import ProblemSet
+from models.workspaces import LanguageModel, ProblemSet
 
 PEERS = 11
 

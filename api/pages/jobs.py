@@ -13,10 +13,9 @@ from api.pages.funnel import FunnelView, funnel_view
 from api.pages.overview import pair_count
 from api.pages.training import flat
 from models.jobs import InjectionJob
-from models.language_models import LanguageModel
 from models.outputs import Dataset, DatasetSource, Event
-from models.problems import ProblemSet
 from models.results import job_funnel
+from models.workspaces import LanguageModel, ProblemSet
 
 EVENTS = 20
 

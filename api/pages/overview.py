@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 from api.pages import progress
 from api.pages.text import decimal, number, percent, plural
 from models.jobs import InjectionJob, PairRow
-from models.language_models import LanguageModel
 from models.outputs import Dataset, Evaluation, Metric, TrainingRun
-from models.problems import ProblemSet
+from models.workspaces import LanguageModel, ProblemSet
 
 PAGE = 8
 LONG_PAGE = 50

@@ -19,7 +19,7 @@ from api.pages.text import short, visible
 from errata.steps import split_steps
 from errata.types import Domain, Step
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
-from models.problems import ProblemRow, ProblemSet
+from models.workspaces import ProblemRow, ProblemSet
 
 PAGE = 40
 COUNT_LIMIT = 10_000

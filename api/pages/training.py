@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from api.pace import seconds_left, seconds_per_step
 from api.pages import progress
 from api.pages.chart import Chart, chart
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Dataset, Metric, TrainingRun
+from models.workspaces import LanguageModel
 
 MAX_POINTS = 400
 TABLE_ROWS = 12

@@ -17,8 +17,7 @@ from api.routing import router as make_router
 from api.schemas.estimates import EstimateIn, EstimateOut
 from api.submit import new_injection_job
 from models.base import new_id
-from models.estimates import Estimate, pilot_workspace
-from models.jobs import InjectionJob
+from models.jobs import Estimate, InjectionJob, pilot_workspace
 from workers.dispatch import Hint, cancel, plan_pilot, settle
 
 router = make_router("/v1", "estimates")

@@ -27,8 +27,8 @@ from api.schemas.outputs import ComparisonOut, EvaluationIn, EvaluationOut, Eval
 from errata.types import Verdict
 from models.base import new_id
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemSet
 from models.states import JobState
+from models.workspaces import ProblemSet
 from workers.dispatch import Hint, cancel, plan_evaluation, settle
 
 router = make_router("/v1/evaluations", "evaluations")

@@ -34,9 +34,9 @@ from api.schemas.pairs import PairOut
 from api.submit import new_injection_job
 from errata.types import EvidenceKind, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
-from models.problems import ProblemSet
 from models.results import job_funnel
 from models.states import TERMINAL, JobState, ShardState
+from models.workspaces import ProblemSet
 from workers.dispatch import Hint, cancel, plan_injection, retry_quarantined, settle
 
 router = make_router("/v1/injection-jobs", "injection jobs")

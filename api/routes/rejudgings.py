@@ -26,9 +26,9 @@ from errata.answers import VERIFIERS
 from errata.types import Domain, Verdict
 from models.base import new_id
 from models.jobs import InjectionJob
-from models.problems import ProblemSet
-from models.rejudgings import Rejudging, VerdictChangeRow
+from models.outputs import Rejudging, VerdictChangeRow
 from models.states import TERMINAL, JobState
+from models.workspaces import ProblemSet
 from workers.dispatch import Hint, cancel, plan_rejudging, settle
 
 router = make_router("/v1/rejudgings", "rejudgings")

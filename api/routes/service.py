@@ -15,7 +15,7 @@ from api.pagination import Listing
 from api.routing import StrictRoute
 from errata.config import InjectionConfig
 from errata.presets import PRESETS, resolve
-from models.accounts import Workspace
+from models.workspaces import Workspace
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 

@@ -11,11 +11,10 @@ from sqlalchemy import select
 
 from api.auth import create_key
 from demo import problems
-from models.accounts import PILOT_WORKSPACE_NAME
-from models.estimates import Estimate
-from models.jobs import InjectionJob, PairRow, Shard
+from models.jobs import Estimate, InjectionJob, PairRow, Shard
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import PILOT_WORKSPACE_NAME
 from tests.api.conftest import RULES, CheckedClient, KeptHints, post_job
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool

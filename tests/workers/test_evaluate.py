@@ -13,15 +13,13 @@ from sqlalchemy import select
 from errata.evaluation import EvaluationConfig
 from errata.types import Domain
 from models import leases
-from models.accounts import Workspace
 from models.base import new_id
 from models.jobs import Shard
-from models.language_models import LanguageModel
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet, Workspace
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool

@@ -9,11 +9,11 @@ import pytest
 from celery import Celery
 from sqlalchemy import select, update
 
-from models.accounts import DEFAULT_WORKSPACE, IdempotencyKey, Workspace
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.session import Database
 from models.states import JobState, ShardState
+from models.workspaces import DEFAULT_WORKSPACE, IdempotencyKey, Workspace
 from tests.ops.services import own_broker
 from tests.processes import until
 from tests.workers.injection_jobs import Deaf

@@ -21,9 +21,9 @@ from errata.steps import offered_span, split_steps
 from errata.types import Domain, Problem, Step, Verdict
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
-from models.problems import ProblemRow
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import ProblemRow
 from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.explore import needs_continuations

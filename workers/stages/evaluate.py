@@ -17,9 +17,9 @@ from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
 from errata.types import Domain
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow, ProblemSet
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, GenerationRequest, ModelSpec
 from workers.judge import JudgeItem
 from workers.registry import load_spec

@@ -13,8 +13,8 @@ from errata.proof import prove_contradiction
 from errata.seeds import derive_seed
 from errata.types import Domain
 from models.jobs import EditRow, SolutionRow
-from models.problems import ProblemRow
 from models.states import Stage
+from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_continuations

@@ -24,13 +24,13 @@ from errata.datasets.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.splits import SPLITS, Split, split_of
 from errata.types import EvidenceKind, Verdict
 from models.events import record
-from models.files import MANIFEST, FileStore, sha256_file
+from models.files import FileStore
+from models.folders import MANIFEST, sha256_file
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.outputs import Dataset, DatasetSource
-from models.problems import ProblemRow, ProblemSet
+from models.session import insert_ignore
 from models.states import TERMINAL, JobState, move
-from models.upserts import insert_ignore
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
 from workers.stages.auditing import Auditor
 from workers.stages.base import Finish, StageContext

@@ -13,9 +13,9 @@ from errata.seeds import derive_seed
 from errata.selection import Sample, Selection, select
 from errata.types import Verdict
 from models.jobs import ProblemOutcome, SolutionRow
-from models.problems import ProblemRow
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import ProblemRow
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_grades, add_profile

@@ -14,7 +14,7 @@ from errata.config import InjectionConfig
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.leases import Lease
-from models.problems import ProblemRow, ProblemSet
+from models.workspaces import ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, ModelSpec
 from workers.judge import JudgeItem
 from workers.registry import load_spec

@@ -18,8 +18,8 @@ from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind
 from models.base import new_id
 from models.jobs import EditRow, PairRow, Shard, SolutionRow
-from models.problems import ProblemRow
-from models.upserts import insert_ignore
+from models.session import insert_ignore
+from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_pairs
 from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions

@@ -16,7 +16,7 @@ from errata.selection import Sample
 from errata.steps import split_steps
 from errata.types import Domain, Problem
 from models.jobs import SolutionRow
-from models.problems import ProblemRow
+from models.workspaces import ProblemRow
 from workers.stages.loading import Job, as_problem
 
 Plan = dict[str, Any]

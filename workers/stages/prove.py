@@ -13,8 +13,8 @@ from errata.reasons import Reason
 from errata.steps import splice, split_steps
 from errata.types import Domain, Verdict
 from models.jobs import EditRow, SolutionRow
-from models.problems import ProblemRow
 from models.states import Stage
+from models.workspaces import ProblemRow
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_proofs

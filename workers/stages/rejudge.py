@@ -9,9 +9,9 @@ from errata.answers import Judgement, compare_verdicts
 from errata.types import Domain, Verdict
 from models.base import new_id
 from models.jobs import InjectionJob, Shard, SolutionRow
-from models.problems import ProblemRow, ProblemSet
-from models.rejudgings import Rejudging, VerdictChangeRow
-from models.upserts import insert_ignore
+from models.outputs import Rejudging, VerdictChangeRow
+from models.session import insert_ignore
+from models.workspaces import ProblemRow, ProblemSet
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.loading import as_problem, judge_all

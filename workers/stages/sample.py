@@ -20,9 +20,9 @@ from errata.selection import Sample
 from errata.waves import first_wave, limit, next_wave
 from models.base import new_id
 from models.jobs import SolutionRow
-from models.problems import BroughtSolution, ProblemRow
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import BroughtSolution, ProblemRow
 from workers.engines.base import EngineError, GenerationRequest, ModelSpec
 from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext

@@ -13,15 +13,13 @@ from sqlalchemy import func, select
 from demo.problems import generate
 from errata.funnel import Funnel
 from errata.presets import resolve
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.outputs import Event
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 from tests.processes import until
 from workers.dispatch import Dispatcher
 from workers.engines.base import ModelSpec

@@ -15,13 +15,10 @@ from api.estimates import Cost, costs
 from api.settings import ApiSettings
 from demo import problems
 from errata.statistics import total_interval
-from models.accounts import DEFAULT_WORKSPACE
-from models.estimates import Estimate
-from models.jobs import ProblemOutcome, Shard
-from models.language_models import LanguageModel
-from models.problems import ProblemRow
+from models.jobs import Estimate, ProblemOutcome, Shard
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow
 from tests.workers.engines.conftest import MODEL
 from workers.dispatch import Dispatcher, Hint
 from workers.engines.pool import EnginePool

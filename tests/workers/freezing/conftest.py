@@ -12,15 +12,14 @@ from sqlalchemy.orm import Session
 
 from errata.datasets.config import DatasetConfig
 from models import leases
-from models.accounts import Workspace
 from models.base import new_id
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.outputs import Dataset
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
+from models.workspaces import ProblemRow, ProblemSet, Workspace
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
