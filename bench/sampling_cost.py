@@ -39,10 +39,10 @@ from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, Prob
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
 K = 5

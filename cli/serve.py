@@ -22,10 +22,9 @@ from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
-from workers.embedded import EmbeddedWorker
-from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
 from workers.training.settings import TrainerSettings
+from workers.worker import EmbeddedWorker, build_services, close_services
 
 _PORTS_TRIED = 100
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this

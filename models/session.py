@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, make_url, text
+from sqlalchemy import ColumnElement, Connection, Engine, Result, create_engine, event, insert, make_url, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -87,6 +87,23 @@ def insert_ignore(session: Session, table: type[Base], rows: Sequence[dict[str, 
     return session.connection().execute(statement, list(rows), execution_options=options).rowcount
 
 
+def update_by_key(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Update the rows whose primary keys these have, each with its other values. All have the same columns."""
+    if rows:  # without rows SQLAlchemy would update the whole table
+        session.execute(update(table), rows)
+
+
+def update_returning(
+    session: Session, table: type[Base], condition: ColumnElement[bool], *returning: Any, **values: Any
+) -> Result[Any]:
+    """One ``UPDATE ... RETURNING``: the rows that ``condition`` still held for, as they are after it.
+
+    Objects of the session are neither searched nor expired; those that are returned get the new values.
+    """
+    statement = update(table).where(condition).values(**values).returning(*returning)
+    return session.execute(statement.execution_options(synchronize_session=False, populate_existing=True))
+
+
 def use_wal(connection: sqlite3.Connection) -> None:
     """Write-ahead logging, which a file keeps once it has it. Raises ``sqlite3.OperationalError``.
 
@@ -137,6 +154,8 @@ def _sqlite_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
         use_wal(connection)
 
+    # A deferred transaction that first reads and then writes fails with SQLITE_BUSY, without waiting, when another one
+    # wrote in between; and two workers could read the same free shard. IMMEDIATE takes the write lock at the start.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")

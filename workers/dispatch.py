@@ -10,9 +10,10 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from workers.app import RUN_SHARD, create_celery
-from workers.planning import (
+from workers.lifecycle import (
     Hint,
     cancel,
+    complete_owner,
     plan_dataset,
     plan_evaluation,
     plan_injection,
@@ -20,7 +21,6 @@ from workers.planning import (
     plan_rejudging,
     retry_quarantined,
 )
-from workers.settle import settle
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
@@ -37,6 +37,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingRefused",
     "cancel",
+    "complete_owner",
     "create_celery",
     "plan_dataset",
     "plan_evaluation",
@@ -47,7 +48,6 @@ __all__ = [
     "preview_training",
     "resolve_training",
     "retry_quarantined",
-    "settle",
 ]
 
 log = logging.getLogger(__name__)

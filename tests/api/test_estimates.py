@@ -20,7 +20,7 @@ from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 COUNT = 40
 URL = "/v1/injection-jobs:estimate"

@@ -27,7 +27,7 @@ from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 from workers.sweeper import Sweeper
 
 ROWS: dict[str, list[dict[str, Any]]] = json.loads(

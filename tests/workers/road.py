@@ -16,7 +16,7 @@ from models.workspaces import DEFAULT_WORKSPACE, ProblemRow, ProblemSet, Workspa
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, StageContext, StageFunction

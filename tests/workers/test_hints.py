@@ -25,10 +25,9 @@ from tests.workers.road import (
 )
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
-from workers.embedded import EmbeddedWorker
-from workers.planning import Hint
+from workers.lifecycle import Hint
 from workers.sweeper import Sweeper
-from workers.tasks import register
+from workers.worker import EmbeddedWorker, register
 
 
 def test_the_sweeper_resends_what_nobody_took_up(database: Database, tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_the_sweeper_ends_a_job_whose_last_worker_died_before_settling(database:
     with database.begin() as session:
         session.execute(update(Shard).values(state=ShardState.DONE))
         session.execute(update(InjectionJob).values(state=JobState.RUNNING))
-    assert Sweeper(database, services.dispatcher, services.settings).sweep().settled == 1
+    assert Sweeper(database, services.dispatcher, services.settings).sweep().completed == 1
     assert job_state(database) == JobState.SUCCEEDED
 
 

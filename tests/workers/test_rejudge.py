@@ -13,7 +13,7 @@ from models.outputs import Rejudging, VerdictChangeRow
 from models.states import JobState, ShardState
 from models.workspaces import DEFAULT_WORKSPACE
 from tests.workers.injection_jobs import PROBLEMS, run_job, run_shards
-from workers.planning import plan_rejudging
+from workers.lifecycle import plan_rejudging
 from workers.runner import Services
 
 TAG = VERIFIERS[Domain.MATH].tag

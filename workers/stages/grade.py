@@ -1,36 +1,43 @@
-"""Stage ``grade``: every sample's verdict, which correct and which incorrect solution are drawn, and what to edit."""
+"""Stage ``grade``: every sample's verdict, which correct and which incorrect solution are drawn, and what to edit.
+
+Edits are planned here and not in ``edit``: a plan tries rules and proves their edits false, which takes longer than
+anything else that is computed for an edit. A generation worker would hold up the requests of all its shards with it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from errata.injection import plan_edits
+from errata.profile import ErrorProfile, error_profile
 from errata.seeds import derive_seed
 from errata.selection import Sample, Selection, select
-from errata.types import Verdict
+from errata.steps import split_steps
+from errata.types import Domain, Verdict
 from models.jobs import ProblemOutcome, SolutionRow
-from models.session import insert_ignore
+from models.session import insert_ignore, update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
-from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_grades, add_profile
 from workers.stages.loading import (
+    VERDICT_COLUMNS,
     Job,
     as_problem,
-    judge_all,
+    judge_texts,
     load_job,
     load_problems,
     load_solutions,
     verdict_columns,
 )
-from workers.stages.plan import plan_shard
 
 Judged = dict[str, Any]
+Plan = dict[str, Any]
+"""``edits``: pairs of step index and kind; ``skipped``: a reason for every step that is not offered. JSON."""
 
 
 def grade(context: StageContext) -> Finish:
@@ -43,14 +50,14 @@ def grade(context: StageContext) -> Finish:
     samples = _samples(solutions, judged)
     selections = _select(job, problems, samples)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
-    plans, profile = plan_shard(job, problems, samples, drawn) if job.config.pairs.step else ({}, None)
+    plans, profile = _plan_shard(job, problems, samples, drawn) if job.config.pairs.step else ({}, None)
     for row in solutions:
         role = _role(selections[row.problem_id], row.sample_index)
         judged[row.id] |= {**role, "label": row.label, "plan": plans.get(row.id)}
     outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
 
     def write(session: Session) -> None:
-        session.execute(update(SolutionRow), list(judged.values()))
+        update_by_key(session, SolutionRow, list(judged.values()))
         insert_ignore(session, ProblemOutcome, outcomes)
         add_grades(session, context.lease, list(judged.values()), outcomes)
         if profile is not None and plans:
@@ -62,13 +69,13 @@ def grade(context: StageContext) -> Finish:
 def _judge(
     context: StageContext, job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow]
 ) -> dict[str, Judged]:
-    by_id = {problem.id: as_problem(problem) for problem in problems}
+    """The verdict columns of every solution, by its id; only those that have no verdict yet are judged."""
+    by_id = {problem.id: problem for problem in problems}
     waiting = [row for row in solutions if row.verdict is None]
-    judgements = judge_all(context, [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in waiting])
+    judgements = judge_texts(context, job.domain, ((by_id[row.problem_id], row.text) for row in waiting))
     found = {row.id: verdict_columns(judgement) for row, judgement in zip(waiting, judgements, strict=True)}
-    known = ("verdict", "extracted", "verifier", "verdict_seconds")
     return {
-        row.id: {"id": row.id, **(found.get(row.id) or {name: getattr(row, name) for name in known})}
+        row.id: {"id": row.id, **(found.get(row.id) or {name: getattr(row, name) for name in VERDICT_COLUMNS})}
         for row in solutions
     }
 
@@ -77,9 +84,8 @@ def _samples(solutions: Sequence[SolutionRow], judged: dict[str, Judged]) -> dic
     samples: dict[str, list[Sample]] = defaultdict(list)
     for row in solutions:
         found = judged[row.id]
-        samples[row.problem_id].append(
-            Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
-        )
+        sample = Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
+        samples[row.problem_id].append(sample)
     return samples
 
 
@@ -87,10 +93,45 @@ def _select(job: Job, problems: Sequence[ProblemRow], samples: Mapping[str, Sequ
     sampled = job.config.sampling.source == "model"
 
     def chosen(problem: ProblemRow) -> Selection:
+        # Samples are independent draws: the first usable one is as unbiased as any. The order of brought solutions is
+        # their sender's, so one of those is drawn.
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
         return select(samples.get(problem.id, ()), job.config.selection, problem.question, seed)
 
     return {problem.id: chosen(problem) for problem in problems}
+
+
+def _plan_shard(
+    job: Job,
+    problems: Sequence[ProblemRow],
+    samples: Mapping[str, Sequence[Sample]],
+    drawn: Iterable[SolutionRow],
+) -> tuple[dict[str, Plan], ErrorProfile | None]:
+    """A plan for every drawn solution, by its id, and the error profile behind them where the job asks for its mix.
+
+    ``samples``: the shard's judged samples by problem. The profile is that of the shard's own wrong ones; arithmetic
+    domains only.
+    """
+    by_id = {problem.id: problem for problem in problems}
+    profile = None
+    if job.config.editing.mix == "profile" and job.domain in (Domain.MATH, Domain.CHOICE):
+        profile = error_profile((samples.get(problem.id, ()), problem.gold_solution) for problem in problems)
+    return {row.id: _plan(job, row.text, by_id[row.problem_id], profile) for row in drawn}, profile
+
+
+def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:
+    """It follows from the job's seed and the texts alone."""
+    steps = split_steps(text, job.domain)
+    seed = derive_seed(job.config.seed, "plan", problem.question, text)
+    weights = None if profile is None else _weights(job, profile)
+    planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)
+    return {"edits": [list(edit) for edit in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
+
+
+def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:
+    """The profile's shares, of the kinds the job allows and times the weights it gives them."""
+    given = job.config.editing.kinds
+    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in profile.weights().items()}
 
 
 def _role(selection: Selection, index: int) -> dict[str, str | None]:

@@ -1,25 +1,36 @@
-"""A shard's part of the funnel, written in the same fenced transaction as the rows it counts."""
+"""What a stage leaves beside its rows: its part of the funnel, its seconds, and events about the shard and its engine.
+
+All of it is written in the fenced transaction of the rows, so that counts and rows agree. Funnel and seconds stand in
+the shard's ``ledger``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.profile import ErrorProfile
+from models.base import db_now
+from models.events import record
 from models.jobs import Shard
-from models.leases import Lease
-from workers.engines.base import Completion
+from models.leases import Lease, load_owner
+from models.outputs import Event
+from workers.engines.base import Completion, Journal
 
 Rows = Sequence[dict[str, Any]]
+_TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+_AWAY_AGAIN_SECONDS = 600
 
 
 def add(session: Session, lease: Lease, part: Funnel) -> None:
     """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
     shard = session.get_one(Shard, lease.shard_id)
     funnel = Funnel.from_dict(shard.ledger.get("funnel") or {}).merge(part)
+    # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
 
 
@@ -35,12 +46,7 @@ def add_samples(session: Session, lease: Lease, problems: int, rows: Rows, spare
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
     if spared:
         part.add("samples", "spared", count=spared)
-    part.add_tokens(
-        "sample",
-        sum(r["prompt_tokens"] for r in rows),
-        sum(r["completion_tokens"] for r in rows),
-        sum(r["cached_tokens"] for r in rows),
-    )
+    part.add_tokens("sample", *_tokens(rows))
     add(session, lease, part)
 
 
@@ -73,12 +79,7 @@ def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]
         if row["reason"] is not None:
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
-    part.add_tokens(
-        "edit",
-        sum(r["prompt_tokens"] for r in rows),
-        sum(r["completion_tokens"] for r in rows),
-        sum(r["cached_tokens"] for r in rows),
-    )
+    part.add_tokens("edit", *_tokens(rows))
     add(session, lease, part)
 
 
@@ -90,15 +91,15 @@ def add_profile(session: Session, lease: Lease, profile: ErrorProfile) -> None:
     add(session, lease, part)
 
 
+def _tokens(rows: Rows) -> list[int]:
+    """Prompt, completion and cached tokens of all rows."""
+    return [sum(row[name] for row in rows) for name in _TOKENS]
+
+
 def add_continuations(session: Session, lease: Lease, completions: Sequence[Completion]) -> None:
     """Tokens spent on continuations."""
-    part = Funnel().add_tokens(
-        "continue",
-        sum(c.prompt_tokens for c in completions),
-        sum(c.completion_tokens for c in completions),
-        sum(c.cached_tokens for c in completions),
-    )
-    add(session, lease, part)
+    rows = [{name: getattr(completion, name) for name in _TOKENS} for completion in completions]
+    add(session, lease, Funnel().add_tokens("continue", *_tokens(rows)))
 
 
 def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
@@ -128,3 +129,41 @@ def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[s
         part.add("edits", "rejected", "not_chosen")
         part.add("edits", "by_kind", kind, "not_chosen")
     add(session, lease, part)
+
+
+def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    """An event of the shard's owner that names the shard and its stage."""
+    _record(session, lease, kind, shard=lease.shard_id, stage=lease.stage, **data)
+
+
+def record_engine_away(session: Session, lease: Lease, error: str) -> None:
+    """``engine_unavailable``, unless the job has the same from a moment ago: every waiting shard finds it out."""
+    data = {"shard": lease.shard_id, "error": error[:500]}
+    known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
+    if data["error"] not in [event.get("error") for event in known]:
+        _record(session, lease, "engine_unavailable", **data)
+
+
+def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:
+    """``engine_used``, once per job and engine version, and ``engine_retried`` with what was asked again and how often.
+
+    ``engine_used`` names the capabilities that were done without (``fallbacks``). Nothing where no engine was asked.
+    Two shards that finish at once may both write ``engine_used``.
+    """
+    if journal.engine is None:
+        return
+    if journal.capabilities is not None and journal.identity() not in _events(session, lease, "engine_used"):
+        _record(session, lease, "engine_used", **journal.identity())
+    if journal.retried:
+        record_shard_event(session, lease, "engine_retried", counts=dict(journal.retried))
+
+
+def _events(session: Session, lease: Lease, kind: str, seconds: float | None = None) -> Sequence[dict[str, Any]]:
+    """Data of the owner's events of one kind; with ``seconds``, of the recent ones."""
+    query = select(Event.data).where(Event.subject_id == lease.owner_id, Event.type == kind)
+    return session.scalars(query if seconds is None else query.where(Event.created_at > db_now(-seconds))).all()
+
+
+def _record(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    owner = load_owner(session, session.get_one(Shard, lease.shard_id))
+    record(session, owner.workspace_id, owner.id, kind, **data)

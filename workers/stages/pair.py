@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
@@ -18,12 +17,16 @@ from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind
 from models.base import new_id
 from models.jobs import EditRow, PairRow, Shard, SolutionRow
-from models.session import insert_ignore
+from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_pairs
 from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
 
+_DRAFT_COLUMNS = (
+    *("type", "question", "prefix", "chosen", "rejected"),
+    *("step_index", "start", "end", "error_kind", "distance"),
+)
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
@@ -51,10 +54,10 @@ def pair(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
-        if dropped:
-            session.execute(update(EditRow), [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
+        update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
         add_pairs(session, context.lease, rows, [edit.kind for edit in dropped])
         session.flush()
+        # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
 
     return Finish(None, write)
@@ -127,18 +130,10 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
 
 
 def _columns(draft: PairDraft) -> dict[str, Any]:
+    columns = {name: getattr(draft, name) for name in _DRAFT_COLUMNS}
     evidence = draft.evidence
     return {
-        "type": draft.type,
-        "question": draft.question,
-        "prefix": draft.prefix,
-        "chosen": draft.chosen,
-        "rejected": draft.rejected,
-        "step_index": draft.step_index,
-        "start": draft.start,
-        "end": draft.end,
-        "error_kind": draft.error_kind,
-        "distance": draft.distance,
+        **columns,
         "evidence_kind": None if evidence is None else str(evidence.kind),
         "evidence": None if evidence is None else evidence.detail,
     }

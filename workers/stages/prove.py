@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.proof import Continuations, Outcome, Proof, prove_edit, prove_verifier
@@ -13,12 +12,12 @@ from errata.reasons import Reason
 from errata.steps import splice, split_steps
 from errata.types import Domain, Verdict
 from models.jobs import EditRow, SolutionRow
+from models.session import update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
-from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_proofs
-from workers.stages.loading import Job, as_problem, judge_all, load_edits, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, judge_texts, load_edits, load_job, load_problems, load_solutions
 
 _BY_VERIFIER = frozenset({Domain.LOGIC, Domain.CODE})
 
@@ -39,8 +38,7 @@ def prove(context: StageContext) -> Finish:
     kinds = [{**row, "kind": edit.kind} for row, edit in zip(rows, edits, strict=True)]
 
     def write(session: Session) -> None:
-        if rows:
-            session.execute(update(EditRow), rows)
+        update_by_key(session, EditRow, rows)
         add_proofs(session, context.lease, kinds)
 
     return Finish(Stage.PAIR, write)
@@ -54,13 +52,12 @@ def _verify(
     edits: Sequence[EditRow],
 ) -> list[Proof]:
     """Logic and code: the edited whole goes to the domain's own verifier; the original has passed it already."""
-    items = []
+    wholes = []
     for edit in edits:
         solution = solutions[edit.solution_id]
         step = split_steps(solution.text, job.domain)[edit.step_index]
-        whole = splice(solution.text, step, str(edit.edited))
-        items.append(JudgeItem(as_problem(problems[edit.problem_id]), whole, job.domain))
-    judged = judge_all(context, items)
+        wholes.append((problems[edit.problem_id], splice(solution.text, step, str(edit.edited))))
+    judged = judge_texts(context, job.domain, wholes)
     return [
         prove_verifier(Verdict(solutions[edit.solution_id].verdict or ""), found.verdict, found.report)
         for edit, found in zip(edits, judged, strict=True)
@@ -75,19 +72,20 @@ def _prove(
     edits: Sequence[EditRow],
 ) -> tuple[list[Proof], list[tuple[str, str] | None]]:
     """Mathematics: by the step's own equations, then by the continuations that were made."""
-    items: list[JudgeItem] = []
+    # The continuations of all edits are judged as one batch; `places` says which of its verdicts are an edit's.
+    texts: list[tuple[ProblemRow, str]] = []
     places: list[tuple[slice, slice] | None] = []
     for edit in edits:
         if not edit.continuations:
             places.append(None)
             continue
-        problem, before = as_problem(problems[edit.problem_id]), solutions[edit.solution_id].text[: edit.start]
-        cuts = [len(items)]
+        problem, before = problems[edit.problem_id], solutions[edit.solution_id].text[: edit.start]
+        cuts = [len(texts)]
         for step, side in ((str(edit.edited), "edited"), (edit.original, "original")):
-            items += [JudgeItem(problem, before + step + text, job.domain) for text in edit.continuations[side]]
-            cuts.append(len(items))
+            texts += [(problem, before + step + text) for text in edit.continuations[side]]
+            cuts.append(len(texts))
         places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2])))
-    verdicts = [found.verdict for found in judge_all(context, items)]
+    verdicts = [found.verdict for found in judge_texts(context, job.domain, texts)]
     proofs: list[Proof] = []
     rests: list[tuple[str, str] | None] = []
     for edit, place in zip(edits, places, strict=True):

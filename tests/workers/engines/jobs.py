@@ -25,10 +25,10 @@ from workers.dispatch import Dispatcher
 from workers.engines.base import ModelSpec
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 GREEDY = {
     "sampling": {"samples": 1, "temperature": 0.0, "max_tokens": 200},

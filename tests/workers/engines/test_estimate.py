@@ -23,10 +23,10 @@ from tests.workers.engines.conftest import MODEL
 from workers.dispatch import Dispatcher, Hint
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import pilot_positions
+from workers.lifecycle import pilot_positions
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 COUNT, PILOT = 36, 12
 JOB = {

@@ -23,7 +23,7 @@ from models.workspaces import ProblemRow, ProblemSet, Workspace
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
-from workers.settle import settle
+from workers.lifecycle import complete_owner
 from workers.stages.base import Finish, StageContext
 from workers.stages.freeze import freeze
 
@@ -191,7 +191,7 @@ def end(database: Database, lease: leases.Lease, finish: Finish) -> None:
         assert leases.finish(session, lease, finish.next_stage)
         finish.write(session)
     with database.begin() as session:
-        settle(session, Dataset, lease.owner_id)
+        complete_owner(session, Dataset, lease.owner_id)
 
 
 def rows(store: StoreSettings, dataset: Dataset, shape: str, split: str) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.prompts import SOLVE_VERSION, solve_prompt
@@ -13,6 +12,7 @@ from errata.proof import prove_contradiction
 from errata.seeds import derive_seed
 from errata.types import Domain
 from models.jobs import EditRow, SolutionRow
+from models.session import update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
@@ -21,7 +21,7 @@ from workers.stages.ledger import add_continuations
 from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
 
 
-def explore(context: StageContext) -> Finish:
+def continue_edits(context: StageContext) -> Finish:
     """Store ``k`` continuations per side with each edit that needs them; the next stage judges them.
 
     Continuations of the original step are generated once per step, whatever number of edits it has.
@@ -35,6 +35,7 @@ def explore(context: StageContext) -> Finish:
         ]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
+    # Keyed by what is continued: several edits of one step share the continuations of its original.
     sides: dict[str, tuple[str, str]] = {}
     requests: dict[tuple[str, str], GenerationRequest] = {}
     for row in edits:
@@ -49,8 +50,7 @@ def explore(context: StageContext) -> Finish:
     rows = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
 
     def write(session: Session) -> None:
-        if rows:
-            session.execute(update(EditRow), rows)
+        update_by_key(session, EditRow, rows)
         add_continuations(session, context.lease, [c for result in results for c in result])
 
     return Finish(Stage.PROVE, write)
@@ -74,7 +74,7 @@ def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:
     greedy = config.temperature == 0
     return GenerationRequest(
         replace(solve_prompt(problem.question, job.domain), assistant_prefix=prefix),
-        n=1 if greedy else config.k,
+        n=1 if greedy else config.k,  # k greedy continuations would all be the same
         temperature=config.temperature,
         max_tokens=config.max_tokens,
         seed=derive_seed(job.config.seed, SOLVE_VERSION, "continue", problem.question, prefix),

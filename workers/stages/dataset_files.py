@@ -1,8 +1,13 @@
-"""Writing the tables of a dataset: JSON lines and Parquet side by side, in constant memory."""
+"""What a freeze fills while pairs stream past: tables (JSON lines and Parquet), counts, and the audit's sample.
+
+Memory is constant: tables hold one row group each, and the audit looks at a bounded number of pairs.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +18,7 @@ import pyarrow.parquet as pq
 
 from errata.datasets.shapes import Fields, FieldType, Row
 from errata.splits import Split
+from models.jobs import PairRow
 
 _ROW_GROUP = 1000  # rows held in memory per table
 
@@ -88,3 +94,51 @@ class TableSet:
     def counts(self) -> dict[tuple[str, Split], TableWriter]:
         """The tables written, by shape and split."""
         return dict(self._tables)
+
+
+class Tally:
+    """Counts of what was frozen."""
+
+    def __init__(self) -> None:
+        self.pairs = 0
+        self._by: dict[str, Counter[str]] = {
+            key: Counter() for key in ("type", "error_kind", "evidence", "source", "split")
+        }
+
+    def add(self, pair: PairRow, split: str) -> None:
+        """Count one pair."""
+        self.pairs += 1
+        values = (pair.type, pair.error_kind, pair.evidence_kind, pair.source, split)
+        for counter, value in zip(self._by.values(), values, strict=True):
+            if value is not None:
+                counter[value] += 1
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """For the manifest, most frequent first."""
+        return {
+            key: dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
+            for key, counter in self._by.items()
+        }
+
+
+class Auditor:
+    """Collects the sides of pairs per type, and reports on them at the end.
+
+    scikit-learn takes seconds to load and nothing else needs it: it is loaded here, when the first dataset is frozen.
+    """
+
+    def __init__(self) -> None:
+        self._module = importlib.import_module("errata.audit")
+        self._samples: dict[str, Any] = {}
+
+    def add(self, pair: PairRow) -> None:
+        """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
+        sample = self._samples.setdefault(pair.type, self._module.AuditSample())
+        sample.add(self._module.AuditPair(" ".join(pair.question.split()), pair.chosen, pair.rejected))
+
+    def report(self) -> dict[str, Any]:
+        """Per pair type what a classifier reached that never sees the question (errata.audit), as JSON values."""
+        return {
+            type_: self._module.audit(sample.pairs(), type_).as_dict()
+            for type_, sample in sorted(self._samples.items())
+        }
