@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from models.base import db_now
 from models.outputs import Checkpoint, TrainingRun
 from models.session import update_returning
-from models.states import TERMINAL, TrainingState, move
+from models.states import TrainingState, move
 
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 10
@@ -206,9 +206,6 @@ def request_pause(session: Session, run_id: str) -> bool:
 
 def request_resume(session: Session, run_id: str) -> bool:
     """Let a paused run wait for a trainer again. False: not paused."""
-    return move(session, TrainingRun, run_id, _S.QUEUED) if _is(session, run_id, _S.PAUSED) else False
-
-
-def _is(session: Session, run_id: str, state: TrainingState) -> bool:
-    found = session.scalar(select(TrainingRun.state).where(TrainingRun.id == run_id))
-    return found == state and found not in TERMINAL
+    # Not move(): the table of transitions lets a running one wait again too, which only its trainer may do.
+    paused = and_(TrainingRun.id == run_id, TrainingRun.state == _S.PAUSED)
+    return _update(session, paused, state=_S.QUEUED) is not None

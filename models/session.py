@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from models.base import Base
 
@@ -104,20 +104,18 @@ def update_returning(
     return session.execute(statement.execution_options(synchronize_session=False, populate_existing=True))
 
 
-def use_wal(connection: sqlite3.Connection) -> None:
-    """Write-ahead logging, which a file keeps once it has it. Raises ``sqlite3.OperationalError``.
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
 
-    The switch finds a lock of another connection and, unlike other statements, may not wait for it: asked again here.
-    """
-    deadline = time.monotonic() + _SQLITE_WAIT_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+
+# The switch to the write-ahead log finds another connection's lock and, unlike other statements, does not wait for it:
+# the busy timeout does not count here.
+@retry(
+    retry=retry_if_exception(_is_busy), stop=stop_after_delay(_SQLITE_WAIT_SECONDS), wait=wait_fixed(0.02), reraise=True
+)
+def use_wal(connection: sqlite3.Connection) -> None:
+    """Write-ahead logging, which a file keeps once it has it. Raises ``sqlite3.OperationalError``."""
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _postgres_engine(url: str, pool_size: int) -> Engine:

@@ -22,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
@@ -64,8 +63,14 @@ class ShardOutcome(StrEnum):
     DISCARDED = "discarded"  # the lease was lost: another worker has the shard, nothing was written
 
 
-_ENDED = frozenset({ShardOutcome.DONE, ShardOutcome.QUARANTINED, ShardOutcome.CANCELLED})
-_REQUEUED = frozenset({ShardOutcome.RELEASED, ShardOutcome.FAILED, ShardOutcome.ENGINE_LOST})
+# After these the job may have no shard left to run. A shard that should wait again ends instead where its owner is
+# being cancelled (models.leases), and then nobody else would complete the owner.
+_MAY_BE_LAST = frozenset(
+    {
+        *(ShardOutcome.DONE, ShardOutcome.QUARANTINED, ShardOutcome.CANCELLED),
+        *(ShardOutcome.RELEASED, ShardOutcome.FAILED, ShardOutcome.ENGINE_LOST),
+    }
+)
 
 
 def worker_name() -> str:
@@ -149,8 +154,9 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
         outcome = _attempt(services, lease, queue)
-        if outcome in _ENDED or (outcome in _REQUEUED and _was_withdrawn(services, lease)):
-            _complete_owner(services, lease)
+        if outcome in _MAY_BE_LAST:
+            with services.db.begin() as session:
+                complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
         shard_id = lease.shard_id
@@ -173,20 +179,6 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
             # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
             lost_to_another = chosen.id
             session.expire_all()
-
-
-def _was_withdrawn(services: Services, lease: Lease) -> bool:
-    """Whether a shard that should wait again ended instead, because its owner is being cancelled.
-
-    It may have been the owner's last one: then nobody else would complete the owner.
-    """
-    with services.db.read() as session:
-        return session.scalar(select(Shard.state).where(Shard.id == lease.shard_id)) == ShardState.CANCELLED
-
-
-def _complete_owner(services: Services, lease: Lease) -> None:
-    with services.db.begin() as session:
-        complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
 
 
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
@@ -264,7 +256,7 @@ def _hand_on(services: Services, lease: Lease, finish: Finish, queue: str | None
 def _stopped(services: Services, lease: Lease) -> ShardOutcome:
     """The stage was told to stop: the owner is cancelling, the lease is lost, or this worker is stopping."""
     with services.db.begin() as session:
-        shard = session.scalars(select(Shard).where(Shard.id == lease.shard_id)).one()
+        shard = session.get_one(Shard, lease.shard_id)
         cancelling = load_owner(session, shard).state == JobState.CANCELLING
         ended = leases.cancel(session, lease) if cancelling else leases.release(session, lease)
     if not ended:

@@ -61,47 +61,35 @@ def register(app: Celery, services: Services) -> None:
         return run_shard(services, shard_id, queue)
 
 
-class EmbeddedWorker:
-    """A Celery worker and a sweeper, each in a thread of the API process. Children do the heavy work.
+@contextmanager
+def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
+    """A Celery worker and a sweeper in threads of this process while the block runs. Children do the heavy work.
 
-    As many shards are in flight as its settings say.
+    As many shards are in flight as the settings say. At the end no more hints are taken, running stages release their
+    shards, and both threads are waited for, each up to 10 seconds.
     """
-
-    def __init__(self, app: Celery, services: Services) -> None:
-        app.set_default()  # a pool's threads look tasks up in the default app
-        self._stop = services.stopping
-        self._worker: Any = app.WorkController(
-            pool="threads",
-            concurrency=services.settings.generation_threads + services.settings.grading_threads,
-            queues=[GENERATION, GRADING],
-            without_heartbeat=True,
-            without_mingle=True,
-            without_gossip=True,
-            loglevel="WARNING",
-        )
-        self._sweeper = Sweeper(services.db, services.dispatcher, services.settings)
-        self._threads = [
-            threading.Thread(target=self._worker.start, name="celery", daemon=True),
-            threading.Thread(target=self._sweeper.run, args=(self._stop,), name="sweeper", daemon=True),
-        ]
-
-    def start(self) -> None:
-        """Start both threads; returns at once."""
-        for thread in self._threads:
-            thread.start()
-
-    def stop(self, timeout_seconds: float = 10.0) -> None:
-        """Stop taking hints, let running stages release their shards, and wait for both threads."""
-        self._stop.set()
-        self._worker.stop()
-        for thread in self._threads:
-            thread.join(timeout_seconds)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Run while the block does."""
-        self.start()
-        try:
-            yield
-        finally:
-            self.stop()
+    app.set_default()  # a pool's threads look tasks up in the default app
+    worker: Any = app.WorkController(
+        pool="threads",
+        concurrency=services.settings.generation_threads + services.settings.grading_threads,
+        queues=[GENERATION, GRADING],
+        # These three talk to other workers through the broker; this one is alone.
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+        loglevel="WARNING",
+    )
+    sweeper = Sweeper(services.db, services.dispatcher, services.settings)
+    threads = [
+        threading.Thread(target=worker.start, name="celery", daemon=True),
+        threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        services.stopping.set()
+        worker.stop()
+        for thread in threads:
+            thread.join(10)

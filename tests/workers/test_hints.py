@@ -27,7 +27,7 @@ from workers.app import create_celery
 from workers.dispatch import Dispatcher
 from workers.lifecycle import Hint
 from workers.sweeper import Sweeper
-from workers.worker import EmbeddedWorker, register
+from workers.worker import embedded_worker, register
 
 
 def test_the_sweeper_resends_what_nobody_took_up(database: Database, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_hints_alone_finish_a_job(sqlite_database: Database, tmp_path: Path, cel
     register(celery, services)
     with sqlite_database.begin() as session:
         session.execute(update(Shard).values(hinted_at=db_now()))
-    with EmbeddedWorker(celery, services).running():
+    with embedded_worker(celery, services):
         services.dispatcher.send(Hint(shard.id, "generation") for shard in shards(sqlite_database))
         _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
     assert outcomes(sqlite_database) == PROBLEMS
@@ -95,6 +95,6 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
     assert (
         Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
     )
-    with EmbeddedWorker(celery, services).running():
+    with embedded_worker(celery, services):
         _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
     assert outcomes(sqlite_database) == PROBLEMS

@@ -18,7 +18,7 @@ from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_continuations
-from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, load_rows
 
 
 def continue_edits(context: StageContext) -> Finish:
@@ -26,13 +26,9 @@ def continue_edits(context: StageContext) -> Finish:
 
     Continuations of the original step are generated once per step, whatever number of edits it has.
     """
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
-        solutions = {row.id: row for row in load_solutions(session, context.lease)}
-        edits = [
-            row for row in load_edits(session, context.lease) if needs_continuations(job, row.original, str(row.edited))
-        ]
+    rows = load_rows(context)
+    job, solutions = rows.job, rows.solutions
+    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited))]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
     # Keyed by what is continued: several edits of one step share the continuations of its original.
@@ -44,13 +40,13 @@ def continue_edits(context: StageContext) -> Finish:
         sides[row.id] = (before + str(row.edited), before + row.original)
         for text in sides[row.id]:
             key = (solution.problem_id, text)
-            requests.setdefault(key, _request(job, problems[solution.problem_id], text))
+            requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
     results = context.generate(job.model, list(requests.values()))
     found = dict(zip(requests, results, strict=True))
-    rows = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
+    continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
 
     def write(session: Session) -> None:
-        update_by_key(session, EditRow, rows)
+        update_by_key(session, EditRow, continued)
         add_continuations(session, context.lease, [c for result in results for c in result])
 
     return Finish(Stage.PROVE, write)

@@ -24,7 +24,7 @@ from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.continuations import needs_continuations
 from workers.stages.ledger import add_edits
-from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, as_problem, load_rows
 
 
 @dataclass
@@ -52,15 +52,13 @@ class Draft:
 
 def edit(context: StageContext) -> Finish:
     """Insert one row per edited step, kept or rejected with its reason; steps not offered are counted by reason."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
-        solutions = load_solutions(session, context.lease)
+    loaded = load_rows(context)
+    job = loaded.job
     drafts: list[Draft] = []
     skipped: list[str] = []
-    for row in solutions:
+    for row in loaded.solutions.values():
         if row.role == "correct" and row.plan is not None:
-            drafts += _drafts(row, as_problem(problems[row.problem_id]), job.domain)
+            drafts += _drafts(row, as_problem(loaded.problems[row.problem_id]), job.domain)
             skipped += row.plan["skipped"]
     if job.config.editing.editor == "model":
         _ask_model(context, job, drafts)

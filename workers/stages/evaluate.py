@@ -6,7 +6,6 @@ Results are computed from the rows once the last shard is done (models.results),
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -24,7 +23,7 @@ from models.outputs import Evaluation, EvaluationSample, Rejudging, VerdictChang
 from models.session import insert_ignore, update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
-from workers.engines.base import GenerationRequest, ModelSpec
+from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.loading import (
     completion_columns,
@@ -36,31 +35,31 @@ from workers.stages.loading import (
 )
 
 
-@dataclass(frozen=True)
-class _Evaluation:
-    id: str
-    problem_set_id: str
-    config: EvaluationConfig
-    domain: Domain
-    model: ModelSpec
-
-
-def _load(session: Session, evaluation_id: str) -> _Evaluation:
-    row = session.get_one(Evaluation, evaluation_id)
-    domain = load_domain(session, row.problem_set_id)
-    config = EvaluationConfig.model_validate(row.config)
-    return _Evaluation(row.id, row.problem_set_id, config, domain, load_spec(session, row.language_model_id))
-
-
 def answer(context: StageContext) -> Finish:
     """Insert one row per problem and sample, not yet judged. Raises EngineError, or Cancelled when told to stop."""
     with context.db.read() as session:
-        evaluation = _load(session, context.lease.owner_id)
+        evaluation = session.get_one(Evaluation, context.lease.owner_id)
+        domain = load_domain(session, evaluation.problem_set_id)
+        model = load_spec(session, evaluation.language_model_id)
         problems = load_problems(session, evaluation.problem_set_id, context.lease)
-    if evaluation.config.limit is not None:
-        problems = [row for row in problems if row.position < evaluation.config.limit]
-    requests = answer_requests(evaluation.config, evaluation.domain, [problem.question for problem in problems])
-    rows = _rows(context, evaluation, problems, requests)
+    config = EvaluationConfig.model_validate(evaluation.config)
+    if config.limit is not None:
+        problems = [row for row in problems if row.position < config.limit]
+    requests = answer_requests(config, domain, [problem.question for problem in problems])
+    results = context.generate(model, requests) if requests else []
+    rows = [
+        {
+            "evaluation_id": evaluation.id,
+            "problem_id": problem.id,
+            "sample_index": index,
+            "shard_id": context.lease.shard_id,
+            "text": request.prompt.assistant_prefix + completion.text,
+            "seed": request.seed + index,
+            **completion_columns(completion),
+        }
+        for problem, request, result in zip(problems, requests, results, strict=True)
+        for index, completion in enumerate(result)
+    ]
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)
@@ -86,32 +85,11 @@ def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequenc
     ]
 
 
-def _rows(
-    context: StageContext,
-    evaluation: _Evaluation,
-    problems: Sequence[ProblemRow],
-    requests: Sequence[GenerationRequest],
-) -> list[dict[str, Any]]:
-    results = context.generate(evaluation.model, requests) if requests else []
-    return [
-        {
-            "evaluation_id": evaluation.id,
-            "problem_id": problem.id,
-            "sample_index": index,
-            "shard_id": context.lease.shard_id,
-            "text": request.prompt.assistant_prefix + completion.text,
-            "seed": request.seed + index,
-            **completion_columns(completion),
-        }
-        for problem, request, result in zip(problems, requests, results, strict=True)
-        for index, completion in enumerate(result)
-    ]
-
-
 def judge(context: StageContext) -> Finish:
     """Judge the shard's answers that have no verdict yet. Raises Cancelled when told to stop."""
     with context.db.read() as session:
-        domain = _load(session, context.lease.owner_id).domain
+        evaluation = session.get_one(Evaluation, context.lease.owner_id)
+        domain = load_domain(session, evaluation.problem_set_id)
         samples = session.execute(
             select(EvaluationSample, ProblemRow)
             .join(ProblemRow, ProblemRow.id == EvaluationSample.problem_id)

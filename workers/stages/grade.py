@@ -27,11 +27,10 @@ from workers.stages.ledger import add_grades, add_profile
 from workers.stages.loading import (
     VERDICT_COLUMNS,
     Job,
+    ShardRows,
     as_problem,
     judge_texts,
-    load_job,
-    load_problems,
-    load_solutions,
+    load_rows,
     verdict_columns,
 )
 
@@ -42,11 +41,9 @@ Plan = dict[str, Any]
 
 def grade(context: StageContext) -> Finish:
     """Judge the samples not judged between waves, and select. A brought label is compared with our verdict only."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = load_problems(session, job.problem_set_id, context.lease)
-        solutions = load_solutions(session, context.lease)
-    judged = _judge(context, job, problems, solutions)
+    rows = load_rows(context)
+    job, problems, solutions = rows.job, list(rows.problems.values()), list(rows.solutions.values())
+    judged = _judge(context, rows)
     samples = _samples(solutions, judged)
     selections = _select(job, problems, samples)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
@@ -66,17 +63,15 @@ def grade(context: StageContext) -> Finish:
     return Finish(Stage.EDIT if plans else Stage.PAIR, write)
 
 
-def _judge(
-    context: StageContext, job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow]
-) -> dict[str, Judged]:
+def _judge(context: StageContext, rows: ShardRows) -> dict[str, Judged]:
     """The verdict columns of every solution, by its id; only those that have no verdict yet are judged."""
-    by_id = {problem.id: problem for problem in problems}
-    waiting = [row for row in solutions if row.verdict is None]
-    judgements = judge_texts(context, job.domain, ((by_id[row.problem_id], row.text) for row in waiting))
+    waiting = [row for row in rows.solutions.values() if row.verdict is None]
+    texts = ((rows.problems[row.problem_id], row.text) for row in waiting)
+    judgements = judge_texts(context, rows.job.domain, texts)
     found = {row.id: verdict_columns(judgement) for row, judgement in zip(waiting, judgements, strict=True)}
     return {
-        row.id: {"id": row.id, **(found.get(row.id) or {name: getattr(row, name) for name in VERDICT_COLUMNS})}
-        for row in solutions
+        id_: {"id": id_, **(found.get(id_) or {name: getattr(row, name) for name in VERDICT_COLUMNS})}
+        for id_, row in rows.solutions.items()
     }
 
 

@@ -14,11 +14,13 @@ from errata.config import InjectionConfig
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.leases import Lease
+from models.states import Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
 
+_AFTER_EDIT = frozenset({Stage.CONTINUE, Stage.PROVE, Stage.PAIR})
 VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
 
 
@@ -32,6 +34,20 @@ class Job:
     config: InjectionConfig
     domain: Domain
     model: ModelSpec | None
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """What a stage of an injection job works on. Problems and solutions are keyed by id.
+
+    Problems are in order of position, solutions by problem and sample. ``edits`` holds those that were not rejected, by
+    solution and step; it is empty before stage ``continue``.
+    """
+
+    job: Job
+    problems: dict[str, ProblemRow]
+    solutions: dict[str, SolutionRow]
+    edits: Sequence[EditRow]
 
 
 def load_job(session: Session, lease: Lease) -> Job:
@@ -66,16 +82,19 @@ def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequen
     return session.scalars(query.order_by(ProblemRow.position)).all()
 
 
-def load_solutions(session: Session, lease: Lease) -> Sequence[SolutionRow]:
-    """The solutions of a shard, by problem and sample."""
-    query = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
-    return session.scalars(query.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
-
-
-def load_edits(session: Session, lease: Lease) -> Sequence[EditRow]:
-    """The edits of a shard that are still in the running, by solution and step."""
-    query = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
-    return session.scalars(query.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)).all()
+def load_rows(context: StageContext) -> ShardRows:
+    """The job and rows of the leased shard, read in one short transaction."""
+    lease = context.lease
+    solutions = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
+    edits = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
+    with context.db.read() as session:
+        job = load_job(session, lease)
+        problems = load_problems(session, job.problem_set_id, lease)
+        found = session.scalars(solutions.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
+        ordered = edits.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)
+        # A stage before the edits saves the query.
+        candidates = session.scalars(ordered).all() if lease.stage in _AFTER_EDIT else ()
+    return ShardRows(job, {row.id: row for row in problems}, {row.id: row for row in found}, candidates)
 
 
 def judge_texts(context: StageContext, domain: Domain, texts: Iterable[tuple[ProblemRow, str]]) -> list[Judgement]:

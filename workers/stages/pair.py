@@ -21,7 +21,7 @@ from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_pairs
-from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+from workers.stages.loading import Job, load_rows
 
 _DRAFT_COLUMNS = (
     *("type", "question", "prefix", "chosen", "rejected"),
@@ -32,24 +32,23 @@ _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 def pair(context: StageContext) -> Finish:
     """Insert the shard's pairs under keys unique in the job. Raises FunnelError if anything went uncounted."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = load_problems(session, job.problem_set_id, context.lease)
-        solutions = load_solutions(session, context.lease)
-        edits = load_edits(session, context.lease)
+    loaded = load_rows(context)
+    job, edits = loaded.job, loaded.edits
     drawn: dict[str, dict[str, SolutionRow]] = defaultdict(dict)
-    for solution in solutions:
+    for solution in loaded.solutions.values():
         if solution.role:
             drawn[solution.problem_id][solution.role] = solution
+    problems = list(loaded.problems.values())
     chosen = _choose(job, problems, edits)
-    rows: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for problem in problems:
         roles = drawn[problem.id]
         mine = [edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen]
-        rows += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
+        made += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
         if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
-            rows.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
-    rows = [_complete(context, job, row) for row in rows]
+            made.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+    owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
+    rows = [{"id": new_id("pair"), **owner, **row} for row in made]
     dropped = [edit for edit in edits if edit.id not in chosen]
 
     def write(session: Session) -> None:
@@ -137,8 +136,3 @@ def _columns(draft: PairDraft) -> dict[str, Any]:
         "evidence_kind": None if evidence is None else str(evidence.kind),
         "evidence": None if evidence is None else evidence.detail,
     }
-
-
-def _complete(context: StageContext, job: Job, row: dict[str, Any]) -> dict[str, Any]:
-    owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
-    return {"id": new_id("pair"), **owner, **row}
