@@ -271,29 +271,22 @@ def expire(session: Session) -> list[Shard]:
     expired = and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < db_now())
     # The fence rises here too: should the worker still live, its next statement finds no row.
     freed = {"fence": Shard.fence + 1, "worker": None}
-    # First those that end in quarantine: requeued rows are no longer expired, so the order decides.
-    quarantined = update_returning(
-        session,
-        Shard,
-        and_(expired, Shard.alone, Shard.failures + 1 >= MAX_FAILURES),
-        Shard,
+    quarantined = {
         **freed,
-        state=ShardState.QUARANTINED,
-        failures=Shard.failures + 1,
-        error="the worker died each time this shard ran alone",
-    ).scalars()
-    rows = list(quarantined)
-    requeued = update_returning(
-        session,
-        Shard,
-        expired,
-        Shard,
+        "state": ShardState.QUARANTINED,
+        "failures": Shard.failures + 1,
+        "error": "the worker died each time this shard ran alone",
+    }
+    requeued = {
         **freed,
-        state=ShardState.QUEUED,
-        failures=Shard.failures + case((Shard.alone, 1), else_=0),
-        interruptions=Shard.interruptions + 1,
-        alone=or_(Shard.alone, Shard.interruptions + 1 >= MAX_INTERRUPTIONS),
-        lease_expires_at=None,
-        hinted_at=None,
-    ).scalars()
-    return [*rows, *requeued]
+        "state": ShardState.QUEUED,
+        "failures": Shard.failures + case((Shard.alone, 1), else_=0),
+        "interruptions": Shard.interruptions + 1,
+        "alone": or_(Shard.alone, Shard.interruptions + 1 >= MAX_INTERRUPTIONS),
+        "lease_expires_at": None,
+        "hinted_at": None,
+    }
+    # In this order: a shard that was requeued is no longer expired, and would escape its quarantine.
+    last = and_(expired, Shard.alone, Shard.failures + 1 >= MAX_FAILURES)
+    rows = list(update_returning(session, Shard, last, Shard, **quarantined).scalars())
+    return [*rows, *update_returning(session, Shard, expired, Shard, **requeued).scalars()]

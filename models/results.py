@@ -97,10 +97,9 @@ def rejudging_result(session: Session, rejudging_id: str) -> dict[str, Any]:
     moved: Counter[str] = Counter()
     changed = drawn = 0
     row = VerdictChangeRow
-    groups = select(row.verdict_before, row.verdict_after, row.role, func.count()).where(
-        row.rejudging_id == rejudging_id
-    )
-    for before, after, role, count in session.execute(groups.group_by(row.verdict_before, row.verdict_after, row.role)):
+    columns = (row.verdict_before, row.verdict_after, row.role)
+    groups = select(*columns, func.count()).where(row.rejudging_id == rejudging_id).group_by(*columns)
+    for before, after, role, count in session.execute(groups):
         changed += count
         drawn += count if role else 0
         if before != after:

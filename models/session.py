@@ -29,6 +29,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url, pool_size)
+        # Rows stay readable after their commit: stages compute with rows of sessions that are closed.
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
@@ -148,6 +149,8 @@ def _sqlite_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin for us; see _begin
+        # NORMAL: with a write-ahead log a power cut may take back the last commits, but damages nothing. Foreign keys
+        # are off by default in SQLite.
         for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
         use_wal(connection)

@@ -63,13 +63,10 @@ class ShardOutcome(StrEnum):
     DISCARDED = "discarded"  # the lease was lost: another worker has the shard, nothing was written
 
 
-# After these the job may have no shard left to run. A shard that should wait again ends instead where its owner is
+# After all others the job may have no shard left to run: a shard that should wait again ends instead where its owner is
 # being cancelled (models.leases), and then nobody else would complete the owner.
-_MAY_BE_LAST = frozenset(
-    {
-        *(ShardOutcome.DONE, ShardOutcome.QUARANTINED, ShardOutcome.CANCELLED),
-        *(ShardOutcome.RELEASED, ShardOutcome.FAILED, ShardOutcome.ENGINE_LOST),
-    }
+_JOB_GOES_ON = frozenset(
+    {ShardOutcome.ADVANCED, ShardOutcome.CONTINUES, ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED}
 )
 
 
@@ -154,7 +151,7 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
         outcome = _attempt(services, lease, queue)
-        if outcome in _MAY_BE_LAST:
+        if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
         if outcome is not ShardOutcome.CONTINUES:

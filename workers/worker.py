@@ -46,6 +46,7 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
 
 def close_services(services: Services) -> None:
     """End the children. Stages still running see ``stopping`` first."""
+    # First, so that stages release their shards instead of failing on an engine that is gone.
     services.stopping.set()
     services.engines.close()
     services.judge.close()

@@ -17,7 +17,7 @@ from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_continuations
+from workers.stages.ledger import add_counts, count_continuations
 from workers.stages.loading import Job, load_rows
 
 
@@ -47,7 +47,7 @@ def continue_edits(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, continued)
-        add_continuations(session, context.lease, [c for result in results for c in result])
+        add_counts(session, context.lease, count_continuations([c for result in results for c in result]))
 
     return Finish(Stage.PROVE, write)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from errata.datasets.shapes import Fields, FieldType, Row
+from errata.datasets.shapes import Fields, FieldType, PairRecord, Row, Shape
 from errata.splits import Split
 from models.jobs import PairRow
 
@@ -68,34 +68,6 @@ class TableWriter:
         self._parquet.close()
 
 
-class TableSet:
-    """The tables of a dataset folder, opened when their first row comes, so that none is empty."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._tables: dict[tuple[str, Split], TableWriter] = {}
-        self._stack = ExitStack()
-
-    def __enter__(self) -> TableSet:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._stack.close()
-
-    def add(self, shape: str, split: Split, fields: Fields, rows: Iterable[Row]) -> None:
-        """Write rows of one shape and split."""
-        for row in rows:
-            key = (shape, split)
-            if key not in self._tables:
-                self._tables[key] = TableWriter(self._folder / shape, split, fields)
-                self._stack.callback(self._tables[key].close)
-            self._tables[key].add(row)
-
-    def counts(self) -> dict[tuple[str, Split], TableWriter]:
-        """The tables written, by shape and split."""
-        return dict(self._tables)
-
-
 class Tally:
     """Counts of what was frozen."""
 
@@ -142,3 +114,38 @@ class Auditor:
             type_: self._module.audit(sample.pairs(), type_).as_dict()
             for type_, sample in sorted(self._samples.items())
         }
+
+
+class DatasetFiles:
+    """The tables of a dataset folder with the counts and the audit of what went into them.
+
+    A table is opened when its first row comes, so that none is empty.
+    """
+
+    def __init__(self, folder: Path, shapes: Sequence[Shape]) -> None:
+        self.counts, self.auditor = Tally(), Auditor()
+        self.tables: dict[tuple[str, Split], TableWriter] = {}
+        self._folder, self._shapes = folder, shapes
+        self._stack = ExitStack()
+
+    def __enter__(self) -> DatasetFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def add_pair(self, pair: PairRow, record: PairRecord, split: Split) -> None:
+        """Count a pair, offer it to the audit, and write it in every shape."""
+        self.counts.add(pair, split)
+        self.auditor.add(pair)
+        for shape in self._shapes:
+            self.add_rows(shape, split, shape.rows(record))
+
+    def add_rows(self, shape: Shape, split: Split, rows: Iterable[Row]) -> None:
+        """Write rows of one shape and split."""
+        key = (shape.name, split)
+        for row in rows:
+            if key not in self.tables:
+                self.tables[key] = TableWriter(self._folder / shape.name, split, shape.fields)
+                self._stack.callback(self.tables[key].close)
+            self.tables[key].add(row)

@@ -23,8 +23,13 @@ from models.states import Stage
 from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.continuations import needs_continuations
-from workers.stages.ledger import add_edits
+from workers.stages.ledger import add_counts, count_edits
 from workers.stages.loading import Job, as_problem, load_rows
+
+_DRAFT_COLUMNS = (
+    *("kind", "original", "edited", "attempts", "reason"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens"),
+)
 
 
 @dataclass
@@ -69,7 +74,7 @@ def edit(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, EditRow, rows)
-        add_edits(session, context.lease, rows, skipped)
+        add_counts(session, context.lease, count_edits(rows, skipped))
 
     return Finish(following, write)
 
@@ -180,15 +185,8 @@ def _row(context: StageContext, job: Job, draft: Draft) -> dict[str, Any]:
         "solution_id": draft.solution.id,
         "problem_id": draft.solution.problem_id,
         "step_index": draft.step.index,
-        "kind": draft.kind,
         "start": draft.step.start,
         "end": draft.step.end,
-        "original": draft.original,
-        "edited": draft.edited,
-        "attempts": draft.attempts,
-        "prompt_tokens": draft.prompt_tokens,
-        "completion_tokens": draft.completion_tokens,
-        "cached_tokens": draft.cached_tokens,
         "distance": None if draft.screening is None else draft.screening.distance,
-        "reason": draft.reason,
+        **{name: getattr(draft, name) for name in _DRAFT_COLUMNS},
     }

@@ -79,6 +79,7 @@ def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequenc
             temperature=config.temperature,
             top_p=config.top_p,
             max_tokens=config.max_tokens,
+            # "evaluate": the answers must not repeat the samples that a job with this seed drew for training.
             seed=derive_seed(config.seed, "evaluate", SOLVE_VERSION, question),
         )
         for question in questions

@@ -32,7 +32,7 @@ from models.states import TERMINAL, JobState, move
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
-from workers.stages.dataset_files import Auditor, TableSet, Tally
+from workers.stages.dataset_files import DatasetFiles
 
 FORMAT = 1  # of the manifest
 _PAGE = 500  # rows fetched at a time
@@ -131,13 +131,12 @@ def _fail(dataset_id: str, reason: str) -> Finish:
 
 def _build(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> dict[str, Any]:
     """Write every table, the card and the manifest; the answer is the manifest."""
-    counts, auditor = Tally(), Auditor()
-    with TableSet(folder) as tables:
+    with DatasetFiles(folder, chosen.shapes) as files:
         for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
-            before = counts.pairs
-            _write_job(context, session, chosen, job, tables, counts, auditor)
-            lineage["pairs"] = counts.pairs - before
-        written = tables.counts()
+            before = files.counts.pairs
+            _write_job(context, session, chosen, job, files)
+            lineage["pairs"] = files.counts.pairs - before
+    counts, written = files.counts, files.tables
     if counts.pairs == 0:
         raise SelectionImpossible(
             "the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs"
@@ -151,11 +150,11 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         "rows": {
             shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
             for shape in chosen.shapes
-            if any((shape.name, split) in written for split in SPLITS)
+            if any((shape.name, split) in written for split in SPLITS)  # tables without rows have no files
         },
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
-        "audit": auditor.report(),
+        "audit": files.auditor.report(),
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
@@ -164,13 +163,7 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
 
 
 def _write_job(
-    context: StageContext,
-    session: Session,
-    chosen: DatasetSelection,
-    job: InjectionJob,
-    tables: TableSet,
-    counts: Tally,
-    auditor: Auditor,
+    context: StageContext, session: Session, chosen: DatasetSelection, job: InjectionJob, files: DatasetFiles
 ) -> None:
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
@@ -180,15 +173,10 @@ def _write_job(
         if context.cancelled():
             raise Cancelled
         for pair in _pairs(session, shard_id, chosen.conditions()):
-            split = chosen.split(pair.question)
-            counts.add(pair, split)
-            auditor.add(pair)
-            found = _record(pair, domain)
-            for shape in chosen.shapes:
-                tables.add(shape.name, split, shape.fields, shape.rows(found))
+            files.add_pair(pair, _record(pair, domain), chosen.split(pair.question))
         if with_samples:
             for row in _samples(session, shard_id, domain):
-                tables.add("sft", chosen.split(row["question"]), SHAPES["sft"].fields, [row])
+                files.add_rows(SHAPES["sft"], chosen.split(row["question"]), [row])
 
 
 def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]]) -> Iterator[PairRow]:
@@ -201,6 +189,8 @@ def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]
         .order_by(ProblemRow.position)
         .execution_options(yield_per=_PAGE)
     )
+    # One problem's pairs at a time are sorted in memory. Ids are random, so they decide last: two jobs with one seed
+    # give the same files.
     for _, group in groupby(session.execute(query), key=lambda row: row[0]):
         yield from (pair for _, _, pair in sorted(group, key=_content_order))
 

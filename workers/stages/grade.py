@@ -23,7 +23,7 @@ from models.session import insert_ignore, update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_grades, add_profile
+from workers.stages.ledger import add_counts, count_grades, count_profile
 from workers.stages.loading import (
     VERDICT_COLUMNS,
     Job,
@@ -42,23 +42,23 @@ Plan = dict[str, Any]
 def grade(context: StageContext) -> Finish:
     """Judge the samples not judged between waves, and select. A brought label is compared with our verdict only."""
     rows = load_rows(context)
-    job, problems, solutions = rows.job, list(rows.problems.values()), list(rows.solutions.values())
+    solutions = rows.solutions.values()
     judged = _judge(context, rows)
-    samples = _samples(solutions, judged)
-    selections = _select(job, problems, samples)
+    samples = _samples(rows, judged)
+    selections = _select(rows, samples)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
-    plans, profile = _plan_shard(job, problems, samples, drawn) if job.config.pairs.step else ({}, None)
+    plans, profile = _plan_shard(rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
     for row in solutions:
         role = _role(selections[row.problem_id], row.sample_index)
         judged[row.id] |= {**role, "label": row.label, "plan": plans.get(row.id)}
-    outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
+    outcomes = [_outcome(context, rows.job, id_, selections[id_]) for id_ in rows.problems]
 
     def write(session: Session) -> None:
         update_by_key(session, SolutionRow, list(judged.values()))
         insert_ignore(session, ProblemOutcome, outcomes)
-        add_grades(session, context.lease, list(judged.values()), outcomes)
+        add_counts(session, context.lease, count_grades(list(judged.values()), outcomes))
         if profile is not None and plans:
-            add_profile(session, context.lease, profile)
+            add_counts(session, context.lease, count_profile(profile))
 
     return Finish(Stage.EDIT if plans else Stage.PAIR, write)
 
@@ -75,16 +75,17 @@ def _judge(context: StageContext, rows: ShardRows) -> dict[str, Judged]:
     }
 
 
-def _samples(solutions: Sequence[SolutionRow], judged: dict[str, Judged]) -> dict[str, list[Sample]]:
+def _samples(rows: ShardRows, judged: dict[str, Judged]) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = defaultdict(list)
-    for row in solutions:
+    for row in rows.solutions.values():
         found = judged[row.id]
         sample = Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
         samples[row.problem_id].append(sample)
     return samples
 
 
-def _select(job: Job, problems: Sequence[ProblemRow], samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+    job = rows.job
     sampled = job.config.sampling.source == "model"
 
     def chosen(problem: ProblemRow) -> Selection:
@@ -93,25 +94,22 @@ def _select(job: Job, problems: Sequence[ProblemRow], samples: Mapping[str, Sequ
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
         return select(samples.get(problem.id, ()), job.config.selection, problem.question, seed)
 
-    return {problem.id: chosen(problem) for problem in problems}
+    return {id_: chosen(problem) for id_, problem in rows.problems.items()}
 
 
 def _plan_shard(
-    job: Job,
-    problems: Sequence[ProblemRow],
-    samples: Mapping[str, Sequence[Sample]],
-    drawn: Iterable[SolutionRow],
+    rows: ShardRows, samples: Mapping[str, Sequence[Sample]], drawn: Iterable[SolutionRow]
 ) -> tuple[dict[str, Plan], ErrorProfile | None]:
     """A plan for every drawn solution, by its id, and the error profile behind them where the job asks for its mix.
 
     ``samples``: the shard's judged samples by problem. The profile is that of the shard's own wrong ones; arithmetic
     domains only.
     """
-    by_id = {problem.id: problem for problem in problems}
+    job, problems = rows.job, rows.problems
     profile = None
     if job.config.editing.mix == "profile" and job.domain in (Domain.MATH, Domain.CHOICE):
-        profile = error_profile((samples.get(problem.id, ()), problem.gold_solution) for problem in problems)
-    return {row.id: _plan(job, row.text, by_id[row.problem_id], profile) for row in drawn}, profile
+        profile = error_profile((samples.get(problem.id, ()), problem.gold_solution) for problem in problems.values())
+    return {row.id: _plan(job, row.text, problems[row.problem_id], profile) for row in drawn}, profile
 
 
 def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:

@@ -26,7 +26,7 @@ _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 _AWAY_AGAIN_SECONDS = 600
 
 
-def add(session: Session, lease: Lease, part: Funnel) -> None:
+def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
     shard = session.get_one(Shard, lease.shard_id)
     funnel = Funnel.from_dict(shard.ledger.get("funnel") or {}).merge(part)
@@ -41,16 +41,16 @@ def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> 
     shard.ledger = {**shard.ledger, "seconds": seconds}
 
 
-def add_samples(session: Session, lease: Lease, problems: int, rows: Rows, spared: int) -> None:
+def count_samples(problems: int, rows: Rows, spared: int) -> Funnel:
     """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling)."""
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
     if spared:
         part.add("samples", "spared", count=spared)
     part.add_tokens("sample", *_tokens(rows))
-    add(session, lease, part)
+    return part
 
 
-def add_grades(session: Session, lease: Lease, judged: Rows, outcomes: Rows) -> None:
+def count_grades(judged: Rows, outcomes: Rows) -> Funnel:
     """Verdicts, drawn and unused samples, agreement with brought labels, kept and dropped problems."""
     part = Funnel()
     for row in judged:
@@ -63,10 +63,10 @@ def add_grades(session: Session, lease: Lease, judged: Rows, outcomes: Rows) -> 
             part.add("problems", "kept")
         else:
             part.add("problems", "dropped", outcome["reason"])
-    add(session, lease, part)
+    return part
 
 
-def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]) -> None:
+def count_edits(rows: Rows, skipped: Sequence[str]) -> Funnel:
     """Steps edited and skipped, edits rejected by screening, tokens spent per kind."""
     part = Funnel().add("steps", "total", count=len(rows) + len(skipped)).add("steps", "edited", count=len(rows))
     for reason in skipped:
@@ -80,15 +80,15 @@ def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
     part.add_tokens("edit", *_tokens(rows))
-    add(session, lease, part)
+    return part
 
 
-def add_profile(session: Session, lease: Lease, profile: ErrorProfile) -> None:
+def count_profile(profile: ErrorProfile) -> Funnel:
     """First errors of the shard's wrong samples, by kind; ``unclassified`` where their arithmetic shows none."""
     part = Funnel()
     for kind, count in {**profile.counts, "unclassified": profile.unclassified}.items():
         part.add("samples", "first_errors", kind, count=count)
-    add(session, lease, part)
+    return part
 
 
 def _tokens(rows: Rows) -> list[int]:
@@ -96,13 +96,13 @@ def _tokens(rows: Rows) -> list[int]:
     return [sum(row[name] for row in rows) for name in _TOKENS]
 
 
-def add_continuations(session: Session, lease: Lease, completions: Sequence[Completion]) -> None:
+def count_continuations(completions: Sequence[Completion]) -> Funnel:
     """Tokens spent on continuations."""
     rows = [{name: getattr(completion, name) for name in _TOKENS} for completion in completions]
-    add(session, lease, Funnel().add_tokens("continue", *_tokens(rows)))
+    return Funnel().add_tokens("continue", *_tokens(rows))
 
 
-def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
+def count_proofs(rows: Rows) -> Funnel:
     """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` beside what was written."""
     part = Funnel()
     for row in rows:
@@ -113,10 +113,10 @@ def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
         else:
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
-    add(session, lease, part)
+    return part
 
 
-def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[str]) -> None:
+def count_pairs(rows: Rows, not_chosen: Sequence[str]) -> Funnel:
     """Pairs by type, kind and evidence, and the proven edits (by kind) that made none."""
     part = Funnel().add("pairs", "total", count=len(rows))
     for row in rows:
@@ -128,7 +128,7 @@ def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[s
     for kind in not_chosen:
         part.add("edits", "rejected", "not_chosen")
         part.add("edits", "by_kind", kind, "not_chosen")
-    add(session, lease, part)
+    return part
 
 
 def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:

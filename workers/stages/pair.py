@@ -20,7 +20,7 @@ from models.jobs import EditRow, PairRow, Shard, SolutionRow
 from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_pairs
+from workers.stages.ledger import add_counts, count_pairs
 from workers.stages.loading import Job, load_rows
 
 _DRAFT_COLUMNS = (
@@ -54,7 +54,7 @@ def pair(context: StageContext) -> Finish:
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
-        add_pairs(session, context.lease, rows, [edit.kind for edit in dropped])
+        add_counts(session, context.lease, count_pairs(rows, [edit.kind for edit in dropped]))
         session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
@@ -72,6 +72,7 @@ def _choose(job: Job, problems: Sequence[ProblemRow], edits: Sequence[EditRow]) 
     limit, share = job.config.pairs.step_pairs_per_problem, job.config.editing.max_kind_share
     chosen: set[str] = set()
     for problem in problems:
+        # By its question, not its id or place: the same problem in another set or job has the same draw.
         seed = derive_seed(job.config.seed, "choose", problem.question)
         chosen |= set(choose(by_problem[problem.id], limit=limit, max_kind_share=share, seed=seed))
     return chosen

@@ -15,7 +15,7 @@ from models.session import update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_proofs
+from workers.stages.ledger import add_counts, count_proofs
 from workers.stages.loading import Job, ShardRows, judge_texts, load_rows
 
 _BY_VERIFIER = frozenset({Domain.LOGIC, Domain.CODE})
@@ -37,7 +37,7 @@ def prove(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, proven)
-        add_proofs(session, context.lease, kinds)
+        add_counts(session, context.lease, count_proofs(kinds))
 
     return Finish(Stage.PAIR, write)
 

@@ -25,7 +25,7 @@ from models.states import Stage
 from models.workspaces import BroughtSolution, ProblemRow
 from workers.engines.base import EngineError, GenerationRequest, ModelSpec
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_samples
+from workers.stages.ledger import add_counts, count_samples
 from workers.stages.loading import (
     VERDICT_COLUMNS,
     Job,
@@ -54,7 +54,7 @@ def sample(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, SolutionRow, rows)
-        add_samples(session, context.lease, len(problems), rows, spared)
+        add_counts(session, context.lease, count_samples(len(problems), rows, spared))
 
     return Finish(Stage.GRADE, write)
 
@@ -112,6 +112,7 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
     while waiting:
         _draw(context, job, job.model, waiting)
+        # Who has all its samples is judged in `grade`: only an open problem's verdicts decide about a further wave.
         open_ = [each for each, _ in waiting if len(each.rows) < limit(job.config)]
         _judge(context, job, open_)
         more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
