@@ -26,10 +26,9 @@ from sqlalchemy.orm import Session
 from api.deps import Api, ApiDep
 from api.errors import Forbidden, Unauthorized
 from api.settings import ApiSettings
-from models.accounts import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
 from models.base import db_now, new_id
-from models.session import Database
-from models.upserts import insert_ignore
+from models.session import Database, insert_ignore
+from models.workspaces import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
 
 Scope = Literal["read", "write", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

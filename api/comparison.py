@@ -10,9 +10,9 @@ from api.registry import model_names
 from api.schemas.outputs import ComparisonOut, Flip, Side
 from errata.types import Verdict
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow
 from models.results import compare as compare_samples
 from models.states import JobState
+from models.workspaces import ProblemRow
 
 LISTED_FLIPS = 1_000
 

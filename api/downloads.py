@@ -16,7 +16,8 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from api.errors import NotFound, RangeNotSatisfiable, documented
-from models.files import MANIFEST, FileStore, UnsafePath
+from models.files import FileStore, UnsafePath
+from models.folders import MANIFEST
 
 _CHUNK = 256 * 1024
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")

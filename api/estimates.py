@@ -16,8 +16,7 @@ from api.registry import model_names
 from api.schemas.estimates import EstimateOut, ForecastOut, IntervalOut, PilotOut, StageTokensOut
 from errata.funnel import Funnel
 from errata.statistics import total_interval
-from models.estimates import Estimate
-from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
+from models.jobs import EditRow, Estimate, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
 from models.results import job_funnel
 from models.states import JobState, Stage
 

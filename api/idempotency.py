@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from api.deps import Api
 from api.errors import Conflict, Invalid
-from models.accounts import IdempotencyKey
-from models.upserts import insert_ignore
+from models.session import insert_ignore
+from models.workspaces import IdempotencyKey
 
 _LOCK_NOT_AVAILABLE = "55P03"
 

@@ -9,11 +9,9 @@ from sqlalchemy.orm import Session
 
 from api.errors import Invalid, NotFound
 from models.base import Base
-from models.estimates import Estimate
-from models.jobs import InjectionJob, PairRow
-from models.outputs import Dataset, Evaluation, TrainingRun
-from models.problems import ProblemSet
-from models.rejudgings import Rejudging
+from models.jobs import Estimate, InjectionJob, PairRow
+from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
+from models.workspaces import ProblemSet
 
 Row = TypeVar("Row", bound=Base)
 

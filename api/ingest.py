@@ -22,8 +22,8 @@ from api.schemas.common import BadRow
 from api.schemas.problem_sets import SolutionsOut
 from api.settings import ApiSettings
 from models.base import new_id
-from models.problems import BroughtSolution, ProblemRow, ProblemSet
-from models.upserts import insert_ignore
+from models.session import insert_ignore
+from models.workspaces import BroughtSolution, ProblemRow, ProblemSet
 
 T = TypeVar("T")
 OnBadRow = Literal["report", "refuse"]

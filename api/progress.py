@@ -23,8 +23,7 @@ from errata.funnel import Funnel
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
-from models.outputs import Dataset, Evaluation, Event, Metric, TrainingRun
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Event, Metric, Rejudging, TrainingRun
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, TrainingState
 
 #: The stages of each kind of job, in order.

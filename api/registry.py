@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from api.errors import Invalid
-from models.accounts import DEFAULT_WORKSPACE
-from models.language_models import LanguageModel
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel
 
 
 def visible(workspace_id: str) -> ColumnElement[bool]:

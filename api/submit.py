@@ -16,7 +16,7 @@ from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob
-from models.problems import BroughtSolution, ProblemSet
+from models.workspaces import BroughtSolution, ProblemSet
 
 
 def resolve_config(body: InjectionJobIn, domain: Domain) -> InjectionConfig:

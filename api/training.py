@@ -9,9 +9,9 @@ from api.errors import Conflict, Invalid, invalid
 from api.ids import body_row
 from api.registry import body_model
 from api.schemas.training import TrainingInputs
-from models.language_models import LanguageModel
 from models.outputs import Dataset
 from models.states import JobState
+from models.workspaces import LanguageModel
 from workers.dispatch import TRAINING_PRESETS, TrainingConfig, resolve_training
 
 

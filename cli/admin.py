@@ -16,10 +16,9 @@ from sqlalchemy import select
 from api import auth
 from cli.refusal import Refused
 from cli.services import open_database, reach_database, upgrade_database
-from models.accounts import DEFAULT_WORKSPACE, ApiKey, Workspace
 from models.base import new_id
-from models.language_models import LanguageModel
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
 from workers.app import create_celery
 from workers.engines.entries import SETTINGS, checked
 

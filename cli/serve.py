@@ -22,10 +22,9 @@ from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
-from workers.embedded import EmbeddedWorker
-from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
 from workers.training.settings import TrainerSettings
+from workers.worker import build_services, close_services, embedded_worker
 
 _PORTS_TRIED = 100
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this
@@ -99,7 +98,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
-            with EmbeddedWorker(app, services).running(), kept:
+            with embedded_worker(app, services), kept:
                 server.serve_until_stopped()
         finally:
             close_services(services)

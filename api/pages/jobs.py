@@ -17,8 +17,8 @@ from errata.funnel import Funnel
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
-from models.problems import ProblemSet
 from models.results import job_funnel
+from models.workspaces import ProblemSet
 
 _MAX_DATASETS = 10
 _VERDICTS = (("correct", "correct"), ("incorrect", "incorrect"), ("unparsable", "unreadable"), ("timeout", "timed out"))

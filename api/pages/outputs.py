@@ -10,9 +10,8 @@ from sqlalchemy.orm import Session
 
 from api.pages.format import as_share, flat
 from models.jobs import InjectionJob
-from models.language_models import LanguageModel
 from models.outputs import Dataset, DatasetSource, Evaluation, TrainingRun
-from models.problems import ProblemSet
+from models.workspaces import LanguageModel, ProblemSet
 
 _MAX_LINKS = 20
 _MAX_PEERS = 11

@@ -18,8 +18,8 @@ from api.registry import model_names
 from models.base import Base
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Metric, TrainingRun
-from models.problems import ProblemSet
 from models.states import TrainingState
+from models.workspaces import ProblemSet
 
 SectionName = Literal["jobs", "datasets", "training", "evaluations"]
 PAGE = 8

@@ -13,7 +13,7 @@ from api.pages.format import as_share, percent, short, visible
 from errata.steps import split_steps
 from errata.types import Domain, Step
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
-from models.problems import ProblemRow, ProblemSet
+from models.workspaces import ProblemRow, ProblemSet
 
 _SENTENCES = {
     "contradiction": "An equation in the edited step is false; the same place in the original was true.",

@@ -30,7 +30,7 @@ from models.files import FileStore
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, DatasetSource
 from models.states import TERMINAL, JobState
-from workers.dispatch import Hint, cancel, plan_dataset, settle
+from workers.dispatch import Hint, cancel, complete_owner, plan_dataset
 
 router = make_router("/v1/datasets", "datasets")
 
@@ -106,7 +106,7 @@ def cancel_dataset(caller: Writer, api: ApiDep, dataset_id: str, response: Respo
         row = path_row(session, Dataset, dataset_id, caller.workspace_id)
         if not cancel(session, Dataset, row.id):
             raise Conflict(f"the dataset has already ended: {row.state}")
-        settle(session, Dataset, row.id)
+        complete_owner(session, Dataset, row.id)
         answer = _many(session, [session.get_one(Dataset, dataset_id, populate_existing=True)])[0]
     accepted(response, f"/v1/datasets/{dataset_id}")
     return answer

@@ -17,9 +17,8 @@ from api.routing import router as make_router
 from api.schemas.estimates import EstimateIn, EstimateOut
 from api.submit import new_injection_job
 from models.base import new_id
-from models.estimates import Estimate, pilot_workspace
-from models.jobs import InjectionJob
-from workers.dispatch import Hint, cancel, plan_pilot, settle
+from models.jobs import Estimate, InjectionJob, pilot_workspace
+from workers.dispatch import Hint, cancel, complete_owner, plan_pilot
 
 router = make_router("/v1", "estimates")
 
@@ -77,7 +76,7 @@ def cancel_estimate(caller: Writer, api: ApiDep, estimate_id: str, response: Res
         row = path_row(session, Estimate, estimate_id, caller.workspace_id)
         if not cancel(session, InjectionJob, row.pilot_id):
             raise Conflict("the estimate has already ended")
-        settle(session, InjectionJob, row.pilot_id)
+        complete_owner(session, InjectionJob, row.pilot_id)
         answer = estimate_out(session, row)
     accepted(response, f"/v1/estimates/{estimate_id}")
     return answer

@@ -27,9 +27,9 @@ from api.schemas.outputs import ComparisonOut, EvaluationIn, EvaluationOut, Eval
 from errata.types import Verdict
 from models.base import new_id
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemSet
 from models.states import JobState
-from workers.dispatch import Hint, cancel, plan_evaluation, settle
+from models.workspaces import ProblemSet
+from workers.dispatch import Hint, cancel, complete_owner, plan_evaluation
 
 router = make_router("/v1/evaluations", "evaluations")
 
@@ -107,7 +107,7 @@ def cancel_evaluation(caller: Writer, api: ApiDep, evaluation_id: str, response:
         row = path_row(session, Evaluation, evaluation_id, caller.workspace_id)
         if not cancel(session, Evaluation, row.id):
             raise Conflict(f"the evaluation has already ended: {row.state}")
-        settle(session, Evaluation, row.id)
+        complete_owner(session, Evaluation, row.id)
         answer = _many(session, [session.get_one(Evaluation, evaluation_id, populate_existing=True)])[0]
     accepted(response, f"/v1/evaluations/{evaluation_id}")
     return answer

@@ -34,10 +34,10 @@ from api.schemas.pairs import PairOut
 from api.submit import new_injection_job
 from errata.types import EvidenceKind, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
-from models.problems import ProblemSet
 from models.results import job_funnel
 from models.states import TERMINAL, JobState, ShardState
-from workers.dispatch import Hint, cancel, plan_injection, retry_quarantined, settle
+from models.workspaces import ProblemSet
+from workers.dispatch import Hint, cancel, complete_owner, plan_injection, retry_quarantined
 
 router = make_router("/v1/injection-jobs", "injection jobs")
 _LISTED_SHARDS = 20
@@ -120,7 +120,7 @@ def cancel_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Res
         job = path_row(session, InjectionJob, job_id, caller.workspace_id)
         if not cancel(session, InjectionJob, job.id):
             raise Conflict(f"the job has already ended: {job.state}")
-        settle(session, InjectionJob, job.id)
+        complete_owner(session, InjectionJob, job.id)
         answer = _one(session, session.get_one(InjectionJob, job_id, populate_existing=True))
     accepted(response, f"/v1/injection-jobs/{job_id}")
     return answer

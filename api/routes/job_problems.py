@@ -19,7 +19,7 @@ from api.routing import router as make_router
 from api.schemas.common import RowId
 from api.schemas.judging import JobProblemOut
 from models.jobs import InjectionJob, ProblemOutcome, SolutionRow
-from models.problems import ProblemRow
+from models.workspaces import ProblemRow
 
 router = make_router("/v1/injection-jobs", "injection jobs")
 

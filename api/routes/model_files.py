@@ -16,7 +16,8 @@ from api.pagination import Listing
 from api.registry import find_model
 from api.routing import router as make_router
 from api.schemas.outputs import FileOut
-from models.files import MANIFEST, FileStore, UnsafePath
+from models.files import FileStore, UnsafePath
+from models.folders import MANIFEST
 
 router = make_router("/v1/models", "language models")
 

@@ -13,7 +13,7 @@ from api.errors import NotFound, documented
 from api.registry import find_model, model_names, visible
 from api.routing import router as make_router
 from api.schemas.outputs import LanguageModelOut, ModelListing
-from models.language_models import LanguageModel
+from models.workspaces import LanguageModel
 
 router = make_router("/v1/models", "language models")
 

@@ -31,7 +31,7 @@ from api.schemas.problem_sets import (
 )
 from api.uploads import Upload, UploadDep
 from errata.types import Domain
-from models.problems import ProblemRow, ProblemSet
+from models.workspaces import ProblemRow, ProblemSet
 
 router = make_router("/v1/problem-sets", "problem sets")
 M = TypeVar("M", bound=BaseModel)

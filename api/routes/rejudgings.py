@@ -26,10 +26,10 @@ from errata.answers import VERIFIERS
 from errata.types import Domain, Verdict
 from models.base import new_id
 from models.jobs import InjectionJob
-from models.problems import ProblemSet
-from models.rejudgings import Rejudging, VerdictChangeRow
+from models.outputs import Rejudging, VerdictChangeRow
 from models.states import TERMINAL, JobState
-from workers.dispatch import Hint, cancel, plan_rejudging, settle
+from models.workspaces import ProblemSet
+from workers.dispatch import Hint, cancel, complete_owner, plan_rejudging
 
 router = make_router("/v1/rejudgings", "rejudgings")
 
@@ -126,7 +126,7 @@ def cancel_rejudging(caller: Writer, api: ApiDep, rejudging_id: str, response: R
         row = path_row(session, Rejudging, rejudging_id, caller.workspace_id)
         if not cancel(session, Rejudging, row.id):
             raise Conflict(f"the rejudging has already ended: {row.state}")
-        settle(session, Rejudging, row.id)
+        complete_owner(session, Rejudging, row.id)
         answer = _many(session, [session.get_one(Rejudging, rejudging_id, populate_existing=True)])[0]
     accepted(response, f"/v1/rejudgings/{rejudging_id}")
     return answer

@@ -14,7 +14,7 @@ from api.errors import documented
 from api.pagination import Listing
 from api.routing import StrictRoute
 from errata.config import PRESETS, InjectionConfig, resolve
-from models.accounts import Workspace
+from models.workspaces import Workspace
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 

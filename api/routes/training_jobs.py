@@ -25,10 +25,10 @@ from api.schemas.training import CheckpointOut, MetricOut, TrainingJobIn, Traini
 from api.training import named_inputs, resolve_config
 from models.base import new_id
 from models.events import record
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Metric, TrainingRun
 from models.run_leases import end_unheld, request_cancel, request_pause, request_resume
 from models.states import TERMINAL, TrainingState
+from models.workspaces import LanguageModel
 from workers.dispatch import TrainingConfig
 
 router = make_router("/v1/training-jobs", "training jobs")

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 
 from api.schemas.common import JobOut, Progress, Request, RowId, job_fields
 from models.jobs import ProblemOutcome
-from models.problems import ProblemRow
-from models.rejudgings import Rejudging, VerdictChangeRow
+from models.outputs import Rejudging, VerdictChangeRow
+from models.workspaces import ProblemRow
 
 
 class JobProblemOut(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.schemas.common import BadRow, Name, Request
 from errata.types import Domain
-from models.problems import ProblemRow, ProblemSet
+from models.workspaces import ProblemRow, ProblemSet
 
 
 class ProblemIn(Request):

@@ -11,11 +11,10 @@ from sqlalchemy import update
 
 from api.auth import SCOPES, BindingRefused, Scope, check_binding, create_key, revoke_key
 from api.settings import ApiSettings
-from models.accounts import ApiKey
 from models.base import db_now, new_id
-from models.language_models import LanguageModel
 from models.outputs import Dataset, Evaluation, TrainingRun
 from models.session import Database
+from models.workspaces import ApiKey, LanguageModel
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
 from tests.api.test_injection_jobs import add_outputs
 

@@ -6,11 +6,11 @@ import json
 import threading
 from typing import Any
 
-from models.accounts import DEFAULT_WORKSPACE
 from models.events import record
 from models.jobs import InjectionJob
 from models.session import Database
 from models.states import JobState, move
+from models.workspaces import DEFAULT_WORKSPACE
 from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 
 STREAM = {"accept": "text/event-stream"}

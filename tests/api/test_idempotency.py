@@ -8,10 +8,9 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from models.accounts import DEFAULT_WORKSPACE, IdempotencyKey
 from models.jobs import InjectionJob
-from models.problems import ProblemSet
 from models.session import Database
+from models.workspaces import DEFAULT_WORKSPACE, IdempotencyKey, ProblemSet
 from tests.api.conftest import PROBLEMS, RULES, CheckedClient, KeptHints, bring, post_problems
 
 

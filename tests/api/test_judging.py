@@ -10,7 +10,7 @@ from errata.answers import VERIFIERS
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, ProblemOutcome, Shard, SolutionRow
-from models.rejudgings import Rejudging, VerdictChangeRow
+from models.outputs import Rejudging, VerdictChangeRow
 from models.session import Database
 from models.states import JobState
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems

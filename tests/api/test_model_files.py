@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import new_id
-from models.language_models import LanguageModel
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from tests.api.conftest import CheckedClient
 from workers.training.checkpoints import write_folder
 

@@ -7,8 +7,8 @@ from itertools import chain
 from sqlalchemy import update
 
 from models.base import db_now
-from models.problems import ProblemSet
 from models.session import Database
+from models.workspaces import ProblemSet
 from tests.api.conftest import CheckedClient, post_problems
 
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import func, select
 
-from models.problems import BroughtSolution, ProblemRow
 from models.session import Database
+from models.workspaces import BroughtSolution, ProblemRow
 from tests.api.conftest import PROBLEMS, CheckedClient, post_problems
 
 JSONL = {"content-type": "application/jsonl"}

@@ -18,15 +18,14 @@ from api.app import create_app
 from api.pages.format import duration, percent, plural
 from api.progress import STAGES, ShardGroup, count_stages, elapsed_seconds, eta_seconds, seconds_left
 from api.settings import ApiSettings
-from models.accounts import DEFAULT_WORKSPACE
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.leases import OwnerTable
-from models.outputs import Dataset, Evaluation, Metric, TrainingRun
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Metric, Rejudging, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
+from models.workspaces import DEFAULT_WORKSPACE
 from tests.dashboard_rows import fill
 from workers.app import create_celery
 from workers.dispatch import Dispatcher

@@ -12,11 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from client import ApiError, Errata
-from models.accounts import DEFAULT_WORKSPACE
-from models.language_models import LanguageModel
 from models.outputs import Dataset, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel
 from tests.api.conftest import CheckedClient, post_problems
 from tests.api.test_injection_jobs import add_model
 from tests.training.conftest import make_dataset, make_model, make_rows

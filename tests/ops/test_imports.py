@@ -14,7 +14,7 @@ HEAVY = ("torch", "vllm", "transformers", "trl", "peft", "accelerate")
 
 @pytest.mark.parametrize(
     "module",
-    ["api.app", "workers.app", "workers.dispatch", "workers.stages.table", "workers.services", "cli.serve",
+    ["api.app", "workers.app", "workers.dispatch", "workers.stages", "workers.worker", "cli.serve",
      "cli.processes", "client", "workers.training.daemon"],
 )  # fmt: skip
 def test_importing_loads_nothing_heavy(module: str) -> None:

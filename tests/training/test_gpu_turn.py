@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.events import after
-from models.language_models import LanguageModel
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import events, read_run
 from workers.gpu import GpuTurn
 from workers.training.daemon import TrainerDaemon

@@ -12,10 +12,10 @@ import torch
 from sqlalchemy import select
 
 from errata.prompts import solve_prompt
-from models.language_models import LanguageModel
 from models.outputs import TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import read_run
 from workers.engines.base import GenerationRequest
 from workers.engines.transformers_engine import TransformersEngine

@@ -18,10 +18,10 @@ from sqlalchemy import select, update
 
 from models import run_leases
 from models.base import db_now
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Event, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import events, metrics, read_run, wait_for
 from workers.training.daemon import TrainerDaemon
 from workers.training.registry import run_folder

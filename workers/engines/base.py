@@ -16,7 +16,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A registry entry as an engine needs it: which engine, and that engine's ``config`` (models.language_models)."""
+    """A registry entry as an engine needs it: which engine, and that engine's ``config`` (models.workspaces)."""
 
     name: str
     engine: str

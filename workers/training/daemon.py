@@ -20,10 +20,10 @@ from sqlalchemy.orm import Session
 from models import run_leases
 from models.base import db_now
 from models.events import record
+from models.outputs import Checkpoint, TrainingRun
 from models.run_leases import RunLease
 from models.session import Database
 from models.settings import StoreSettings
-from models.tables import Checkpoint, TrainingRun  # every table: foreign keys must resolve in this process too
 from workers.gpu import GpuTurn, takes_turns
 from workers.training.attempt import Attempt
 from workers.training.registry import run_folder

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 
 from models.base import new_id
 from models.jobs import InjectionJob
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Dataset, DatasetSource, TrainingRun
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import LanguageModel
 from workers.training.checkpoints import fingerprint
 from workers.training.config import TrainingConfig
 from workers.training.protocol import Refused

@@ -14,9 +14,8 @@ from models.base import new_id
 from models.events import record
 from models.outputs import Checkpoint, Metric, TrainingRun
 from models.run_leases import RunLease
-from models.session import Database
+from models.session import Database, insert_ignore
 from models.settings import StoreSettings
-from models.upserts import insert_ignore
 from workers.training.registry import register, run_folder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.language_models import LanguageModel
+from models.workspaces import LanguageModel
 
 _KEPT = ("device", "max_context", "batch_size", "dtype")  # of an entry, for transformers
 _OF_THE_BASE = ("path", "revision")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.prompts import SOLVE_VERSION, solve_prompt
@@ -13,28 +12,26 @@ from errata.proof import prove_contradiction
 from errata.seeds import derive_seed
 from errata.types import Domain
 from models.jobs import EditRow, SolutionRow
-from models.problems import ProblemRow
+from models.session import update_by_key
 from models.states import Stage
+from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_continuations
-from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+from workers.stages.ledger import add_counts, count_continuations
+from workers.stages.loading import Job, load_rows
 
 
-def explore(context: StageContext) -> Finish:
+def continue_edits(context: StageContext) -> Finish:
     """Store ``k`` continuations per side with each edit that needs them; the next stage judges them.
 
     Continuations of the original step are generated once per step, whatever number of edits it has.
     """
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
-        solutions = {row.id: row for row in load_solutions(session, context.lease)}
-        edits = [
-            row for row in load_edits(session, context.lease) if needs_continuations(job, row.original, str(row.edited))
-        ]
+    rows = load_rows(context)
+    job, solutions = rows.job, rows.solutions
+    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited))]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
+    # Keyed by what is continued: several edits of one step share the continuations of its original.
     sides: dict[str, tuple[str, str]] = {}
     requests: dict[tuple[str, str], GenerationRequest] = {}
     for row in edits:
@@ -43,15 +40,14 @@ def explore(context: StageContext) -> Finish:
         sides[row.id] = (before + str(row.edited), before + row.original)
         for text in sides[row.id]:
             key = (solution.problem_id, text)
-            requests.setdefault(key, _request(job, problems[solution.problem_id], text))
+            requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
     results = context.generate(job.model, list(requests.values()))
     found = dict(zip(requests, results, strict=True))
-    rows = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
+    continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
 
     def write(session: Session) -> None:
-        if rows:
-            session.execute(update(EditRow), rows)
-        add_continuations(session, context.lease, [c for result in results for c in result])
+        update_by_key(session, EditRow, continued)
+        add_counts(session, context.lease, count_continuations([c for result in results for c in result]))
 
     return Finish(Stage.PROVE, write)
 
@@ -74,7 +70,7 @@ def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:
     greedy = config.temperature == 0
     return GenerationRequest(
         replace(solve_prompt(problem.question, job.domain), assistant_prefix=prefix),
-        n=1 if greedy else config.k,
+        n=1 if greedy else config.k,  # k greedy continuations would all be the same
         temperature=config.temperature,
         max_tokens=config.max_tokens,
         seed=derive_seed(job.config.seed, SOLVE_VERSION, "continue", problem.question, prefix),
