@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from cli.refusal import Refused, configure_logging
+from cli import CliError, configure_logging
 
 if TYPE_CHECKING:
     from models.settings import StoreSettings
@@ -129,7 +129,7 @@ def presets(name: Annotated[str | None, typer.Argument(help="One preset; default
     from errata.presets import PRESETS, resolve
 
     if name is not None and name not in PRESETS:
-        raise Refused(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+        raise CliError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
     found = {preset: resolve(preset).model_dump(mode="json") for preset in ([name] if name else PRESETS)}
     print(json.dumps(found[name] if name else found, indent=2))
 
@@ -213,7 +213,7 @@ def main() -> None:
     try:
         configure_logging()
         app()
-    except (Refused, ValidationError) as error:
+    except (CliError, ValidationError) as error:
         print(f"errata: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
