@@ -21,7 +21,7 @@ from models.base import new_id
 from models.language_models import LanguageModel
 from models.settings import StoreSettings
 from workers.app import create_celery
-from workers.engines.entries import SETTINGS, checked
+from workers.engines.registry import ENGINES, checked
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -94,8 +94,8 @@ def add_model(
     store: StoreSettings, name: str, engine: str, path: str | None, revision: str | None, settings: list[str]
 ) -> None:
     """Register a model for every workspace, or change an operator's entry. Raises CliError."""
-    if engine not in SETTINGS:
-        raise CliError(f"there is no engine '{engine}'; give one of {', '.join(SETTINGS)}")
+    if engine not in ENGINES:
+        raise CliError(f"there is no engine '{engine}'; give one of {', '.join(ENGINES)}")
     config = _engine_config(engine, path, revision, settings)
     with open_database(store).begin() as session:
         auth.ensure_workspace(session)

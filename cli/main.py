@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from cli import CliError, configure_logging
+from workers.engines.registry import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
     from models.settings import StoreSettings
@@ -183,7 +184,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="Its id: key_...")]) -> N
 @models.command("add")
 def add_model(
     name: Annotated[str, typer.Argument(help="How jobs call it.")],
-    engine: Annotated[str, typer.Option(help="transformers, openai or vllm.")] = "transformers",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = DEFAULT_ENGINE,
     path: Annotated[str | None, typer.Option(help="Folder or hub id of the weights.")] = None,
     revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub id.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="More of the engine's settings, as name=value.")] = None,

@@ -231,7 +231,7 @@ def test_the_rank_of_an_engine_whose_leader_was_killed_is_gone_when_the_pool_sta
     python.write_text(FAKE_ENGINE)
     python.chmod(0o755)
     monkeypatch.setenv("RANKS", str(ranks))
-    pool, model = EnginePool(vllm_python=str(python)), ModelSpec("big", "vllm", {"path": "org/big"})
+    pool, model = EnginePool(pythons={"vllm": str(python)}), ModelSpec("big", "vllm", {"path": "org/big"})
 
     def ask() -> psutil.Process:
         with pytest.raises(EngineError, match="as asked"):

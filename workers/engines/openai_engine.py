@@ -1,6 +1,6 @@
 """The ``openai`` engine: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted), many requests in flight.
 
-Runs in the worker process, on one event loop for all servers (workers.engines.openai_loop); loads no torch. With the
+Runs in the worker process, on one event loop for all servers (workers.engines.openai_http); loads no torch. With the
 setting ``tokenizer`` prompts travel as token ids to ``/v1/completions``, exactly those of the other engines; without it
 as turns to ``/v1/chat/completions``, the reply opened by a last turn that the server continues.
 
@@ -23,22 +23,29 @@ from pydantic import ValidationError
 
 from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, storable
 from workers.engines.follow_ups import FollowUp
-from workers.engines.local_tokenizer import LocalTokenizer
-from workers.engines.openai_http import OpenAISettings, Refused, Server
-from workers.engines.openai_loop import ServerLoop
-from workers.engines.openai_wire import Choices, Unit, read_choices, request_body, units
-from workers.engines.rendering import prompt_ids
+from workers.engines.openai_http import Refused, Server, ServerLoop
+from workers.engines.openai_wire import (
+    HOSTED,
+    SERVER_KINDS,
+    Choices,
+    ServerKind,
+    Unit,
+    read_choices,
+    request_body,
+    units,
+)
+from workers.engines.registry import OpenAISettings
+from workers.engines.rendering import LocalTokenizer, prompt_ids
 
 _ASK_AGAIN_SECONDS = 60.0
 _CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
-_OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
 
 
 @dataclass(frozen=True)
 class _About:
     """What the server says of itself."""
 
-    kind: str = "openai"
+    kind: ServerKind = HOSTED
     version: str = "unknown"
     max_context: int | None = None
 
@@ -66,17 +73,15 @@ class OpenAIEngine:
     @property
     def version(self) -> str:
         """The server's kind and version, as it tells them; "unknown" before the first call."""
-        return "unknown" if self._about is None else f"{self._about.kind} {self._about.version}"
+        return "unknown" if self._about is None else f"{self._about.kind.name} {self._about.version}"
 
     @property
     def capabilities(self) -> Capabilities:
         """By the server's kind; a hosted server of no known kind promises nothing."""
-        kind = "openai" if self._about is None else self._about.kind
-        known = kind != "openai"
         return Capabilities(
-            assistant_prefix=known or self._tokenizer is not None,
-            per_request_seed=kind in ("vllm", "llamacpp"),
-            prefix_cache=known,
+            assistant_prefix=self._kind.continuation is not None or self._tokenizer is not None,
+            per_request_seed=self._kind.per_request_seed,
+            prefix_cache=self._kind.prefix_cache,
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
@@ -179,18 +184,17 @@ class OpenAIEngine:
             limit = min(limit, context - len(ids))
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
-        body = request_body(self._settings.model, self._kind(), unit, limit) | {"prompt": ids}
+        body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
         return await self._fitting("/completions", body, unit, retried)
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
         prompt = unit.request.prompt
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
-        body = request_body(self._settings.model, self._kind(), unit, limit)
+        body = request_body(self._settings.model, self._kind, unit, limit)
         if prompt.assistant_prefix:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
-            if self._kind() in ("vllm", "sglang"):
-                body |= {"add_generation_prompt": False, "continue_final_message": True}
+            body |= self._kind.continuation or {}
         body["messages"] = messages
         return await self._fitting("/chat/completions", body, unit, retried)
 
@@ -230,8 +234,9 @@ class OpenAIEngine:
             retried["an unusable answer"] += 1
         raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
 
-    def _kind(self) -> str:
-        return "openai" if self._about is None else self._about.kind
+    @property
+    def _kind(self) -> ServerKind:
+        return HOSTED if self._about is None else self._about.kind
 
     def _max_context(self) -> int | None:
         told = None if self._about is None else self._about.max_context
@@ -245,9 +250,8 @@ class OpenAIEngine:
             entries = await self._listed(retried)
         entry = next((e for e in entries if e.get("id") == self._settings.model), {})
         owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
-        kind = self._settings.server
-        if kind == "auto":
-            kind = _OWNERS.get(str(owner), "openai")  # type: ignore[assignment]
+        named = self._settings.server
+        kind = SERVER_KINDS.get(str(owner) if named == "auto" else named, HOSTED)
         base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
         version, context = await self._page(kind, retried)
         context = entry.get("max_model_len") or base.get("max_model_len") or context
@@ -275,11 +279,12 @@ class OpenAIEngine:
                 hint = "; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             raise EngineError(f"language model {self._name!r}: the server loads no adapter: {refusal}{hint}") from None
 
-    async def _page(self, kind: str, retried: Counter[str]) -> tuple[str, Any]:
+    async def _page(self, kind: ServerKind, retried: Counter[str]) -> tuple[str, Any]:
         """Version and, by llama.cpp, the context's length, from the page where a server of this kind tells them."""
-        pages = {"vllm": ("/version", "version"), "sglang": ("/get_server_info", "version")}
-        path, key = pages.get(kind, ("/props", "build_info"))
-        page = (None if kind == "openai" else await self._server.get(path, retried, root=True)) or {}
+        if kind.about is None:
+            return "unknown", None
+        path, key = kind.about
+        page = await self._server.get(path, retried, root=True) or {}
         settings = page.get("default_generation_settings")
         return str(page.get(key) or "unknown")[:100], settings.get("n_ctx") if isinstance(settings, dict) else None
 

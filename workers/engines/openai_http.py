@@ -12,66 +12,28 @@ import json
 import logging
 import os
 import random
+import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from workers.engines.base import EngineError
+from workers.engines.base import Cancelled, EngineError
+from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _JITTER = random.Random()
-
-
-class OpenAISettings(BaseModel):
-    """A registry entry's settings for engine ``openai``. Times in seconds.
-
-    ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
-    server's own disk, loaded under the name ``model`` when the server does not have it.
-
-    ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
-    requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
-    suits servers without ``n``.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    base_url: str
-    model: str
-    api_key_env: str | None = None
-    server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
-    tokenizer: str | None = None
-    path: str | None = None
-    adapter: str | None = None
-    revision: str | None = None
-    max_context: int | None = Field(None, gt=0)
-    concurrency: int = Field(64, gt=0, le=4096)
-    samples_per_request: int | None = Field(None, gt=0)
-    timeout_seconds: float = Field(600.0, gt=0)
-    connect_seconds: float = Field(5.0, gt=0)
-    retries: int = Field(5, ge=0)
-    backoff_seconds: float = Field(0.5, ge=0)
-    backoff_limit_seconds: float = Field(30.0, ge=0)
-    retry_after_limit_seconds: float = Field(120.0, ge=0)
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give http://host:port/v1 or https://...")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
-        return value.rstrip("/")
+_POLL_SECONDS = 0.2
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -240,3 +202,75 @@ def _message(content: bytes) -> str:
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)
     return str(found or body)[:300]
+
+
+class Gate:
+    """Lets so many requests through to one server at once, in the order they come.
+
+    Several registry entries may name one server; it is the server that is to be spared, so the smallest of their limits
+    counts for all of them together. Belongs to the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(0)
+        self._limits: dict[str, int] = {}
+        self._size = 0
+        self._shrinking: set[asyncio.Task[Any]] = set()
+
+    async def limit(self, name: str, most: int) -> None:
+        """The entry ``name`` allows ``most``. A smaller limit than before takes effect as requests come back."""
+        self._limits[name] = most
+        size = min(self._limits.values())
+        for _ in range(size - self._size):
+            self._free.release()
+        for _ in range(self._size - size):
+            task = asyncio.create_task(self._free.acquire())
+            self._shrinking.add(task)
+            task.add_done_callback(self._shrinking.discard)
+        self._size = size
+
+    async def __aenter__(self) -> None:
+        await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
+
+
+class ServerLoop:
+    """An event loop in a thread of its own; other threads run their coroutines on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._gates: dict[str, Gate] = {}
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+        self._thread.start()
+
+    def gate(self, url: str) -> Gate:
+        """The gate of the server at this address."""
+        return self._gates.setdefault(url, Gate())
+
+    def run(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool] = lambda: False) -> T:
+        """The coroutine's result. Raises Cancelled soon after ``cancelled()``, or when the loop is closed."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not wait([future], timeout=_POLL_SECONDS).done:
+            if cancelled():
+                future.cancel()
+                raise Cancelled
+        if future.cancelled():
+            raise Cancelled
+        return future.result()
+
+    def close(self, last: Iterable[Coroutine[Any, Any, None]] = ()) -> None:
+        """Cancel what runs, do what is to be done ``last``, and end the thread."""
+        asyncio.run_coroutine_threadsafe(_end(last), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+async def _end(last: Iterable[Coroutine[Any, Any, None]]) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*last, return_exceptions=True)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,12 @@ from workers.engines.base import (
     ModelSpec,
     fallbacks,
 )
-from workers.engines.wire import completion_from_json, request_to_json
+from workers.engines.registry import EngineKind
 
 log = logging.getLogger(__name__)
 _CANCEL_GRACE_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _ROOT = Path(__file__).resolve().parents[2]
-
-
-_BATCHES = {"vllm": 64}  # at once; the transformers engine takes one, so that a death is told of that one alone
 
 
 class ChildGone(EngineError):
@@ -58,7 +56,7 @@ class ChildEngine:
 
     def __init__(
         self,
-        engine: str = "transformers",
+        kind: EngineKind,
         *,
         loaded: int = 1,
         threads: int = 0,
@@ -72,21 +70,21 @@ class ChildEngine:
         A child that has batches and no word for ``stall_seconds`` is ended; loading a model is silent too.
         Raises EngineError when it does not become ready, and Cancelled; the process is then ended.
         """
-        env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        env = {**kind.environment, **os.environ}
+        env |= {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         if python is not None:  # that environment has the engine's libraries, not ours: it finds these rooms by path
             env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
-        command = [python or sys.executable, "-m", "workers.engines.child", engine, str(loaded)]
-        self._child = ChildProcess(f"engine {engine}", command, env=env)
-        self._slots = threading.BoundedSemaphore(_BATCHES.get(engine, 1))
+        command = [python or sys.executable, "-m", "workers.engines.child", kind.implementation, str(loaded)]
+        self._child = ChildProcess(f"engine-{kind.name}", command, env=env)
+        self._slots = threading.BoundedSemaphore(kind.batches)
         self._opening = threading.Lock()
         self._numbers = itertools.count(1)
         self.stall_seconds, self._heard, self._hung = stall_seconds, time.monotonic(), False
         self._open: dict[int, _Batch] = {}
-        self.engine = engine
-        self.versions = self._ready(start_seconds, cancelled)
-        threading.Thread(target=self._route, name=f"engine-{engine}", daemon=True).start()
+        self.versions = self._ready(kind.name, start_seconds, cancelled)
+        threading.Thread(target=self._route, name=f"engine-{kind.name}-answers", daemon=True).start()
 
-    def _ready(self, seconds: float, cancelled: Callable[[], bool]) -> dict[str, str]:
+    def _ready(self, engine: str, seconds: float, cancelled: Callable[[], bool]) -> dict[str, str]:
         """The versions of its libraries, which the child tells in its first line."""
         try:
             first: dict[str, Any] | None = self._child.wait_ready(json.loads, seconds, cancelled)
@@ -98,7 +96,7 @@ class ChildEngine:
             raise Cancelled
         if "error" in first:
             self.close()
-            raise EngineError(first["error"])
+            raise EngineError(f"engine {engine!r} {first['error']}")
         versions: dict[str, str] = first["ready"]
         return versions
 
@@ -127,7 +125,7 @@ class ChildEngine:
             if cancelled():
                 raise Cancelled
         try:
-            answer = self._ask({"config": model.config, "requests": [request_to_json(r) for r in requests]}, cancelled)
+            answer = self._ask({"config": model.config, "requests": [asdict(r) for r in requests]}, cancelled)
         finally:
             self._slots.release()
         if journal is not None:
@@ -135,7 +133,7 @@ class ChildEngine:
             journal.version, journal.capabilities = answer["version"], able
             journal.seconds += answer["seconds"]
             journal.fallbacks.update(fallbacks(model.name, able, requests))
-        return [[completion_from_json(c) for c in result] for result in answer["completions"]]
+        return [[Completion(**c) for c in result] for result in answer["completions"]]
 
     def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
         number, batch = next(self._numbers), _Batch()

@@ -6,6 +6,7 @@ promise rests on random streams of each row's own (workers.engines.sampling) and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ class TransformersEngine:
     """Loads a causal language model once and decodes for it. Not thread-safe: one child, one batch at a time."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        if threads := int(os.environ.get("ERRATA_TORCH_THREADS", "0")):
+            torch.set_num_threads(threads)
         path, revision = config["path"], config.get("revision")
         self.device = torch.device(config.get("device") or _best_device())
         dtype = getattr(torch, config.get("dtype") or "float32")
@@ -56,6 +59,11 @@ class TransformersEngine:
             prefix_cache=False,
             repeatable=self.device.type == "cpu" and dtype == torch.float32,
         )
+
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """Versions of the libraries that decide what it generates."""
+        return {"torch": torch.__version__, "transformers": transformers.__version__}
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False

@@ -45,12 +45,7 @@ _SETTINGS = {
 }
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
-_PER_TURN = 32  # requests handed over between two steps
-
-
-def versions() -> dict[str, str]:
-    """Versions of vLLM and torch."""
-    return {"vllm": _vllm_version(), "torch": torch.__version__}
+_PER_STEP = 32  # requests handed over between two steps
 
 
 @dataclass
@@ -67,7 +62,7 @@ class _Batch:
 class VllmEngine:
     """Loads a language model into vLLM once. A ContinuousEngine: the requests of all open batches share vLLM's batch.
 
-    Requests go to vLLM in the order in which batches were opened, a few per turn and not long before it has room for
+    Requests go to vLLM in the order in which batches were opened, a few per step and not long before it has room for
     them: tokenising a large batch holds nobody up, and the tail of one batch overlaps the head of the next.
     """
 
@@ -101,6 +96,11 @@ class VllmEngine:
         self._inside: dict[str, tuple[int, int]] = {}  # the same by vLLM's name for it, once given
         self._names = itertools.count()
 
+    @staticmethod
+    def versions() -> dict[str, str]:
+        """Versions of vLLM and torch."""
+        return {"vllm": _vllm_version(), "torch": torch.__version__}
+
     def submit(self, number: int, requests: Sequence[GenerationRequest], adapter: str | None = None) -> None:
         """Open a batch. Raises EngineError for an adapter where no room was made for any."""
         planned = [unit for index, request in enumerate(requests) for unit in units(index, request, None)]
@@ -114,7 +114,7 @@ class VllmEngine:
         self._waiting = deque(place for place in self._waiting if place[0] != number)
         self._forget(number)
 
-    def turn(self) -> list[tuple[int, Outcome]]:
+    def step(self) -> list[tuple[int, Outcome]]:
         """Hand over what there is room for, and let vLLM make one step."""
         broken = self._admit()
         for output in self._engine.step() if self._inside else ():
@@ -139,7 +139,7 @@ class VllmEngine:
     def _admit(self) -> dict[int, EngineError]:
         """Hand over the next requests; the batches with one that vLLM or the tokenizer refuses, and why."""
         broken: dict[int, EngineError] = {}
-        for _ in range(min(_PER_TURN, self._room - len(self._inside), len(self._waiting))):
+        for _ in range(min(_PER_STEP, self._room - len(self._inside), len(self._waiting))):
             number, at = self._waiting.popleft()
             if number in broken:
                 continue
