@@ -60,6 +60,7 @@ def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: st
             told = f"{key.id} ({', '.join(map(str, key.scopes))}) for workspace '{workspace}'; shown only now:"
     except ValueError as error:
         raise CliError(str(error)) from None
+    # Apart from the words, so that a script can take the secret from standard output.
     Console(stderr=True, highlight=False).print(told)
     print(secret)
 
@@ -101,6 +102,7 @@ def add_model(
         auth.ensure_workspace(session)
         query = select(LanguageModel).where(LanguageModel.workspace_id == DEFAULT_WORKSPACE, LanguageModel.name == name)
         row = session.scalars(query).one_or_none()
+        # Jobs that name it must go on meaning the model that was trained.
         if row is not None and row.training_run_id is not None:
             raise CliError(f"'{name}' is the result of a training run; choose another name")
         if row is None:
@@ -123,6 +125,7 @@ def list_models(store: StoreSettings) -> None:
 def _engine_config(engine: str, path: str | None, revision: str | None, settings: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if path is not None:
+        # Made absolute: workers run in other folders. What is no folder is a hub id.
         config["path"] = str(Path(path).resolve()) if Path(path).is_dir() else path
     if revision is not None:
         config["revision"] = revision
@@ -141,4 +144,5 @@ def _print_table(columns: list[str], rows: list[list[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
+    # Into a pipe there is no width to fit: a wrapped line could not be read by a script.
     Console(width=None if Console().is_terminal else 200, highlight=False).print(table)

@@ -69,7 +69,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set():  # not sys.exit: clean-up is what the second signal is impatient with
             os._exit(128 + number)
         stop.set()
 

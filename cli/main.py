@@ -140,7 +140,7 @@ def demo(
     gsm8k: Annotated[Path | None, typer.Option(help="Bring real solutions from this file; no model needed.")] = None,
     server: Annotated[str | None, typer.Option(help="Use this running service; default: start one.")] = None,
     plan: Annotated[str, typer.Option(help="How big: full, or small for a first look.")] = "full",
-    random_model: Annotated[bool, typer.Option(help="Walk the road with an untrained model.")] = False,
+    random_model: Annotated[bool, typer.Option(help="Use an untrained model of the same shape.")] = False,
     keep_serving: Annotated[bool, typer.Option(help="Keep the dashboard open at the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on the last line.")] = False,
 ) -> None:
@@ -218,6 +218,7 @@ def main() -> None:
         print(f"errata: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
+        # One of our own modules that is missing is a bug and keeps its traceback.
         if not (error.name or "").startswith(ROOMS):
             print(f"errata: '{error.name}' is not installed; this needs errata[server]", file=sys.stderr)
             sys.exit(1)

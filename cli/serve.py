@@ -96,6 +96,7 @@ class RestartedChild:
         return self._child.pid
 
     def _start(self) -> None:
+        # A session of its own: Ctrl-C at the terminal reaches this process, which then stops the child in order.
         self._child = ChildProcess(self._name, self._command, read_output=False)
         self._since = time.monotonic()
 
@@ -106,7 +107,7 @@ class RestartedChild:
             if self._stopping.is_set():
                 return
             if time.monotonic() - self._since >= self._longest_wait:
-                wait = self._first_wait
+                wait = self._first_wait  # it has proven itself: what ended it now is a new cause
             log.error("the %s %s; it is started again in %g s", self._name, self._child.how_it_ended(), wait)
             if self._stopping.wait(wait):
                 return
@@ -123,6 +124,7 @@ def bind(host: str, port: int, *, next_free: bool) -> socket.socket:
     error: OSError | None = None
     for candidate in range(port, min(port + (_PORTS_TRIED if next_free and port else 1), 65536)):
         sock = socket.socket(family, socket.SOCK_STREAM)
+        # Else a restarted server would have to wait until the kernel forgets the last one's connections.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host.strip("[]"), candidate))
@@ -147,7 +149,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
 
     Without a port, the first free one from the settings' on is taken. ``with_parent``: stop when standard input ends.
     """
-    if with_parent:
+    if with_parent:  # first: a parent that is killed while we start is noticed too
         stop_with_parent()
     settings, trainer_child = _settings(host, port), _trainer(trainer)
     upgrade_database(store)

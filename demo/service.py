@@ -41,19 +41,9 @@ def service(url: str | None) -> Iterator[Errata]:
 
 def register(errata: Errata, name: str, folder: Path, *, own: bool) -> None:
     """Put a model folder into the registry, as an operator would; on a foreign service it must be there already."""
-    if own:
-        command = [
-            sys.executable,
-            "-m",
-            "cli.main",
-            "models",
-            "add",
-            name,
-            "--path",
-            str(folder),
-            "--setting",
-            "batch_size=128",
-        ]
+    if own:  # through the command, as an operator does: there is no route that adds a model
+        command = [sys.executable, "-m", "cli.main", "models", "add", name]
+        command += ["--path", str(folder), "--setting", "batch_size=128"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DemoError(f"the model could not be registered: {done.stderr.strip()}")

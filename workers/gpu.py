@@ -50,6 +50,7 @@ class GpuLock:
         Never blocks. Held already: true. A false answer may have taken the waiting place: ask again, or ``leave``.
         """
         if self._gpu is None:
+            # The waiting place first, even where the GPU is free: whoever waits already has it, and is next.
             self._next = self._next or self._lock("next.lock")
             if self._next is None:
                 return False
@@ -65,8 +66,9 @@ class GpuLock:
 
     def wanted(self) -> bool:
         """Whether another process waits for the GPU this one holds."""
-        if self._next is not None:
+        if self._next is not None:  # the one who waits is this process
             return False
+        # There is no asking who holds a lock, so it is tried, and given back at once.
         probe = self._lock("next.lock")
         if probe is None:
             return True
@@ -84,6 +86,7 @@ class GpuLock:
         """Give the GPU back, or the waiting place up."""
         self._close_next()
         if self._gpu is not None:
+            # Emptied before the lock goes: a reader never takes the last holder for the present one.
             self._gpu.seek(0)
             self._gpu.truncate()
             self._gpu.close()
@@ -130,6 +133,7 @@ class SharedGpu:
         with self._batches_lock:
             self._asked = time.monotonic()
             if self._gpu.held and self._gpu.wanted():
+                # No new batch although we hold it: with several threads the GPU would never be idle.
                 self._give_back_if_idle()
                 raise EngineError("the GPU is given to training, which waited for it", retryable=True)
             if not self._gpu.take(what):
@@ -155,6 +159,7 @@ class SharedGpu:
             with self._batches_lock:
                 if self._gpu.held:
                     self._give_back_if_wanted()
+                # Kept for ever, a waiting place that no batch asks for would end training's run for nothing.
                 elif time.monotonic() - self._asked > _PATIENCE_SECONDS:
                     self._gpu.leave()
 

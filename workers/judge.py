@@ -97,10 +97,11 @@ class JudgePool:
         stop = cancelled or _never
         batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
         done: list[Judgement] = []
+        # All are submitted before the first is awaited: the children work side by side.
         for batch, future in [(b, self._executor.submit(self._run, b, stop)) for b in batches]:
             judged = future.result()
             done += judged
-            if len(judged) < len(batch):
+            if len(judged) < len(batch):  # cancelled: what later batches found would leave a hole
                 break
         return done
 
@@ -139,6 +140,7 @@ class JudgePool:
                     if self._closed.is_set():
                         raise JudgeClosed from lost
                     judged += lost.judged
+                    # The item it was at takes the blame; those behind it are given to the next child.
                     judged.append(self._timed_out(items[len(judged)], lost.seconds))
                 else:
                     break
@@ -206,10 +208,10 @@ class JudgePool:
 def _payload(item: JudgeItem) -> dict[str, Any]:
     problem = item.problem
     return {
-        "question": "",
+        "question": "",  # no verdict depends on it
         "gold": problem.gold_answer,
         "meta": problem.meta,
-        "text": item.text[-MAX_TEXT:],
+        "text": item.text[-MAX_TEXT:],  # answers stand at the end
         "domain": str(item.domain),
     }
 

@@ -55,6 +55,7 @@ class _LoadedModels:
         """The engine for this configuration, loaded if need be."""
         key = _without_adapter(config)
         if key not in self._engines:
+            # First out, then in: two models side by side may not fit the device.
             while len(self._engines) >= self._most:
                 self._engines.popitem(last=False)[1].close()
             self._engines[key] = self._load(json.loads(key))
@@ -63,6 +64,7 @@ class _LoadedModels:
 
 
 def _without_adapter(config: dict[str, Any]) -> str:
+    # An adapter is loaded beside its base, so both are one entry here.
     return json.dumps({name: value for name, value in config.items() if name != "adapter"}, sort_keys=True)
 
 
@@ -88,11 +90,13 @@ class _Inbox(threading.Thread):
                 self.cancelled.add(message["cancel"])
             else:
                 self.messages.put(message)
+        # Not sys.exit: this is a thread, and the main one may be deep in a decoding step.
         os._exit(0)  # the worker is gone; a batch in flight is of no use to anyone
 
 
 def main() -> None:
     """Serve until stdin closes. What libraries print goes to stderr: stdout carries only our lines."""
+    # A library that prints a line would break the protocol: it is given a copy of stderr as its standard output.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
@@ -129,12 +133,14 @@ class _Scheduler:
     def step(self) -> None:
         """Take up one message, if there is one or nothing else is to be done; then generate a little."""
         message = self._postponed or self._inbox.next(wait=not self._open)
+        # Loading stops the batches that are open, perhaps for minutes; so what needs a load waits, and all behind it.
         self._postponed = message if message and self._open and not self._models.has(message["config"]) else None
         if message and self._postponed is None:
             self._begin(message)
         for number in self._inbox.cancelled & self._open.keys():
             self._open[number].cancel(number)
             self._end(number, {"cancelled": True})
+        # Each engine once, however many of its batches are open.
         for engine in {id(engine): engine for engine in self._open.values()}.values():
             for number, outcome in engine.step():
                 self._end(number, _answer(engine, outcome))
@@ -142,7 +148,7 @@ class _Scheduler:
 
     def _begin(self, message: dict[str, Any]) -> None:
         number, path = message["id"], message["config"].get("path")
-        if number in self._inbox.cancelled:
+        if number in self._inbox.cancelled:  # while it waited behind another
             self._end(number, {"cancelled": True})
             return
         try:
@@ -181,6 +187,7 @@ class _Scheduler:
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)
         self._inbox.cancelled.discard(number)
+        # Without the model's load: an estimate of a job's time is made of this.
         seconds = time.monotonic() - self._began.pop(number, time.monotonic())
         self._tell({"id": number, **answer, "seconds": seconds})
 

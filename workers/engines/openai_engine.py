@@ -67,7 +67,7 @@ class OpenAIEngine:
         self._gate = loop.gate(settings.base_url)
         loop.run(self._gate.limit(name, settings.concurrency))
         self._about: _About | None = None
-        self._stale = False
+        self._stale = False  # something went wrong: ask anew what stands there, it may have been replaced
         self._asked = self._closed_until = -math.inf  # by the monotonic clock
 
     @property
@@ -124,6 +124,7 @@ class OpenAIEngine:
                 self._closed_until = max(self._closed_until, time.monotonic() + error.wait_seconds)
             raise
         finally:
+            # Retried, even with success: a server that restarted may be another version with another context.
             if counts.total() > before:
                 self._stale = True
 
@@ -139,10 +140,10 @@ class OpenAIEngine:
         tasks = [asyncio.create_task(self._one(unit, retried, failed, follow_up)) for unit in planned]
         try:
             answers = await asyncio.gather(*tasks)
-        except BaseException:
+        except BaseException:  # cancelled too: closing a connection stops the server's work on its request
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)  # until they have let go of the gate
             raise
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
@@ -163,7 +164,7 @@ class OpenAIEngine:
                     following = None if follow_up is None else follow_up(unit.index, answer[0])
                     if following is None:
                         return answer
-                    [unit] = units(unit.index, following, None)
+                    [unit] = units(unit.index, following, None)  # one completion each, so one unit
             except BaseException as error:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
                 if isinstance(error, Refused):
@@ -181,6 +182,7 @@ class OpenAIEngine:
         ids = prompt_ids(self._tokenizer, unit.request.prompt)
         limit, context = unit.request.max_tokens, self._max_context()
         if context is not None:
+            # vLLM refuses a request that could outgrow the context, though it would most likely end before.
             limit = min(limit, context - len(ids))
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
@@ -252,6 +254,7 @@ class OpenAIEngine:
         owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
         named = self._settings.server
         kind = SERVER_KINDS.get(str(owner) if named == "auto" else named, HOSTED)
+        # An adapter's entry has no length of its own; its base's holds.
         base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
         version, context = await self._page(kind, retried)
         context = entry.get("max_model_len") or base.get("max_model_len") or context

@@ -88,6 +88,8 @@ class Server:
     async def _ask(
         self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str], *, read: bool = True
     ) -> dict[str, Any]:
+        # Our own loop, where a retry library would do for the waiting: each attempt is counted under its cause, and a
+        # server that asks for a longer wait than allowed ends the loop and closes the engine for that long.
         attempt = 0
         while True:
             try:
@@ -107,6 +109,7 @@ class Server:
 
     async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
         try:
+            # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
             async with asyncio.timeout(self._settings.timeout_seconds):
                 answer = await self._exchange(method, url, body)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
@@ -133,6 +136,7 @@ class Server:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 proxy=_proxy(self._settings.base_url),
             )
+        # No redirects: the key would travel to wherever the server points.
         async with self._session.request(method, url, json=body, allow_redirects=False) as response:
             return Answer(response.status, response.headers, await response.read())
 
@@ -162,6 +166,7 @@ def wait_seconds(settings: OpenAISettings, attempt: int, retry_after: float | No
     """
     if retry_after is not None:
         return None if retry_after > settings.retry_after_limit_seconds else retry_after * _JITTER.uniform(1, 1.1)
+    # Half of it is certain, half is drawn: clients that failed together do not come back together.
     ceiling = min(settings.backoff_limit_seconds, settings.backoff_seconds * 2.0 ** min(attempt, 30))
     return _JITTER.uniform(ceiling / 2, ceiling)
 
@@ -170,7 +175,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks to wait, given as a number or a date; None where it says nothing readable."""
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
-        return float(value[:9])
+        return float(value[:9])  # bounded: a number of a thousand digits is no float
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
@@ -223,6 +228,7 @@ class Gate:
         size = min(self._limits.values())
         for _ in range(size - self._size):
             self._free.release()
+        # Permits that are out cannot be called back: tasks take them as they return, and never give them up.
         for _ in range(self._size - size):
             task = asyncio.create_task(self._free.acquire())
             self._shrinking.add(task)
@@ -254,7 +260,7 @@ class ServerLoop:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         while not wait([future], timeout=_POLL_SECONDS).done:
             if cancelled():
-                future.cancel()
+                future.cancel()  # runs the coroutine's clean-up on the loop; this thread does not wait for it
                 raise Cancelled
         if future.cancelled():
             raise Cancelled
@@ -269,6 +275,7 @@ class ServerLoop:
 
 
 async def _end(last: Iterable[Coroutine[Any, Any, None]]) -> None:
+    # Tasks first and connections after them: a closed session under a running request would be its error.
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

@@ -93,7 +93,7 @@ def request_body(model: str, kind: ServerKind, unit: Unit, max_tokens: int) -> d
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": max_tokens,
-        "seed": request.seed + unit.first,
+        "seed": request.seed + unit.first,  # so that cutting a request into units changes no text
     }
     if unit.stops:
         body["stop"] = unit.stops
@@ -119,6 +119,7 @@ class Choices:
             return None
         usage = answer.get("usage") or {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        # Choices may come in any order; samples are told apart by their index.
         ordered = sorted(found, key=lambda choice: int(choice.get("index") or 0))
         counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
         return Choices(ordered, *(int(count or 0) for count in counts))
@@ -142,6 +143,7 @@ def read_choices(name: str, answer: Choices, unit: Unit) -> list[Completion]:
 def _ending(choice: dict[str, Any], unit: Unit) -> tuple[str, FinishReason]:
     """Text before the first stop string, and how it ended; reasons other than "stop" leave it incomplete."""
     text = _text(choice) or ""
+    # Servers cut at a stop string; those that do not, or do so late, are helped here.
     cut = min((at for at in (text.find(stop) for stop in unit.stops) if at >= 0), default=None)
     if cut is not None:
         return text[:cut], "stop"
@@ -162,5 +164,6 @@ def _spent(answer: Choices) -> list[int]:
     if all(isinstance(given, list) for given in ids):
         return [len(given) for given in ids if given is not None]
     weights = [len(_text(choice) or "") + 1 for choice in answer.choices]
+    # Differences of rounded-down running sums: they add up to the server's total exactly.
     edges = [sum(weights[:at]) * answer.completion_tokens // sum(weights) for at in range(len(weights) + 1)]
     return [stop - start for start, stop in itertools.pairwise(edges)]

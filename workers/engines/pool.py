@@ -75,13 +75,14 @@ class EnginePool:
         if not requests:
             return []
         journal = Journal() if journal is None else journal
-        journal.engine = model.engine
+        journal.engine = model.engine  # before anything can fail: the events of a failure name the engine
         kind = ENGINES.get(model.engine)
         if kind is None:
             raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
         if not kind.in_child:
             return self._by_server(kind, model, requests, cancelled, journal, follow_up)
 
+        # The GPU is lent per round and not per call: between two rounds training may have its turn.
         def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
             with nullcontext() if self._gpu is None else self._gpu.lent(f"generation with {model.name}"):
                 found = self._by_child(kind, model, asked, cancelled, journal)
@@ -105,7 +106,7 @@ class EnginePool:
         started = time.monotonic()
         try:
             return server.generate(requests, cancelled, journal.retried, follow_up)
-        finally:
+        finally:  # failed or not, the server worked for it
             journal.seconds += time.monotonic() - started
 
     def close(self) -> None:
@@ -120,7 +121,7 @@ class EnginePool:
             self._loop = None
 
     def _end_children(self) -> None:
-        for engine in ENGINES:
+        for engine in self._starting:
             with self._starting[engine]:
                 child = self._children.pop(engine, None)
                 if child is not None:
@@ -146,6 +147,7 @@ class EnginePool:
             if cancelled():
                 raise Cancelled
         try:
+            # Looked at under the lock: of several threads that find it dead, one starts the next.
             child = self._children.get(kind.name)
             if child is not None and not child.alive:
                 child.close()  # waits until its whole group is gone: the next one needs the memory of its GPUs
@@ -168,6 +170,7 @@ class EnginePool:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.
         from workers.engines.openai_http import ServerLoop
 
+        # By name and settings: an entry that the operator changed is another server, and the old one goes on.
         key = json.dumps([model.name, model.engine, model.config], sort_keys=True)
         with self._starting[_SERVERS]:
             if self._loop is None:

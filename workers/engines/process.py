@@ -137,6 +137,7 @@ class ChildEngine:
 
     def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
         number, batch = next(self._numbers), _Batch()
+        # With the lock a batch is opened either before the death is told to all, and is told, or after, and sees it.
         with self._opening:
             if not self.alive:
                 raise ChildGone(self._death())
@@ -155,9 +156,12 @@ class ChildEngine:
                 answer = self._next(batch, _CANCEL_GRACE_SECONDS if stopping else _LOOK_SECONDS)
             except queue.Empty:
                 if stopping:
+                    # Others' batches are not given up for this one's sake: the child goes on, and its late answer finds
+                    # nobody.
                     if len(self._open) == 1:
                         self.close()  # deaf to the cancellation: nothing else frees the device
                     raise Cancelled from None
+                # Silence is the child's, not the batch's: it may work for others, whose answers show that it lives.
                 if time.monotonic() - self._heard > self.stall_seconds:
                     self._hung = True
                     self.close()  # which all its batches are told
@@ -165,7 +169,7 @@ class ChildEngine:
                     stopping = True
                     self._send({"cancel": number})
                 continue
-            if answer.get("cancelled") or stopping:
+            if answer.get("cancelled") or stopping:  # the answer may have crossed the cancellation
                 raise Cancelled
             return answer
 
@@ -174,6 +178,7 @@ class ChildEngine:
         self._child.kill()
 
     def _send(self, message: dict[str, Any]) -> None:
+        # The silence that counts begins when there is something to do; an idle child may be silent for days.
         self._heard = time.monotonic()
         try:
             self._child.send(json.dumps(message) + "\n", self.stall_seconds)
@@ -203,6 +208,7 @@ class ChildEngine:
                     batch.answers.put(answer)
         with self._opening:
             for batch in self._open.values():
+                # Of several batches any may have killed it. Alone, a batch is to blame: that counts as its failure.
                 batch.shared = len(self._open) > 1
                 batch.answers.put(None)
 

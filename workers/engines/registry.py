@@ -76,21 +76,21 @@ def _serve_by_transformers(base: Config, trained: Trained) -> Config:
 
 
 class VllmSettings(_Settings):
-    """Settings of engine ``vllm``, most of them vLLM's own; see docs/engines.md."""
+    """Settings of engine ``vllm``; see docs/engines.md. Dumped by alias they are vLLM's own arguments."""
 
-    path: str
+    path: str = Field(serialization_alias="model")
     revision: str | None = None
     dtype: str | None = None
-    tensor_parallel: PositiveInt | None = None
-    pipeline_parallel: PositiveInt | None = None
+    tensor_parallel: PositiveInt | None = Field(None, serialization_alias="tensor_parallel_size")
+    pipeline_parallel: PositiveInt | None = Field(None, serialization_alias="pipeline_parallel_size")
     gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
     quantization: str | None = None
-    max_context: PositiveInt | None = None
-    max_sequences: PositiveInt | None = None
+    max_context: PositiveInt | None = Field(None, serialization_alias="max_model_len")
+    max_sequences: PositiveInt | None = Field(None, serialization_alias="max_num_seqs")
     block_size: PositiveInt | None = None
     kv_cache_memory_bytes: PositiveInt | None = None
     enforce_eager: bool | None = None
-    max_lora_rank: PositiveInt | None = None
+    max_lora_rank: PositiveInt | None = None  # room for adapters of up to this rank; none without it
     max_loras: PositiveInt | None = None
     adapter: str | None = None
 

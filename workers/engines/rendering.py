@@ -25,15 +25,19 @@ from workers.engines.base import EngineError
 _SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
+def rendered_messages(tokenizer: Any, prompt: Prompt) -> str:
+    """The messages as the model's chat template writes them, up to where the reply begins; without its prefix."""
+    messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+
+
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
-    """Token ids of the rendered turns, then of the assistant prefix: tokenised on their own, joined by ids.
+    """Token ids of the rendered messages, then of the assistant prefix: tokenised on their own, joined by ids.
 
     ``tokenizer`` is one of transformers' (or has its two methods, as LocalTokenizer has). Joining by
     ids keeps a prefix's tokens the same whatever precedes it, so that what is trained on later is what was sampled.
     """
-    turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
-    rendered = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    ids: list[int] = tokenizer(rendered, add_special_tokens=False)["input_ids"]
+    ids: list[int] = tokenizer(rendered_messages(tokenizer, prompt), add_special_tokens=False)["input_ids"]
     prefix = prompt.assistant_prefix
     return ids + (tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else [])
 
@@ -51,10 +55,12 @@ class LocalTokenizer:
         if path is None:
             raise EngineError(f"tokenizer {source!r} has no tokenizer.json")
         self._tokenizer = Tokenizer.from_file(str(path))
+        # tokenizer.json may carry both from training; transformers ignores them unless asked, and so do we.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         config = self._file("tokenizer_config.json")
         self._config: dict[str, Any] = {} if config is None else json.loads(config.read_text("utf-8"))
+        # A template is a stranger's code: sandboxed, it reaches no attribute that could run anything.
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
         )
@@ -62,10 +68,10 @@ class LocalTokenizer:
         environment.globals.update(raise_exception=_raise, strftime_now=_now)
         self._template = environment.from_string(self._chat_template())
 
-    def apply_chat_template(self, turns: list[dict[str, str]], **values: Any) -> str:
-        """The turns as the model's template writes them. Raises EngineError where the template refuses them."""
+    def apply_chat_template(self, messages: list[dict[str, str]], **values: Any) -> str:
+        """The messages as the model's template writes them. Raises EngineError where the template refuses them."""
         try:
-            return self._template.render(messages=turns, tools=None, documents=None, **self._special(), **values)
+            return self._template.render(messages=messages, tools=None, documents=None, **self._special(), **values)
         except TemplateError as error:
             raise EngineError(f"the chat template of {self._source!r} refuses the prompt: {error}") from error
 
@@ -98,6 +104,7 @@ class LocalTokenizer:
             raise EngineError(f"tokenizer {self._source!r} could not be loaded: {problem}") from error
 
     def _chat_template(self) -> str:
+        # A file of its own wins over the config's field, as in transformers.
         beside = self._file("chat_template.jinja")
         found = self._config.get("chat_template") if beside is None else beside.read_text("utf-8")
         if isinstance(found, list):  # several by name

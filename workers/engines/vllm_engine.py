@@ -24,25 +24,8 @@ from vllm.sampling_params import RequestOutputKind
 
 from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, Outcome
 from workers.engines.openai_wire import Unit, units
+from workers.engines.registry import VllmSettings
 from workers.engines.rendering import prompt_ids
-
-# A registry entry's settings, by the name of vLLM's own argument.
-_SETTINGS = {
-    "path": "model",
-    "revision": "revision",
-    "dtype": "dtype",
-    "tensor_parallel": "tensor_parallel_size",
-    "pipeline_parallel": "pipeline_parallel_size",
-    "gpu_memory_utilization": "gpu_memory_utilization",
-    "quantization": "quantization",
-    "max_context": "max_model_len",
-    "max_sequences": "max_num_seqs",
-    "block_size": "block_size",
-    "kv_cache_memory_bytes": "kv_cache_memory_bytes",
-    "enforce_eager": "enforce_eager",
-    "max_lora_rank": "max_lora_rank",  # room for adapters of up to this rank; none without it
-    "max_loras": "max_loras",
-}
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
 _PER_STEP = 32  # requests handed over between two steps
@@ -67,10 +50,10 @@ class VllmEngine:
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        if unknown := sorted(config.keys() - _SETTINGS.keys()):
-            raise ValueError(f"unknown settings {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
-        values = {_SETTINGS[name]: value for name, value in config.items() if value is not None}
-        if "revision" in values:
+        settings = VllmSettings.model_validate(config)
+        # An adapter belongs to a batch (``submit``), not to the model that is loaded for many.
+        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter"})
+        if "revision" in values:  # vLLM pins weights and tokenizer apart
             values["tokenizer_revision"] = values["revision"]
         if current_platform.is_cpu():
             # A prompt computed in parts takes back the random number of its request's seed, which a generator on CPU
@@ -119,13 +102,13 @@ class VllmEngine:
         broken = self._admit()
         for output in self._engine.step() if self._inside else ():
             place = self._inside.pop(output.request_id, None) if output.finished else None
-            if place is None:
+            if place is None:  # not finished, or of a batch that was cancelled while vLLM made this step
                 continue
             try:
                 self._take(place, _completions(output))
             except EngineError as error:
                 broken[place[0]] = error
-        for number in broken:
+        for number in broken:  # its other requests too: a batch is answered whole or not at all
             self.cancel(number)
         ended = [number for number, batch in self._batches.items() if not batch.missing]
         return [*broken.items(), *((number, _results(self._batches.pop(number))) for number in ended)]
@@ -167,7 +150,7 @@ class VllmEngine:
             return None
         if self._adapters is None:
             raise EngineError("this model was loaded without room for adapters: give its entry max_lora_rank")
-        number = len(self._adapters) + 1
+        number = len(self._adapters) + 1  # vLLM tells adapters apart by a number from 1 on
         return self._adapters.setdefault(folder, LoRARequest(f"adapter-{number}", number, folder))
 
     def _take(self, place: tuple[int, int], answer: list[Completion]) -> None:

@@ -20,11 +20,11 @@ from models.outputs import Evaluation, EvaluationSample
 from models.problems import ProblemRow, ProblemSet
 from models.states import Stage
 from models.upserts import insert_ignore
-from workers.engines.base import Cancelled, GenerationRequest, ModelSpec
+from workers.engines.base import GenerationRequest, ModelSpec
 from workers.judge import JudgeItem
 from workers.registry import load_spec
 from workers.stages.base import Finish, StageContext
-from workers.stages.loading import as_problem, load_problems
+from workers.stages.loading import as_problem, judge_all, load_problems, verdict_columns
 
 
 @dataclass(frozen=True)
@@ -112,18 +112,13 @@ def judge(context: StageContext) -> Finish:
             .order_by(ProblemRow.position, EvaluationSample.sample_index)
         ).all()
     items = [JudgeItem(as_problem(problem), sample.text, domain) for sample, problem in samples]
-    judgements = context.judge.judge_many(items, context.cancelled)
-    if len(judgements) < len(items):
-        raise Cancelled
+    judgements = judge_all(context, items)
     rows = [
         {
             "evaluation_id": sample.evaluation_id,
             "problem_id": sample.problem_id,
             "sample_index": sample.sample_index,
-            "verdict": str(judgement.verdict),
-            "extracted": judgement.extracted,
-            "verifier": judgement.verifier,
-            "verdict_seconds": judgement.seconds,
+            **verdict_columns(judgement),
         }
         for (sample, _), judgement in zip(samples, judgements, strict=True)
     ]
