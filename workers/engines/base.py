@@ -99,14 +99,13 @@ class Capabilities:
     """What an engine can do for one language model; what a job needs beyond it is refused or recorded.
 
     ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
-    from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``logprobs``: hands out
-    log-probabilities of tokens (no engine does yet). ``repeatable``: the same list of requests gives the same text.
+    from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``repeatable``: the same list
+    of requests gives the same text.
     """
 
     assistant_prefix: bool
     per_request_seed: bool
     prefix_cache: bool
-    logprobs: bool = False
     repeatable: bool = False
 
 

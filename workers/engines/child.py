@@ -1,6 +1,6 @@
 """The engine child: ``python -m workers.engines.child MODULE:CLASS LOADED``. Holds language models, answers JSON lines.
 
-First line out: ``{"ready": {versions}}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
+First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
 model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. ``{"pulse": true}`` is said every few
 seconds while an engine generates. An engine that takes several batches at once (a ContinuousEngine) is given each as it
@@ -103,12 +103,11 @@ def main() -> None:
         # Imported here and not above: a child loads the libraries of one engine. They pin each other's versions, so
         # vllm may live in an environment that lacks what the transformers engine needs, and the other way round.
         engine = load_class(sys.argv[1])
-        versions = engine.versions()
     except Exception as error:
         print(json.dumps({"error": f"cannot start here: {error}"}), file=out)
         return
     models = _LoadedModels(engine, int(sys.argv[2]))
-    print(json.dumps({"ready": versions}), file=out)
+    print(json.dumps({"ready": True}), file=out)
     inbox = _Inbox()
     inbox.start()
     scheduler = _Scheduler(models, inbox, lambda answer: print(json.dumps(answer), file=out))

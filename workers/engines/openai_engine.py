@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, storable
 from workers.engines.follow_ups import FollowUp
-from workers.engines.openai_http import Refused, Server, ServerLoop
+from workers.engines.openai_http import RequestRejected, Server, ServerLoop
 from workers.engines.openai_wire import (
     HOSTED,
     SERVER_KINDS,
@@ -167,11 +167,11 @@ class OpenAIEngine:
                     [unit] = units(unit.index, following, None)  # one completion each, so one unit
             except BaseException as error:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
-                if isinstance(error, Refused):
+                if isinstance(error, RequestRejected):
                     raise self._refusal(error) from None
                 raise
 
-    def _refusal(self, refusal: Refused) -> EngineError:
+    def _refusal(self, refusal: RequestRejected) -> EngineError:
         if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
             self._stale = True
             return EngineError(f"language model {self._name!r}: the server no longer has the adapter", retryable=True)
@@ -208,7 +208,7 @@ class OpenAIEngine:
         none = [Completion("", "length", 0, 0) for _ in range(unit.count)]
         try:
             return await self._completions(path, body, unit, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if not _too_long(refusal):
                 raise
             told = _CONTEXT.search(refusal.message)
@@ -221,7 +221,7 @@ class OpenAIEngine:
             body["max_tokens"] = room
         try:
             return await self._completions(path, body, unit, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if not _too_long(refusal):
                 raise
             return none
@@ -263,7 +263,7 @@ class OpenAIEngine:
     async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
         try:
             listing = await self._server.get("/models", retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             raise EngineError(f"language model {self._name!r}: {refusal}") from None
         found = (listing or {}).get("data")
         return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
@@ -274,7 +274,7 @@ class OpenAIEngine:
             await self._server.tell(
                 "/load_lora_adapter", {"lora_name": self._settings.model, "lora_path": adapter}, retried
             )
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if "already been loaded" in refusal.message:
                 return
             hint = ""
@@ -292,6 +292,6 @@ class OpenAIEngine:
         return str(page.get(key) or "unknown")[:100], settings.get("n_ctx") if isinstance(settings, dict) else None
 
 
-def _too_long(refusal: Refused) -> bool:
+def _too_long(refusal: RequestRejected) -> bool:
     text = refusal.message.lower()
     return refusal.status == 400 and "context" in text and ("length" in text or "size" in text)

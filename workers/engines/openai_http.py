@@ -1,7 +1,7 @@
 """HTTP to an OpenAI-compatible server: bounded retries with back-off and jitter. Knows nothing of prompts.
 
 What passes (429, 5xx, time-outs, cut or refused connections, answers that are not JSON) is asked again; what does not
-(other 4xx) raises Refused. When the attempts are used up, EngineError(retryable=True): the shard is put back and asked
+(other 4xx) raises RequestRejected. When the attempts are used up, EngineError(retryable=True): the shard is put back and asked
 again later, and no worker waits for a server that is away. The key travels in a header and nowhere else.
 """
 
@@ -36,7 +36,7 @@ _POLL_SECONDS = 0.2
 T = TypeVar("T")
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """The server refuses a request and would refuse it again."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -62,7 +62,7 @@ class Server:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, path: str, body: dict[str, Any], retried: Counter[str]) -> dict[str, Any]:
-        """The JSON object answered below ``base_url``. Raises Refused or EngineError."""
+        """The JSON object answered below ``base_url``. Raises RequestRejected or EngineError."""
         return await self._ask("POST", self._settings.base_url + path, body, retried)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
@@ -75,7 +75,7 @@ class Server:
         url = (base.removesuffix("/v1") if root else base) + path
         try:
             return await self._ask("GET", url, None, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if refusal.status in (401, 403):
                 raise
             return None
@@ -95,7 +95,7 @@ class Server:
             try:
                 response = await self._once(method, url, body)
                 return _object(response) if read else {}
-            except _Passing as passing:
+            except _Transient as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
             attempt += 1
             retried[problem] += 1
@@ -113,15 +113,15 @@ class Server:
             async with asyncio.timeout(self._settings.timeout_seconds):
                 answer = await self._exchange(method, url, body)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise _Passing("no connection") from error
+            raise _Transient("no connection") from error
         except TimeoutError:
-            raise _Passing(f"no answer within {self._settings.timeout_seconds:g} s") from None
+            raise _Transient(f"no answer within {self._settings.timeout_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _Passing("a cut connection") from error
+            raise _Transient("a cut connection") from error
         if answer.status in _RETRIED:
-            raise _Passing(f"HTTP {answer.status}", _retry_after(answer.headers))
+            raise _Transient(f"HTTP {answer.status}", _retry_after(answer.headers))
         if answer.status != HTTPStatus.OK:
-            raise Refused(answer.status, _message(answer.content))
+            raise RequestRejected(answer.status, _message(answer.content))
         return answer
 
     async def _exchange(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
@@ -141,8 +141,8 @@ class Server:
             return Answer(response.status, response.headers, await response.read())
 
 
-class _Passing(Exception):
-    """A problem that may pass."""
+class _Transient(Exception):
+    """A problem that may be gone at the next attempt."""
 
     def __init__(self, problem: str, retry_after: float | None = None) -> None:
         super().__init__(problem)
@@ -153,9 +153,9 @@ def _object(told: Answer) -> dict[str, Any]:
     try:
         answer = json.loads(told.content)
     except ValueError:
-        raise _Passing("an answer that is not JSON") from None
+        raise _Transient("an answer that is not JSON") from None
     if not isinstance(answer, dict):
-        raise _Passing("an answer that is not an object")
+        raise _Transient("an answer that is not an object")
     return answer
 
 

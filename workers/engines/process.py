@@ -81,11 +81,11 @@ class ChildEngine:
         self._numbers = itertools.count(1)
         self.stall_seconds, self._heard, self._hung = stall_seconds, time.monotonic(), False
         self._open: dict[int, _Batch] = {}
-        self.versions = self._ready(kind.name, start_seconds, cancelled)
+        self._wait_ready(kind.name, start_seconds, cancelled)
         threading.Thread(target=self._route, name=f"engine-{kind.name}-answers", daemon=True).start()
 
-    def _ready(self, engine: str, seconds: float, cancelled: Callable[[], bool]) -> dict[str, str]:
-        """The versions of its libraries, which the child tells in its first line."""
+    def _wait_ready(self, engine: str, seconds: float, cancelled: Callable[[], bool]) -> None:
+        """Wait for the child's first line, which says that its libraries are loaded, or why not."""
         try:
             first: dict[str, Any] | None = self._child.wait_ready(json.loads, seconds, cancelled)
         except ChildLate:
@@ -97,8 +97,6 @@ class ChildEngine:
         if "error" in first:
             self.close()
             raise EngineError(f"engine {engine!r} {first['error']}")
-        versions: dict[str, str] = first["ready"]
-        return versions
 
     @property
     def alive(self) -> bool:

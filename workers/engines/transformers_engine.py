@@ -60,11 +60,6 @@ class TransformersEngine:
             repeatable=self.device.type == "cpu" and dtype == torch.float32,
         )
 
-    @staticmethod
-    def versions() -> dict[str, str]:
-        """Versions of the libraries that decide what it generates."""
-        return {"torch": torch.__version__, "transformers": transformers.__version__}
-
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
     ) -> list[list[Completion]]:

@@ -79,11 +79,6 @@ class VllmEngine:
         self._inside: dict[str, tuple[int, int]] = {}  # the same by vLLM's name for it, once given
         self._names = itertools.count()
 
-    @staticmethod
-    def versions() -> dict[str, str]:
-        """Versions of vLLM and torch."""
-        return {"vllm": _vllm_version(), "torch": torch.__version__}
-
     def submit(self, number: int, requests: Sequence[GenerationRequest], adapter: str | None = None) -> None:
         """Open a batch. Raises EngineError for an adapter where no room was made for any."""
         planned = [unit for index, request in enumerate(requests) for unit in units(index, request, None)]

@@ -79,7 +79,7 @@ def test_a_class_that_cannot_be_imported_is_told_with_its_engine(monkeypatch: py
 
 def test_every_registration_names_what_there_is() -> None:
     assert load_class(ENGINES["openai"].implementation).__name__ == "OpenAIEngine"
-    assert load_class(ENGINES["transformers"].implementation).versions().keys() == {"torch", "transformers"}
+    assert load_class(ENGINES["transformers"].implementation).__name__ == "TransformersEngine"
     assert interpreters(WorkerSettings().model_copy(update={"vllm_python": "/py"})) == {"vllm": "/py"}
 
 

@@ -17,11 +17,6 @@ class ToyEngine:
     def __init__(self, config: dict[str, Any]) -> None:
         self._end = config.get("end", "")
 
-    @staticmethod
-    def versions() -> dict[str, str]:
-        """Versions of its libraries: it has one of its own."""
-        return {"toy": "1"}
-
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
     ) -> list[list[Completion]]:
