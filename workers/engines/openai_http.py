@@ -1,8 +1,8 @@
 """HTTP to an OpenAI-compatible server: bounded retries with back-off and jitter. Knows nothing of prompts.
 
 What passes (429, 5xx, time-outs, cut or refused connections, answers that are not JSON) is asked again; what does not
-(other 4xx) raises RequestRejected. When the attempts are used up, EngineError(retryable=True): the shard is put back and asked
-again later, and no worker waits for a server that is away. The key travels in a header and nowhere else.
+(other 4xx) raises RequestRejected. When the attempts are used up, EngineError(retryable=True): the shard is put back,
+and no worker waits for a server that is away. The key travels in a header and nowhere else.
 """
 
 from __future__ import annotations
