@@ -17,6 +17,7 @@ from workers.engines.registry import (
     OpenAISettings,
     Trained,
     TransformersSettings,
+    VllmSettings,
     checked,
     interpreters,
     served_as,
@@ -81,6 +82,17 @@ def test_every_registration_names_what_there_is() -> None:
     assert load_class(ENGINES["openai"].implementation).__name__ == "OpenAIEngine"
     assert load_class(ENGINES["transformers"].implementation).__name__ == "TransformersEngine"
     assert interpreters(WorkerSettings().model_copy(update={"vllm_python": "/py"})) == {"vllm": "/py"}
+
+
+def test_vllms_settings_become_its_own_arguments() -> None:
+    given = {"path": "org/big", "tensor_parallel": 2, "max_context": 4096, "max_sequences": 8, "adapter": "/a"}
+    settings = VllmSettings.model_validate(checked("vllm", given))
+    assert settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter"}) == {
+        "model": "org/big",
+        "tensor_parallel_size": 2,
+        "max_model_len": 4096,
+        "max_num_seqs": 8,
+    }
 
 
 def test_the_servers_that_a_setting_may_name_are_those_there_are() -> None:
