@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from celery import signals
 
-from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
+from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
 from workers.dispatch import Dispatcher

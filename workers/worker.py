@@ -14,7 +14,8 @@ from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, RUN_SHARD
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
-from workers.gpu import GpuTurn, takes_turns
+from workers.engines.registry import interpreters
+from workers.gpu import GpuLock, gpu_is_shared
 from workers.judge import JudgePool
 from workers.runner import Services, run_shard, worker_name
 from workers.settings import WorkerSettings
@@ -24,7 +25,7 @@ from workers.sweeper import Sweeper
 
 def build_services(app: Celery, db: Database, store: StoreSettings, settings: WorkerSettings) -> Services:
     """Services for one worker process, registered as ``app``'s task. Engine and judge children start on first use."""
-    turn = GpuTurn(store.gpu_folder, f"worker {worker_name()}") if takes_turns(store.gpu_turns) else None
+    gpu = GpuLock(store.gpu_folder, f"worker {worker_name()}") if gpu_is_shared(store.gpu_turns) else None
     services = Services(
         db=db,
         store=store,
@@ -34,8 +35,8 @@ def build_services(app: Celery, db: Database, store: StoreSettings, settings: Wo
             loaded=settings.loaded_models,
             threads=settings.torch_threads,
             stall_seconds=settings.engine_stall_seconds,
-            vllm_python=settings.vllm_python,
-            turn=turn,
+            pythons=interpreters(settings),
+            gpu=gpu,
         ),
         judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
         stages=STAGES,

@@ -24,7 +24,7 @@ from models.outputs import Checkpoint, TrainingRun
 from models.run_leases import RunLease
 from models.session import Database
 from models.settings import StoreSettings
-from workers.gpu import GpuTurn, takes_turns
+from workers.gpu import GpuLock, gpu_is_shared
 from workers.training.attempt import Attempt
 from workers.training.registry import run_folder
 from workers.training.settings import TrainerSettings
@@ -40,8 +40,8 @@ class TrainerDaemon:
     def __init__(self, db: Database, store: StoreSettings, settings: TrainerSettings | None = None) -> None:
         self.db, self.store, self.settings = db, store, settings or TrainerSettings()
         self.worker = worker_name()
-        shared = takes_turns(store.gpu_turns)
-        self._turn = GpuTurn(store.gpu_folder, f"trainer {self.worker}") if shared else None
+        shared = gpu_is_shared(store.gpu_turns)
+        self._turn = GpuLock(store.gpu_folder, f"trainer {self.worker}") if shared else None
         self._told: tuple[str, str] | None = None
 
     def run(self, stop_event: threading.Event) -> None:

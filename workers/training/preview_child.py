@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.engines.base import EngineError
-from workers.engines.local_tokenizer import LocalTokenizer
+from workers.engines.rendering import LocalTokenizer
 from workers.training.config import TrainingConfig
 from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
 from workers.training.estimates import (

@@ -1,4 +1,4 @@
-"""A child that is kept: started again when it ends, with growing waits, and ended when it is no longer wanted."""
+"""A child that is restarted: started again when it ends, with growing waits, and ended when it is no longer wanted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.kept import Kept
+from cli.serve import RestartedChild
 from tests.processes import until
 
 
 def test_it_is_started_again_with_growing_waits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     starts = tmp_path / "starts"
     code = f"open({str(starts)!r}, 'a').write('x'); raise SystemExit(3)"
-    with Kept("helper", [sys.executable, "-c", code], first=0.01):
+    with RestartedChild("helper", [sys.executable, "-c", code], first_wait=0.01):
         until(lambda: starts.exists() and len(starts.read_text()) >= 4, "four starts")
     told = [record.getMessage() for record in caplog.records]
     waits = [text.rpartition("again in ")[2] for text in told]
@@ -24,8 +24,8 @@ def test_it_is_started_again_with_growing_waits(tmp_path: Path, caplog: pytest.L
 
 
 def test_it_ends_with_its_block_and_is_not_started_again(caplog: pytest.LogCaptureFixture) -> None:
-    with Kept("helper", [sys.executable, "-c", "import sys; sys.stdin.read()"]) as kept:
-        child = psutil.Process(kept.pid)
+    with RestartedChild("helper", [sys.executable, "-c", "import sys; sys.stdin.read()"]) as restarted:
+        child = psutil.Process(restarted.pid)
         assert child.is_running()
     assert not child.is_running()
     assert not caplog.records

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +12,25 @@ from types import FrameType
 from alembic.util import CommandError
 from sqlalchemy.exc import OperationalError
 
-from cli.refusal import Refused
+from cli import CliError
 from models import migrate
 from models.session import Database
 from models.settings import StoreSettings
+from workers.child_process import watch_parent
 
 
 def upgrade_database(store: StoreSettings) -> None:
-    """Bring the schema to this version's. Raises Refused."""
+    """Bring the schema to this version's. Raises CliError."""
     try:
         migrate.upgrade(store.database_url)
     except (OperationalError, OSError) as error:
         raise _unreachable(error) from None
     except CommandError as error:
-        raise Refused(f"the database is newer than this version, or not Errata's: {error}") from None
+        raise CliError(f"the database is newer than this version, or not Errata's: {error}") from None
 
 
 def reach_database(store: StoreSettings) -> Database:
-    """The database of these settings, whatever its schema. Raises Refused when it is away."""
+    """The database of these settings, whatever its schema. Raises CliError when it is away."""
     try:
         db = Database(store.database_url)
         db.ping()
@@ -40,27 +40,27 @@ def reach_database(store: StoreSettings) -> Database:
 
 
 def open_database(store: StoreSettings) -> Database:
-    """The database of these settings. Raises Refused when it is away or its schema is not this version's."""
+    """The database of these settings. Raises CliError when it is away or its schema is not this version's."""
     db = reach_database(store)
     problems = migrate.check(store.database_url)
     if problems:
         db.dispose()
         more = f" and {len(problems) - 1} more" * (len(problems) > 1)
-        raise Refused(f"the database is not at this version: {problems[0]}{more}; run `errata migrate`")
+        raise CliError(f"the database is not at this version: {problems[0]}{more}; run `errata migrate`")
     return db
 
 
-def _unreachable(error: OperationalError | OSError) -> Refused:
+def _unreachable(error: OperationalError | OSError) -> CliError:
     if isinstance(error, OSError):
-        return Refused(f"{error.filename}: {error.strerror}; set ERRATA_HOME to a folder that can be written")
+        return CliError(f"{error.filename}: {error.strerror}; set ERRATA_HOME to a folder that can be written")
     told = str(error.orig).strip().splitlines()[0]
-    return Refused(f"the database cannot be reached: {told}; DATABASE_URL names it, or ERRATA_HOME its folder")
+    return CliError(f"the database cannot be reached: {told}; DATABASE_URL names it, or ERRATA_HOME its folder")
 
 
 def need_broker(store: StoreSettings, command: str) -> None:
-    """Raises Refused when messages would stay inside this process although ``command`` is one of several."""
+    """Raises CliError when messages would stay inside this process although ``command`` is one of several."""
     if store.embedded:
-        raise Refused(f"`errata {command}` needs a broker that other processes reach: set BROKER_URL=redis://...")
+        raise CliError(f"`errata {command}` needs a broker that other processes reach: set BROKER_URL=redis://...")
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set():  # not sys.exit: clean-up is what the second signal is impatient with
             os._exit(128 + number)
         stop.set()
 
@@ -83,10 +83,4 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 def stop_with_parent() -> None:
     """Be told to stop (SIGTERM) when standard input ends: the parent holds its other end, even if it is killed."""
-
-    def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1024):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
+    watch_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -1,7 +1,11 @@
-"""The road with a language model: problems, pairs of its own making, training with a control, and the comparison."""
+"""The demo with a language model: problems, pairs of its own making, training with a control, and the comparison.
+
+How big it is and which settings it uses stands at the top and nowhere else.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +13,70 @@ from client import Errata
 from client.records import Evaluation, InjectionJob, ProblemSet, TrainingJob
 from demo import problems
 from demo.display import Display, funnel_rows, kind_rows
-from demo.plan import Config, DemoPlan
 
+Config = dict[str, Any]
 MODES = ("greedy", "sampled")
 SPLITS: tuple[problems.Split, ...] = ("train", "heldout")
 
 
-def walk(errata: Errata, model: str, plan: DemoPlan, folder: Path, display: Display) -> dict[str, Any]:
-    """Walk it; the result lacks only what the caller knows (seconds, dashboard).
+def _injection(shard_size: int = 32) -> Config:
+    return {
+        "shard_size": shard_size,
+        # All four samples: the control is fine-tuned on every correct one.
+        "sampling": {"samples": 4, "adaptive": False, "temperature": 1.0, "max_tokens": 160},
+        "editing": {"temperature": 0.8, "attempts": 4},
+        "seed": 1,
+    }
 
-    A model that makes no pairs ends the road at its funnel: there is nothing to train on, and the result says so.
+
+def _dpo() -> Config:
+    """DPO on step pairs, a little on full pairs, with an ungated likelihood term on the chosen step.
+
+    Found by trying: on 600 held-out problems two epochs at 1e-4 and beta 0.1 gave 4 points more sampled but cost 4
+    greedy, a full weight of 0.3 cost 6; this one costs about none.
+    """
+    return {
+        "beta": 0.3,
+        "nll_weight": 3.0,
+        "nll_gate": False,
+        "full_weight": 0.1,
+        "learning_rate": 5e-5,
+        "epochs": 1,
+        "batch_size": 32,
+        "seed": 1,
+    }
+
+
+def _control() -> Config:
+    """Fine-tuning on the model's own correct samples; as many optimizer steps of the same batch as the DPO run."""
+    return {"learning_rate": 1e-4, "batch_size": 32, "seed": 1}
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """One size of the demo. Problems are made from the seeds; held-out ones never share numbers with the others."""
+
+    train_problems: int = 500
+    heldout_problems: int = 1000
+    train_seed: int = 1
+    heldout_seed: int = 2  # the settings below were chosen on other held-out problems (seed 1): these are fresh
+    injection: Config = field(default_factory=_injection)
+    dpo: Config = field(default_factory=_dpo)
+    control: Config = field(default_factory=_control)
+    answer_tokens: int = 256
+    evaluation_seed: int = 7
+
+
+PLANS = {
+    "full": DemoPlan(),
+    "small": DemoPlan(train_problems=24, heldout_problems=24, injection=_injection(shard_size=6)),
+}
+
+
+def run_pipeline(errata: Errata, model: str, plan: DemoPlan, folder: Path, display: Display) -> dict[str, Any]:
+    """Run every stage; the result lacks only what the caller knows (seconds, dashboard).
+
+    A model that makes no pairs ends at its funnel: there is nothing to train on, and the result says so.
     """
     train, heldout = _post_problems(errata, plan, display)
     with display.stage("inject", "Solving, editing, proving, pairing") as show:
@@ -64,7 +122,7 @@ def _train(
     errata: Errata, model: str, dataset: str, job: InjectionJob, plan: DemoPlan, display: Display
 ) -> dict[str, str]:
     """Both runs, one after the other; the names of their results."""
-    suffix = job.id[-6:]
+    suffix = job.id[-6:]  # a name is taken for good: each run of the demo needs new ones
 
     def train(stage: str, title: str, preset: str, config: Config) -> TrainingJob:
         with display.stage(stage, title) as show:
