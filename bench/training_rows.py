@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from workers.training.data import Pair
+from workers.training.run.data import Pair
 
 VOCABULARY = 2048
 # Deciles of token counts, measured on 400 GSM8K questions and 1,600 solutions to them; a chat turn adds about 45.

@@ -16,8 +16,8 @@ from trl.trainer.dpo_trainer import DPOTrainer
 
 from bench.training_rows import VOCABULARY
 from workers.training.config import resolve
-from workers.training.data import Pair
-from workers.training.trainer import RiseTrainer
+from workers.training.run.data import Pair
+from workers.training.run.trainer import RiseTrainer
 
 SIZES = {"4m": (256, 4, 704), "12m": (384, 6, 1024), "110m": (768, 12, 2048), "1b": (2048, 16, 5632)}
 

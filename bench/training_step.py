@@ -21,10 +21,10 @@ import torch
 from bench.measure import clock, peak_bytes, seconds
 from bench.training_rows import make_pairs
 from bench.training_sides import SIZES, Ours, Stock, make_model
-from workers.training.data import Pair
-from workers.training.plan import micro_batches
-from workers.training.trainer import RiseTrainer
-from workers.training.tree import pack
+from workers.training.run.batches import micro_batches
+from workers.training.run.data import Pair
+from workers.training.run.packing import pack
+from workers.training.run.trainer import RiseTrainer
 
 
 def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from workers.dispatch import Dispatcher
 from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
-from workers.training.daemon import TrainerDaemon
+from workers.training.supervise.daemon import TrainerDaemon
 
 _TICK_SECONDS = 0.05
 _COLLECT_AFTER = (10_000, 10, 10)

@@ -25,7 +25,7 @@ from workers.dispatch import Dispatcher
 from workers.embedded import EmbeddedWorker
 from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 
 _PORTS_TRIED = 100
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this

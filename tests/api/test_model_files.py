@@ -11,7 +11,7 @@ from models.language_models import LanguageModel
 from models.session import Database
 from models.settings import StoreSettings
 from tests.api.conftest import CheckedClient
-from workers.training.checkpoints import write_folder
+from workers.training.folders import write_folder
 
 CARD, WEIGHTS = "# Card\n", bytes(range(256)) * 40
 

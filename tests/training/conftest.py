@@ -25,7 +25,7 @@ from models.outputs import Dataset, Metric, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
 from workers.training.config import resolve
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 
 TEMPLATE = (
     "{%- for m in messages -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}{%- endfor -%}"

@@ -13,7 +13,7 @@ from typing import TextIO
 import pytest
 
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
-from workers.training.spec import RunSpec
+from workers.training.protocol import RunSpec
 
 
 def child(spec: RunSpec, folder: Path, errors: int | TextIO = subprocess.DEVNULL) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from workers.training.config import TrainingConfig, resolve
-from workers.training.objective import Counts, PairScores, rise_loss, sft_loss
+from workers.training.run.objective import Counts, PairScores, rise_loss, sft_loss
 
 
 def make_scores(seed: int, pairs: int = 13) -> PairScores:
