@@ -89,6 +89,17 @@ def test_it_is_killed_when_it_takes_too_long(tmp_path: Path) -> None:
         preview(make_spec(tmp_path), timeout_seconds=0.05)
 
 
+def test_a_segmentation_fault_is_logged_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import faulthandler\nfaulthandler._sigsegv()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PreviewFailed, match="needed too much memory or time"):
+        preview(make_spec(tmp_path))
+    assert "Segmentation fault" in caplog.text
+    assert "sitecustomize.py" in caplog.text
+
+
 def test_a_large_dataset_is_examined_in_part(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, epochs=2, max_steps=7)
     answer = preview(spec, examples=1, most_rows=8)
