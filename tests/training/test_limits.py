@@ -22,7 +22,7 @@ from tests.training.test_run import Recorder, make_spec, messages, run, weights
 from workers.training import folders
 from workers.training.folders import MANIFEST, DiskFull
 from workers.training.protocol import CannotTrain
-from workers.training.run import pipeline
+from workers.training.run import loading, pipeline
 from workers.training.run.checkpoints import best_step, checkpoint_name, steps
 
 
@@ -37,7 +37,7 @@ def narrow(
     """Let the model ``fail`` for more than ``most_tokens`` at once, from some training pass on; tells of each."""
     refused: list[int] = []
     passes = [0]
-    load = pipeline.load_model
+    load = loading.load_model
 
     def hook(module: Any, args: Any, kwargs: Any) -> None:
         if module.training is not training:
@@ -52,7 +52,7 @@ def narrow(
         model.register_forward_pre_hook(hook, with_kwargs=True)
         return model
 
-    monkeypatch.setattr(pipeline, "load_model", loaded)
+    monkeypatch.setattr(loading, "load_model", loaded)
     return refused
 
 

@@ -121,7 +121,7 @@ def test_the_gate_closes_where_the_chosen_side_gained() -> None:
     config = resolve("errata", {"step_weight": 0.0, "full_weight": 0.0, "nll_weight": 1.0})
     outcome = rise_loss(scores, Counts(2, 0, 2), config)
     outcome.loss.backward()
-    assert outcome.gate.tolist() == [False, True]
+    assert outcome.figures["gate"].tolist() == [False, True]
     assert up.grad is not None
     assert up.grad.tolist() == [0.0, -0.5]
 

@@ -16,7 +16,7 @@ from tests.training.test_processes import in_two_processes
 from tests.training.test_run import make_spec, run
 from workers.training.config import TrainingConfig, resolve
 from workers.training.protocol import CannotTrain
-from workers.training.run import pipeline
+from workers.training.run import loading, scoring
 from workers.training.run.data import Pair
 from workers.training.run.reference import reference_fingerprint
 
@@ -35,7 +35,7 @@ def assert_untouched(values: dict[str, Any]) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bool, bool]]:
     """Of every forward pass: whether it is for gradients, and whether under autocast."""
     seen: set[tuple[bool, bool]] = set()
-    load = pipeline.load_model
+    load = loading.load_model
 
     def load_watched(folder: Path, config: TrainingConfig) -> Any:
         model = load(folder, config)
@@ -44,9 +44,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bool, bool]]:
         )
         return model
 
-    monkeypatch.setattr(pipeline, "load_model", load_watched)
-    monkeypatch.setattr(pipeline, "require_own_logps", lambda _: None)  # trials are in the type of the weights
-    monkeypatch.setattr(pipeline, "supports_trees", lambda _: None)
+    monkeypatch.setattr(loading, "load_model", load_watched)
+    monkeypatch.setattr(scoring, "require_own_logps", lambda _: None)  # trials are in the type of the weights
+    monkeypatch.setattr(scoring, "supports_trees", lambda _: None)
     return seen
 
 

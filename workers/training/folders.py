@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.training.config import TrainingConfig
-from workers.training.protocol import CannotTrain
+from workers.training.protocol import CannotTrain, Progress
 
 MANIFEST = "manifest.json"
 _SLACK_BYTES = 1_000_000  # tokenizer, random states, manifests
@@ -34,11 +34,12 @@ class DiskFull(Exception):
     """There is no room for what is to be written. May be tried again: space can be made meanwhile."""
 
 
+def _unreported(_done: int, _total: int) -> None:
+    """Where no watchdog waits."""
+
+
 def write_folder(
-    target: Path,
-    fill: Callable[[Path], None],
-    about: dict[str, Any],
-    on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    target: Path, fill: Callable[[Path], None], about: dict[str, Any], on_progress: Progress = _unreported
 ) -> dict[str, Any]:
     """Let ``fill`` write into a temporary folder and make it ``target`` atomically. Returns the manifest.
 
@@ -65,7 +66,7 @@ def write_folder(
     return manifest
 
 
-def _describe(folder: Path, on_progress: Callable[[int, int], None]) -> list[dict[str, Any]]:
+def _describe(folder: Path, on_progress: Progress) -> list[dict[str, Any]]:
     files: list[dict[str, Any]] = []
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
     for path in paths:

@@ -34,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from workers.training.config import TrainingConfig
 
 SHARDING_VARIABLE = "ERRATA_SHARDING"  # environment of a run's processes: how to shard the model, in JSON
+Progress = Callable[[int, int], None]  # called with what is done, and of how many
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -68,7 +69,7 @@ class MessageSink(Protocol):
         """Deliver one message of type ``kind``."""
 
 
-def progress(sink: MessageSink, phase: str) -> Callable[[int, int], None]:
+def progress(sink: MessageSink, phase: str) -> Progress:
     """A callback that reports ``done`` of ``total`` in ``phase``: the watchdog kills a process that reports nothing."""
     return lambda done, total: sink.send("progress", phase=phase, done=done, total=total)
 
@@ -78,18 +79,19 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _storable_in(value: Any) -> Any:
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A JSON value with ``change`` made to every key and to everything that is neither object nor list."""
     if isinstance(value, dict):
-        return {storable(key): _storable_in(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable_in(item) for item in value]
-    return storable(value) if isinstance(value, str) else value
+        return {change(key): map_leaves(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_leaves(item, change) for item in value]
+    return change(value)
 
 
 def parse(line: str) -> dict[str, Any] | None:
     """One message, with text as a database takes it, or None for a line that is not one."""
     try:
-        message = _storable_in(json.loads(line))
+        message = map_leaves(json.loads(line), lambda leaf: storable(leaf) if isinstance(leaf, str) else leaf)
     except (ValueError, RecursionError):  # a library may print anything, and a kill may tear a line
         return None
     return message if isinstance(message, dict) and isinstance(message.get("type"), str) else None

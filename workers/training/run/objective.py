@@ -54,15 +54,10 @@ class PairScores:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """``loss`` (scalar, with gradient) and detached figures per pair, [P]: ``preference`` and ``nll`` unweighted."""
+    """``loss`` (scalar, with gradient) and detached figures per pair, [P] each: ``loss`` and ``nll`` unweighted."""
 
     loss: Tensor
-    preference: Tensor
-    nll: Tensor
-    gate: Tensor
-    margin: Tensor
-    chosen_reward: Tensor
-    rejected_reward: Tensor
+    figures: dict[str, Tensor]
 
 
 def batch_loss(
@@ -93,7 +88,8 @@ def batch_loss(
         is_step=torch.tensor([pair.is_step for pair in pairs], device=logps.device),
     )
     outcome = rise_loss(scores, counts, config)
-    return outcome.loss, _figure_rows(pairs, outcome, spans.tolist())
+    figures = {**outcome.figures, "logp_chosen": spans[0::2], "logp_rejected": spans[1::2]}
+    return outcome.loss, _figure_rows(pairs, figures)
 
 
 def preference_loss(scores: PairScores, config: TrainingConfig) -> Tensor:
@@ -134,15 +130,15 @@ def rise_loss(scores: PairScores, counts: Counts, config: TrainingConfig) -> Out
     nll, nll_share = _nll(scores, counts, config, gate)
     share = _pair_shares(scores, counts, config)
     loss = (preference * share).sum() + config.nll_weight * nll_share
-    return Outcome(
-        loss=loss,
-        preference=preference.detach(),
-        nll=nll.detach(),
-        gate=gate,
-        margin=config.beta * (chosen_ratio - rejected_ratio),
-        chosen_reward=config.beta * chosen_ratio,
-        rejected_reward=config.beta * rejected_ratio,
-    )
+    figures = {
+        "loss": preference.detach(),
+        "margin": config.beta * (chosen_ratio - rejected_ratio),
+        "nll": nll.detach(),
+        "gate": gate,
+        "reward_chosen": config.beta * chosen_ratio,
+        "reward_rejected": config.beta * rejected_ratio,
+    }
+    return Outcome(loss, figures)
 
 
 def _pair_shares(scores: PairScores, counts: Counts, config: TrainingConfig) -> Tensor:
@@ -183,17 +179,8 @@ def count(pairs: Sequence[Pair], config: TrainingConfig) -> Counts:
     )
 
 
-def _figure_rows(pairs: Sequence[Pair], outcome: Outcome, spans: Sequence[float]) -> list[FigureRow]:
-    columns = {
-        "loss": outcome.preference.tolist(),
-        "margin": outcome.margin.tolist(),
-        "nll": outcome.nll.tolist(),
-        "gate": outcome.gate.float().tolist(),
-        "reward_chosen": outcome.chosen_reward.tolist(),
-        "reward_rejected": outcome.rejected_reward.tolist(),
-        "logp_chosen": list(spans[0::2]),
-        "logp_rejected": list(spans[1::2]),
-    }
+def _figure_rows(pairs: Sequence[Pair], figures: dict[str, Tensor]) -> list[FigureRow]:
+    columns = {name: column.tolist() for name, column in figures.items()}  # one copy from the device per figure
     rows: list[FigureRow] = []
     for index, pair in enumerate(pairs):
         values = {name: float(column[index]) for name, column in columns.items()}

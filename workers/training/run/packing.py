@@ -9,7 +9,7 @@ tokens in completions; C = 2 P completions, chosen and rejected of pair p at 2 p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,9 @@ class Packed:
     def to(self, device: torch.device | str) -> Packed:
         """A copy on ``device``."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **{name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()})
+        for name, value in values.items():
+            values[name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        return Packed(**values)
 
     @property
     def completions(self) -> int:

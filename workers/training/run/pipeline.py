@@ -15,26 +15,11 @@ import transformers
 
 from workers.training.folders import require_room_for_run, room_for, write_folder
 from workers.training.protocol import MessageSink, RunSpec, progress
+from workers.training.run import loading, scoring
+from workers.training.run import reference as references
 from workers.training.run.checkpoints import require_same_run, resume_point, run_metadata
 from workers.training.run.data import Pair, data_file, encode, read_rows, verify_file
-from workers.training.run.loading import (
-    load_model,
-    load_tokenizer,
-    local_folder,
-    merge_adapter,
-    model_fingerprint,
-    peft_config,
-    require_packages,
-)
 from workers.training.run.preflight import Report, check_pairs, held_out_pairs
-from workers.training.run.reference import (
-    HeldOut,
-    compute_reference,
-    load_reference,
-    reference_fingerprint,
-    store_reference,
-)
-from workers.training.run.scoring import require_own_logps, supports_trees, unwrapped
 from workers.training.run.sharding import weights_read_once
 from workers.training.run.trainer import RiseTrainer
 
@@ -50,20 +35,19 @@ def train(spec: RunSpec, sink: MessageSink) -> None:
     In a distributed run every process calls this; the first one writes.
     """
     sink.send("progress", phase="loading", done=0, total=1)
-    require_packages(spec.config)
+    loading.require_packages(spec.config)
     resume = resume_point(spec, sink)
-    folder = local_folder(spec.model_path, spec.model_revision)
-    tokenizer = load_tokenizer(folder)
+    folder = loading.local_folder(spec.model_path, spec.model_revision)
+    tokenizer = loading.load_tokenizer(folder)
     pairs, report, data_sha = _load_pairs(spec, tokenizer, sink)
     sink.send("progress", phase="loading", done=0, total=1)
     torch.manual_seed(spec.config.seed)
     with weights_read_once():
-        model = load_model(folder, spec.config)
+        model = loading.load_model(folder, spec.config)
     generation = model.generation_config.to_dict()  # TRL changes it
     # A tokenizer of the trainer's own: TRL may give it a padding token, which the finished model must not have.
-    trainer = RiseTrainer(
-        model, load_tokenizer(folder), pairs, spec.config, spec.checkpoints, sink, peft_config(spec.config)
-    )
+    own, adapter = loading.load_tokenizer(folder), loading.peft_config(spec.config)
+    trainer = RiseTrainer(model, own, pairs, spec.config, spec.checkpoints, sink, adapter)
     trainer.args.run_name = spec.run_id
     trainer.metadata = run_metadata(spec, data_sha)
     note = _choose_packing(trainer)
@@ -99,8 +83,8 @@ def _load_pairs(spec: RunSpec, tokenizer: Any, sink: MessageSink) -> tuple[list[
 
 def _choose_packing(trainer: RiseTrainer) -> str | None:
     """Fall back to plain pairs where the model's attention takes no mask. Returns why, or None."""
-    require_own_logps(trainer.model)
-    if trainer.packing == "tree" and (why := supports_trees(trainer.model)):
+    scoring.require_own_logps(trainer.model)
+    if trainer.packing == "tree" and (why := scoring.supports_trees(trainer.model)):
         trainer.packing = "pairs"
         return f"plain pairs instead of trees: {why}"
     return None
@@ -109,25 +93,25 @@ def _choose_packing(trainer: RiseTrainer) -> str | None:
 def _set_references(spec: RunSpec, trainer: RiseTrainer, held_out: Sequence[Pair], folder: Path) -> None:
     """Give the trainer reference log-probabilities and held-out pairs, before the first step changes a weight."""
     is_dpo = spec.config.objective == "dpo"
-    fingerprint = model_fingerprint(folder) if is_dpo else ""
+    fingerprint = loading.model_fingerprint(folder) if is_dpo else ""
     if is_dpo:
         trainer.reference = _reference(spec, trainer, trainer.pairs, fingerprint)
     if held_out:
         reference = _reference(spec, trainer, held_out, fingerprint) if is_dpo else None
-        trainer.held_out = HeldOut(held_out, reference)
+        trainer.held_out = references.HeldOut(held_out, reference)
 
 
 def _reference(spec: RunSpec, trainer: RiseTrainer, pairs: Sequence[Pair], fingerprint: str) -> torch.Tensor:
     config = trainer.config_in_use()
-    folder = spec.reference / reference_fingerprint(fingerprint, pairs, config)
-    stored = load_reference(folder)
+    folder = spec.reference / references.reference_fingerprint(fingerprint, pairs, config)
+    stored = references.load_reference(folder)
     if stored is not None:
         return stored
     model: Any = trainer.model
     with model.disable_adapter() if spec.config.lora else contextlib.nullcontext():
-        logps = compute_reference(model, pairs, config, trainer.autocast, progress(trainer.sink, "reference"))
+        logps = references.compute_reference(model, pairs, config, progress(trainer.sink, "reference"))
     if trainer.accelerator.is_main_process:
-        store_reference(folder, logps)
+        references.store_reference(folder, logps)
     return logps
 
 
@@ -153,8 +137,9 @@ def _write_result(
     """Write the finished model: weights (merged unless asked otherwise), tokenizer, card; then report it."""
     trainer.sink.send("progress", phase="saving", done=0, total=1)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    merged = merge_adapter(model, local_folder(spec.model_path, spec.model_revision), spec.config, weights)
-    unwrapped(merged).generation_config = transformers.GenerationConfig.from_dict(generation)
+    base = loading.local_folder(spec.model_path, spec.model_revision)
+    merged = loading.merge_adapter(model, base, spec.config, weights)
+    scoring.unwrapped(merged).generation_config = transformers.GenerationConfig.from_dict(generation)
     about = {"lineage": spec.lineage, "config": spec.config.model_dump(mode="json"), "summary": summary}
 
     def fill(folder: Path) -> None:

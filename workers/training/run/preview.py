@@ -77,7 +77,7 @@ def describe(spec: RunSpec, examples: int, most_rows: int) -> dict[str, Any]:
     pairs = encode(rows, tokenizer, config)
     trainable, report = examine(pairs, config)
     answer: dict[str, Any] = {
-        "refused": _refusal(pairs, config) or _held_out_refusal(spec, tokenizer, most_rows),
+        "refused": _refusal(spec, pairs, tokenizer, most_rows),
         "rows": total,
         "examined": len(rows),
         "report": asdict(report),
@@ -93,16 +93,9 @@ def _count(path: Path) -> int:
         return sum(1 for line in handle if line.strip())
 
 
-def _refusal(pairs: Sequence[Pair], config: TrainingConfig) -> str | None:
+def _refusal(spec: RunSpec, pairs: Sequence[Pair], tokenizer: LocalTokenizer, most_rows: int) -> str | None:
     try:
-        check_pairs(pairs, config)
-    except DatasetError as error:
-        return str(error)
-    return None
-
-
-def _held_out_refusal(spec: RunSpec, tokenizer: LocalTokenizer, most_rows: int) -> str | None:
-    try:
+        check_pairs(pairs, spec.config)
         held_out_pairs(spec.dataset_folder, tokenizer, spec.config, most_rows)
     except (DatasetError, CannotTrain) as error:
         return _without_paths(str(error), spec)

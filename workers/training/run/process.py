@@ -27,7 +27,7 @@ from typing import Any, TextIO
 
 import torch
 
-from workers.training.protocol import CannotTrain, MessageSink, RunSpec
+from workers.training.protocol import CannotTrain, MessageSink, RunSpec, map_leaves
 from workers.training.run.data import DatasetError
 from workers.training.run.pipeline import train
 from workers.training.run.trl_adapter import set_reporting_environment
@@ -128,16 +128,10 @@ class SupervisorPipe:
             return
         with self._lock:
             try:
-                self._out.write(json.dumps({"type": kind, **_finite(data)}) + "\n")
+                self._out.write(json.dumps({"type": kind, **map_leaves(data, _finite)}) + "\n")
             except BrokenPipeError:
                 os._exit(ORPHANED)
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,15 +22,14 @@ from torch import Tensor
 
 from workers.training.config import TrainingConfig
 from workers.training.folders import Damaged, verify, write_folder
-from workers.training.protocol import CannotTrain
+from workers.training.protocol import CannotTrain, Progress
 from workers.training.run.batches import micro_batches
 from workers.training.run.data import Pair
-from workers.training.run.loading import load_dtype
-from workers.training.run.objective import FigureRow, batch_loss, count, summarize
+from workers.training.run.loading import autocast, load_dtype
+from workers.training.run.objective import FigureRow, count, summarize
 from workers.training.run.packing import pack
-from workers.training.run.scoring import completion_logps, evaluating, is_out_of_memory
+from workers.training.run.scoring import completion_logps, evaluating, is_out_of_memory, micro_batch_loss
 
-Autocast = Callable[[], AbstractContextManager[Any]]
 _FILE = "logps.safetensors"
 
 
@@ -60,13 +58,7 @@ def store_reference(folder: Path, logps: Tensor) -> None:
     write_folder(folder, lambda at: save_file({"logps": logps.contiguous()}, at / _FILE), {"pairs": len(logps)})
 
 
-def compute_reference(
-    model: Any,
-    pairs: Sequence[Pair],
-    config: TrainingConfig,
-    autocast: Autocast,
-    on_progress: Callable[[int, int], None],
-) -> Tensor:
+def compute_reference(model: Any, pairs: Sequence[Pair], config: TrainingConfig, on_progress: Progress) -> Tensor:
     """Log-probabilities of both sides of every pair under ``model`` as it is, [N, 2] on CPU, float32.
 
     Out of memory, a pass is made again with half as many pairs. Raises CannotTrain when one pair alone is too large.
@@ -80,7 +72,7 @@ def compute_reference(
         part = order[at : at + size]
         packed = pack([pairs[i] for i in part], config.packing, config.row_tokens).to(device)
         try:
-            with evaluating(model), autocast():
+            with evaluating(model), autocast(config, device):
                 logps, _ = completion_logps(model, packed)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -103,25 +95,15 @@ class HeldOut:
     reference: Tensor | None
 
 
-def held_out_figures(
-    model: Any,
-    held_out: HeldOut,
-    config: TrainingConfig,
-    autocast: Autocast,
-    on_progress: Callable[[int, int], None],
-) -> dict[str, Any]:
+def held_out_figures(model: Any, held_out: HeldOut, config: TrainingConfig, on_progress: Progress) -> dict[str, Any]:
     """``loss`` and the figures of a step. ``config`` holds the packing and the micro-batch in use."""
     pairs, counts = held_out.pairs, count(held_out.pairs, config)
-    device = next(model.parameters()).device
     total, done = 0.0, 0
     rows: list[FigureRow] = []
     for part in micro_batches(range(len(pairs)), pairs, config.micro_batch, whole=config.packing == "tree"):
-        chosen = [pairs[i] for i in part]
-        packed = pack(chosen, config.packing, config.row_tokens).to(device)
-        with evaluating(model), autocast():
-            logps, spans = completion_logps(model, packed)
         reference = None if held_out.reference is None else held_out.reference[part]
-        loss, part_rows = batch_loss(logps, spans, packed, chosen, reference, counts, config)
+        with evaluating(model):
+            loss, part_rows, _ = micro_batch_loss(model, [pairs[i] for i in part], reference, counts, config)
         total, rows, done = total + float(loss), rows + part_rows, done + len(part)
         on_progress(done, len(pairs))
     return {"loss": total, **summarize(rows)}

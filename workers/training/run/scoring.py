@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +19,11 @@ from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 from torch.nn.parallel import DistributedDataParallel
 from trl.kernels import ChunkedLogProbFunction
 
+from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain
 from workers.training.run.data import Pair
+from workers.training.run.loading import autocast
+from workers.training.run.objective import Counts, FigureRow, batch_loss
 from workers.training.run.packing import Packed, pack
 
 _VOCABULARY_CHUNK = 8192
@@ -146,6 +149,21 @@ def completion_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     zeros = members.new_zeros(packed.completions)
     total = zeros.index_add(0, packed.member_completion, members)
     return total, zeros.index_add(0, packed.member_completion, members.detach() * packed.member_divergent)
+
+
+def micro_batch_loss(
+    model: Any, pairs: Sequence[Pair], reference: Tensor | None, counts: Counts, config: TrainingConfig
+) -> tuple[Tensor, list[FigureRow], int]:
+    """Forward pass and :func:`batch_loss` of a micro-batch: its share of the loss, its figures, and its tokens.
+
+    ``reference`` is [P, 2], None for sft. ``config`` holds the packing in use.
+    """
+    device = next(model.parameters()).device
+    packed = pack(pairs, config.packing, config.row_tokens).to(device)
+    with autocast(config, device):
+        logps, spans = completion_logps(model, packed)
+    loss, rows = batch_loss(logps, spans, packed, pairs, reference, counts, config)
+    return loss, rows, packed.tokens
 
 
 def supports_trees(model: Any) -> str | None:

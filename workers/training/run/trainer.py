@@ -25,10 +25,9 @@ from workers.training.run import checkpoints, loading, sharding
 from workers.training.run.batches import CPU_PADDING, MAX_PADDING, Plan, micro_batches, passes_of_rank
 from workers.training.run.data import Pair
 from workers.training.run.layout import tree_tokens
-from workers.training.run.objective import Counts, FigureRow, batch_loss, count, summarize
-from workers.training.run.packing import pack
+from workers.training.run.objective import FigureRow, count, summarize
 from workers.training.run.reference import HeldOut, held_out_figures
-from workers.training.run.scoring import add_scoring, completion_logps, is_out_of_memory
+from workers.training.run.scoring import add_scoring, is_out_of_memory, micro_batch_loss
 from workers.training.run.trl_adapter import TrlAdapter
 
 MAX_SKIPS = 3  # batches in a row without a finite loss and gradient
@@ -66,10 +65,6 @@ class RiseTrainer(TrlAdapter):
         if self.sharding:
             sharding.shard(self.accelerator, self.model, self.sharding)
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Around every forward pass: training, reference, held-out."""
-        return loading.autocast(self.config, self.args.device)
-
     def config_in_use(self) -> TrainingConfig:
         """The configuration with the packing and the micro-batch that the run fell back to."""
         return self.config.model_copy(update={"packing": self.packing, "micro_batch": self.micro_batch})
@@ -99,7 +94,7 @@ class RiseTrainer(TrlAdapter):
 
     def _step(self, model: Any, indices: Sequence[int]) -> Tensor:
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        counts = count([self.pairs[i] for i in indices], self.config)
+        config, counts = self.config_in_use(), count([self.pairs[i] for i in indices], self.config)
         passes = passes_of_rank(indices, world, rank, self._micro_batches, equal=bool(self.sharding))
         total, tokens = torch.zeros((), device=self.args.device), 0
         rows: list[FigureRow] = []
@@ -107,7 +102,9 @@ class RiseTrainer(TrlAdapter):
             is_last = at == len(passes) - 1
             # Sharded, gradients that wait for the last pass would be whole in every process.
             with contextlib.nullcontext() if is_last or self.sharding else self.accelerator.no_sync(model):
-                loss, part_rows, part_tokens = self._loss_of(model, part, counts)
+                reference = None if self.reference is None else self.reference[list(part)]
+                pairs = [self.pairs[i] for i in part]
+                loss, part_rows, part_tokens = micro_batch_loss(model, pairs, reference, counts, config)
                 self.accelerator.backward(loss * weight)
             total = total + loss.detach() * weight
             if weight:
@@ -126,16 +123,6 @@ class RiseTrainer(TrlAdapter):
         sizes = self._tree_tokens if whole else None
         padding = CPU_PADDING if self.args.device.type == "cpu" else MAX_PADDING
         return micro_batches(indices, self.pairs, self.micro_batch, whole=whole, tokens_of=sizes, max_padding=padding)
-
-    def _loss_of(self, model: Any, part: Sequence[int], counts: Counts) -> tuple[Tensor, list[FigureRow], int]:
-        """A micro-batch's share of the loss, its figures, and its tokens without padding."""
-        pairs = [self.pairs[i] for i in part]
-        packed = pack(pairs, self.packing, self.config.row_tokens).to(self.args.device)
-        with self.autocast():
-            logps, spans = completion_logps(model, packed)
-        reference = None if self.reference is None else self.reference[list(part)]
-        loss, rows = batch_loss(logps, spans, packed, pairs, reference, counts, self.config)
-        return loss, rows, packed.tokens
 
     def checked_grad_norm(self, model: Any, norm: Any) -> Any:
         """``norm`` as it is. Drops the gradients of a batch whose loss or gradient is not finite, and reports it.
@@ -202,7 +189,7 @@ class RiseTrainer(TrlAdapter):
         if self.held_out is None:
             return None
         on_progress = progress(self.sink, "training")
-        figures = held_out_figures(self.model, self.held_out, self.config_in_use(), self.autocast, on_progress)
+        figures = held_out_figures(self.model, self.held_out, self.config_in_use(), on_progress)
         self.sink.send("metrics", step=step, phase="eval", values=figures)
         score: float = figures["loss"]
         return score if math.isfinite(score) else None
