@@ -36,12 +36,14 @@ class Plan:
         """Indices of the pairs of optimizer step ``step``, counted from 0 over all epochs."""
         epoch, at = divmod(step, self.steps_per_epoch)
         order = self._order(epoch)
+        # Cut evenly, not every ``batch_size`` pairs: a short last batch would weigh its pairs more than the others.
         start = at * self._count // self.steps_per_epoch
         stop = (at + 1) * self._count // self.steps_per_epoch
         return order[start:stop]
 
     def _order_of(self, epoch: int) -> list[int]:
         groups = list(self._groups)
+        # A generator of the epoch's own: the order must not depend on what was drawn before a resume.
         random.Random(f"{self._config.seed}/{epoch}").shuffle(groups)
         return [index for group in groups for index in group]
 
@@ -70,6 +72,7 @@ def micro_batches(
     parts: list[list[int]] = []
     longest = used = rows = 0
     for tokens, piece in sized:
+        # Longest first, so a part's first piece sets its width and all that follow are padded to it.
         padded = longest * (rows + 1)
         if parts and len(parts[-1]) + len(piece) <= size and padded - used - tokens <= max_padding * padded:
             parts[-1].extend(piece)
@@ -95,7 +98,7 @@ def passes_of_rank(
     # In every pass of a sharded model all processes gather its weights: one that made fewer would leave others waiting.
     parts = [cut(indices[at * size // world : (at + 1) * size // world]) for at in range(world)]
     needed = max(map(len, parts)) if equal else 1
-    # Wrappers average gradients over processes where our shares add up: a share weighs ``world``. A pass that only
-    # keeps the others company weighs nothing.
+    # Wrappers average gradients over processes where our shares add up: a share weighs ``world``. A pass made only
+    # because the others make one weighs nothing.
     own: list[tuple[Sequence[int], float]] = [(part, float(world)) for part in parts[rank]]
     return own + [(indices[:1], 0.0)] * (needed - len(own))

@@ -55,6 +55,7 @@ def write_checkpoint(
     target = folder / checkpoint_name(step)
     with room_for(folder, size_bytes, f"the checkpoint of step {step}"):
         manifest = write_folder(target, fill, metadata, progress(sink, "saving"))
+    # Only now that the new one is on the disk: at every moment one good checkpoint stands there.
     deleted = prune(folder, config.keep, best=best_step(folder))
     written = sum(entry["bytes"] for entry in manifest["files"])
     sink.send("checkpoint", step=step, path=str(target), size_bytes=written, manifest=manifest, deleted=deleted)
@@ -180,7 +181,7 @@ def save_optimizer(folder: Path, state: Mapping[str, Any], scheduler: Any) -> No
     for index, entries in state["state"].items():
         for name, value in entries.items():
             key = f"{index}.{name}"
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor):  # safetensors hold tensors only; the rest goes into JSON
                 tensors[key] = value.detach().contiguous()
             else:
                 plain[key] = value
@@ -198,6 +199,7 @@ def load_optimizer(folder: Path, optimizer: Any, scheduler: Any) -> None:
         index, name = key.split(".", 1)
         value = sharded_like(parameters[int(index)], value) if isinstance(value, Tensor) else value
         state.setdefault(int(index), {})[name] = value
+    # JSON made a list of the betas, which torch holds as a tuple.
     groups = [{k: tuple(v) if k == "betas" else v for k, v in group.items()} for group in saved["groups"]]
     optimizer.load_state_dict({"state": state, "param_groups": groups})
     scheduler.load_state_dict(saved["scheduler"])
@@ -240,5 +242,6 @@ def load_random(folder: Path, rank: int = 0) -> None:
     np.random.set_state((kind, tensors["numpy"].numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(tensors["torch"])
     cuda = [tensors[key] for key in sorted(tensors) if key.startswith("cuda.")]
+    # On a host with another number of GPUs the states fit none, and the generators stay as they were seeded.
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)

@@ -118,6 +118,7 @@ class StepBoundaries:
 
     def of_prefix(self, problem: str, prefix: str, domain: Domain) -> list[str]:
         """The pieces of a step pair's prefix."""
+        # Cut as its whole solution is: a step may begin elsewhere when nothing follows it.
         whole = next((s for s in self._solutions[problem] if s.startswith(prefix)), None)
         if whole is None:
             return _cut(prefix, self._known(problem, prefix))
@@ -152,6 +153,7 @@ class Encoder:
         """The ids of one ``steps_and_full`` row, uncut."""
         is_step, problem, domain = row["type"] == "step", str(row["problem_id"]), _domain(row)
         if is_step:
+            # A step ends in the middle of a solution: EOS would teach the model to stop there.
             prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", domain))
             chosen, rejected = self._ids(row["chosen"]), self._ids(row["rejected"])
         else:
@@ -186,6 +188,7 @@ class Encoder:
     def _prompt(self, row: dict[str, Any]) -> tuple[int, ...]:
         prompt = solve_prompt(row["question"], _domain(row))
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        # The template writes its special tokens as text, so the tokenizer must add none of its own.
         return self._ids(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
     def _ids(self, text: str) -> tuple[int, ...]:

@@ -80,9 +80,11 @@ def _lay_out(sequences: dict[int, Ints], members: Sequence[int]) -> Row:
         ids = sequences[completion]
         shared = common_start(last, ids)
         ends[path[shared:]] = size  # the subtrees that this sequence leaves are complete
+        # Only what is not shared takes new positions; the path runs through the shared ones.
         new = np.arange(size, size + len(ids) - shared)
         path = np.concatenate([path[:shared], new])
         tokens[new], depths[new] = ids[shared:], np.arange(shared, len(ids))
+        # A token is predicted by the one before it in its own sequence, which need not stand next to it in the row.
         parents[new] = np.concatenate([[-1], path])[depths[new]]
         paths[completion], last, size = path, ids, size + len(new)
     ends[path] = size

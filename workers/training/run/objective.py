@@ -78,6 +78,7 @@ def batch_loss(
         return sft_loss(logps[0::2], counts), []
     assert reference is not None
     reference = reference.to(logps.device)
+    # Completions alternate: chosen and rejected of pair p stand at 2 p and 2 p + 1.
     scores = PairScores(
         chosen=logps[0::2],
         rejected=logps[1::2],
@@ -97,6 +98,7 @@ def preference_loss(scores: PairScores, config: TrainingConfig) -> Tensor:
     chosen = scores.chosen - scores.ref_chosen
     rejected = scores.rejected - scores.ref_rejected
     if config.loss in ("ipo", "sigmoid_norm"):
+        # Means per token; a side cut to nothing has a sum of 0, and must not become 0 / 0.
         chosen = chosen / scores.chosen_tokens.clamp(min=1)
         rejected = rejected / scores.rejected_tokens.clamp(min=1)
     delta = chosen - rejected

@@ -68,6 +68,7 @@ def _assemble(pairs: Sequence[Pair], rows: list[Row], *, shared: bool) -> Packed
         for completion, path in row.paths.items():
             scored = path[max(len(pairs[completion // 2].prompt_ids), 1) :]  # nothing predicts the first token
             lengths[completion] = len(scored)
+            # Flat indices into [R, T]: of the scored tokens, and of the positions that predict them.
             nodes.append(r * width + scored)
             sources.append(r * width + row.parents[scored])
             completions.append(np.full(len(scored), completion))

@@ -83,6 +83,7 @@ def held_out_pairs(
     if not path.is_file():
         raise CannotTrain("best is 'eval_loss', but the dataset holds nothing out: freeze it with a test share above 0")
     verify_file(folder, path)
+    # A held-out pair without a gradient is no reason to refuse a run that trains on others.
     dropping = config.model_copy(update={"ineffective": "drop"})
     try:
         return check_pairs(encode(list(islice(read_rows(path), most_rows)), tokenizer, dropping), dropping)[0]

@@ -98,6 +98,7 @@ class SupervisorPipe:
     """
 
     def __init__(self, *, muted: bool = False) -> None:
+        # Libraries print to descriptor 1, from C too: the messages get a descriptor that nobody else knows.
         self._out: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
         os.dup2(2, 1)
         self._muted = muted
@@ -126,7 +127,7 @@ class SupervisorPipe:
         """Write one message. Non-finite numbers become null: JSON has none."""
         if self._muted:
             return
-        with self._lock:
+        with self._lock:  # the trainer's thread sends, and so may a callback of a library
             try:
                 self._out.write(json.dumps({"type": kind, **map_leaves(data, _finite)}) + "\n")
             except BrokenPipeError:

@@ -64,6 +64,7 @@ def compute_reference(model: Any, pairs: Sequence[Pair], config: TrainingConfig,
     Out of memory, a pass is made again with half as many pairs. Raises CannotTrain when one pair alone is too large.
     """
     device = next(model.parameters()).device
+    # By problem, so that its pairs meet in one tree; the result is put back in the order of ``pairs``.
     order = sorted(range(len(pairs)), key=lambda i: (pairs[i].problem_id, i))
     size = config.micro_batch * 2  # no backward pass: room for more
     result = torch.zeros(len(pairs), 2)
@@ -81,6 +82,7 @@ def compute_reference(model: Any, pairs: Sequence[Pair], config: TrainingConfig,
                 raise CannotTrain(f"out of memory at a single pair ({packed.tokens} tokens): {error}") from error
             size //= 2
             continue
+        # Completions alternate, chosen and rejected: [2 P] is [P, 2].
         result[part] = logps.float().cpu().view(-1, 2)
         at += len(part)
         on_progress(at, len(order))

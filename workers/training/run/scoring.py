@@ -60,8 +60,9 @@ def add_scoring(model: Any) -> None:
     def forward(self: Any, *args: Any, score_source: Any = None, score_target: Any = None, **kwargs: Any) -> Any:
         if score_source is None:
             return original(*args, **kwargs)
-        kwargs = {name: value for name, value in kwargs.items() if value is not None}
+        kwargs = {name: value for name, value in kwargs.items() if value is not None}  # PEFT passes all it knows of
         hidden = self.base_model(*args, **kwargs, use_cache=False).last_hidden_state
+        # Only positions that predict a scored token go through the head: the vocabulary is the widest tensor of all.
         return head(hidden.flatten(0, 1).index_select(0, score_source), score_target=score_target)
 
     def score(self: Any, hidden: Tensor, score_target: Any = None) -> Any:
@@ -71,6 +72,7 @@ def add_scoring(model: Any) -> None:
             hidden, self.weight, self.bias, score_target, 1.0, _VOCABULARY_CHUNK, softcap, scale, ("log_probs",)
         )[0]
 
+    # Instance attributes, so that the class and every other model of it stay as they are.
     model.forward = types.MethodType(forward, model)
     head.forward = types.MethodType(score, head)
 
@@ -133,6 +135,7 @@ def _attention_kinds(model: Any) -> tuple[list[str], bool, int | None]:
         window = None
     named = sorted(set(getattr(config, "layer_types", None) or ()))
     kinds = named or ["sliding_attention" if window else "full_attention"]
+    # transformers has no flag for it: backbones that take a mask per kind test for a dictionary.
     source = inspect.getsource(inspect.unwrap(type(model.base_model).forward))
     return kinds, "attention_mask, dict)" in source, window
 
@@ -145,6 +148,7 @@ def completion_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
     logps: Tensor = model(
         input_ids=packed.input_ids, score_source=packed.score_source, score_target=packed.score_target, **extra
     )
+    # [M] scored tokens to [K] memberships to [C] sums: a shared token adds to each completion that holds it.
     members = logps.index_select(0, packed.member_token)
     zeros = members.new_zeros(packed.completions)
     total = zeros.index_add(0, packed.member_completion, members)

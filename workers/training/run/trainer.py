@@ -109,13 +109,14 @@ class RiseTrainer(TrlAdapter):
             total = total + loss.detach() * weight
             if weight:
                 rows, tokens = rows + part_rows, tokens + part_tokens
-        if world > 1:
+        if world > 1:  # every process saw its part of the batch; the figures are of the whole
             rows, tokens = gather_object(rows), sum(gather_object([tokens]))
             total = self.accelerator.reduce(total, "mean")
         self._loss_is_finite = bool(torch.isfinite(total))
         if self._loss_is_finite:
             self._losses.append(float(total))
         self._figures = {**summarize(rows), "tokens": tokens, "micro_batch": self.micro_batch}
+        # One that is not finite must not enter the sum of losses that transformers keeps; ``log`` reports it.
         return total if self._loss_is_finite else torch.zeros_like(total)
 
     def _micro_batches(self, indices: Sequence[int]) -> list[list[int]]:

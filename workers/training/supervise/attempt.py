@@ -126,7 +126,7 @@ class Attempt:
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
-        self._advanced = time.monotonic()
+        self._advanced = time.monotonic()  # any message is progress: a process that hangs sends none
         if kind in ("metrics", "checkpoint"):
             self._phase = "training"  # again, after a checkpoint was saved
         if kind == "progress":
@@ -151,6 +151,7 @@ class Attempt:
         try:
             if due or renew:
                 self._flush()
+                # ``now`` was read before the commit: the lease can only last longer than this believes.
                 self._renewed = self._flushed = now
                 child.heartbeat()
             self._polled = now
@@ -198,7 +199,7 @@ class Attempt:
     def _conclude(self, child: Child, status: int | None) -> None:
         if self._urgent or self._metrics:
             self._flush()
-        self._read_request()
+        self._read_request()  # once more: a request may have come while the process ended
         if self._state == TrainingState.SUCCEEDED:
             return  # how the process ended after its last message does not matter
         if self._request in ("cancel", "discard"):

@@ -39,7 +39,7 @@ class TrainerDaemon:
         self.db, self.store, self.settings = db, store, settings or TrainerSettings()
         self.worker = worker_name()
         shared = takes_turns(store.gpu_turns)
-        self._turn = GpuTurn(store.gpu_folder, f"trainer {self.worker}") if shared else None
+        self._gpu = GpuTurn(store.gpu_folder, f"trainer {self.worker}") if shared else None
         self._reported: tuple[str, str] | None = None
 
     def run(self, stop_event: threading.Event) -> None:
@@ -52,6 +52,7 @@ class TrainerDaemon:
         """Free what died, and supervise one run if any waits. False: nothing to do, or the database is away."""
         try:
             self._sweep()
+            # The GPU before the run: a claimed run that waits for the GPU would hold up every other daemon.
             if not self._may_use_the_gpu():
                 return False
             with self.db.begin() as session:
@@ -75,17 +76,17 @@ class TrainerDaemon:
 
     def _may_use_the_gpu(self) -> bool:
         """On a machine whose GPU is shared: whether it is lent to us; the run that waits for it is told for whom."""
-        if self._turn is None:
+        if self._gpu is None:
             return True
         with self.db.read() as session:
             waiting = run_leases.next_waiting(session)
         if waiting is None:
-            self._turn.leave()
+            self._gpu.leave()
             return False
         run_id, workspace_id = waiting
-        if self._turn.take(f"training run {run_id}"):
+        if self._gpu.take(f"training run {run_id}"):
             return True
-        waits = (run_id, self._turn.holder() or "another process")
+        waits = (run_id, self._gpu.holder() or "another process")
         if waits != self._reported:  # one event, not one at every look
             self._reported = waits
             with self.db.begin() as session:
@@ -94,8 +95,8 @@ class TrainerDaemon:
 
     def _leave_the_gpu(self) -> None:
         self._reported = None
-        if self._turn is not None:
-            self._turn.leave()
+        if self._gpu is not None:
+            self._gpu.leave()
 
     def _sweep(self) -> None:
         with self.db.begin() as session:

@@ -35,6 +35,7 @@ def write(
 
     Metrics of a step that was already reported (before an interruption) are left as they are.
     """
+    # First of all the statement with the fence: its row lock makes every other daemon wait until this commit.
     if metrics:
         state = run_leases.progressed(session, lease, ttl_seconds, step)
     else:
@@ -45,7 +46,7 @@ def write(
         {"run_id": lease.run_id, "step": m["step"], "phase": m.get("phase", "train"), "values": m["values"]}
         for m in metrics
     ]
-    insert_ignore(session, Metric, rows)
+    insert_ignore(session, Metric, rows)  # a resumed run computes steps behind its checkpoint again, to the same values
     for message in messages:
         HANDLERS[message["type"]](session, lease, ttl_seconds, message)
 
@@ -101,6 +102,7 @@ def _finished(session: Session, lease: RunLease, _ttl: float, message: dict[str,
     run = session.get_one(TrainingRun, lease.run_id, populate_existing=True)
     if run.state != "running":
         return  # paused or being cancelled meanwhile; the last checkpoint is there
+    # In one transaction: a run that succeeded has its model, and a model of a lost lease is never registered.
     model = register(session, run, message["path"], message["manifest"])
     if not run_leases.succeed(session, lease, model.id, message["summary"]):
         raise LeaseLost
