@@ -14,7 +14,7 @@ from workers.app import GENERATION, GRADING, create_celery
 from workers.dispatch import Dispatcher
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
-from workers.training.daemon import TrainerDaemon
+from workers.training.supervise.daemon import TrainerDaemon
 from workers.worker import build_services, close_services
 
 _TICK_SECONDS = 0.05

@@ -25,7 +25,7 @@ from workers.app import create_celery
 from workers.child_process import ChildProcess
 from workers.dispatch import Dispatcher
 from workers.settings import WorkerSettings
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 from workers.worker import build_services, close_services, embedded_worker
 
 log = logging.getLogger(__name__)

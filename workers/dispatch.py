@@ -23,10 +23,10 @@ from workers.lifecycle import (
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
-from workers.training.preview import PreviewFailed
-from workers.training.preview import prepare as prepare_preview
-from workers.training.preview import preview as preview_training
-from workers.training.protocol import Refused as TrainingRefused
+from workers.training.protocol import CannotTrain as TrainingRefused
+from workers.training.supervise.preview import PreviewFailed
+from workers.training.supervise.preview import preview as preview_training
+from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
     "TRAINING_PRESETS",

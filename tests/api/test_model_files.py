@@ -10,7 +10,7 @@ from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from tests.api.conftest import CheckedClient
-from workers.training.checkpoints import write_folder
+from workers.training.folders import write_folder
 
 CARD, WEIGHTS = "# Card\n", bytes(range(256)) * 40
 

@@ -89,7 +89,7 @@ def test_refused_training_jobs(client: CheckedClient, database: Database, datase
 def test_a_base_that_is_served_elsewhere_is_trained_by_its_weights(
     client: CheckedClient, database: Database, dataset_id: str, engine: str
 ) -> None:
-    """Its result is then served there (workers.training.serving)."""
+    """Its result is then served there (workers.training.supervise.registry)."""
     address = {"base_url": "http://127.0.0.1:1/v1", "model": "m"} if engine == "openai" else {}
     add_model(database, "served", engine=engine, config={"path": "/weights", **address})
     add_model(database, "adapter", engine=engine, config={"path": "/weights", "adapter": "/adapter", **address})

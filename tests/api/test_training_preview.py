@@ -19,8 +19,8 @@ from models.workspaces import DEFAULT_WORKSPACE, LanguageModel
 from tests.api.conftest import CheckedClient, post_problems
 from tests.api.test_injection_jobs import add_model
 from tests.training.conftest import make_dataset, make_model, make_rows
-from workers.training.daemon import TrainerDaemon
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.settings import TrainerSettings
 
 PREVIEW = "/v1/training-jobs:preview"
 BODY: dict[str, Any] = {"dataset": "ds_1", "base_model": "tiny"}

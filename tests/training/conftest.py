@@ -24,7 +24,7 @@ from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from workers.training.config import resolve
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 
 TEMPLATE = (
     "{%- for m in messages -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}{%- endfor -%}"

@@ -12,8 +12,8 @@ from models.settings import StoreSettings
 from models.workspaces import LanguageModel
 from tests.training.conftest import events, read_run
 from workers.gpu import GpuLock
-from workers.training.daemon import TrainerDaemon
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.settings import TrainerSettings
 
 
 def test_a_run_waits_for_the_gpu_and_says_for_whom(
