@@ -13,10 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import errors
-from api.auth import check_binding
-from api.deps import Api
-from api.middleware import BodyLimit, SecurityHeaders
+from api.http import errors
+from api.http.auth import check_binding
+from api.http.middleware import BodyLimit, SecurityHeaders
+from api.http.routing import Api
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
 from api.routes import ROUTERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Integer, case, cast, func, select
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict, Invalid
+from api.http.errors import Conflict, Invalid
 from api.registry import model_names
 from api.schemas.outputs import ComparisonOut, Flip, Side
 from errata.types import Verdict

@@ -1,6 +1,6 @@
 """From uploaded rows to table rows: parsing first, with no transaction open, then one insert.
 
-Knows the tables but not HTTP's routes; refuses by raising ``api.errors``.
+Knows the tables but not HTTP's routes; refuses by raising ``api.http.errors``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, Generic, Literal, TypeVar
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from api.errors import BadRequest, FieldError, Invalid
 from api.formats.problems import ProblemFields, RowError, parse_problem
-from api.formats.readers import RawRow, Unreadable
 from api.formats.solutions import SolutionFields, parse_solution
+from api.http.errors import BadRequest, FieldError, Invalid
+from api.http.uploads import RawRow, Unreadable
 from api.schemas.common import BadRow
 from api.schemas.problem_sets import SolutionsOut
 from api.settings import ApiSettings

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
-from api.errors import Invalid
+from api.http.errors import Invalid
 from models.accounts import DEFAULT_WORKSPACE
 from models.language_models import LanguageModel
 

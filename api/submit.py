@@ -6,8 +6,8 @@ from pydantic import ValidationError
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from api.errors import Invalid, invalid
-from api.ids import body_row
+from api.http.errors import Invalid, invalid
+from api.http.rows import body_row
 from api.registry import body_model
 from api.schemas.injection_jobs import InjectionJobIn
 from errata.config import InjectionConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.errors import Conflict, Invalid, invalid
-from api.ids import body_row
+from api.http.errors import Conflict, Invalid, invalid
+from api.http.rows import body_row
 from api.registry import body_model
 from api.schemas.training import TrainingInputs
 from models.language_models import LanguageModel

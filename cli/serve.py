@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import BindingRefused, check_binding
+from api.http.auth import BindingRefused, check_binding
 from api.settings import ApiSettings
 from cli.kept import Kept
 from cli.refusal import Refused

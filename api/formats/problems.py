@@ -17,8 +17,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from api import strict_json
-from api.strict_json import JsonError, check_text
+from api.http import strict_json
+from api.http.strict_json import JsonError, check_text
 
 OUR_FIELDS = ("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta")
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")

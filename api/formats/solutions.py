@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.formats.problems import RowError
-from api.strict_json import JsonError, check_text
+from api.http.strict_json import JsonError, check_text
 
 FIELDS = ("problem", "source", "text", "label")
 _SOURCE_LIMIT = 200

@@ -10,9 +10,9 @@ from fastapi import Depends, Request
 from fastapi.responses import Response
 from fastapi.security import HTTPAuthorizationCredentials
 
-from api.auth import Caller, authenticate
-from api.deps import ApiDep
-from api.errors import Forbidden, Unauthorized
+from api.http.auth import Caller, authenticate
+from api.http.errors import Forbidden, Unauthorized
+from api.http.routing import ApiDep
 
 COOKIE = "errata_key"
 _SECONDS = 12 * 3600

@@ -11,18 +11,16 @@ from pydantic import ValidationError
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from api import events
-from api.auth import Reader, Writer
-from api.deps import Api, ApiDep
-from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, manifest_itself, send_listed
-from api.errors import Conflict, Invalid, documented, invalid
-from api.events import EVENT_RESPONSES, EventOut, LastEventId
-from api.idempotency import IdempotencyDep, once
-from api.ids import body_row, path_row
-from api.pagination import Listing, PageDep, paginate
+from api.http import events
+from api.http.auth import Reader, Writer
+from api.http.downloads import FILE_RESPONSES, StoredFile, manifest_files, manifest_itself, send_listed
+from api.http.errors import Conflict, Invalid, documented, invalid
+from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
+from api.http.idempotency import IdempotencyDep, once
+from api.http.routing import Api, ApiDep, accepted
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row
 from api.progress import progress_of
-from api.routing import accepted
-from api.routing import router as make_router
 from api.schemas.outputs import DatasetIn, DatasetOut, FileOut
 from errata.datasets.config import DatasetConfig
 from models.base import new_id

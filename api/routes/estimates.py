@@ -5,15 +5,13 @@ from __future__ import annotations
 from fastapi import Response
 from sqlalchemy import select
 
-from api.auth import Reader, Writer
-from api.deps import ApiDep
-from api.errors import Conflict, Invalid, documented
 from api.estimates import estimate_out
-from api.idempotency import IdempotencyDep, once
-from api.ids import path_row
-from api.pagination import Listing, PageDep, paginate
-from api.routing import accepted
-from api.routing import router as make_router
+from api.http.auth import Reader, Writer
+from api.http.errors import Conflict, Invalid, documented
+from api.http.idempotency import IdempotencyDep, once
+from api.http.routing import ApiDep, accepted
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, paginate, path_row
 from api.schemas.estimates import EstimateIn, EstimateOut
 from api.submit import new_injection_job
 from models.base import new_id

@@ -9,18 +9,16 @@ from fastapi import Query, Request, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api import events
-from api.auth import Reader, Writer
-from api.deps import ApiDep
-from api.errors import Conflict, documented
-from api.events import EVENT_RESPONSES, EventOut, LastEventId
-from api.idempotency import IdempotencyDep, once
-from api.ids import body_row, path_row
-from api.pagination import Listing, PageDep, paginate
+from api.http import events
+from api.http.auth import Reader, Writer
+from api.http.errors import Conflict, documented
+from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
+from api.http.idempotency import IdempotencyDep, once
+from api.http.routing import ApiDep, accepted
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row
 from api.progress import progress_of, tokens_of
 from api.registry import model_names
-from api.routing import accepted
-from api.routing import router as make_router
 from api.schemas.common import RowId
 from api.schemas.injection_jobs import (
     EditOut,

@@ -10,12 +10,11 @@ from fastapi import Query
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.auth import Reader
-from api.deps import ApiDep
-from api.errors import documented
-from api.ids import path_row
-from api.pagination import Listing, PageDep, paginate
-from api.routing import router as make_router
+from api.http.auth import Reader
+from api.http.errors import documented
+from api.http.routing import ApiDep
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, paginate, path_row
 from api.schemas.common import RowId
 from api.schemas.judging import JobProblemOut
 from models.jobs import InjectionJob, ProblemOutcome, SolutionRow

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from fastapi import Request, Response
 
-from api.auth import Reader
-from api.deps import Api, ApiDep
-from api.downloads import FILE_RESPONSES, StoredFile, manifest_files, send_listed
-from api.errors import NotFound, documented
-from api.pagination import Listing
+from api.http.auth import Reader
+from api.http.downloads import FILE_RESPONSES, StoredFile, manifest_files, send_listed
+from api.http.errors import NotFound, documented
+from api.http.routing import Api, ApiDep
+from api.http.routing import router as make_router
+from api.http.rows import Listing
 from api.registry import find_model
-from api.routing import router as make_router
 from api.schemas.outputs import FileOut
 from models.files import MANIFEST, FileStore, UnsafePath
 

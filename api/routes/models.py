@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import Reader
-from api.deps import ApiDep
-from api.errors import NotFound, documented
+from api.http.auth import Reader
+from api.http.errors import NotFound, documented
+from api.http.routing import ApiDep
+from api.http.routing import router as make_router
 from api.registry import find_model, model_names, visible
-from api.routing import router as make_router
 from api.schemas.outputs import LanguageModelOut, ModelListing
 from models.language_models import LanguageModel
 

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 from fastapi import Query
 from sqlalchemy import select
 
-from api.auth import Reader
-from api.deps import ApiDep
-from api.errors import documented
-from api.ids import body_row, path_row
-from api.pagination import Listing, PageDep, paginate
-from api.routing import router as make_router
+from api.http.auth import Reader
+from api.http.errors import documented
+from api.http.routing import ApiDep
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row
 from api.schemas.common import RowId
 from api.schemas.pairs import PairOut
 from errata.types import EvidenceKind

@@ -9,16 +9,15 @@ from fastapi import Query, Response
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import select
 
-from api import strict_json
-from api.auth import Reader, Writer
-from api.deps import Api, ApiDep
-from api.errors import BadRequest, FieldError, documented, invalid
-from api.formats.readers import RawRow, read_rows, rows_of
-from api.idempotency import IdempotencyDep, once
-from api.ids import path_row
+from api.http import strict_json
+from api.http.auth import Reader, Writer
+from api.http.errors import BadRequest, FieldError, documented, invalid
+from api.http.idempotency import IdempotencyDep, once
+from api.http.routing import Api, ApiDep
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, paginate, path_row
+from api.http.uploads import RawRow, Upload, UploadDep, read_rows, rows_of
 from api.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
-from api.pagination import Listing, PageDep, paginate
-from api.routing import router as make_router
 from api.schemas.problem_sets import (
     ProblemIn,
     ProblemOut,
@@ -29,7 +28,6 @@ from api.schemas.problem_sets import (
     SolutionsIn,
     SolutionsOut,
 )
-from api.uploads import Upload, UploadDep
 from errata.types import Domain
 from models.problems import ProblemRow, ProblemSet
 

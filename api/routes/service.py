@@ -8,11 +8,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 from sqlalchemy import exists, select
 
-from api.auth import Reader
-from api.deps import ApiDep
-from api.errors import documented
-from api.pagination import Listing
-from api.routing import StrictRoute
+from api.http.auth import Reader
+from api.http.errors import documented
+from api.http.routing import ApiDep, StrictRoute
+from api.http.rows import Listing
 from errata.config import InjectionConfig
 from errata.presets import PRESETS, resolve
 from models.accounts import Workspace

@@ -9,18 +9,16 @@ from fastapi import Query, Request, Response
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from api import events
-from api.auth import Reader, Trainer
-from api.deps import ApiDep
-from api.errors import Conflict, Invalid, documented
-from api.events import EVENT_RESPONSES, EventOut, LastEventId
-from api.idempotency import IdempotencyDep, once
-from api.ids import path_row
+from api.http import events
+from api.http.auth import Reader, Trainer
+from api.http.errors import Conflict, Invalid, documented
+from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
+from api.http.idempotency import IdempotencyDep, once
+from api.http.routing import ApiDep, accepted
+from api.http.routing import router as make_router
+from api.http.rows import Listing, PageDep, paginate, path_row
 from api.pace import seconds_left, seconds_per_step
-from api.pagination import Listing, PageDep, paginate
 from api.registry import model_names, visible
-from api.routing import accepted
-from api.routing import router as make_router
 from api.schemas.training import CheckpointOut, MetricOut, TrainingJobIn, TrainingJobOut
 from api.training import named_inputs, resolve_config
 from models.base import new_id

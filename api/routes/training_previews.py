@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from api.auth import Trainer
-from api.deps import ApiDep
-from api.errors import Conflict, TooManyRequests, documented
-from api.routing import router as make_router
+from api.http.auth import Trainer
+from api.http.errors import Conflict, TooManyRequests, documented
+from api.http.routing import ApiDep
+from api.http.routing import router as make_router
 from api.schemas.training import TrainingPreviewIn, TrainingPreviewOut
 from api.training import named_inputs, resolve_config
 from workers.dispatch import PreviewFailed, TrainingRefused, prepare_preview, preview_training

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from api.strict_json import JsonError, check_text
+from api.http.strict_json import JsonError, check_text
 from models.jobs import JobColumns
 
 Json = dict[str, Any]

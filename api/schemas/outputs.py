@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.downloads import StoredFile
+from api.http.downloads import StoredFile
 from api.schemas.common import JobOut, ModelName, Name, Progress, Request, RowId, job_fields
 from errata.evaluation import EvaluationConfig
 from models.outputs import Dataset, Evaluation, EvaluationSample

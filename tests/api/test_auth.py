@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from api.auth import SCOPES, BindingRefused, Scope, check_binding, create_key, revoke_key
+from api.http.auth import SCOPES, BindingRefused, Scope, check_binding, create_key, revoke_key
 from api.settings import ApiSettings
 from models.accounts import ApiKey
 from models.base import db_now, new_id

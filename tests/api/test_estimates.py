@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.auth import create_key
+from api.http.auth import create_key
 from demo import problems
 from models.accounts import PILOT_WORKSPACE_NAME
 from models.estimates import Estimate

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api import strict_json
-from api.pagination import encode
+from api.http import strict_json
+from api.http.rows import encode
 from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 
 JSON = {"content-type": "application/json"}

@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from api.auth import create_key, ensure_workspace
+from api.http.auth import create_key, ensure_workspace
 from models.session import Database
 from tests.api.conftest import CheckedClient
 from tests.api.test_injection_jobs import add_model

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.auth import create_key
+from api.http.auth import create_key
 from api.pages import overview, pairs, training
 from api.pages.access import COOKIE
 from api.settings import ApiSettings

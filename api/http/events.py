@@ -19,10 +19,9 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.deps import Api
-from api.errors import Invalid, documented
-from api.ids import path_row
-from api.pagination import Listing, PageRequest, decode, encode
+from api.http.errors import Invalid, documented
+from api.http.routing import Api
+from api.http.rows import Listing, PageRequest, decode, encode, path_row
 from models import events
 from models.outputs import Event
 from models.states import TERMINAL

@@ -1,7 +1,9 @@
-"""Lists: ``limit``, ``after``, ``has_more``, opaque cursors and a stable order (keyset, never offsets).
+"""Rows of the caller's workspace: one by its public id, or a list page by page.
 
-A cursor holds the sort values of the last row seen, so that rows added meanwhile neither repeat nor hide others. It is
-bound to the list it came from; filters may change between pages at the caller's own risk.
+A public id starts with a prefix that names its resource. Lists have ``limit``, ``after``, ``has_more``, opaque cursors
+and a stable order (keyset, never offsets). A cursor holds the sort values of the last row seen, so that rows added
+meanwhile neither repeat nor hide others. It is bound to the list it came from. Filters may change between pages at the
+caller's own risk.
 """
 
 from __future__ import annotations
@@ -9,21 +11,88 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Select, literal, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from api.errors import Invalid
+from api.http.errors import Invalid, NotFound
+from models.base import Base
+from models.estimates import Estimate
+from models.jobs import InjectionJob, PairRow
+from models.outputs import Dataset, Evaluation, TrainingRun
+from models.problems import ProblemSet
+from models.rejudgings import Rejudging
 
 T = TypeVar("T")
 Row = TypeVar("Row")
+TableRow = TypeVar("TableRow", bound=Base)
 MAX_LIMIT = 500
+
+
+class Kind(NamedTuple):
+    """A resource with public ids: the prefix of its ids, what it is called, and where it is listed."""
+
+    prefix: str
+    name: str
+    url: str
+
+
+#: Every resource that a path or a body names by id. A new resource adds its line here.
+KINDS: dict[type[Base], Kind] = {
+    ProblemSet: Kind("pset", "problem set", "/v1/problem-sets"),
+    InjectionJob: Kind("inj", "injection job", "/v1/injection-jobs"),
+    PairRow: Kind("pair", "pair", "/v1/pairs"),
+    Dataset: Kind("ds", "dataset", "/v1/datasets"),
+    TrainingRun: Kind("train", "training job", "/v1/training-jobs"),
+    Evaluation: Kind("eval", "evaluation", "/v1/evaluations"),
+    Rejudging: Kind("rejudge", "rejudging", "/v1/rejudgings"),
+    Estimate: Kind("est", "estimate", "/v1/estimates"),
+}
+_BY_PREFIX = {kind.prefix: kind for kind in KINDS.values()}
+_ID = re.compile(r"[a-z]+_[0-9a-z]{1,40}")
+
+
+def path_row(session: Session, table: type[TableRow], row_id: str, workspace_id: str) -> TableRow:
+    """The row a path names. Raises NotFound; a row of another workspace is not found either."""
+    row = _find(session, table, row_id, workspace_id)
+    if row is None:
+        kind = KINDS[table]
+        raise NotFound(f"there is no such {kind.name}{_hint(row_id, kind.prefix)}")
+    return row
+
+
+def body_row(session: Session, table: type[TableRow], row_id: str, workspace_id: str, field: str) -> TableRow:
+    """The row a body's field names. Raises Invalid naming the field."""
+    row = _find(session, table, row_id, workspace_id)
+    if row is None:
+        kind = KINDS[table]
+        message = f"there is no such {kind.name}{_hint(row_id, kind.prefix)}"
+        raise Invalid.field(field, message, f"give an id that starts with '{kind.prefix}_', from GET {kind.url}")
+    return row
+
+
+def _find(session: Session, table: type[TableRow], row_id: str, workspace_id: str) -> TableRow | None:
+    # An id of another shape never reaches the database: it may hold what PostgreSQL cannot take, such as NUL.
+    if not _ID.fullmatch(row_id):
+        return None
+    row: Any = session.get(table, row_id)
+    return None if row is None or row.workspace_id != workspace_id else row
+
+
+def _hint(row_id: str, prefix: str) -> str:
+    """Which resource an id of another kind belongs to: ids are easily mixed up."""
+    other, mark, _ = row_id.partition("_")
+    if other == prefix or not mark or other not in _BY_PREFIX:
+        return ""
+    _, name, url = _BY_PREFIX[other]
+    return f": this is the id of {'an' if name[0] in 'aeiou' else 'a'} {name} (see {url})"
 
 
 class Listing(BaseModel, Generic[T]):

@@ -6,7 +6,7 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api import errors
+from api.http import errors
 from api.settings import ApiSettings
 
 #: Nothing inline, nothing from another host.

@@ -1,23 +1,59 @@
-"""The route class of every ``/v1`` route: strict JSON bodies, and unknown query parameters refused."""
+"""What every ``/v1`` route has: the process's services, strict JSON bodies, and unknown query parameters refused.
+
+Routes are ``def`` and open their own short sessions, with the commit inside the ``with`` block and hints sent after it.
+Sessions are no dependency on purpose: a session dependency holds its connection (on SQLite the write lock) while the
+request waits for a thread of the pool, and once enough requests wait for the lock no thread is left for its holder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
-from api import strict_json
-from api.errors import BadRequest, FieldError, Invalid, documented
+from api.http import strict_json
+from api.http.errors import BadRequest, FieldError, Invalid, documented
+from api.settings import ApiSettings
+from models.session import Database
+from models.settings import StoreSettings
+from workers.dispatch import Dispatcher
 
 _INLINE_BYTES = 64 * 1024  # larger documents are parsed in a thread, so that the event loop stays free
 
 
+@dataclass(frozen=True)
+class Api:
+    """The services of one API process, made by the composition root."""
+
+    db: Database
+    store: StoreSettings
+    dispatcher: Dispatcher
+    settings: ApiSettings
+    previews: BoundedSemaphore
+
+    @classmethod
+    def of(cls, db: Database, store: StoreSettings, dispatcher: Dispatcher, settings: ApiSettings) -> Api:
+        """The services, and the slots that bound what this process starts."""
+        return cls(db, store, dispatcher, settings, BoundedSemaphore(settings.previews))
+
+
+def get_api(request: Request) -> Api:
+    """The services of the application that serves this request."""
+    state: Any = request.app.state
+    return cast(Api, state.api)
+
+
+ApiDep = Annotated[Api, Depends(get_api)]
+
+
 class StrictRequest(Request):
-    """A request whose ``json()`` refuses what :mod:`api.strict_json` refuses. Raises BadRequest."""
+    """A request whose ``json()`` refuses what :mod:`api.http.strict_json` refuses. Raises BadRequest."""
 
     async def json(self) -> Any:
         """The body's value."""

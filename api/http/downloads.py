@@ -15,7 +15,7 @@ from typing import IO, Any
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
-from api.errors import NotFound, RangeNotSatisfiable, documented
+from api.http.errors import NotFound, RangeNotSatisfiable, documented
 from models.files import MANIFEST, FileStore, UnsafePath
 
 _CHUNK = 256 * 1024

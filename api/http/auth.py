@@ -23,8 +23,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from api.deps import Api, ApiDep
-from api.errors import Forbidden, Unauthorized
+from api.http.errors import Forbidden, Unauthorized
+from api.http.routing import Api, ApiDep
 from api.settings import ApiSettings
 from models.accounts import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
 from models.base import db_now, new_id

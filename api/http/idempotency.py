@@ -18,8 +18,8 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from api.deps import Api
-from api.errors import Conflict, Invalid
+from api.http.errors import Conflict, Invalid
+from api.http.routing import Api
 from models.accounts import IdempotencyKey
 from models.upserts import insert_ignore
 
