@@ -10,12 +10,15 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, Literal
+from urllib.parse import quote
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import Field
 
 from api.http.errors import NotFound, RangeNotSatisfiable, documented
+from api.schemas import RowAnswer
 from models.files import MANIFEST, FileStore, UnsafePath
 
 _CHUNK = 256 * 1024
@@ -51,6 +54,22 @@ class StoredFile:
         return _TYPES.get(self.path.rpartition(".")[2], "application/octet-stream")
 
 
+class FileOut(RowAnswer):
+    """A file of a dataset or of a trained language model; ``url`` is where it is downloaded."""
+
+    object: Literal["file"] = "file"
+    path: str
+    bytes: int = Field(validation_alias="size")
+    sha256: str
+    rows: int | None
+    url: str
+
+    @classmethod
+    def listed(cls, files: Iterable[StoredFile], url: str) -> list[FileOut]:
+        """The entries of a list of files that are downloaded below ``url``."""
+        return [cls.of(file, url=f"{url}/{quote(file.path)}") for file in files]
+
+
 def manifest_files(folder: str | None, manifest: Mapping[str, Any] | None) -> list[StoredFile]:
     """The files a manifest lists; none while there is no manifest."""
     files = (manifest or {}).get("files", [])
@@ -83,6 +102,8 @@ def send_listed(request: Request, store: FileStore, files: Iterable[StoredFile],
     raise NotFound("there is no such file here; see /files")
 
 
+# Starlette's FileResponse does not serve: it answers 400 where RFC 9110 ignores a range, knows no If-None-Match, says
+# 416 in plain text, puts the whole file's Content-Digest on its parts, and reads local paths only.
 def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
     """The file, or the part the request asks for. Raises RangeNotSatisfiable, NotFound when the file has gone."""
     etag = f'"{file.sha256}"'

@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import Header, Query, Request, Response
-from pydantic import BaseModel
+from fastapi import Header, Request, Response
+from pydantic import Field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from api.http.errors import Invalid, documented
 from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
+from api.schemas import RowAnswer
 from models import events
 from models.outputs import Event
 from models.states import TERMINAL
@@ -36,24 +37,17 @@ EVENT_RESPONSES = {
     },
 }
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Resume a stream behind this event.")]
-EventLimit = Annotated[int, Query(ge=1, le=500)]
-EventAfter = Annotated[str | None, Query(max_length=600, description="`next` of the page before.")]
 
 
-class EventOut(BaseModel):
+class EventOut(RowAnswer):
     """Something that happened to a job, dataset, training job or evaluation; ids grow."""
 
     object: Literal["event"] = "event"
     id: int
-    subject: str
+    subject: str = Field(validation_alias="subject_id")
     type: str
     data: dict[str, Any]
     created_at: datetime
-
-    @classmethod
-    def of(cls, row: Event) -> EventOut:
-        """The answer for a row."""
-        return cls(id=row.id, subject=row.subject_id, type=row.type, data=row.data, created_at=row.created_at)
 
 
 def answer(
@@ -99,7 +93,10 @@ async def _stream(api: Api, table: type[Any], row_id: str, after: int) -> AsyncI
 
 
 def _look(api: Api, table: type[Any], row_id: str, after: int) -> tuple[str | None, Sequence[Event]]:
-    """The subject's state where terminal, read first, and the events behind ``after``."""
+    """The subject's state where terminal, read first, and the events behind ``after``.
+
+    State first: an event committed between the two reads is then among those read, and none is missed at the end.
+    """
     with api.db.read() as session:
         state = _state(session, table, row_id)
     with api.db.read() as session:

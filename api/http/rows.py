@@ -12,7 +12,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -103,6 +103,11 @@ class Listing(BaseModel, Generic[T]):
     has_more: bool
     next: str | None = Field(None, description="Give it as `after` for the next page; null on the last one.")
 
+    @classmethod
+    def whole(cls, data: list[T]) -> Listing[T]:
+        """A list that is never cut into pages."""
+        return cls(data=data, has_more=False, next=None)
+
 
 @dataclass(frozen=True)
 class PageRequest:
@@ -129,6 +134,10 @@ class Page(Generic[Row]):
 
     rows: Sequence[Row]
     next: str | None
+
+    def listing(self, answer: Callable[[Row], T]) -> Listing[T]:
+        """The page as an answer, row by row."""
+        return Listing(data=[answer(row) for row in self.rows], has_more=self.next is not None, next=self.next)
 
 
 def paginate(

@@ -1,10 +1,12 @@
-"""What a row of a problem file means: our fields, or GSM8K, MATH and Step-DPO rows, told apart by their fields.
+"""What a row of a file means: a problem or a brought solution.
+
+Problems come in our fields, or as GSM8K, MATH and Step-DPO rows, told apart by their fields:
 
 | format | question | gold answer | gold solution |
 |---|---|---|---|
 | ours | ``question`` | ``gold_answer`` | ``gold_solution`` |
 | GSM8K | ``question`` | ``answer`` after ``####`` (or a one-line ``answer``) | ``answer`` before ``####`` |
-| MATH | ``problem`` | ``answer``, or the last ``\\boxed{}`` of ``solution`` | ``solution`` |
+| MATH | ``problem`` | ``answer``, or the last box of ``solution`` | ``solution`` |
 | Step-DPO | ``prompt`` | ``answer`` | none: its ``chosen`` is a single step |
 
 Columns of a foreign format that mean nothing here are left out; unknown ones beside our own fields are refused.
@@ -15,13 +17,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from api.http import strict_json
 from api.http.strict_json import JsonError, check_text
+from errata.answers.boxes import last_box
 
 OUR_FIELDS = ("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta")
+SOLUTION_FIELDS = ("problem", "source", "text", "label")
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
+_NAME_LIMIT = 200  # characters of an id, a subject, a level or a source
+_TEXT_ONLY = ("question", "gold_solution", "source", "text")  # a number here is a mistake, not an answer
 _PLAIN_ANSWER = 200  # characters; a longer "answer" without #### is a text whose answer we cannot tell
 
 
@@ -79,23 +86,11 @@ def _math(row: Mapping[str, Any], limit: int) -> ProblemFields:
     solution = row.get("solution")
     gold = row.get("answer")
     if gold is None:
-        gold = last_boxed(solution) if isinstance(solution, str) else None
+        box = last_box(solution) if isinstance(solution, str) else None
+        gold = box.strip() if box and box.strip() else None
         if gold is None:
             raise RowError("'solution' has no \\boxed{} final answer, and there is no 'answer'")
     return _fields(row, limit, row.get("problem"), gold, solution, "math")
-
-
-def last_boxed(text: str) -> str | None:
-    """The content of the last ``\\boxed{...}`` (or ``\\fbox``) whose braces balance, or None."""
-    for start in reversed([m.end() for m in re.finditer(r"\\f?boxed\s*\{", text)][-8:]):
-        depth = 1
-        for at in range(start, len(text)):
-            character = text[at]
-            if character in "{}" and text[at - 1] != "\\":
-                depth += 1 if character == "{" else -1
-                if depth == 0:
-                    return text[start:at].strip() or None
-    return None
 
 
 def _fields(
@@ -107,19 +102,47 @@ def _fields(
     meta = {"format": source_format} if foreign else _meta(row.get("meta", {}), limit)
     question_name = {"math": "problem", "step-dpo": "prompt"}.get(source_format or "", "question")
     return ProblemFields(
-        external_id=_text("id", identity, 200, required=False),
+        external_id=_text("id", identity, _NAME_LIMIT, required=False),
         question=_text(question_name, question, limit, required=True) or "",
         gold_answer=_text("answer" if foreign else "gold_answer", gold, limit, required=True) or "",
-        gold_solution=_text("gold_solution", solution, limit, required=False, keep=True),
-        subject=_text("subject", subject, 200, required=False),
-        level=_text("level", row.get("level"), 200, required=False),
+        gold_solution=_text("gold_solution", solution, limit, required=False, exact=True),
+        subject=_text("subject", subject, _NAME_LIMIT, required=False),
+        level=_text("level", row.get("level"), _NAME_LIMIT, required=False),
         meta=meta,
     )
 
 
-def _text(name: str, value: Any, limit: int, *, required: bool, keep: bool = False) -> str | None:
+@dataclass(frozen=True, slots=True)
+class SolutionFields:
+    """A brought solution; ``problem`` is a position (whole number), a problem's id, or its external id."""
+
+    problem: int | str
+    source: str
+    text: str
+    label: bool | None
+
+
+def parse_solution(row: Mapping[str, Any], limit: int) -> SolutionFields:
+    """The solution a row holds. Raises RowError. The text is kept to the character: steps are offsets into it."""
+    unknown = sorted(set(row) - set(SOLUTION_FIELDS))
+    if unknown:
+        raise RowError(f"unknown field '{unknown[0][:80]}'; known: {', '.join(SOLUTION_FIELDS)}")
+    problem = row.get("problem")
+    if isinstance(problem, bool) or not isinstance(problem, int | str):
+        raise RowError("'problem' must be a position (from 0), a problem's id or its external id")
+    label = row.get("label")
+    if isinstance(label, str):  # a CSV cell
+        label = {"true": True, "false": False, "1": True, "0": False}.get(label.lower(), label)
+    if label is not None and not isinstance(label, bool):
+        raise RowError("'label' must be true or false")
+    source = _text("source", row.get("source"), _NAME_LIMIT, required=True) or ""
+    text = _text("text", row.get("text"), limit, required=True, exact=True) or ""
+    return SolutionFields(problem, source, text, label)
+
+
+def _text(name: str, value: Any, limit: int, *, required: bool, exact: bool = False) -> str | None:
     """A field as text; numbers are written out, except where text must be kept as it is. Raises RowError."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and name not in ("question", "gold_solution"):
+    if isinstance(value, int | float) and not isinstance(value, bool) and name not in _TEXT_ONLY:
         value = str(value)
     if value is None and not required:
         return None
@@ -137,7 +160,7 @@ def _text(name: str, value: Any, limit: int, *, required: bool, keep: bool = Fal
         check_text(value)
     except JsonError as error:
         raise RowError(f"'{name}' holds {error}") from None
-    return value if keep else value.strip()
+    return value if exact else value.strip()
 
 
 def _meta(value: Any, limit: int) -> dict[str, Any]:

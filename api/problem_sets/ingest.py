@@ -14,12 +14,11 @@ from typing import Any, Generic, Literal, TypeVar
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from api.formats.problems import ProblemFields, RowError, parse_problem
-from api.formats.solutions import SolutionFields, parse_solution
 from api.http.errors import BadRequest, FieldError, Invalid
 from api.http.uploads import RawRow, Unreadable
-from api.schemas.common import BadRow
-from api.schemas.problem_sets import SolutionsOut
+from api.problem_sets.formats import ProblemFields, RowError, SolutionFields, parse_problem, parse_solution
+from api.problem_sets.schemas import SolutionsOut
+from api.schemas import BadRow
 from api.settings import ApiSettings
 from models.base import new_id
 from models.problems import BroughtSolution, ProblemRow, ProblemSet
@@ -53,15 +52,15 @@ def parse_problems(
     """Problems out of the raw rows of a document or a file. Raises Invalid and BadRequest."""
     parsed = _parse(rows, lambda row: parse_problem(row, settings.field_limit), settings, "problem", document)
     seen: dict[str, int] = {}
-    kept = []
+    unique = []
     for line, problem in parsed.rows:
         external_id = problem["external_id"]
         if external_id is not None and (first := seen.setdefault(external_id, line)) != line:
             parsed.reject(line, f"id '{external_id}' was used on line {first}", settings.reported_rows)
         else:
-            kept.append((line, problem))
-    parsed.rows = kept
-    _refuse(parsed, on_bad_row)
+            unique.append((line, problem))
+    parsed.rows = unique
+    _check_complete(parsed, on_bad_row)
     return parsed
 
 
@@ -70,7 +69,7 @@ def parse_solutions(
 ) -> Parsed[SolutionFields]:
     """Brought solutions out of the raw rows of a document or a file. Raises Invalid and BadRequest."""
     parsed = _parse(rows, lambda row: parse_solution(row, settings.field_limit), settings, "solution", document)
-    _refuse(parsed, on_bad_row)
+    _check_complete(parsed, on_bad_row)
     return parsed
 
 
@@ -94,7 +93,7 @@ def _parse(
     return parsed
 
 
-def _refuse(parsed: Parsed[Any], on_bad_row: OnBadRow) -> None:
+def _check_complete(parsed: Parsed[Any], on_bad_row: OnBadRow) -> None:
     """Raise Invalid when nothing is left, or something is bad and the sender wants all or nothing."""
     if parsed.rows and not (parsed.bad_count and on_bad_row == "refuse"):
         return
@@ -175,7 +174,7 @@ def store_solutions(
             seen[key] = digest
             new.append(_row(problem_set.id, problem_id, solution))
     parsed.rows = taken
-    _refuse(parsed, on_bad_row)
+    _check_complete(parsed, on_bad_row)
     added = insert_ignore(session, BroughtSolution, new)
     return SolutionsOut(
         problem_set=problem_set.id,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import Query
+from pydantic import Field
 from sqlalchemy import select
 
 from api.http.auth import Reader
@@ -12,12 +14,40 @@ from api.http.errors import documented
 from api.http.routing import ApiDep
 from api.http.routing import router as make_router
 from api.http.rows import Listing, PageDep, body_row, paginate, path_row
-from api.schemas.common import RowId
-from api.schemas.pairs import PairOut
+from api.schemas import RowAnswer, RowId
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob, PairRow
 
 router = make_router("/v1/pairs", "pairs")
+
+
+class PairOut(RowAnswer):
+    """One pair: ``question`` + ``prefix`` is the prompt, ``chosen`` and ``rejected`` differ in the error."""
+
+    object: Literal["pair"] = "pair"
+    id: str
+    job: str = Field(validation_alias="job_id")
+    problem: str = Field(validation_alias="problem_id")
+    solution: str = Field(validation_alias="solution_id")
+    rejected_solution: str | None = Field(validation_alias="rejected_solution_id")
+    edit: str | None = Field(validation_alias="edit_id")
+    type: Literal["step", "full"]
+    question: str
+    prefix: str
+    chosen: str
+    rejected: str
+    step_index: int | None = Field(description="Counts from 0; null for full pairs.")
+    start: int | None = Field(description="Offset of the chosen step in its solution.")
+    end: int | None
+    error_kind: str | None
+    distance: int | None
+    evidence_kind: str | None
+    evidence: dict[str, Any] | None
+    source: str
+    language_model: str | None
+    prompt_version: str | None
+    seed: int | None
+    created_at: datetime
 
 
 @router.get("")
@@ -46,7 +76,7 @@ def list_pairs(
         if job is not None:
             query = query.where(PairRow.job_id == body_row(session, InjectionJob, job, caller.workspace_id, "job").id)
         found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
-    return Listing(data=[PairOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+    return found.listing(PairOut.of)
 
 
 @router.get("/{pair_id}", responses=documented(404))

@@ -36,7 +36,7 @@ class Health(BaseModel):
 @router.get("/v1/presets", responses=documented(401, 403, 422))
 def list_presets(caller: Reader) -> Listing[PresetOut]:  # noqa: ARG001 - the caller must be allowed to read
     """Every preset of injection jobs, resolved."""
-    return Listing(data=[PresetOut(name=name, config=resolve(name)) for name in PRESETS], has_more=False, next=None)
+    return Listing.whole([PresetOut(name=name, config=resolve(name)) for name in PRESETS])
 
 
 @router.get("/healthz", responses=documented(422))

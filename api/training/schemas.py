@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.common import ModelName, Request, RowId
-from models.outputs import Checkpoint, Metric, TrainingRun
+from api.schemas import ModelName, Request, RowAnswer, RowId, key_of
 
 
 class TrainingInputs(Request):
@@ -112,14 +111,14 @@ class TrainingPreviewOut(BaseModel):
     seconds: dict[str, float] | None = Field(None, description="On one CPU core, and on one large GPU.")
 
 
-class TrainingJobOut(BaseModel):
+class TrainingJobOut(RowAnswer):
     """A training job. ``language_model`` is the name of the result; rate and ETA come from its newest metrics."""
 
     object: Literal["training_job"] = "training_job"
     id: str
     state: str
     error: str | None
-    dataset: str
+    dataset: str = Field(validation_alias="dataset_id")
     base_model: str
     output_name: str
     language_model: str | None
@@ -137,32 +136,8 @@ class TrainingJobOut(BaseModel):
     progressed_at: datetime | None
     finished_at: datetime | None
 
-    @classmethod
-    def of(cls, row: TrainingRun, names: dict[str, str], **more: Any) -> TrainingJobOut:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            state=row.state,
-            error=row.error,
-            dataset=row.dataset_id,
-            base_model=names.get(row.base_model_id, ""),
-            output_name=row.output_name,
-            language_model=names.get(row.output_model_id or ""),
-            config=row.config,
-            step=row.step,
-            total_steps=row.total_steps,
-            failures=row.failures,
-            interruptions=row.interruptions,
-            summary=row.summary,
-            created_at=row.created_at,
-            started_at=row.started_at,
-            progressed_at=row.progressed_at,
-            finished_at=row.finished_at,
-            **more,
-        )
 
-
-class MetricOut(BaseModel):
+class MetricOut(RowAnswer):
     """The metrics of one optimizer step."""
 
     object: Literal["metric"] = "metric"
@@ -171,13 +146,8 @@ class MetricOut(BaseModel):
     values: dict[str, Any]
     created_at: datetime
 
-    @classmethod
-    def of(cls, row: Metric) -> MetricOut:
-        """The answer for a row."""
-        return cls(step=row.step, phase=row.phase, values=row.values, created_at=row.created_at)
 
-
-class CheckpointOut(BaseModel):
+class CheckpointOut(RowAnswer):
     """A checkpoint; ``deleted`` ones were replaced by newer ones."""
 
     object: Literal["checkpoint"] = "checkpoint"
@@ -185,17 +155,7 @@ class CheckpointOut(BaseModel):
     step: int
     state: str
     size_bytes: int
-    score: float | None = Field(description="The loss by which the best one is kept; lower is better.")
+    score: Annotated[float | None, key_of("score")] = Field(
+        validation_alias="manifest", description="The loss by which the best one is kept; lower is better."
+    )
     created_at: datetime
-
-    @classmethod
-    def of(cls, row: Checkpoint) -> CheckpointOut:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            step=row.step,
-            state=row.state,
-            size_bytes=row.size_bytes,
-            score=row.manifest.get("score"),
-            created_at=row.created_at,
-        )

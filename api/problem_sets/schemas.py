@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas.common import BadRow, Name, Request
+from api.schemas import BadRow, Name, Request, RowAnswer
 from errata.types import Domain
-from models.problems import ProblemRow, ProblemSet
 
 
 class ProblemIn(Request):
@@ -37,7 +36,7 @@ class ProblemSetIn(ProblemSetHeader):
     problems: list[Any] = Field(min_length=1, json_schema_extra={"items": {"$ref": "#/components/schemas/ProblemIn"}})
 
 
-class ProblemSetOut(BaseModel):
+class ProblemSetOut(RowAnswer):
     """A problem set."""
 
     object: Literal["problem_set"] = "problem_set"
@@ -49,26 +48,13 @@ class ProblemSetOut(BaseModel):
     rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
     created_at: datetime
 
-    @classmethod
-    def of(cls, row: ProblemSet) -> ProblemSetOut:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            name=row.name,
-            domain=row.domain,
-            problem_count=row.problem_count,
-            content_sha256=row.content_sha256,
-            rejected=[BadRow(**bad) for bad in row.rejected],
-            created_at=row.created_at,
-        )
 
-
-class ProblemOut(BaseModel):
+class ProblemOut(RowAnswer):
     """One problem of a set; ``position`` counts from 0 in posting order."""
 
     object: Literal["problem"] = "problem"
     id: str
-    problem_set: str
+    problem_set: str = Field(validation_alias="problem_set_id")
     position: int
     external_id: str | None
     question: str
@@ -77,22 +63,6 @@ class ProblemOut(BaseModel):
     subject: str | None
     level: str | None
     meta: dict[str, Any]
-
-    @classmethod
-    def of(cls, row: ProblemRow) -> ProblemOut:
-        """The answer for a row."""
-        return cls(
-            id=row.id,
-            problem_set=row.problem_set_id,
-            position=row.position,
-            external_id=row.external_id,
-            question=row.question,
-            gold_answer=row.gold_answer,
-            gold_solution=row.gold_solution,
-            subject=row.subject,
-            level=row.level,
-            meta=row.meta,
-        )
 
 
 class SolutionIn(Request):

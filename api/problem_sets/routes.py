@@ -17,8 +17,8 @@ from api.http.routing import Api, ApiDep
 from api.http.routing import router as make_router
 from api.http.rows import Listing, PageDep, paginate, path_row
 from api.http.uploads import RawRow, Upload, UploadDep, read_rows, rows_of
-from api.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
-from api.schemas.problem_sets import (
+from api.problem_sets.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
+from api.problem_sets.schemas import (
     ProblemIn,
     ProblemOut,
     ProblemSetHeader,
@@ -125,7 +125,7 @@ def list_problem_sets(caller: Reader, api: ApiDep, page: PageDep) -> Listing[Pro
     query = select(ProblemSet).where(ProblemSet.workspace_id == caller.workspace_id)
     with api.db.read() as session:
         found = paginate(session, query, (ProblemSet.created_at, ProblemSet.id), page, descending=True)
-    return Listing(data=[ProblemSetOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+    return found.listing(ProblemSetOut.of)
 
 
 @router.get("/{problem_set_id}", responses=documented(404))
@@ -142,7 +142,7 @@ def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDe
         problem_set = path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
         query = select(ProblemRow).where(ProblemRow.problem_set_id == problem_set.id)
         found = paginate(session, query, (ProblemRow.position,), page)
-    return Listing(data=[ProblemOut.of(row) for row in found.rows], has_more=bool(found.next), next=found.next)
+    return found.listing(ProblemOut.of)
 
 
 @router.post(

@@ -1,16 +1,13 @@
-"""What several resources share."""
+"""What several resources share: requests, answers made from rows, and how far a job is."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from api.http.strict_json import JsonError, check_text
-from models.jobs import JobColumns
-
-Json = dict[str, Any]
 
 
 def _storable(text: str) -> str:
@@ -31,6 +28,33 @@ class Request(BaseModel):
     """A request body: unknown fields are refused, and so are NaN and infinity."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class RowAnswer(BaseModel):
+    """An answer read from a row's attributes. A field whose column has another name says so by ``validation_alias``."""
+
+    model_config = ConfigDict(from_attributes=True, validate_by_name=True, validate_by_alias=True)
+
+    @classmethod
+    def of(cls, row: Any, **more: Any) -> Self:
+        """The answer for a row; ``more`` is what the row does not hold, or holds otherwise."""
+        return cls.model_validate(_Joined(row, more))
+
+
+class _Joined:
+    """A row and what is known beside it, as the one object that pydantic reads attributes from."""
+
+    def __init__(self, row: Any, more: dict[str, Any]) -> None:
+        self.__dict__.update(more)
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)  # reached only for names that ``more`` does not hold
+
+
+def key_of(name: str, default: Any = None) -> BeforeValidator:
+    """For a field that is one key of a JSON column: the column is its alias, this takes the key."""
+    return BeforeValidator(lambda column: column.get(name, default))
 
 
 class BadRow(BaseModel):
@@ -66,7 +90,7 @@ class Progress(BaseModel):
     tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
 
 
-class JobOut(BaseModel):
+class JobOut(RowAnswer):
     """What every job over shards tells: injection jobs, datasets, evaluations, rejudgings."""
 
     id: str
@@ -77,9 +101,3 @@ class JobOut(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-
-
-def job_fields(row: JobColumns, progress: Progress) -> Json:
-    """The fields of JobOut for a row."""
-    names = ("id", "state", "partial", "error", "created_at", "started_at", "finished_at")
-    return {"progress": progress} | {name: getattr(row, name) for name in names}
