@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api import schemas
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
-from api.http.errors import Conflict, Invalid, documented, invalid
-from api.http.routing import Api, ApiDep
-from api.http.routing import router as make_router
+from api.http.errors import Conflict, Invalid, documented, invalid_below
+from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, body_row, path_row
 from api.jobs import JobResource
-from api.progress import progress_of
 from api.schemas import JobOut, Name, RowId, key_of
 from errata.datasets.config import DatasetConfig
 from models.base import new_id
@@ -52,7 +49,10 @@ class DatasetOut(JobOut):
 
 def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
     """Add a dataset in the caller's transaction. Raises Invalid naming the field, Conflict while a job goes on."""
-    config = _config(body)
+    if "jobs" in body.config:
+        raise Invalid.field("config.jobs", "the jobs are not part of the configuration", "give them as `jobs`")
+    with invalid_below("config"):
+        config = DatasetConfig.model_validate({**body.config, "jobs": body.jobs})
     for at, job_id in enumerate(config.jobs):
         job = body_row(session, InjectionJob, job_id, workspace_id, f"jobs.{at}")
         if job.state not in TERMINAL:
@@ -63,22 +63,9 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
     dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, **values)
     session.add(dataset)
     session.flush()
+    # Lineage as rows: the configuration names the jobs too, but no foreign key holds what JSON says.
     session.add_all(DatasetSource(dataset_id=dataset.id, job_id=job_id) for job_id in config.jobs)
     return dataset, plan_dataset(session, dataset)
-
-
-def _config(body: DatasetIn) -> DatasetConfig:
-    if "jobs" in body.config:
-        raise Invalid.field("config.jobs", "the jobs are not part of the configuration", "give them as `jobs`")
-    try:
-        return DatasetConfig.model_validate({**body.config, "jobs": body.jobs})
-    except ValidationError as error:
-        raise invalid(error.errors(), prefix=["config"]) from None
-
-
-def _answers(session: Session, rows: Sequence[Dataset]) -> list[DatasetOut]:
-    progress = progress_of(session, Dataset, rows)
-    return [DatasetOut.of(row, progress=progress[row.id]) for row in rows]
 
 
 JobResource(
@@ -86,9 +73,7 @@ JobResource(
     body=DatasetIn,
     model=DatasetOut,
     name="dataset",
-    noun="dataset",
     create=new_dataset,
-    answers=_answers,
     texts={
         "create": "Freeze the pairs of finished jobs to files.",
         "list": "Datasets, newest first.",

@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.http.errors import Invalid
-from api.http.routing import router as make_router
+from api.http.routing import make_router
 from api.injection_jobs.jobs import InjectionJobIn, add_injection_job
 from api.jobs import JobResource
 from api.language_models import model_names
@@ -117,10 +117,6 @@ def new_estimate(session: Session, workspace_id: str, body: EstimateIn) -> tuple
     return row, hints
 
 
-def _answers(session: Session, rows: Sequence[Estimate]) -> list[EstimateOut]:
-    return [_answer(session, row) for row in rows]
-
-
 def _answer(session: Session, estimate: Estimate) -> EstimateOut:
     pilot = session.get_one(InjectionJob, estimate.pilot_id, populate_existing=True)
     shard = session.scalars(select(Shard).where(Shard.injection_job_id == pilot.id)).one()
@@ -142,13 +138,12 @@ JobResource(
     body=EstimateIn,
     model=EstimateOut,
     name="estimate",
-    noun="estimate",
     create=new_estimate,
     create_path="/injection-jobs:estimate",
     create_name="estimate_injection_job",
-    answers=_answers,
+    answers=lambda session, rows: [_answer(session, row) for row in rows],
     states=None,  # state and events are the pilot's
-    events=False,
+    has_events=False,
     leased=lambda estimate: (InjectionJob, estimate.pilot_id),
     texts={
         "create": "Run a pilot over a few problems and forecast pairs, tokens and time of the whole job."
@@ -198,6 +193,7 @@ def _continuations(session: Session, pilot_id: str, shard: Shard, found: dict[st
     spent = Funnel.from_dict(shard.ledger.get("funnel") or {}).counts["tokens"].get(Stage.CONTINUE)
     edits = session.execute(select(EditRow.problem_id, EditRow.continuations).where(EditRow.job_id == pilot_id))
     continued = Counter(problem for problem, texts in edits if texts)
+    # By the number of continued edits, as the engine counts a shard's continuations together.
     for problem, count in continued.items() if spent else ():
         share = count / continued.total()
         found[problem].tokens |= {(Stage.CONTINUE, kind): spent[kind] * share for kind in _KINDS}
@@ -227,10 +223,8 @@ def _forecast(found: Sequence[Cost], problems: int) -> ForecastOut:
 
     used = {stage for cost in found for stage, _ in cost.tokens}  # what the pilot had no use for is not forecast
     stages = [str(stage) for stage in Stage if stage in used]
-    pairs, tokens = (
-        [float(cost.pairs.total()) for cost in found],
-        [sum(cost.tokens.values()) for cost in found],
-    )
+    pairs = [float(cost.pairs.total()) for cost in found]
+    tokens = [sum(cost.tokens.values()) for cost in found]
     return ForecastOut(
         problems=problems,
         pairs=total(pairs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
@@ -12,12 +11,10 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import Reader
 from api.http.errors import Conflict, Invalid, documented
-from api.http.routing import ApiDep
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, body_row, paginate, path_row
+from api.http.routing import ApiDep, make_router
+from api.http.rows import Listing, PageDep, body_row, child_page, path_row
 from api.jobs import JobResource
 from api.language_models import body_model, model_names
-from api.progress import progress_of
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId
 from errata.evaluation import EvaluationConfig
 from errata.types import Verdict
@@ -118,24 +115,13 @@ def new_evaluation(session: Session, workspace_id: str, body: EvaluationIn) -> t
     return evaluation, plan_evaluation(session, evaluation, body.config.problem_count(problem_set.problem_count))
 
 
-def _answers(session: Session, rows: Sequence[Evaluation]) -> list[EvaluationOut]:
-    progress = progress_of(session, Evaluation, rows)
-    names = model_names(session, [row.language_model_id for row in rows])
-    return [
-        EvaluationOut.of(row, progress=progress[row.id], language_model=names.get(row.language_model_id, ""))
-        for row in rows
-    ]
-
-
 JobResource(
     table=Evaluation,
     body=EvaluationIn,
     model=EvaluationOut,
     name="evaluation",
-    noun="evaluation",
     create=new_evaluation,
-    answers=_answers,
-    references={"problem_set": (ProblemSet, Evaluation.problem_set_id)},
+    references={"problem_set": ProblemSet},
     texts={
         "create": "Let a language model answer a problem set, and judge its answers.",
         "list": "Evaluations, newest first.",
@@ -154,12 +140,9 @@ def list_samples(
     verdict: Annotated[Verdict | None, Query()] = None,
 ) -> Listing[EvaluationSampleOut]:
     """The model's answers with their verdicts."""
-    with api.db.read() as session:
-        evaluation = path_row(session, Evaluation, evaluation_id, caller.workspace_id)
-        query = select(EvaluationSample).where(EvaluationSample.evaluation_id == evaluation.id)
-        if verdict is not None:
-            query = query.where(EvaluationSample.verdict == verdict)
-        found = paginate(session, query, (EvaluationSample.problem_id, EvaluationSample.sample_index), page)
+    filters = {EvaluationSample.evaluation_id: evaluation_id, EvaluationSample.verdict: verdict}
+    keys = (EvaluationSample.problem_id, EvaluationSample.sample_index)
+    found = child_page(api.db, Evaluation, evaluation_id, caller.workspace_id, keys, page, filters)
     return found.listing(EvaluationSampleOut.of)
 
 
@@ -190,18 +173,14 @@ def compare(session: Session, before: Evaluation, after: Evaluation) -> Comparis
         raise Conflict(str(error)) from None
     flips = _flips(session, before.id, after.id)
     names = model_names(session, [before.language_model_id, after.language_model_id])
-    return ComparisonOut(
-        before=_side(before, names),
-        after=_side(after, names),
-        delta=found["delta"],
-        interval=found["interval"],
-        p_value=found["p_value"],
-        problems=found["problems"],
-        gained=found["gained"],
-        lost=found["lost"],
-        gained_problems=[flip for flip in flips if flip.after >= 0.5][:LISTED_FLIPS],
-        lost_problems=[flip for flip in flips if flip.after < 0.5][:LISTED_FLIPS],
-        same_config=found["same_config"],
+    return ComparisonOut.model_validate(
+        found
+        | {
+            "before": _side(before, names),
+            "after": _side(after, names),
+            "gained_problems": [flip for flip in flips if flip.after >= 0.5][:LISTED_FLIPS],
+            "lost_problems": [flip for flip in flips if flip.after < 0.5][:LISTED_FLIPS],
+        }
     )
 
 
@@ -229,6 +208,7 @@ def _flips(session: Session, before_id: str, after_id: str) -> list[Flip]:
         select(ProblemRow.id, old.c.share, new.c.share)
         .join(old, old.c.problem_id == ProblemRow.id)
         .join(new, new.c.problem_id == ProblemRow.id)
+        # With one sample a share is 0 or 1, so this is "right on one side only".
         .where((old.c.share >= 0.5) != (new.c.share >= 0.5))
         .order_by(ProblemRow.position)
     )

@@ -21,8 +21,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, send_listed
 from api.http.errors import Invalid, NotFound, documented
-from api.http.routing import Api, ApiDep
-from api.http.routing import router as make_router
+from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing
 from api.schemas import RowAnswer
 from models.accounts import DEFAULT_WORKSPACE
@@ -68,6 +67,7 @@ def find_model(session: Session, name: str, workspace_id: str) -> LanguageModel 
     """The entry of this name, a workspace's own before an operator's."""
     query = select(LanguageModel).where(LanguageModel.name == name, visible(workspace_id))
     found = session.scalars(query).all()
+    # A workspace may train a model under an operator's name: it then means its own.
     return min(found, key=lambda row: row.workspace_id != workspace_id, default=None)
 
 

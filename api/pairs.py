@@ -11,9 +11,8 @@ from sqlalchemy import select
 
 from api.http.auth import Reader
 from api.http.errors import documented
-from api.http.routing import ApiDep
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, body_row, paginate, path_row
+from api.http.routing import ApiDep, make_router
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row, where_given
 from api.schemas import RowAnswer, RowId
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob, PairRow
@@ -62,20 +61,18 @@ def list_pairs(
     problem: Annotated[RowId | None, Query(description="Of one problem (its id).")] = None,
 ) -> Listing[PairOut]:
     """Pairs, oldest first."""
-    query = select(PairRow).where(PairRow.workspace_id == caller.workspace_id)
-    filters = (
-        (PairRow.type, type_),
-        (PairRow.error_kind, error_kind),
-        (PairRow.evidence_kind, evidence),
-        (PairRow.problem_id, problem),
-    )
-    for column, value in filters:
-        if value is not None:
-            query = query.where(column == value)
+    filters = {
+        PairRow.workspace_id: caller.workspace_id,
+        PairRow.job_id: job,
+        PairRow.type: type_,
+        PairRow.error_kind: error_kind,
+        PairRow.evidence_kind: evidence,
+        PairRow.problem_id: problem,
+    }
     with api.db.read() as session:
         if job is not None:
-            query = query.where(PairRow.job_id == body_row(session, InjectionJob, job, caller.workspace_id, "job").id)
-        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+            body_row(session, InjectionJob, job, caller.workspace_id, "job")
+        found = paginate(session, where_given(select(PairRow), filters), (PairRow.created_at, PairRow.id), page)
     return found.listing(PairOut.of)
 
 

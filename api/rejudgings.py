@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from fastapi import Query
@@ -12,11 +11,9 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import Reader
 from api.http.errors import Conflict, documented
-from api.http.routing import ApiDep
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, body_row, paginate, path_row
+from api.http.routing import ApiDep, make_router
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row, where_given
 from api.jobs import JobResource
-from api.progress import progress_of
 from api.schemas import JobOut, Request, RowAnswer, RowId
 from errata.answers import VERIFIERS
 from errata.types import Domain, Verdict
@@ -87,20 +84,13 @@ def new_rejudging(session: Session, workspace_id: str, body: RejudgingIn) -> tup
     return row, plan_rejudging(session, row, problem_set.problem_count)
 
 
-def _answers(session: Session, rows: Sequence[Rejudging]) -> list[RejudgingOut]:
-    progress = progress_of(session, Rejudging, rows)
-    return [RejudgingOut.of(row, progress=progress[row.id]) for row in rows]
-
-
 JobResource(
     table=Rejudging,
     body=RejudgingIn,
     model=RejudgingOut,
     name="rejudging",
-    noun="rejudging",
     create=new_rejudging,
-    answers=_answers,
-    references={"injection_job": (InjectionJob, Rejudging.injection_job_id)},
+    references={"injection_job": InjectionJob},
     texts={
         "create": "Judge every stored sample of an ended job again."
         " The job, its verdicts and its pairs stay as they are.",
@@ -122,10 +112,8 @@ def list_verdict_changes(
     """The samples that are judged differently now."""
     with api.db.read() as session:
         row = path_row(session, Rejudging, rejudging_id, caller.workspace_id)
-        query = select(VerdictChangeRow).where(VerdictChangeRow.rejudging_id == row.id)
-        if verdict is not None:
-            query = query.where(VerdictChangeRow.verdict_after == verdict)
-        found = paginate(session, query, (VerdictChangeRow.id,), page)
+        filters = {VerdictChangeRow.rejudging_id: row.id, VerdictChangeRow.verdict_after: verdict}
+        found = paginate(session, where_given(select(VerdictChangeRow), filters), (VerdictChangeRow.id,), page)
     return found.listing(lambda change: _change(change, row.verifier))
 
 

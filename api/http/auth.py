@@ -111,6 +111,7 @@ def check_binding(settings: ApiSettings, db: Database) -> None:
     """Raises BindingRefused when the API would be reachable from elsewhere without a usable key in the database."""
     if settings.loopback:
         return
+    # A key that is revoked or expired opens nothing, so it protects nothing either.
     usable = exists(
         select(ApiKey.id).where(
             ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > db_now())
@@ -163,6 +164,7 @@ def _by_key(api: Api, token: str) -> Caller:
     matches = hmac.compare_digest(_digest(parts[2]), key.secret_sha256 if key else _digest(""))
     if key is None or not matches or key.revoked_at or (key.expires_at and key.expires_at <= now):
         raise _unauthorized("this API key is unknown, revoked or expired")
+    # Written once a minute at most: reading requests must not each wait for the write lock.
     if key.last_used_at is None or now - key.last_used_at > timedelta(seconds=_USED_EVERY_SECONDS):
         with api.db.begin() as session:
             session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=db_now()))
@@ -179,6 +181,7 @@ def _unauthorized(detail: str) -> Unauthorized:
 
 def _from_this_machine(request: Request) -> bool:
     """Host must be loopback or a bare name (no public site has one), and a browser's Origin must be that host."""
+    # DNS rebinding reaches loopback under a public name; a page of another site sends its own Origin.
     host = request.headers.get("host", "")
     name = (urlsplit(f"//{host}").hostname or "") if "/" not in host else ""
     try:

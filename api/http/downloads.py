@@ -115,6 +115,7 @@ def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
     }
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
+    # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store.
     part = _range(request, file.size, etag)
     start, stop = part or (0, file.size)
     status = 206 if part else 200
@@ -126,7 +127,7 @@ def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
     headers |= {"Content-Length": str(stop - start), "Content-Disposition": f'attachment; filename="{name}"'}
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=file.media_type)
-    handle = _open(store, file)
+    handle = _open(store, file)  # before the answer starts: a file that has gone is a 404, not a broken body
     return StreamingResponse(_chunks(handle, start, stop), status, headers, media_type=file.media_type)
 
 

@@ -11,14 +11,15 @@ nothing of the inside. ``Invalid`` is the answer to a request that can be read b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -49,8 +50,11 @@ class Problem(BaseModel):
 class ApiError(HTTPException):
     """Base of every refusal. Raised in the API only; rooms below know no HTTP."""
 
-    status: ClassVar[int] = 400
-    slug: ClassVar[str] = "bad-request"
+    status: ClassVar[int]
+    slug: ClassVar[str]
+
+    def __init_subclass__(cls, *, status: int = 0, slug: str = "") -> None:
+        cls.status, cls.slug = status or cls.status, slug or cls.slug
 
     def __init__(
         self, detail: str, errors: Iterable[FieldError] = (), headers: Mapping[str, str] | None = None
@@ -59,64 +63,40 @@ class ApiError(HTTPException):
         self.errors = list(errors)
 
 
-class BadRequest(ApiError):
+class BadRequest(ApiError, status=400, slug="bad-request"):
     """The body cannot be read at all."""
 
 
-class Unauthorized(ApiError):
+class Unauthorized(ApiError, status=401, slug="unauthorized"):
     """No key, or one that does not open anything."""
 
-    status = 401
-    slug = "unauthorized"
 
-
-class Forbidden(ApiError):
+class Forbidden(ApiError, status=403, slug="forbidden"):
     """The key lacks the scope."""
 
-    status = 403
-    slug = "forbidden"
 
-
-class NotFound(ApiError):
+class NotFound(ApiError, status=404, slug="not-found"):
     """No such row in this workspace."""
 
-    status = 404
-    slug = "not-found"
 
-
-class Conflict(ApiError):
+class Conflict(ApiError, status=409, slug="conflict"):
     """The row is not in a state that allows this."""
 
-    status = 409
-    slug = "conflict"
 
-
-class TooLarge(ApiError):
+class TooLarge(ApiError, status=413, slug="too-large"):
     """The body exceeds the limit."""
 
-    status = 413
-    slug = "too-large"
 
-
-class UnsupportedMediaType(ApiError):
+class UnsupportedMediaType(ApiError, status=415, slug="unsupported-media-type"):
     """The body's content type is none of those accepted here."""
 
-    status = 415
-    slug = "unsupported-media-type"
 
-
-class RangeNotSatisfiable(ApiError):
+class RangeNotSatisfiable(ApiError, status=416, slug="range-not-satisfiable"):
     """The range lies outside the file."""
 
-    status = 416
-    slug = "range-not-satisfiable"
 
-
-class Invalid(ApiError):
+class Invalid(ApiError, status=422, slug="invalid"):
     """The request can be read but not accepted."""
-
-    status = 422
-    slug = "invalid"
 
     @classmethod
     def field(cls, field: str, message: str, remedy: str) -> Invalid:
@@ -124,21 +104,15 @@ class Invalid(ApiError):
         return cls(f"{field}: {message}", [FieldError(field=field, message=message, remedy=remedy)])
 
 
-class TooManyRequests(ApiError):
+class TooManyRequests(ApiError, status=429, slug="too-many-requests"):
     """As much of this as may run at once is running; ``Retry-After`` says when to ask again."""
 
-    status = 429
-    slug = "too-many-requests"
 
-
-class Unavailable(ApiError):
+class Unavailable(ApiError, status=503, slug="unavailable"):
     """The database cannot be reached just now."""
 
-    status = 503
-    slug = "unavailable"
 
-
-_SLUGS = {cls.status: cls.slug for cls in ApiError.__subclasses__()} | {400: "bad-request", 405: "method-not-allowed"}
+_SLUGS = {cls.status: cls.slug for cls in ApiError.__subclasses__()} | {405: "method-not-allowed"}
 _REMEDIES = {
     "missing": "give this field",
     "extra_forbidden": "remove this field; see /openapi.json for those that exist",
@@ -190,6 +164,15 @@ def field_errors(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str] = ()
         )
         found.append(FieldError(field=".".join([*prefix, *path]) or "body", message=error["msg"], remedy=remedy))
     return found
+
+
+@contextmanager
+def invalid_below(*prefix: str) -> Iterator[None]:
+    """Pydantic's errors of a document validated inside, as a refusal whose fields lie below ``prefix``."""
+    try:
+        yield
+    except ValidationError as error:
+        raise invalid(error.errors(), prefix) from None
 
 
 def invalid(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str] = ()) -> Invalid:

@@ -15,7 +15,6 @@ import anyio
 from fastapi import Header, Request, Response
 from pydantic import Field
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -85,6 +84,7 @@ async def _stream(api: Api, table: type[Any], row_id: str, after: int) -> AsyncI
         for row in rows:
             after = row.id
             yield {"id": str(row.id), "event": row.type, "data": EventOut.of(row).model_dump_json()}
+        # A full batch may have more behind it: only a short one is the last.
         if ended and len(rows) < _BATCH:
             yield {"event": "end", "data": json.dumps({"subject": row_id, "state": ended})}
             return
@@ -98,10 +98,6 @@ def _look(api: Api, table: type[Any], row_id: str, after: int) -> tuple[str | No
     State first: an event committed between the two reads is then among those read, and none is missed at the end.
     """
     with api.db.read() as session:
-        state = _state(session, table, row_id)
+        state = session.scalar(select(table.state).where(table.id == row_id)) or "failed"
     with api.db.read() as session:
         return (state if state in TERMINAL else None), events.after(session, row_id, after, _BATCH)
-
-
-def _state(session: Session, table: type[Any], row_id: str) -> str:
-    return session.scalar(select(table.state).where(table.id == row_id)) or "failed"

@@ -63,6 +63,7 @@ def once(
     if who.key is None:
         return make(), True
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+    # The digest tells a repetition from another request under the same key; the body itself is not stored.
     key = {"workspace_id": workspace_id, "route": who.route, "key": who.key}
     mine = _claim(session, api, {**key, "request_sha256": digest, "resource_id": None})
     row = session.scalars(select(IdempotencyKey).filter_by(**key).execution_options(populate_existing=True)).one()
@@ -74,6 +75,7 @@ def once(
                 "Idempotency-Key", "was used before with another body", "use a fresh key for another request"
             )
         return row.resource_id, False
+    # A refusal raised here rolls the key back too: the corrected request may use it again.
     resource_id = make()
     session.execute(update(IdempotencyKey).filter_by(**key).values(resource_id=resource_id))
     return resource_id, True
@@ -83,6 +85,7 @@ def _claim(session: Session, api: Api, row: dict[str, Any]) -> bool:
     """Insert the key; waits for a transaction that is inserting the same one (SQLite lets only one write at all)."""
     if not api.db.is_postgres:
         return insert_ignore(session, IdempotencyKey, [row]) == 1
+    # PostgreSQL blocks the second insert of a unique key until the first transaction ends; bounded, it becomes a 409.
     session.execute(text(f"SET LOCAL lock_timeout = '{int(api.settings.idempotency_wait_seconds * 1000)}ms'"))
     try:
         mine = insert_ignore(session, IdempotencyKey, [row]) == 1

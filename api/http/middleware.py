@@ -63,6 +63,7 @@ class BodyLimit:
         limit = self._limit(scope)
         detail = f"the body is larger than {limit} bytes; send less at once"
         announced = Headers(scope=scope).get("content-length", "0")
+        # An announced body is refused unread. "Connection: close" keeps it from being read as the next request.
         if not announced.isdecimal() or len(announced) > 18 or int(announced) > limit:
             refusal = errors.response(Request(scope), 413, detail, headers={"Connection": "close"})
             await refusal(scope, receive, send)
@@ -72,6 +73,7 @@ class BodyLimit:
         async def receive_counted() -> Message:
             nonlocal seen
             message = await receive()
+            # Chunked bodies announce nothing: they are counted as they come.
             seen += len(message.get("body", b""))
             if seen > limit:
                 raise errors.TooLarge(detail, headers={"Connection": "close"})

@@ -75,7 +75,7 @@ class StrictRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its request made strict."""
         handle = super().get_route_handler()
-        known = _query_names(self.dependant)
+        known = _query_names(self.dependant)  # once per route, not per request
 
         async def strict(request: Request) -> Response:
             unknown = sorted(set(request.query_params) - known)
@@ -96,7 +96,7 @@ def _query_names(dependant: Dependant) -> set[str]:
     return names.union(*(_query_names(below) for below in dependant.dependencies))
 
 
-def router(prefix: str, tag: str) -> APIRouter:
+def make_router(prefix: str, tag: str) -> APIRouter:
     """A router of strict routes; every operation may refuse for these reasons."""
     return APIRouter(prefix=prefix, tags=[tag], route_class=StrictRoute, responses=documented(400, 401, 403, 422, 503))
 

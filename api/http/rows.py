@@ -12,14 +12,14 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, literal, tuple_
+from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.http.errors import Invalid, NotFound
@@ -29,6 +29,7 @@ from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, TrainingRun
 from models.problems import ProblemSet
 from models.rejudgings import Rejudging
+from models.session import Database
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -151,16 +152,40 @@ def paginate(
     """One page of ``query`` in the order of ``keys``, the last of which is unique. Raises Invalid for a bad cursor."""
     name = ".".join(f"{key.class_.__tablename__}-{key.key}" for key in keys) + ("-" if descending else "+")
     if page.after is not None:
+        # Rows behind the cursor's in the order of the tuple: an index can answer this at any depth, unlike OFFSET.
         values = decode(name, page.after, len(keys))
         row = tuple_(*keys)
         at = tuple_(*(literal(_typed(key, value), key.type) for key, value in zip(keys, values, strict=True)))
         query = query.where(row < at if descending else row > at)
     query = query.order_by(*(key.desc() if descending else key.asc() for key in keys))
-    rows = session.scalars(query.limit(page.limit + 1)).all()
+    rows = session.scalars(query.limit(page.limit + 1)).all()  # one more than asked for tells whether there are more
     if len(rows) <= page.limit:
         return Page(rows, None)
     last = rows[page.limit - 1]
     return Page(rows[: page.limit], encode(name, [getattr(last, key.key) for key in keys]))
+
+
+def where_given(query: Select[Row], filters: Mapping[InstrumentedAttribute[Any], Any]) -> Select[Row]:
+    """``query`` with only the rows whose columns hold these values; a filter that is None was not asked for."""
+    return query.where(*(column == value for column, value in filters.items() if value is not None))
+
+
+def child_page(
+    db: Database,
+    parent: type[TableRow],
+    parent_id: str,
+    workspace_id: str,
+    keys: Sequence[InstrumentedAttribute[Any]],
+    page: PageRequest,
+    filters: Mapping[InstrumentedAttribute[Any], Any],
+) -> Page[Any]:
+    """One page of what belongs to the row a path names, in the order of ``keys``, which are columns of the table read.
+
+    The first filter is the column that names the parent. Raises NotFound for the parent, Invalid for a bad cursor.
+    """
+    with db.read() as session:
+        path_row(session, parent, parent_id, workspace_id)
+        return paginate(session, where_given(select(keys[0].class_), filters), keys, page)
 
 
 def encode(name: str, values: Sequence[Any]) -> str:
@@ -185,6 +210,7 @@ def _bad_cursor() -> Invalid:
 
 
 def _typed(key: InstrumentedAttribute[Any], value: Any) -> Any:
+    # A cursor comes from the caller: what the database could not compare must be refused here, not fail there.
     wanted = key.type.python_type
     if isinstance(value, str) and wanted is datetime:
         try:

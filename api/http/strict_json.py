@@ -32,6 +32,7 @@ def loads(data: bytes | str) -> Any:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise JsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+    # Only escapes, or text that did not come from UTF-8, can hold a lone surrogate or NUL: most bodies need no walk.
     if "\\u" in text or "\x00" in text or not isinstance(data, bytes):
         _check_text(value)
     return value
@@ -39,7 +40,7 @@ def loads(data: bytes | str) -> Any:
 
 def _check_depth(text: str) -> None:
     """Refuse deep nesting before a recursive parser sees it. Brackets inside strings do not count."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:  # the common case, at the speed of a scan
         return
     depth = 0
     for token in _BRACKETS.finditer(text):
@@ -86,7 +87,7 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    if len(text) > _INTEGER_DIGITS + 1:
+    if len(text) > _INTEGER_DIGITS + 1:  # int() takes quadratic time for long texts
         raise JsonError("an integer beyond 64 bits; write it as a string")
     value = int(text)
     if not -(2**63) <= value < 2**63:

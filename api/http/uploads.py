@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
-from typing import IO, Annotated, Any, Literal, cast
+from typing import IO, Annotated, Any, Literal, cast, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,13 +45,7 @@ _TYPES: dict[str, Format] = {
     "application/vnd.apache.parquet": "parquet",
     "application/x-parquet": "parquet",
 }
-_SUFFIXES: dict[str, Format] = {
-    "jsonl": "jsonl",
-    "ndjson": "jsonl",
-    "json": "json",
-    "csv": "csv",
-    "parquet": "parquet",
-}
+_SUFFIXES: dict[str, Format] = {name: name for name in get_args(Format)} | {"ndjson": "jsonl"}
 _REMEDY = (
     "send application/json, or a file as application/jsonl, text/csv or application/vnd.apache.parquet,"
     " or as multipart/form-data with a field 'file'"
@@ -84,7 +78,7 @@ class Upload:
         try:
             with gzip.open(self.file) as packed:
                 while chunk := packed.read(_CHUNK):
-                    if plain.tell() + len(chunk) > limit:
+                    if plain.tell() + len(chunk) > limit:  # while unfolding: a gzip bomb never gets its size
                         raise TooLarge(f"the file unfolds to more than {limit} bytes; send it in parts")
                     plain.write(chunk)
         except (OSError, EOFError, zlib.error):
@@ -178,6 +172,7 @@ def _jsonl(file: IO[bytes]) -> Iterator[RawRow]:
     line = 0
     while data := file.readline(LINE_LIMIT):
         line += 1
+        # The rest of an overlong line is read away in pieces, so that it never stands in memory as a whole.
         if len(data) == LINE_LIMIT and not data.endswith(b"\n"):
             while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
                 pass
@@ -226,13 +221,14 @@ def _csv(file: IO[bytes]) -> Iterator[RawRow]:
     except UnicodeDecodeError:
         raise Unreadable(f"after line {reader.line_num}: not UTF-8") from None
     finally:
-        text.detach()
+        text.detach()  # or the wrapper would close the request's file when it is collected
 
 
 def _parquet(file: IO[bytes], size_limit: int) -> Iterator[RawRow]:
     try:
         table = pq.ParquetFile(file)
         groups = range(table.metadata.num_row_groups)
+        # Parquet's own sizes, read before any data: a small file can unfold to many gigabytes.
         if sum(table.metadata.row_group(i).total_byte_size for i in groups) > size_limit:
             raise Unreadable(f"unfolds to more than {size_limit} bytes; send it in parts")
         line = 0

@@ -14,9 +14,8 @@ from sqlalchemy.orm import Session
 
 from api.http.auth import Reader
 from api.http.errors import documented
-from api.http.routing import ApiDep
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, paginate, path_row
+from api.http.routing import ApiDep, make_router
+from api.http.rows import Listing, PageDep, child_page, paginate, path_row, where_given
 from api.pairs import PairOut
 from api.schemas import RowAnswer, RowId
 from errata.types import EvidenceKind, Verdict
@@ -128,14 +127,9 @@ def list_solutions(
     verdict: Annotated[Verdict | None, Query()] = None,
 ) -> Listing[SolutionOut]:
     """The job's samples with their verdicts."""
-    with api.db.read() as session:
-        job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        query = select(SolutionRow).where(SolutionRow.job_id == job.id)
-        if problem is not None:
-            query = query.where(SolutionRow.problem_id == problem)
-        if verdict is not None:
-            query = query.where(SolutionRow.verdict == verdict)
-        found = paginate(session, query, (SolutionRow.created_at, SolutionRow.id), page)
+    filters = {SolutionRow.job_id: job_id, SolutionRow.problem_id: problem, SolutionRow.verdict: verdict}
+    keys = (SolutionRow.created_at, SolutionRow.id)
+    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
     return found.listing(SolutionOut.of)
 
 
@@ -150,23 +144,23 @@ def list_edits(
     reason: Annotated[RowId | None, Query(description="Why an edit made no pair.")] = None,
 ) -> Listing[EditOut]:
     """The job's edits, rejected ones with their reason."""
-    with api.db.read() as session:
-        job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        query = select(EditRow).where(EditRow.job_id == job.id)
-        for column, value in ((EditRow.kind, kind), (EditRow.evidence_kind, evidence), (EditRow.reason, reason)):
-            if value is not None:
-                query = query.where(column == value)
-        found = paginate(session, query, (EditRow.created_at, EditRow.id), page)
+    filters = {
+        EditRow.job_id: job_id,
+        EditRow.kind: kind,
+        EditRow.evidence_kind: evidence,
+        EditRow.reason: reason,
+    }
+    keys = (EditRow.created_at, EditRow.id)
+    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
     return found.listing(EditOut.of)
 
 
 @router.get("/{job_id}/pairs", responses=documented(404))
 def list_job_pairs(caller: Reader, api: ApiDep, job_id: str, page: PageDep) -> Listing[PairOut]:
     """The job's pairs; /v1/pairs has filters."""
-    with api.db.read() as session:
-        job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        query = select(PairRow).where(PairRow.job_id == job.id)
-        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+    filters = {PairRow.job_id: job_id}
+    keys = (PairRow.created_at, PairRow.id)
+    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
     return found.listing(PairOut.of)
 
 
@@ -185,24 +179,16 @@ def list_job_problems(
     """
     with api.db.read() as session:
         job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        query = (
-            select(ProblemRow)
-            .join(ProblemOutcome, ProblemOutcome.problem_id == ProblemRow.id)
-            .where(ProblemOutcome.job_id == job.id)
-        )
-        if outcome is not None:
-            query = query.where(ProblemOutcome.outcome == outcome)
-        if reason is not None:
-            query = query.where(ProblemOutcome.reason == reason)
-        found = paginate(session, query, (ProblemRow.position,), page)
-        data = _described(session, job.id, found.rows)
-    return Listing(data=data, has_more=bool(found.next), next=found.next)
+        filters = {ProblemOutcome.job_id: job.id, ProblemOutcome.outcome: outcome, ProblemOutcome.reason: reason}
+        query = select(ProblemRow).join(ProblemOutcome, ProblemOutcome.problem_id == ProblemRow.id)
+        found = paginate(session, where_given(query, filters), (ProblemRow.position,), page)
+        outcomes = _outcomes(session, job.id, found.rows)
+    return found.listing(lambda problem: JobProblemOut.of(problem, **outcomes[problem.id]))
 
 
-def _described(session: Session, job_id: str, problems: Sequence[ProblemRow]) -> list[JobProblemOut]:
+def _outcomes(session: Session, job_id: str, problems: Sequence[ProblemRow]) -> dict[str, dict[str, Any]]:
+    """What a job says of each problem: its outcome, and what its samples answered with how many said so."""
     ids = [problem.id for problem in problems]
-    rows = select(ProblemOutcome).where(ProblemOutcome.job_id == job_id, ProblemOutcome.problem_id.in_(ids))
-    outcomes = {row.problem_id: row for row in session.scalars(rows)}
     answers: dict[str, dict[str, int]] = defaultdict(dict)
     counted = (
         select(SolutionRow.problem_id, SolutionRow.extracted, func.count())
@@ -212,9 +198,9 @@ def _described(session: Session, job_id: str, problems: Sequence[ProblemRow]) ->
     )
     for problem_id, extracted, count in session.execute(counted):
         answers[problem_id][str(extracted)] = count
-    described = []
-    for problem in problems:
-        outcome = outcomes[problem.id]
-        more = {"outcome": outcome.outcome, "reason": outcome.reason, "answers": answers[problem.id]}
-        described.append(JobProblemOut.of(problem, job_id=job_id, problem_id=problem.id, **more))
-    return described
+    rows = select(ProblemOutcome).where(ProblemOutcome.job_id == job_id, ProblemOutcome.problem_id.in_(ids))
+    columns = ("job_id", "problem_id", "outcome", "reason")
+    return {
+        row.problem_id: {"answers": answers[row.problem_id]} | {name: getattr(row, name) for name in columns}
+        for row in session.scalars(rows)
+    }

@@ -5,22 +5,20 @@ Accepting is the checks between a request and its rows, and the job's resolved c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import Response
-from pydantic import Field, ValidationError
+from pydantic import Field
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api.http.auth import Writer
-from api.http.errors import Conflict, Invalid, documented, invalid
-from api.http.routing import ApiDep, accepted
-from api.http.routing import router as make_router
-from api.http.rows import body_row, path_row
-from api.jobs import JobResource
-from api.language_models import body_model, model_names
-from api.progress import progress_of, tokens_of
+from api.http.errors import Conflict, Invalid, documented
+from api.http.routing import ApiDep, make_router
+from api.http.rows import body_row
+from api.jobs import JobResource, resolved
+from api.language_models import body_model
+from api.progress import tokens_of
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
 from errata.config import InjectionConfig
 from errata.kinds.instructions import INSTRUCTIONS
@@ -81,8 +79,9 @@ def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
 def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, ProblemSet]:
     """Add a job, without shards, in the caller's transaction. Raises Invalid naming the field."""
     problem_set = body_row(session, ProblemSet, body.problem_set, workspace_id, "problem_set")
-    config = _config(body, Domain(problem_set.domain))
-    _check_kinds(config, Domain(problem_set.domain))
+    domain = Domain(problem_set.domain)
+    config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
+    _check_kinds(config, domain)
     _check_brought(session, config, problem_set)
     model = None
     if body.language_model is not None:
@@ -141,79 +140,49 @@ def _prompt_versions(config: InjectionConfig) -> dict[str, str]:
     return versions
 
 
-def _config(body: InjectionJobIn, domain: Domain) -> InjectionConfig:
-    """The complete configuration a request asks for of problems of ``domain``. Raises Invalid naming the field."""
-    if body.preset not in PRESETS:
-        raise Invalid.field("preset", "there is no preset of this name", f"give one of {', '.join(PRESETS)}")
-    if "preset" in body.config:
-        raise Invalid.field("config.preset", "the preset is not part of its overrides", "give it as `preset`")
-    try:
-        return resolve(body.preset, body.config, domain)
-    except ValidationError as error:
-        raise invalid(error.errors(), prefix=["config"]) from None
-
-
 def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     """A job with all that is told of a single one."""
+    # The row holds a funnel only once the job has ended: until then it is counted anew.
     funnel = job_funnel(session, job)
-    progress = progress_of(session, InjectionJob, [job])[job.id]
-    progress.tokens = tokens_of(funnel)
     bad = select(Shard).where(Shard.injection_job_id == job.id, Shard.state == ShardState.QUARANTINED)
     shards = session.scalars(bad.order_by(Shard.position).limit(_LISTED_SHARDS))
-    # A single job tells its funnel also while it runs: counted anew, as the row's is written at the end.
-    return InjectionJobOut.of(
-        job,
-        progress=progress,
-        language_model=model_names(session, [job.language_model_id]).get(job.language_model_id or ""),
-        funnel=funnel.to_dict(),
-        quarantined=[QuarantinedShard.of(shard) for shard in shards],
-    )
+    answer = jobs.summaries(session, [job])[0]
+    answer.progress.tokens = tokens_of(funnel)
+    answer.funnel = funnel.to_dict()
+    answer.quarantined = [QuarantinedShard.of(shard) for shard in shards]
+    return answer
 
 
-def _answers(session: Session, jobs: Sequence[InjectionJob]) -> list[InjectionJobOut]:
-    progress = progress_of(session, InjectionJob, jobs)
-    names = model_names(session, [job.language_model_id for job in jobs])
-    return [
-        InjectionJobOut.of(
-            job,
-            progress=progress[job.id],
-            language_model=names.get(job.language_model_id or ""),
-            funnel=None,
-        )
-        for job in jobs
-    ]
-
-
-JobResource(
+jobs = JobResource(
     table=InjectionJob,
     body=InjectionJobIn,
     model=InjectionJobOut,
     name="injection_job",
     noun="job",
     create=new_injection_job,
-    answers=_answers,
     answer=_answer,
-    references={"problem_set": (ProblemSet, InjectionJob.problem_set_id)},
+    listed={"funnel": None},
+    references={"problem_set": ProblemSet},
     texts={
         "create": "Start a job. It is accepted once this answers, whatever happens to any process afterwards.",
         "list": "Jobs with their progress, newest first.",
         "get": "One job with progress, funnel and quarantined shards.",
         "cancel": "Ask a job to stop. Running shards stop within seconds; what the job had stays.",
     },
-).register(router)
+)
+jobs.register(router)
 
 
 @router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409))
 def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
     """Try the quarantined shards of a running job again."""
-    with api.db.begin() as session:
-        job = path_row(session, InjectionJob, job_id, caller.workspace_id)
-        if job.state in TERMINAL or job.state == JobState.CANCELLING:
-            raise Conflict(f"the job is {job.state}; post a new job for the problems that are missing")
-        hints = retry_quarantined(session, job.id)
-        if not hints:
-            raise Conflict("the job has no quarantined shards")
-        answer = _answer(session, job)
-    api.dispatcher.send(hints)
-    accepted(response, f"/v1/injection-jobs/{job_id}")
-    return answer
+    return jobs.change(api, caller, job_id, response, _retry)
+
+
+def _retry(session: Session, job: InjectionJob) -> list[Hint]:
+    if job.state in TERMINAL or job.state == JobState.CANCELLING:
+        raise Conflict(f"the job is {job.state}; post a new job for the problems that are missing")
+    hints = retry_quarantined(session, job.id)
+    if not hints:
+        raise Conflict("the job has no quarantined shards")
+    return hints

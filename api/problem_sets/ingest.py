@@ -131,6 +131,7 @@ def store_problem_set(
     )
     session.add(problem_set)
     session.flush()
+    # In chunks: one statement's parameters are limited, and so is the memory for them.
     for start in range(0, len(parsed.rows), _CHUNK):
         chunk = parsed.rows[start : start + _CHUNK]
         session.execute(
@@ -163,6 +164,7 @@ def store_solutions(
         if problem_id is None:
             parsed.reject(line, f"the set has no problem '{str(solution.problem)[:80]}'", settings.reported_rows)
             continue
+        # Two sources may write the same text; one source has one solution of a problem.
         key, digest = (problem_id, solution.source), _digest(solution.text)
         first = seen.setdefault(key, "")
         if first not in ("", digest):
@@ -175,6 +177,7 @@ def store_solutions(
             new.append(_row(problem_set.id, problem_id, solution))
     parsed.rows = taken
     _check_complete(parsed, on_bad_row)
+    # Another request may have brought the same ones meanwhile: they then count as existing.
     added = insert_ignore(session, BroughtSolution, new)
     return SolutionsOut(
         problem_set=problem_set.id,

@@ -6,16 +6,15 @@ from collections.abc import Iterator
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Query, Response
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from sqlalchemy import select
 
 from api.http import strict_json
 from api.http.auth import Reader, Writer
-from api.http.errors import BadRequest, FieldError, documented, invalid
+from api.http.errors import BadRequest, FieldError, documented, invalid_below
 from api.http.idempotency import IdempotencyDep, once
-from api.http.routing import Api, ApiDep
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, paginate, path_row
+from api.http.routing import Api, ApiDep, make_router
+from api.http.rows import Listing, PageDep, child_page, paginate, path_row
 from api.http.uploads import RawRow, Upload, UploadDep, read_rows, rows_of
 from api.problem_sets.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
 from api.problem_sets.schemas import (
@@ -91,6 +90,7 @@ def create_problem_set(
         given = {"name": name, "domain": domain, **upload.fields}
         header = _validated(ProblemSetHeader, {key: value for key, value in given.items() if value is not None})
         rows = _rows(upload, api)
+    # Parsed before the transaction opens: a large file would hold the write lock for its whole reading.
     parsed = parse_problems(rows, api.settings, on_bad_row or _default(upload), document=upload.is_document)
     body = [header.name, header.domain, on_bad_row, upload.digest()]
     with api.db.begin() as session:
@@ -113,10 +113,8 @@ def _default(upload: Upload) -> OnBadRow:
 
 
 def _validated(model: type[M], value: Any) -> M:
-    try:
+    with invalid_below():
         return model.model_validate(value)
-    except ValidationError as error:
-        raise invalid(error.errors()) from None
 
 
 @router.get("")
@@ -138,10 +136,9 @@ def get_problem_set(caller: Reader, api: ApiDep, problem_set_id: str) -> Problem
 @router.get("/{problem_set_id}/problems", responses=documented(404))
 def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDep) -> Listing[ProblemOut]:
     """The problems of a set, in posting order."""
-    with api.db.read() as session:
-        problem_set = path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
-        query = select(ProblemRow).where(ProblemRow.problem_set_id == problem_set.id)
-        found = paginate(session, query, (ProblemRow.position,), page)
+    filters = {ProblemRow.problem_set_id: problem_set_id}
+    keys = (ProblemRow.position,)
+    found = child_page(api.db, ProblemSet, problem_set_id, caller.workspace_id, keys, page, filters)
     return found.listing(ProblemOut.of)
 
 
@@ -159,6 +156,7 @@ def bring_solutions(
     else:
         rows = _rows(upload, api)
     refuse_or_report = on_bad_row or _default(upload)
+    # Looked up twice: first so that a wrong id is told before a large file is read, then in the transaction.
     with api.db.read() as session:
         path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
     parsed = parse_solutions(rows, api.settings, refuse_or_report, document=upload.is_document)

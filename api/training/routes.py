@@ -6,19 +6,18 @@ The trainer daemon finds the runs itself: no hints are sent.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Query, Response
-from pydantic import ValidationError
 from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from api.http.auth import Reader, Trainer
-from api.http.errors import Conflict, Invalid, TooManyRequests, documented, invalid
-from api.http.routing import ApiDep, accepted
-from api.http.routing import router as make_router
-from api.http.rows import Listing, PageDep, body_row, paginate, path_row
-from api.jobs import JobResource
+from api.http.errors import Conflict, Invalid, TooManyRequests, documented
+from api.http.routing import ApiDep, make_router
+from api.http.rows import Listing, PageDep, body_row, child_page
+from api.jobs import JobResource, resolved
 from api.language_models import body_model, model_names, visible
 from api.pace import seconds_left, seconds_per_step
 from api.training.schemas import (
@@ -40,7 +39,6 @@ from workers.dispatch import (
     TRAINING_PRESETS,
     Hint,
     PreviewFailed,
-    TrainingConfig,
     TrainingRefused,
     prepare_preview,
     preview_training,
@@ -48,18 +46,6 @@ from workers.dispatch import (
 )
 
 router = make_router("/v1", "training jobs")
-
-
-def resolve_config(body: TrainingInputs) -> TrainingConfig:
-    """The complete configuration a request asks for. Raises Invalid naming the field."""
-    if body.preset not in TRAINING_PRESETS:
-        raise Invalid.field("preset", "there is no preset of this name", f"give one of {', '.join(TRAINING_PRESETS)}")
-    if "preset" in body.config:
-        raise Invalid.field("config.preset", "the preset is not part of its overrides", "give it as `preset`")
-    try:
-        return resolve_training(body.preset, body.config)
-    except ValidationError as error:
-        raise invalid(error.errors(), prefix=["config"]) from None
 
 
 def named_inputs(session: Session, workspace_id: str, body: TrainingInputs) -> tuple[Dataset, LanguageModel]:
@@ -81,7 +67,7 @@ def named_inputs(session: Session, workspace_id: str, body: TrainingInputs) -> t
 
 def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -> tuple[TrainingRun, list[Hint]]:
     """Add a training run in the caller's transaction. Raises Invalid naming the field, and Conflict."""
-    config = resolve_config(body)
+    config = resolved(body, TRAINING_PRESETS, resolve_training)
     dataset, base = named_inputs(session, workspace_id, body)
     _check_output_name(session, workspace_id, body.output_name)
     run = TrainingRun(
@@ -100,6 +86,7 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
 
 def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
     """A name must mean one model: neither one that exists nor one that is being trained."""
+    # Refused here, before hours of training: at its end a run whose name is gone can only take another one.
     taken = select(LanguageModel.id).where(LanguageModel.name == name, visible(workspace_id))
     coming = select(TrainingRun.id).where(
         TrainingRun.workspace_id == workspace_id,
@@ -110,20 +97,23 @@ def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
         raise Invalid.field("output_name", "this name is taken by another language model", "choose a new name")
 
 
-def _answer(session: Session, run: TrainingRun) -> TrainingJobOut:
-    rate = seconds_per_step(session, run)
-    return TrainingJobOut.of(
-        run,
-        **_names(session, [run])[0],
-        seconds_per_step=rate,
-        eta_seconds=seconds_left(run, rate),
-        queue_position=_queue_position(session, run),
-    )
-
-
 def _answers(session: Session, runs: Sequence[TrainingRun]) -> list[TrainingJobOut]:
-    unknown = {"seconds_per_step": None, "eta_seconds": None, "queue_position": None}
-    return [TrainingJobOut.of(run, **names, **unknown) for run, names in zip(runs, _names(session, runs), strict=True)]
+    names = model_names(session, [row_id for run in runs for row_id in (run.base_model_id, run.output_model_id)])
+    return [
+        TrainingJobOut.of(
+            run, base_model=names.get(run.base_model_id, ""), language_model=names.get(run.output_model_id or "")
+        )
+        for run in runs
+    ]
+
+
+def _answer(session: Session, run: TrainingRun) -> TrainingJobOut:
+    # Rate, time left and place in the queue take queries of their own: they are told of a single run only.
+    answer = _answers(session, [run])[0]
+    answer.seconds_per_step = seconds_per_step(session, run)
+    answer.eta_seconds = seconds_left(run, answer.seconds_per_step)
+    answer.queue_position = _queue_position(session, run)
+    return answer
 
 
 def _queue_position(session: Session, run: TrainingRun) -> int | None:
@@ -137,21 +127,11 @@ def _queue_position(session: Session, run: TrainingRun) -> int | None:
     return 1 + (session.scalar(ahead) or 0)
 
 
-def _names(session: Session, runs: Sequence[TrainingRun]) -> list[dict[str, str | None]]:
-    """Of each run the names of the language model it starts from and of the one it made."""
-    names = model_names(session, [row_id for run in runs for row_id in (run.base_model_id, run.output_model_id)])
-    return [
-        {"base_model": names.get(run.base_model_id, ""), "language_model": names.get(run.output_model_id or "")}
-        for run in runs
-    ]
-
-
 jobs = JobResource(
     table=TrainingRun,
     body=TrainingJobIn,
     model=TrainingJobOut,
     name="training_job",
-    noun="training job",
     id_name="run_id",
     caller=Trainer,
     create=new_training_job,
@@ -170,13 +150,14 @@ jobs.register(router)
 @router.post("/training-jobs:preview", responses=documented(409, 413, 415, 429))
 def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) -> TrainingPreviewOut:
     """What a training job would train on: tokens with the trained spans marked, counts and estimates. Makes no job."""
-    config = resolve_config(body)
+    config = resolved(body, TRAINING_PRESETS, resolve_training)
     with api.db.read() as session:
         dataset, base = named_inputs(session, caller.workspace_id, body)
         try:
             spec = prepare_preview(session, api.store, dataset.id, base.id, config)
         except TrainingRefused as error:
             raise Conflict(str(error)) from None
+    # A preview is a process that loads a tokenizer: beyond a few at once the machine would suffer, so 429, no queue.
     if not api.previews.acquire(blocking=False):
         busy = f"{api.settings.previews} previews are being made; ask again when they are done"
         raise TooManyRequests(busy, headers={"Retry-After": "2"})
@@ -201,50 +182,41 @@ def cancel_training_job(
     ] = None,
 ) -> TrainingJobOut:
     """Ask a training job to stop for good."""
-    return _change(caller.workspace_id, api, run_id, response, "cancel", keep=keep)
+    return jobs.change(api, caller, run_id, response, partial(_cancel, keep=keep))
 
 
 @router.post("/training-jobs/{run_id}/pause", status_code=202, responses=documented(404, 409))
 def pause_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
     """Ask a training job to write a checkpoint and wait."""
-    return _change(caller.workspace_id, api, run_id, response, "pause")
+    return jobs.change(api, caller, run_id, response, partial(_move, what="pause"))
 
 
 @router.post("/training-jobs/{run_id}/resume", status_code=202, responses=documented(404, 409))
 def resume_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
     """Let a paused training job go on from its last good checkpoint."""
-    return _change(caller.workspace_id, api, run_id, response, "resume")
+    return jobs.change(api, caller, run_id, response, partial(_move, what="resume"))
 
 
-def _change(
-    workspace_id: str,
-    api: ApiDep,
-    run_id: str,
-    response: Response,
-    what: Literal["cancel", "pause", "resume"],
-    *,
-    keep: bool | None = None,
-) -> TrainingJobOut:
-    with api.db.begin() as session:
-        run = path_row(session, TrainingRun, run_id, workspace_id)
-        if run.state == TrainingState.CANCELLING and what == "cancel":
-            run.keep_on_cancel = run.keep_on_cancel if keep is None else keep
-            moved = True
-        elif what == "cancel":
-            moved = request_cancel(session, run.id, keep=keep is not False)
-        else:
-            moved = request_pause(session, run.id) if what == "pause" else request_resume(session, run.id)
-        if not moved:
-            raise Conflict(f"cannot {what} a training job that is {run.state}")
-        record(session, workspace_id, run.id, {"cancel": "cancelling", "pause": "paused", "resume": "queued"}[what])
-        session.flush()
-        ended = what == "cancel" and end_unheld(session, run.id)
-        run = session.get_one(TrainingRun, run_id, populate_existing=True)
-        if ended:
-            record(session, workspace_id, run.id, "training.cancelled", kept=run.keep_on_cancel)
-        answer = _answer(session, run)
-    accepted(response, f"/v1/training-jobs/{run_id}")
-    return answer
+def _cancel(session: Session, run: TrainingRun, keep: bool | None) -> list[Hint]:
+    if run.state == TrainingState.CANCELLING:
+        run.keep_on_cancel = run.keep_on_cancel if keep is None else keep
+    elif not request_cancel(session, run.id, keep=keep is not False):
+        raise Conflict(f"cannot cancel a training job that is {run.state}")
+    record(session, run.workspace_id, run.id, "cancelling")
+    session.flush()
+    # A run that no trainer holds ends here and now: none may come for days.
+    if end_unheld(session, run.id):
+        session.refresh(run)
+        record(session, run.workspace_id, run.id, "training.cancelled", kept=run.keep_on_cancel)
+    return []
+
+
+def _move(session: Session, run: TrainingRun, what: Literal["pause", "resume"]) -> list[Hint]:
+    request, state = (request_pause, "paused") if what == "pause" else (request_resume, "queued")
+    if not request(session, run.id):
+        raise Conflict(f"cannot {what} a training job that is {run.state}")
+    record(session, run.workspace_id, run.id, state)
+    return []
 
 
 @router.get("/training-jobs/{run_id}/metrics", responses=documented(404))
@@ -256,20 +228,16 @@ def list_metrics(
     phase: Annotated[str | None, Query(max_length=50, pattern=r"^[a-z_-]+$")] = None,
 ) -> Listing[MetricOut]:
     """Metrics by optimizer step."""
-    with api.db.read() as session:
-        run = path_row(session, TrainingRun, run_id, caller.workspace_id)
-        query = select(Metric).where(Metric.run_id == run.id)
-        if phase is not None:
-            query = query.where(Metric.phase == phase)
-        found = paginate(session, query, (Metric.step, Metric.phase), page)
+    filters = {Metric.run_id: run_id, Metric.phase: phase}
+    keys = (Metric.step, Metric.phase)
+    found = child_page(api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)
     return found.listing(MetricOut.of)
 
 
 @router.get("/training-jobs/{run_id}/checkpoints", responses=documented(404))
 def list_checkpoints(caller: Reader, api: ApiDep, run_id: str, page: PageDep) -> Listing[CheckpointOut]:
     """Checkpoints by step."""
-    with api.db.read() as session:
-        run = path_row(session, TrainingRun, run_id, caller.workspace_id)
-        query = select(Checkpoint).where(Checkpoint.run_id == run.id)
-        found = paginate(session, query, (Checkpoint.step,), page)
+    filters = {Checkpoint.run_id: run_id}
+    keys = (Checkpoint.step,)
+    found = child_page(api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)
     return found.listing(CheckpointOut.of)
