@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.schemas.common import Progress, ShardCounts
+from api.schemas import Progress, ShardCounts
 from errata.funnel import Funnel
 from models.base import db_now
 from models.jobs import InjectionJob, Shard

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from api import auth
+from api.http import auth
 from cli import CliError
 from cli.common import open_database, reach_database, upgrade_database
 from models.base import new_id

@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import BindingRefused, check_binding
+from api.http.auth import BindingRefused, check_binding
 from api.settings import ApiSettings
 from cli import CliError
 from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database

@@ -9,10 +9,10 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
 from api.progress import stages_of
-from api.registry import model_names
 from errata.funnel import Funnel
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.http.rows import PageRequest, paginate
+from api.language_models import model_names
 from api.pages.format import as_number, as_share, decimal, number, percent, plural
 from api.pages.rendering import is_live
-from api.pagination import PageRequest, paginate
 from api.progress import elapsed_seconds, progress_of, seconds_left, seconds_per_step, steps_fraction
-from api.registry import model_names
 from models.base import Base
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Metric, TrainingRun

@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
+from api.http.rows import PageRequest, paginate
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
-from api.pagination import PageRequest, paginate
 from models.jobs import PairRow
 
 PAGE = 40

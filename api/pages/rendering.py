@@ -19,9 +19,9 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api.auth import Caller, authenticate
-from api.deps import ApiDep
-from api.errors import Forbidden, Invalid, Unauthorized
+from api.http.auth import Caller, authenticate
+from api.http.errors import Forbidden, Invalid, Unauthorized
+from api.http.routing import ApiDep
 from api.pages import format as fmt
 from models.states import TERMINAL
 

@@ -16,10 +16,10 @@ from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import authenticate
-from api.deps import ApiDep
-from api.errors import Unauthorized
-from api.ids import path_row
+from api.http.auth import authenticate
+from api.http.errors import Unauthorized
+from api.http.routing import ApiDep
+from api.http.rows import path_row
 from api.pages import overview, pairs
 from api.pages.format import flat
 from api.pages.jobs import job_context

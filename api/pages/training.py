@@ -10,8 +10,8 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.language_models import model_names
 from api.pages.format import as_number, flat
-from api.registry import model_names
 from models.outputs import Checkpoint, Dataset, Metric, TrainingRun
 
 MAX_POINTS = 400

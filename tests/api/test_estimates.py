@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.auth import create_key
+from api.http.auth import create_key
 from demo import problems
 from models.jobs import Estimate, InjectionJob, PairRow, Shard
 from models.session import Database

@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.auth import create_key
+from api.http.auth import create_key
+from api.http.rows import encode
 from api.pages import overview, pairs, training
 from api.pages.rendering import COOKIE
-from api.pagination import encode
 from api.settings import ApiSettings
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
