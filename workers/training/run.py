@@ -40,6 +40,7 @@ from workers.training.loading import (
     peft_config,
 )
 from workers.training.preflight import check, held_out_pairs
+from workers.training.process_group import join_on_cpu
 from workers.training.protocol import Line, Refused, Voice, saving
 from workers.training.reference import compute_reference, load_reference, reference_fingerprint, store_reference
 from workers.training.reporting import RememberRun, name_run
@@ -67,6 +68,7 @@ def main() -> int:
         line.listen(spec.lease_seconds)
     try:
         with _alone(spec, line) if rank == 0 else contextlib.nullcontext():
+            join_on_cpu()
             train(spec, line)
         if torch.distributed.is_initialized():
             gc.collect()  # what is left of the trainer may hold on to the group
