@@ -13,10 +13,10 @@ import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from workers.training.checkpoints import write_folder
 
 from api.http.auth import create_key, ensure_workspace
 from models.base import new_id
+from models.folders import write_folder
 from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
