@@ -102,7 +102,7 @@ def test_three_deaths_without_a_checkpoint_fail_with_the_tail(
         wait_for(lambda: state(database, run_id) == "failed")
     run = read_run(database, run_id)
     assert run.failures == 3
-    assert "killed by signal 9" in str(run.error)
+    assert "ended with status -9 (SIGKILL: killed, or out of memory) at step" in str(run.error)
 
 
 @SQLITE
