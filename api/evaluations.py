@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader
 from api.http.errors import Conflict, Invalid, documented
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, body_row, child_page, path_row
+from api.http.rows import Listing, PageDep, body_row, child_listing, path_row
 from api.jobs import JobResource
 from api.language_models import body_model, model_names
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId
@@ -142,8 +142,9 @@ def list_samples(
     """The model's answers with their verdicts."""
     filters = {EvaluationSample.evaluation_id: evaluation_id, EvaluationSample.verdict: verdict}
     keys = (EvaluationSample.problem_id, EvaluationSample.sample_index)
-    found = child_page(api.db, Evaluation, evaluation_id, caller.workspace_id, keys, page, filters)
-    return found.listing(EvaluationSampleOut.of)
+    return child_listing(
+        EvaluationSampleOut.of, api.db, Evaluation, evaluation_id, caller.workspace_id, keys, page, filters
+    )
 
 
 @router.get("/{evaluation_id}/comparison", responses=documented(404, 409))
