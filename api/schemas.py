@@ -53,8 +53,8 @@ class _Joined:
 
 
 def key_of(name: str, default: Any = None) -> BeforeValidator:
-    """For a field that is one key of a JSON column: the column is its alias, this takes the key."""
-    return BeforeValidator(lambda column: column.get(name, default))
+    """For a field that is one key of a JSON column, whose name is its alias. A null column holds no key."""
+    return BeforeValidator(lambda column: (column or {}).get(name, default))
 
 
 class BadRow(BaseModel):

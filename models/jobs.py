@@ -108,11 +108,16 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
-class SampleColumns:
-    """What a language model's answer to a problem is, and how it was judged."""
+class StageColumns:
+    """What a stage wrote about a problem: about which one, and for which shard."""
 
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+
+
+class SampleColumns(StageColumns):
+    """What a language model's answer to a problem is, and how it was judged."""
+
     sample_index: Mapped[int]
     text: Mapped[str] = mapped_column(Text)
     finish_reason: Mapped[str | None]
@@ -150,15 +155,13 @@ class ProblemOutcome(Base):
     reason: Mapped[str | None]
 
 
-class EditRow(Identified, Timestamped, Base):
+class EditRow(Identified, StageColumns, Timestamped, Base):
     """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used."""
 
     __tablename__ = "edits"
     __table_args__ = (UniqueConstraint("solution_id", "step_index", "kind"),)
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
-    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     step_index: Mapped[int]
     kind: Mapped[str]
     start: Mapped[int]
@@ -176,7 +179,7 @@ class EditRow(Identified, Timestamped, Base):
     continuations: Mapped[dict[str, Any] | None]
 
 
-class PairRow(Identified, Timestamped, Base):
+class PairRow(Identified, StageColumns, Timestamped, Base):
     """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice."""
 
     __tablename__ = "pairs"
@@ -189,8 +192,6 @@ class PairRow(Identified, Timestamped, Base):
     )
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"))
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
-    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
     rejected_solution_id: Mapped[str | None] = mapped_column(ForeignKey("solutions.id"))
     edit_id: Mapped[str | None] = mapped_column(ForeignKey("edits.id"))

@@ -86,7 +86,7 @@ class Attempt:
         path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
         line, environment = command(self.settings.accelerate_config, self.settings.threads, path)
         child = ChildProcess("training", line, env=environment, log_file=folder / "run.log")
-        self._urgent.append({"type": "started", "pid": child.pid})
+        self._urgent.append({"type": "started", "pid": child.pid, "worker": self.lease.worker})
         return child
 
     def _watch(self, child: ChildProcess, stop_event: threading.Event) -> None:
