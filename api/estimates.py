@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -23,7 +22,7 @@ from api.injection_jobs.jobs import InjectionJobIn, add_injection_job
 from api.jobs import JobResource
 from api.language_models import model_names
 from api.progress import progress_of
-from api.schemas import Progress, RowAnswer, key_of
+from api.schemas import Progress, StateOut, key_of
 from errata.funnel import Funnel
 from errata.statistics import total_interval
 from models.base import new_id
@@ -81,13 +80,10 @@ class PilotOut(BaseModel):
     funnel: dict[str, Any]
 
 
-class EstimateOut(RowAnswer):
+class EstimateOut(StateOut):
     """An estimate. State and progress are the pilot's; ``forecast`` is there once it has succeeded."""
 
     object: Literal["estimate"] = "estimate"
-    id: str
-    state: str
-    error: str | None
     problem_set: str = Field(validation_alias="problem_set_id")
     language_model: str | None
     preset: Annotated[str, key_of("preset", "errata")] = Field(validation_alias="config")
@@ -95,9 +91,6 @@ class EstimateOut(RowAnswer):
     pilot: PilotOut
     forecast: ForecastOut | None
     progress: Progress
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
 
 
 def new_estimate(session: Session, workspace_id: str, body: EstimateIn) -> tuple[Estimate, list[Hint]]:

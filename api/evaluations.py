@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader
 from api.http.errors import Conflict, Invalid, documented
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, body_row, child_page, path_row
+from api.http.rows import Listing, PageDep, body_row, child_listing, path_row
 from api.jobs import JobResource
 from api.language_models import body_model, model_names
-from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId
+from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
 from errata.config import EvaluationConfig
 from errata.types import Verdict
 from models.base import new_id
@@ -63,14 +63,14 @@ class EvaluationSampleOut(RowAnswer):
     extracted: str | None
 
 
-class Side(BaseModel):
+class Side(RowAnswer):
     """One side of a comparison, with the accuracy of its whole evaluation."""
 
-    evaluation: str
+    evaluation: str = Field(validation_alias="id")
     language_model: str
     config: dict[str, Any]
-    accuracy: float | None
-    interval: list[float] | None = Field(description="95 %.")
+    accuracy: Annotated[float | None, key_of("accuracy")] = Field(validation_alias="result")
+    interval: Annotated[list[float] | None, key_of("interval")] = Field(validation_alias="result", description="95 %.")
 
 
 class Flip(BaseModel):
@@ -142,8 +142,9 @@ def list_samples(
     """The model's answers with their verdicts."""
     filters = {EvaluationSample.evaluation_id: evaluation_id, EvaluationSample.verdict: verdict}
     keys = (EvaluationSample.problem_id, EvaluationSample.sample_index)
-    found = child_page(api.db, Evaluation, evaluation_id, caller.workspace_id, keys, page, filters)
-    return found.listing(EvaluationSampleOut.of)
+    return child_listing(
+        EvaluationSampleOut.of, api.db, Evaluation, evaluation_id, caller.workspace_id, keys, page, filters
+    )
 
 
 @router.get("/{evaluation_id}/comparison", responses=documented(404, 409))
@@ -176,22 +177,11 @@ def compare(session: Session, before: Evaluation, after: Evaluation) -> Comparis
     return ComparisonOut.model_validate(
         found
         | {
-            "before": _side(before, names),
-            "after": _side(after, names),
+            "before": Side.of(before, language_model=names.get(before.language_model_id, "")),
+            "after": Side.of(after, language_model=names.get(after.language_model_id, "")),
             "gained_problems": [flip for flip in flips if flip.after >= 0.5][:LISTED_FLIPS],
             "lost_problems": [flip for flip in flips if flip.after < 0.5][:LISTED_FLIPS],
         }
-    )
-
-
-def _side(row: Evaluation, names: dict[str, str]) -> Side:
-    result = row.result or {}
-    return Side(
-        evaluation=row.id,
-        language_model=names.get(row.language_model_id, ""),
-        config=row.config,
-        accuracy=result.get("accuracy"),
-        interval=result.get("interval"),
     )
 
 

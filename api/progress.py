@@ -76,7 +76,7 @@ def progress_of(session: Session, table: OwnerTable, rows: Sequence[Owner]) -> d
         return {}
     now = session.scalars(select(db_now())).one()
     groups = _groups(session, table, [row.id for row in rows])
-    waiting = _queue_positions(session, table) if any(row.state == JobState.QUEUED for row in rows) else {}
+    waiting = queue_positions(session, table) if any(row.state == JobState.QUEUED for row in rows) else {}
     return {row.id: _progress(row, STAGES[table], groups[row.id], now, waiting.get(row.id)) for row in rows}
 
 
@@ -174,7 +174,8 @@ def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str
     return groups
 
 
-def _queue_positions(session: Session, table: OwnerTable) -> dict[str, int]:
+def queue_positions(session: Session, table: OwnerTable | type[TrainingRun]) -> dict[str, int]:
+    """Places of the jobs of one kind that wait, from 1; those far behind have none."""
     query = select(table.id).where(table.state == JobState.QUEUED)
     ids = session.scalars(query.order_by(table.created_at, table.id).limit(_MAX_QUEUED))
     return {row_id: position for position, row_id in enumerate(ids, start=1)}

@@ -53,8 +53,8 @@ class _Joined:
 
 
 def key_of(name: str, default: Any = None) -> BeforeValidator:
-    """For a field that is one key of a JSON column: the column is its alias, this takes the key."""
-    return BeforeValidator(lambda column: column.get(name, default))
+    """For a field that is one key of a JSON column, whose name is its alias. A null column holds no key."""
+    return BeforeValidator(lambda column: (column or {}).get(name, default))
 
 
 class BadRow(BaseModel):
@@ -90,14 +90,19 @@ class Progress(BaseModel):
     tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
 
 
-class JobOut(RowAnswer):
-    """What every job over shards tells: injection jobs, datasets, evaluations, rejudgings."""
+class StateOut(RowAnswer):
+    """What everything tells that starts and ends: jobs over shards, estimates and training jobs."""
 
     id: str
     state: str
-    partial: bool = Field(description="It ended without some of its shards.")
     error: str | None
-    progress: Progress
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class JobOut(StateOut):
+    """What every job over shards tells: injection jobs, datasets, evaluations, rejudgings."""
+
+    partial: bool = Field(description="It ended without some of its shards.")
+    progress: Progress

@@ -19,25 +19,33 @@ _TEMPLATE = (
 _SPECIAL = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
 
 
-def save(folder: Path, texts: Iterable[str], size: str, context: int) -> int:
-    """Write model and tokenizer; the number of parameters."""
-    tokenizer = _tokenizer(texts)
-    hidden, layers, inner = SIZES[size]
+def build(shape: tuple[int, int, int], **settings: Any) -> Any:
+    """A Llama with random weights, the same each time. ``shape``: hidden, layers, inner; ``settings``: its others."""
+    hidden, layers, inner = shape
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=VOCABULARY,
         hidden_size=hidden,
         num_hidden_layers=layers,
         intermediate_size=inner,
         num_attention_heads=hidden // 64,
-        num_key_value_heads=max(1, hidden // 256),
-        max_position_embeddings=context,
         tie_word_embeddings=True,
         bos_token_id=None,
+        **settings,
+    )
+    return LlamaForCausalLM(config)
+
+
+def save(folder: Path, texts: Iterable[str], size: str, context: int) -> int:
+    """Write model and tokenizer; the number of parameters."""
+    tokenizer = _tokenizer(texts)
+    model = build(
+        SIZES[size],
+        vocab_size=VOCABULARY,
+        num_key_value_heads=max(1, SIZES[size][0] // 256),
+        max_position_embeddings=context,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    model: Any = LlamaForCausalLM(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return sum(int(weights.numel()) for weights in model.parameters())

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
+from bench.random_llama import build
 from workers.training.config import resolve
 from workers.training.run.data import Pair
 from workers.training.run.trainer import RiseTrainer
@@ -70,22 +71,9 @@ def make_pairs(problems: int, edits: int, seed: int = 0) -> list[Pair]:
 
 def make_model(size: str, device: str) -> Any:
     """A Llama with random weights."""
-    hidden, layers, inner = SIZES[size]
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        intermediate_size=inner,
-        num_attention_heads=hidden // 64,
-        num_key_value_heads=hidden // 64,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        eos_token_id=1,
-        bos_token_id=None,
-    )
-    config._attn_implementation = "sdpa"
-    model: Any = LlamaForCausalLM(config)
+    heads = SIZES[size][0] // 64
+    model = build(SIZES[size], vocab_size=VOCABULARY, num_key_value_heads=heads, pad_token_id=0, eos_token_id=1)
+    model.set_attn_implementation("sdpa")
     return model.to(device)
 
 

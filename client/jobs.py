@@ -15,14 +15,18 @@ J = TypeVar("J", bound=Job)
 _FIRST_POLL, _LONGEST_POLL = 0.1, 2.0  # seconds
 
 
-class Jobs(Generic[J]):
+class Resource:
+    """Something of the API, reached through one transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+
+class Jobs(Resource, Generic[J]):
     """One kind of job under one path."""
 
     path: str
     record: type[J]
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def get(self, job_id: str) -> J:
         """One job as it is now."""

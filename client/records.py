@@ -96,7 +96,18 @@ class Job(Record):
         return 1.0 if self.ended else 0.0
 
 
-class InjectionJob(Job):
+class ShardedJob(Job):
+    """A job that is cut into shards: every kind but training jobs."""
+
+    progress: Progress
+
+    @property
+    def fraction(self) -> float:
+        """Share of all stages of all shards that has ended; an estimate's are its pilot's."""
+        return self.progress.fraction
+
+
+class InjectionJob(ShardedJob):
     """Problems in, pairs out. ``config`` is complete; ``funnel`` accounts for every input."""
 
     name: str | None
@@ -106,14 +117,8 @@ class InjectionJob(Job):
     preset: str
     config: dict[str, Any]
     prompt_versions: dict[str, Any] = {}
-    progress: Progress
     funnel: dict[str, Any] | None = None
     quarantined: list[dict[str, Any]] | None = None
-
-    @property
-    def fraction(self) -> float:
-        """Share of all stages of all shards that has ended."""
-        return self.progress.fraction
 
 
 class Interval(Record):
@@ -136,7 +141,7 @@ class Forecast(Record):
     seconds: Interval
 
 
-class Estimate(Job):
+class Estimate(ShardedJob):
     """What an injection job would make and cost; ``forecast`` is there once its pilot has succeeded."""
 
     problem_set: str
@@ -145,12 +150,6 @@ class Estimate(Job):
     config: dict[str, Any]
     pilot: dict[str, Any]
     forecast: Forecast | None
-    progress: Progress
-
-    @property
-    def fraction(self) -> float:
-        """How far the pilot is."""
-        return self.progress.fraction
 
 
 class Pair(Record):
@@ -186,7 +185,7 @@ class Solution(Record):
     reason: str | None
 
 
-class Dataset(Job):
+class Dataset(ShardedJob):
     """Pairs frozen to files; immutable once succeeded."""
 
     name: str
@@ -195,12 +194,6 @@ class Dataset(Job):
     config: dict[str, Any]
     manifest: dict[str, Any] | None
     sha256: str | None
-    progress: Progress
-
-    @property
-    def fraction(self) -> float:
-        """Share of its shards that has ended."""
-        return self.progress.fraction
 
 
 class DatasetFile(Record):
@@ -267,7 +260,7 @@ class Checkpoint(Record):
     score: float | None = None
 
 
-class Evaluation(Job):
+class Evaluation(ShardedJob):
     """A language model's answers to a problem set; ``result`` has ``accuracy`` and its 95 % ``interval``."""
 
     name: str | None
@@ -276,12 +269,6 @@ class Evaluation(Job):
     language_model: str
     config: dict[str, Any]
     result: dict[str, Any] | None
-    progress: Progress
-
-    @property
-    def fraction(self) -> float:
-        """Share of all stages of all shards that has ended."""
-        return self.progress.fraction
 
 
 class Side(Record):
@@ -308,18 +295,12 @@ class Comparison(Record):
     same_config: bool = True
 
 
-class Rejudging(Job):
+class Rejudging(ShardedJob):
     """An injection job's samples judged by today's verifier; ``result`` counts what differs."""
 
     injection_job: str
     verifier: str
     result: dict[str, Any] | None
-    progress: Progress
-
-    @property
-    def fraction(self) -> float:
-        """Share of its shards that has ended."""
-        return self.progress.fraction
 
 
 class Event(Record):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from client.downloads import download
-from client.jobs import Jobs
+from client.jobs import Jobs, Resource
 from client.records import (
     BroughtSolutions,
     Checkpoint,
@@ -29,7 +28,6 @@ from client.records import (
     TrainingJob,
     TrainingPreview,
 )
-from client.transport import Transport
 
 _CONTENT_TYPES = {
     ".jsonl": "application/jsonl",
@@ -39,11 +37,28 @@ _CONTENT_TYPES = {
 }
 
 
-class ProblemSets:
-    """Problem sets and the solutions brought along with them."""
+class Files(Resource):
+    """A resource whose rows have files to download."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    path: str
+
+    def files(self, row_id: str) -> list[DatasetFile]:
+        """The files of a row, named as in its path: a dataset by its id, a language model by its name."""
+        answer = self._transport.get(f"{self.path}/{row_id}/files")
+        return [DatasetFile.model_validate(row) for row in answer["data"]]
+
+    def download(self, row_id: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified; partial files are resumed, complete ones kept. Answers ``folder``.
+
+        Raises DigestMismatch when a file is not what the manifest says.
+        """
+        for file in self.files(row_id):
+            download(self._transport, file, folder)
+        return folder
+
+
+class ProblemSets(Resource):
+    """Problem sets and the solutions brought along with them."""
 
     def create(self, name: str, problems: Iterable[Mapping[str, Any]], *, domain: str = "math") -> ProblemSet:
         """Post problems in our fields or a known format; one bad row refuses the whole set, naming it."""
@@ -162,11 +177,8 @@ class Rejudgings(Jobs[Rejudging]):
         return self._transport.pages(f"{self.path}/{rejudging_id}/changes", page_size=500, **filters)
 
 
-class Pairs:
+class Pairs(Resource):
     """Preference pairs of all jobs."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def get(self, pair_id: str) -> Pair:
         """One pair."""
@@ -177,28 +189,14 @@ class Pairs:
         return (Pair.model_validate(row) for row in self._transport.pages("/v1/pairs", page_size=500, **filters))
 
 
-class Datasets(Jobs[Dataset]):
-    """Datasets: pairs frozen to files."""
+class Datasets(Files, Jobs[Dataset]):
+    """Datasets: pairs frozen to files. They have files once they have succeeded."""
 
     path, record = "/v1/datasets", Dataset
 
     def create(self, name: str, jobs: Iterable[str], *, config: Mapping[str, Any] | None = None) -> Dataset:
         """Freeze the pairs of ended injection jobs."""
         return self._create({"name": name, "jobs": list(jobs), "config": dict(config or {})})
-
-    def files(self, dataset_id: str) -> list[DatasetFile]:
-        """The files of a dataset that has succeeded."""
-        answer = self._transport.get(f"{self.path}/{dataset_id}/files")
-        return [DatasetFile.model_validate(row) for row in answer["data"]]
-
-    def download(self, dataset_id: str, folder: Path) -> Path:
-        """Every file into ``folder``, verified; partial files are resumed, complete ones kept. Answers ``folder``.
-
-        Raises DigestMismatch when a file is not what the manifest says.
-        """
-        for file in self.files(dataset_id):
-            download(self._transport, file, folder)
-        return folder
 
 
 class TrainingJobs(Jobs[TrainingJob]):
@@ -279,37 +277,22 @@ class Evaluations(Jobs[Evaluation]):
         return self._transport.pages(f"{self.path}/{evaluation_id}/samples", page_size=500, **filters)
 
 
-class LanguageModels:
-    """The registry, as far as this workspace may use it."""
+class LanguageModels(Files):
+    """The registry, as far as this workspace may use it. Files have those models that a training job made."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    path = "/v1/models"
 
     def list(self) -> list[LanguageModel]:
         """Every language model a job may name."""
-        return [LanguageModel.model_validate(row) for row in self._transport.get("/v1/models")["data"]]
+        return [LanguageModel.model_validate(row) for row in self._transport.get(self.path)["data"]]
 
     def get(self, name: str) -> LanguageModel:
         """One by its name."""
-        return LanguageModel.model_validate(self._transport.get(f"/v1/models/{name}"))
-
-    def files(self, name: str) -> builtins.list[DatasetFile]:
-        """The files of a model that a training job made."""
-        answer = self._transport.get(f"/v1/models/{name}/files")
-        return [DatasetFile.model_validate(row) for row in answer["data"]]
-
-    def download(self, name: str, folder: Path) -> Path:
-        """Every file into ``folder``, verified and resumed as datasets are. Answers ``folder``."""
-        for file in self.files(name):
-            download(self._transport, file, folder)
-        return folder
+        return LanguageModel.model_validate(self._transport.get(f"{self.path}/{name}"))
 
 
-class Presets:
+class Presets(Resource):
     """Presets of injection jobs."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
 
     def list(self) -> list[Preset]:
         """Every preset, resolved."""

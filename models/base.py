@@ -82,6 +82,12 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UTCDateTime(), dict[str, Any]: JSONValue, list[Any]: JSONValue}  # noqa: RUF012
 
 
+class Identified:
+    """``id``, public and made by ``new_id``."""
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Timestamped:
     """``created_at``, by the database's clock."""
 

@@ -8,18 +8,16 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from models.base import Base, Timestamped
+from models.base import Base, Identified, Timestamped
 from models.session import insert_ignore
 from models.states import JOB_TRANSITIONS, JobState, ShardState, Stage, state_check
-from models.workspaces import PILOT_WORKSPACE, PILOT_WORKSPACE_NAME, Workspace
+from models.workspaces import PILOT_WORKSPACE, PILOT_WORKSPACE_NAME, Owned, Workspace
 
 
-class JobColumns(Timestamped):
+class JobColumns(Owned, Timestamped):
     """What injection jobs, datasets, evaluations and rejudgings share."""
 
     TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = JOB_TRANSITIONS
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     state: Mapped[str] = mapped_column(default=JobState.QUEUED)
     partial: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
@@ -40,7 +38,7 @@ class InjectionJob(JobColumns, Base):
     funnel: Mapped[dict[str, Any] | None]
 
 
-class Estimate(Timestamped, Base):
+class Estimate(Owned, Timestamped, Base):
     """A forecast for an injection job, asked for when its problem set had ``problems`` problems.
 
     State and figures are those of its pilot, a real injection job over a few of the problems. The pilot and everything
@@ -49,8 +47,6 @@ class Estimate(Timestamped, Base):
     """
 
     __tablename__ = "estimates"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     pilot_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), unique=True)
     problems: Mapped[int]
 
@@ -75,7 +71,7 @@ class LeaseColumns:
     error: Mapped[str | None] = mapped_column(Text)
 
 
-class Shard(LeaseColumns, Timestamped, Base):
+class Shard(Identified, LeaseColumns, Timestamped, Base):
     """A slice ``[start, stop)`` of problem positions of exactly one owner, moving forward through stages.
 
     ``ledger`` holds the shard's part of the funnel, written together with the rows it counts.
@@ -99,7 +95,6 @@ class Shard(LeaseColumns, Timestamped, Base):
         Index("ix_shards_state_lease", "state", "lease_expires_at"),
         Index("ix_shards_job_stage", "injection_job_id", "state", "stage", "position"),
     )
-    id: Mapped[str] = mapped_column(primary_key=True)
     injection_job_id: Mapped[str | None] = mapped_column(ForeignKey("injection_jobs.id"))
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))
     evaluation_id: Mapped[str | None] = mapped_column(ForeignKey("evaluations.id"))
@@ -113,28 +108,37 @@ class Shard(LeaseColumns, Timestamped, Base):
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
-class SolutionRow(Timestamped, Base):
-    """One sample (or brought solution) of one problem; one row per job, problem and sample."""
+class StageColumns:
+    """What a stage wrote about a problem: about which one, and for which shard."""
 
-    __tablename__ = "solutions"
-    __table_args__ = (UniqueConstraint("job_id", "problem_id", "sample_index"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
+
+
+class SampleColumns(StageColumns):
+    """What a language model's answer to a problem is, and how it was judged."""
+
     sample_index: Mapped[int]
-    source: Mapped[str]
     text: Mapped[str] = mapped_column(Text)
-    seed: Mapped[int | None]
     finish_reason: Mapped[str | None]
     prompt_tokens: Mapped[int] = mapped_column(default=0)
     completion_tokens: Mapped[int] = mapped_column(default=0)
-    cached_tokens: Mapped[int] = mapped_column(default=0)
-    label: Mapped[bool | None]
     verdict: Mapped[str | None]
     extracted: Mapped[str | None] = mapped_column(Text)
     verifier: Mapped[str | None]
     verdict_seconds: Mapped[float | None]
+
+
+class SolutionRow(Identified, SampleColumns, Timestamped, Base):
+    """One sample (or brought solution) of one problem; one row per job, problem and sample."""
+
+    __tablename__ = "solutions"
+    __table_args__ = (UniqueConstraint("job_id", "problem_id", "sample_index"),)
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    source: Mapped[str]
+    seed: Mapped[int | None]
+    cached_tokens: Mapped[int] = mapped_column(default=0)
+    label: Mapped[bool | None]
     role: Mapped[str | None]  # "correct" or "incorrect" where drawn for pairs
     reason: Mapped[str | None]  # why it was not drawn
     plan: Mapped[dict[str, Any] | None]  # of a drawn correct one: the steps to edit and into which kinds
@@ -151,16 +155,13 @@ class ProblemOutcome(Base):
     reason: Mapped[str | None]
 
 
-class EditRow(Timestamped, Base):
+class EditRow(Identified, StageColumns, Timestamped, Base):
     """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used."""
 
     __tablename__ = "edits"
     __table_args__ = (UniqueConstraint("solution_id", "step_index", "kind"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
-    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     step_index: Mapped[int]
     kind: Mapped[str]
     start: Mapped[int]
@@ -178,7 +179,7 @@ class EditRow(Timestamped, Base):
     continuations: Mapped[dict[str, Any] | None]
 
 
-class PairRow(Timestamped, Base):
+class PairRow(Identified, StageColumns, Timestamped, Base):
     """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice."""
 
     __tablename__ = "pairs"
@@ -189,11 +190,8 @@ class PairRow(Timestamped, Base):
         Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),  # the order pairs are listed in
         Index("ix_pairs_job_created", "job_id", "created_at", "id"),
     )
-    id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"))
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
-    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
     rejected_solution_id: Mapped[str | None] = mapped_column(ForeignKey("solutions.id"))
     edit_id: Mapped[str | None] = mapped_column(ForeignKey("edits.id"))

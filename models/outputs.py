@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from sqlalchemy import ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Timestamped
-from models.jobs import JobColumns, LeaseColumns
+from models.base import Base, Identified, Timestamped
+from models.jobs import JobColumns, LeaseColumns, SampleColumns
 from models.states import TRAINING_TRANSITIONS, JobState, TrainingState, state_check
+from models.workspaces import Owned
 
 
 class Dataset(JobColumns, Base):
@@ -36,14 +37,12 @@ class DatasetSource(Base):
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), primary_key=True)
 
 
-class TrainingRun(LeaseColumns, Timestamped, Base):
+class TrainingRun(Owned, LeaseColumns, Timestamped, Base):
     """One training run (``/v1/training-jobs``), claimed and supervised by the trainer daemon."""
 
     TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = TRAINING_TRANSITIONS
     __tablename__ = "training_runs"
     __table_args__ = (state_check("state", TrainingState),)
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"))
     base_model_id: Mapped[str] = mapped_column(ForeignKey("language_models.id"))
     output_model_id: Mapped[str | None] = mapped_column(ForeignKey("language_models.id"))
@@ -69,12 +68,11 @@ class Metric(Timestamped, Base):
     values: Mapped[dict[str, Any]]
 
 
-class Checkpoint(Timestamped, Base):
+class Checkpoint(Identified, Timestamped, Base):
     """A checkpoint whose files are complete, or were: ``state`` is ``ready`` or ``deleted``."""
 
     __tablename__ = "checkpoints"
     __table_args__ = (UniqueConstraint("run_id", "step"), state_check("state", ("ready", "deleted")))
-    id: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), index=True)
     step: Mapped[int]
     state: Mapped[str] = mapped_column(default="ready")
@@ -95,23 +93,14 @@ class Evaluation(JobColumns, Base):
     result: Mapped[dict[str, Any] | None]
 
 
-class EvaluationSample(Base):
+class EvaluationSample(SampleColumns, Base):
     """One answer of an evaluation; one row per evaluation, problem and sample."""
 
     __tablename__ = "evaluation_samples"
     evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
     sample_index: Mapped[int] = mapped_column(primary_key=True)
-    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
-    text: Mapped[str] = mapped_column(Text)
     seed: Mapped[int]
-    finish_reason: Mapped[str | None]
-    prompt_tokens: Mapped[int] = mapped_column(default=0)
-    completion_tokens: Mapped[int] = mapped_column(default=0)
-    verdict: Mapped[str | None]
-    extracted: Mapped[str | None] = mapped_column(Text)
-    verifier: Mapped[str | None]
-    verdict_seconds: Mapped[float | None]
 
 
 class Rejudging(JobColumns, Base):
@@ -124,12 +113,11 @@ class Rejudging(JobColumns, Base):
     result: Mapped[dict[str, Any] | None]
 
 
-class VerdictChangeRow(Base):
+class VerdictChangeRow(Identified, Base):
     """One sample whose verdict or extracted answer differs; samples without a row were judged the same."""
 
     __tablename__ = "verdict_changes"
     __table_args__ = (UniqueConstraint("rejudging_id", "solution_id"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
     rejudging_id: Mapped[str] = mapped_column(ForeignKey("rejudgings.id"), index=True)
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"))
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))

@@ -8,27 +8,30 @@ from typing import Any
 from sqlalchemy import ForeignKey, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, Timestamped
+from models.base import Base, Identified, Timestamped
 
 DEFAULT_WORKSPACE = "ws_default"
 PILOT_WORKSPACE, PILOT_WORKSPACE_NAME = "ws_pilots", "(pilots)"
 """The workspace of the pilots of estimates (models.jobs.Estimate). No key may be made for it."""
 
 
-class Workspace(Timestamped, Base):
+class Workspace(Identified, Timestamped, Base):
     """Owner of every row; rows of other workspaces are invisible."""
 
     __tablename__ = "workspaces"
-    id: Mapped[str] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
 
 
-class ApiKey(Timestamped, Base):
+class Owned(Identified):
+    """A row of one workspace."""
+
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+
+
+class ApiKey(Owned, Timestamped, Base):
     """``errata_<id>_<secret>``; of the secret only its SHA-256 (hex) is kept."""
 
     __tablename__ = "api_keys"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     name: Mapped[str]
     secret_sha256: Mapped[str]
     scopes: Mapped[list[Any]]
@@ -48,7 +51,7 @@ class IdempotencyKey(Timestamped, Base):
     resource_id: Mapped[str | None]
 
 
-class LanguageModel(Timestamped, Base):
+class LanguageModel(Owned, Timestamped, Base):
     """A name, the engine that serves it and what that engine needs; operators' entries have no training run.
 
     ``config`` for engine ``transformers``: ``path`` (folder or hub id), ``revision``, ``dtype``, ``device``,
@@ -59,8 +62,6 @@ class LanguageModel(Timestamped, Base):
 
     __tablename__ = "language_models"
     __table_args__ = (UniqueConstraint("workspace_id", "name"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     name: Mapped[str]
     engine: Mapped[str]
     config: Mapped[dict[str, Any]] = mapped_column(default=dict)
@@ -69,12 +70,10 @@ class LanguageModel(Timestamped, Base):
     fingerprint: Mapped[str | None]
 
 
-class ProblemSet(Timestamped, Base):
+class ProblemSet(Owned, Timestamped, Base):
     """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason."""
 
     __tablename__ = "problem_sets"
-    id: Mapped[str] = mapped_column(primary_key=True)
-    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
     name: Mapped[str]
     domain: Mapped[str]
     problem_count: Mapped[int] = mapped_column(default=0)
@@ -82,12 +81,11 @@ class ProblemSet(Timestamped, Base):
     rejected: Mapped[list[Any]] = mapped_column(default=list)
 
 
-class ProblemRow(Base):
+class ProblemRow(Identified, Base):
     """One problem; ``position`` counts from 0 in posting order."""
 
     __tablename__ = "problems"
     __table_args__ = (UniqueConstraint("problem_set_id", "position"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
     problem_set_id: Mapped[str] = mapped_column(ForeignKey("problem_sets.id"), index=True)
     position: Mapped[int]
     external_id: Mapped[str | None]
@@ -99,7 +97,7 @@ class ProblemRow(Base):
     meta: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
-class BroughtSolution(Timestamped, Base):
+class BroughtSolution(Identified, Timestamped, Base):
     """A solution brought along, keyed by problem and source: two sources may write the same text.
 
     ``label`` is the sender's own correctness label where given: compared with our verdict, never used for it.
@@ -107,7 +105,6 @@ class BroughtSolution(Timestamped, Base):
 
     __tablename__ = "brought_solutions"
     __table_args__ = (UniqueConstraint("problem_id", "source"),)
-    id: Mapped[str] = mapped_column(primary_key=True)
     problem_set_id: Mapped[str] = mapped_column(ForeignKey("problem_sets.id"), index=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     source: Mapped[str]

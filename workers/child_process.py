@@ -31,7 +31,9 @@ _EXIT_SECONDS = 30.0  # for a child that has closed its output to exit by itself
 _DRAIN_SECONDS = 2.0  # for what a dead child wrote to be read
 _KILL_SECONDS = 30.0  # for a killed child to be gone; only a process stuck in the kernel takes long
 _SEND_SECONDS = 60.0
-_TAIL_BYTES = 4000
+_TAIL_LENGTH = 4000
+_TAIL_BYTES = 4 * _TAIL_LENGTH  # read: one line of it is left out
+_MODULES_LINE = "Extension modules:"  # faulthandler lists native modules: more text than the traceback before it
 _PROC = Path("/proc")
 
 
@@ -131,7 +133,10 @@ class ChildProcess:
         return f"ended with status {status}"
 
     def last_words(self, lines: int | None = None) -> str:
-        """The end of what it wrote to standard error: at most 4,000 bytes, or the last non-empty ``lines`` of them."""
+        """The end of its standard error: 4,000 characters at most, or the last non-empty ``lines`` of them.
+
+        faulthandler's list of native modules is left out, so that the traceback before it is not cut off.
+        """
         tail = self._tail
         if self._log_file is not None:
             with suppress(OSError), self._log_file.open("rb") as handle:
@@ -139,9 +144,10 @@ class ChildProcess:
                 tail = handle.read()
         # A database takes no NUL, and these words end up in one.
         text = tail.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
-        if lines is None:
-            return text
-        return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
+        said = [line for line in text.splitlines() if not line.startswith(_MODULES_LINE)]
+        if lines is not None:
+            said = [line for line in said if line.strip()][-lines:]
+        return "\n".join(said)[-_TAIL_LENGTH:]
 
     # What is said to it, and what it says.
 

@@ -168,7 +168,8 @@ def where_given(query: Select[Row], filters: Mapping[InstrumentedAttribute[Any],
     return query.where(*(column == value for column, value in filters.items() if value is not None))
 
 
-def child_page(
+def child_listing(
+    answer: Callable[[Any], T],
     db: Database,
     parent: type[TableRow],
     parent_id: str,
@@ -176,14 +177,14 @@ def child_page(
     keys: Sequence[InstrumentedAttribute[Any]],
     page: PageRequest,
     filters: Mapping[InstrumentedAttribute[Any], Any],
-) -> Page[Any]:
+) -> Listing[T]:
     """One page of what belongs to the row a path names, in the order of ``keys``, which are columns of the table read.
 
     The first filter is the column that names the parent. Raises NotFound for the parent, Invalid for a bad cursor.
     """
     with db.read() as session:
         path_row(session, parent, parent_id, workspace_id)
-        return paginate(session, where_given(select(keys[0].class_), filters), keys, page)
+        return paginate(session, where_given(select(keys[0].class_), filters), keys, page).listing(answer)
 
 
 def encode(name: str, values: Sequence[Any]) -> str:

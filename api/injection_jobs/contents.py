@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader
 from api.http.errors import documented
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, child_page, paginate, path_row, where_given
+from api.http.rows import Listing, PageDep, child_listing, paginate, path_row, where_given
 from api.pairs import PairOut
 from api.schemas import RowAnswer, RowId
 from errata.types import EvidenceKind, Verdict
@@ -129,8 +129,7 @@ def list_solutions(
     """The job's samples with their verdicts."""
     filters = {SolutionRow.job_id: job_id, SolutionRow.problem_id: problem, SolutionRow.verdict: verdict}
     keys = (SolutionRow.created_at, SolutionRow.id)
-    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
-    return found.listing(SolutionOut.of)
+    return child_listing(SolutionOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
 
 
 @router.get("/{job_id}/edits", responses=documented(404))
@@ -151,8 +150,7 @@ def list_edits(
         EditRow.reason: reason,
     }
     keys = (EditRow.created_at, EditRow.id)
-    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
-    return found.listing(EditOut.of)
+    return child_listing(EditOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
 
 
 @router.get("/{job_id}/pairs", responses=documented(404))
@@ -160,8 +158,7 @@ def list_job_pairs(caller: Reader, api: ApiDep, job_id: str, page: PageDep) -> L
     """The job's pairs; /v1/pairs has filters."""
     filters = {PairRow.job_id: job_id}
     keys = (PairRow.created_at, PairRow.id)
-    found = child_page(api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
-    return found.listing(PairOut.of)
+    return child_listing(PairOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
 
 
 @router.get("/{job_id}/problems", responses=documented(404))

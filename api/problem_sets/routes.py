@@ -14,7 +14,7 @@ from api.http.auth import Reader, Writer
 from api.http.errors import BadRequest, FieldError, documented, invalid_below
 from api.http.idempotency import IdempotencyDep, once
 from api.http.routing import Api, ApiDep, make_router
-from api.http.rows import Listing, PageDep, child_page, paginate, path_row
+from api.http.rows import Listing, PageDep, child_listing, paginate, path_row
 from api.http.uploads import RawRow, Upload, UploadDep, read_rows, rows_of
 from api.problem_sets.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
 from api.problem_sets.schemas import (
@@ -138,8 +138,7 @@ def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDe
     """The problems of a set, in posting order."""
     filters = {ProblemRow.problem_set_id: problem_set_id}
     keys = (ProblemRow.position,)
-    found = child_page(api.db, ProblemSet, problem_set_id, caller.workspace_id, keys, page, filters)
-    return found.listing(ProblemOut.of)
+    return child_listing(ProblemOut.of, api.db, ProblemSet, problem_set_id, caller.workspace_id, keys, page, filters)
 
 
 @router.post(

@@ -10,16 +10,16 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import Query, Response
-from sqlalchemy import exists, func, select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api.http.auth import Reader, Trainer
 from api.http.errors import Conflict, Invalid, TooManyRequests, documented
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, body_row, child_page
+from api.http.rows import Listing, PageDep, body_row, child_listing
 from api.jobs import JobResource, resolved
 from api.language_models import body_model, model_names, visible
-from api.progress import seconds_left, seconds_per_step
+from api.progress import queue_positions, seconds_left, seconds_per_step
 from api.training.schemas import (
     CheckpointOut,
     MetricOut,
@@ -112,19 +112,9 @@ def _answer(session: Session, run: TrainingRun) -> TrainingJobOut:
     answer = _answers(session, [run])[0]
     answer.seconds_per_step = seconds_per_step(session, run)
     answer.eta_seconds = seconds_left(run, answer.seconds_per_step)
-    answer.queue_position = _queue_position(session, run)
+    if run.state == TrainingState.QUEUED:
+        answer.queue_position = queue_positions(session, TrainingRun).get(run.id)
     return answer
-
-
-def _queue_position(session: Session, run: TrainingRun) -> int | None:
-    if run.state != TrainingState.QUEUED:
-        return None
-    ahead = select(func.count()).where(
-        TrainingRun.state == TrainingState.QUEUED,
-        (TrainingRun.created_at < run.created_at)
-        | ((TrainingRun.created_at == run.created_at) & (TrainingRun.id < run.id)),
-    )
-    return 1 + (session.scalar(ahead) or 0)
 
 
 jobs = JobResource(
@@ -230,8 +220,7 @@ def list_metrics(
     """Metrics by optimizer step."""
     filters = {Metric.run_id: run_id, Metric.phase: phase}
     keys = (Metric.step, Metric.phase)
-    found = child_page(api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)
-    return found.listing(MetricOut.of)
+    return child_listing(MetricOut.of, api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)
 
 
 @router.get("/training-jobs/{run_id}/checkpoints", responses=documented(404))
@@ -239,5 +228,4 @@ def list_checkpoints(caller: Reader, api: ApiDep, run_id: str, page: PageDep) ->
     """Checkpoints by step."""
     filters = {Checkpoint.run_id: run_id}
     keys = (Checkpoint.step,)
-    found = child_page(api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)
-    return found.listing(CheckpointOut.of)
+    return child_listing(CheckpointOut.of, api.db, TrainingRun, run_id, caller.workspace_id, keys, page, filters)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from api.schemas import ModelName, Request, RowAnswer, RowId, key_of
+from api.schemas import ModelName, Request, RowAnswer, RowId, StateOut, key_of
 
 
 class TrainingInputs(Request):
@@ -111,13 +111,10 @@ class TrainingPreviewOut(BaseModel):
     seconds: dict[str, float] | None = Field(None, description="On one CPU core, and on one large GPU.")
 
 
-class TrainingJobOut(RowAnswer):
+class TrainingJobOut(StateOut):
     """A training job. ``language_model`` is the name of the result; rate and ETA come from its newest metrics."""
 
     object: Literal["training_job"] = "training_job"
-    id: str
-    state: str
-    error: str | None
     dataset: str = Field(validation_alias="dataset_id")
     base_model: str
     output_name: str
@@ -131,10 +128,7 @@ class TrainingJobOut(RowAnswer):
     failures: int
     interruptions: int
     summary: dict[str, Any] | None
-    created_at: datetime
-    started_at: datetime | None
     progressed_at: datetime | None
-    finished_at: datetime | None
 
 
 class MetricOut(RowAnswer):

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import select
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from models.folders import verify
 from models.outputs import Checkpoint
 from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import LanguageModel
 from tests.training.conftest import events, metrics, read_run
-from workers.training.folders import verify
 from workers.training.supervise.daemon import TrainerDaemon
 from workers.training.supervise.settings import TrainerSettings
 

@@ -10,13 +10,10 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
-import psutil
 import pytest
 
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
 from workers.training.protocol import RunSpec
-from workers.training.supervise.child import Child
-from workers.training.supervise.settings import TrainerSettings
 
 
 def child(spec: RunSpec, folder: Path, errors: int | TextIO = subprocess.DEVNULL) -> subprocess.Popen[str]:
@@ -81,7 +78,7 @@ def test_an_orphan_ends_itself(tmp_path: Path) -> None:
     assert process.stdin is not None
     process.stdin.close()  # what its daemon's death does
     process.stdin = None
-    assert process.wait(timeout=30) == 3
+    assert process.wait(timeout=120) == 3
     process.communicate()
 
 
@@ -112,23 +109,3 @@ def test_a_segmentation_fault_leaves_its_traceback(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == -signal.SIGSEGV
     process.communicate()
     assert_traceback((tmp_path / "errors").read_text())
-
-
-@pytest.mark.slow
-def test_one_in_a_process_of_several_does_too(tmp_path: Path) -> None:
-    """In the log that the supervisor keeps, and at its end, which the run's error quotes."""
-    spec = make_spec(tmp_path, epochs=1000).model_copy(update={"lease_seconds": 3600.0})
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
-    settings = TrainerSettings(accelerate_config=Path("ddp-cpu"), threads=1)
-    launched = Child(settings, tmp_path / "spec.json", tmp_path / "run.log")
-    try:
-        while (message := launched.messages.get(timeout=120)) is not None and message["type"] != "metrics":
-            pass
-        assert message is not None, launched.log_tail()
-        ranks = [p for p in psutil.Process(launched.pid).children(recursive=True) if "--spec" in p.cmdline()]
-        os.kill(ranks[-1].pid, signal.SIGSEGV)
-        assert launched.wait() != 0
-    finally:
-        launched.kill()
-    assert_traceback((tmp_path / "run.log").read_text())
-    assert "Extension modules" not in launched.log_tail()

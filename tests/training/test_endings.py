@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import queue
+import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from models.settings import StoreSettings
 from tests.processes import until
 from tests.training.conftest import events, read_run
 from tests.workers.test_cancel_race import waiting
+from workers.child_process import ChildEnded, ChildLate
 from workers.training.protocol import parse, storable
 from workers.training.supervise import attempt, relay
 from workers.training.supervise.daemon import TrainerDaemon
@@ -34,26 +36,27 @@ class FakeChild:
     pid = 1
 
     def __init__(self, *said: dict[str, Any], tail: str = "", patient: bool = False) -> None:
-        self.messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
-        self.stopped, self._tail = False, tail
-        for message in said:
-            self.messages.put(message)
-        if not patient:
-            self.messages.put(None)
+        self.stopped, self._tail, self._patient = False, tail, patient
+        self._said = [json.dumps(message) for message in said]
 
-    def stop(self) -> None:
-        self.stopped = True
-        self.messages.put(None)
+    def send(self, text: str, _seconds: float) -> None:
+        self.stopped = self.stopped or text == "stop\n"
 
-    def heartbeat(self) -> None:
-        """Nobody listens."""
+    def read_line(self, seconds: float) -> str:
+        if self._said:
+            return self._said.pop(0)
+        if self._patient and not self.stopped:
+            time.sleep(seconds)
+            raise ChildLate
+        raise ChildEnded
 
-    kill = heartbeat
+    def kill(self) -> None:
+        """Nothing is left."""
 
-    def wait(self) -> int:
-        return 0 if self.stopped else 1
+    def how_it_ended(self) -> str:
+        return "ended with status 1"
 
-    def log_tail(self) -> str:
+    def last_words(self) -> str:
         return self._tail
 
 
@@ -91,7 +94,7 @@ def test_a_message_that_cannot_be_written_is_a_failure(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = make_run()
-    monkeypatch.setattr(attempt, "Child", lambda *_: FakeChild(said, patient=True))
+    monkeypatch.setattr(attempt, "ChildProcess", lambda *_, **__: FakeChild(said, patient=True))
     assert TrainerDaemon(database, store, settings).run_once(threading.Event())
     run = read_run(database, run_id)
     assert (run.state, run.failures, run.worker) == ("queued", 1, None)
@@ -108,7 +111,7 @@ def test_a_log_that_no_database_takes_is_told_without_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run_id = make_run()
-    monkeypatch.setattr(attempt, "Child", lambda *_: FakeChild(tail=tail))
+    monkeypatch.setattr(attempt, "ChildProcess", lambda *_, **__: FakeChild(tail=tail))
     assert TrainerDaemon(database, store, settings).run_once(threading.Event())
     run = read_run(database, run_id)
     assert (run.state, run.failures) == ("queued", 1)
@@ -131,12 +134,12 @@ def test_a_process_that_saves_is_asked_to_stop_and_not_killed(
     run_id = make_run()
     child = FakeChild(READY, {"type": "progress", "phase": "saving", "done": 0, "total": 3}, patient=True)
 
-    def started(*_: Any) -> FakeChild:
+    def started(*_: Any, **__: Any) -> FakeChild:
         with database.begin() as session:
             assert run_leases.request_cancel(session, run_id)
         return child
 
-    monkeypatch.setattr(attempt, "Child", started)
+    monkeypatch.setattr(attempt, "ChildProcess", started)
     assert TrainerDaemon(database, store, settings).run_once(threading.Event())
     assert child.stopped
     assert read_run(database, run_id).state == "cancelled"
@@ -164,7 +167,7 @@ def test_a_request_accepted_as_the_run_fails_is_not_lost(
     monkeypatch.setattr(run_leases, "_update", late)
     with database.begin() as session:
         run_leases.fail(session, lease, "boom", fatal=False)
-    asking.join(30)
+    asking.join(120)
     assert accepted == [True]
     assert read_run(database, run_id).state == state
 

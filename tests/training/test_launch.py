@@ -20,8 +20,7 @@ from tests.training.test_run import make_spec, run, weights
 from workers.training.protocol import SHARDING_VARIABLE, CannotTrain
 from workers.training.run import loading
 from workers.training.run.checkpoints import checkpoint_name
-from workers.training.supervise.child import command
-from workers.training.supervise.launch import FOLDER, check, config_file, launcher, shipped, visible_gpus
+from workers.training.supervise.launch import FOLDER, check, command, config_file, launcher, shipped, visible_gpus
 from workers.training.supervise.settings import TrainerSettings
 
 KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "fsdp-cpu": "FSDP"}
@@ -93,10 +92,10 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "ddp-cpu")
-    line, _ = command(TrainerSettings(), tmp_path / "spec.json")
+    line, _ = command(TrainerSettings().accelerate_config, 0, tmp_path / "spec.json")
     assert {"torch.distributed.run", "--nproc_per_node=2", "--standalone"} < set(line)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    line, _ = command(TrainerSettings(accelerate_config=Path("ddp")), tmp_path / "spec.json")
+    line, _ = command(TrainerSettings(accelerate_config=Path("ddp")).accelerate_config, 0, tmp_path / "spec.json")
     assert line[line.index("--config_file") + 1] == str(FOLDER / "ddp.yaml")
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_CPU\nnum_processes: 4\n")

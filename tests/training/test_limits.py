@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import torch
 
+from models.folders import MANIFEST
 from tests.lacking import lacking
 from tests.training.conftest import make_dataset, make_rows
 from tests.training.test_run import Recorder, make_spec, messages, run, weights
-from workers.training import folders
-from workers.training.folders import MANIFEST, DiskFull
 from workers.training.protocol import CannotTrain
-from workers.training.run import loading, pipeline
+from workers.training.run import loading, pipeline, preflight
 from workers.training.run.checkpoints import best_step, checkpoint_name, steps
+from workers.training.run.preflight import DiskFull
 
 
 def narrow(
@@ -127,7 +127,7 @@ def test_a_run_that_does_not_fit_the_disk_is_refused_before_it_starts(
 ) -> None:
     spec = make_spec(tmp_path, keep=2)
     sizes = [path.stat().st_size for path in (tmp_path / "base").glob("*.safetensors")]
-    monkeypatch.setattr(folders, "free_bytes", lambda _folder: 4_000_000)
+    monkeypatch.setattr(preflight, "free_bytes", lambda _folder: 4_000_000)
     recorder = Recorder()
     with pytest.raises(
         CannotTrain, match=r"needs \d{7} bytes \(4 checkpoints of \d+, a result of \d+\), 4000000 are free"
@@ -136,7 +136,7 @@ def test_a_run_that_does_not_fit_the_disk_is_refused_before_it_starts(
     assert not recorder.of("ready")
     assert steps(spec.checkpoints) == []
     needed = 4 * (3 * sum(sizes) + 1_000_000) + sum(sizes) + 1_000_000
-    monkeypatch.setattr(folders, "free_bytes", lambda _folder: needed + 100_000)
+    monkeypatch.setattr(preflight, "free_bytes", lambda _folder: needed + 100_000)
     run(spec)
 
 
@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, left = make_spec(tmp_path, checkpoint_every=1), [10**9, 10**9, 1234]
-    monkeypatch.setattr(folders, "free_bytes", lambda _folder: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(preflight, "free_bytes", lambda _folder: left.pop(0) if len(left) > 1 else left[0])
     with pytest.raises(DiskFull, match=r"the checkpoint of step 2: it needs \d+ bytes, 1234 are free"):
         run(spec)
     assert steps(spec.checkpoints) == [1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,13 +16,17 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.conftest import make_dataset, make_model, make_rows
+from tests.training.test_deaths import assert_traceback
 from tests.training.test_process_group import gloo_threads
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
+from workers.child_process import ChildEnded, ChildProcess
 from workers.training.protocol import RunSpec
 from workers.training.run.batches import passes_of_rank
 from workers.training.run.checkpoints import checkpoint_name
-from workers.training.supervise.child import Child, command
-from workers.training.supervise.settings import TrainerSettings
+from workers.training.supervise.launch import command, config_file
+
+# Three pairs of processes in one test: on a busy machine each may take a minute.
+pytestmark = pytest.mark.timeout(900)
 
 
 def in_two_processes(
@@ -28,7 +34,7 @@ def in_two_processes(
 ) -> list[dict[str, Any]]:
     """What a run of two processes says; asked to stop when it tells of ``stop_at``. Nobody renews a lease here."""
     spec = spec.model_copy(update={"lease_seconds": 3600.0})
-    line, environment = command(TrainerSettings(accelerate_config=Path(launch), threads=1), folder / "spec.json")
+    line, environment = command(config_file(launch), 1, folder / "spec.json")
     path, said, log = folder / "spec.json", [], folder / "errors.log"
     path.write_text(spec.model_dump_json())
     with (
@@ -117,25 +123,51 @@ def test_what_shards_wrote_goes_on_in_one_process(lora: dict[str, Any] | None, t
     assert apart.norm() / torch.cat([w.flatten() for w in one.values()]).norm() < 1e-5
 
 
-@pytest.mark.slow
-def test_killing_the_launcher_leaves_no_process(tmp_path: Path) -> None:
-    """Its processes stand in sessions of their own, out of reach of a kill of its group."""
-    spec = make_spec(tmp_path, epochs=1000)
-    (tmp_path / "spec.json").write_text(spec.model_dump_json())
-    settings = TrainerSettings(accelerate_config=Path("ddp-cpu"), threads=1)
-    launched = Child(settings, tmp_path / "spec.json", tmp_path / "log")
+def start(spec: RunSpec, folder: Path) -> ChildProcess:
+    """A run of two processes as the supervisor starts it, once its first step has been taken."""
+    path = folder / "spec.json"
+    path.write_text(spec.model_dump_json())
+    line, environment = command(config_file("ddp-cpu"), 1, path)
+    launched = ChildProcess("training", line, env=environment, log_file=folder / "log")
     try:
-        while (message := launched.messages.get(timeout=120)) is not None and message["type"] != "metrics":
-            pass
-        assert message is not None, launched.log_tail()
+        launched.wait_ready(lambda said: said if '"metrics"' in said else None, 120)
+    except ChildEnded as error:
+        raise AssertionError(launched.last_words()) from error
+    return launched
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leader", ["alive", "dead"])
+def test_killing_the_launcher_leaves_no_process(leader: str, tmp_path: Path) -> None:
+    """Its processes stand in sessions of their own, out of reach of a kill of its group."""
+    launched = start(make_spec(tmp_path, epochs=1000), tmp_path)
+    try:
         workers = psutil.Process(launched.pid).children(recursive=True)
         assert len(workers) >= 2
         if sys.platform == "linux":
             assert [gloo_threads(worker.pid) for worker in workers] == [1] * len(workers)
+        if leader == "dead":
+            os.kill(launched.pid, signal.SIGKILL)
+            assert launched.wait(30) == -signal.SIGKILL
     finally:
         launched.kill()
-    _, left = psutil.wait_procs(workers, timeout=30)
+    _, left = psutil.wait_procs(workers, timeout=60)
     assert left == []
+
+
+@pytest.mark.slow
+def test_a_segmentation_fault_in_one_of_several_leaves_its_traceback(tmp_path: Path) -> None:
+    """In the log that the supervisor keeps, and at its end, which the run's error quotes."""
+    spec = make_spec(tmp_path, epochs=1000).model_copy(update={"lease_seconds": 3600.0})
+    launched = start(spec, tmp_path)
+    try:
+        ranks = [p for p in psutil.Process(launched.pid).children(recursive=True) if "--spec" in p.cmdline()]
+        os.kill(ranks[-1].pid, signal.SIGSEGV)
+        assert launched.wait(60)
+    finally:
+        launched.kill()
+    assert_traceback((tmp_path / "log").read_text())
+    assert "Extension modules" not in launched.last_words()
 
 
 def test_every_process_makes_as_many_passes_as_shards_need() -> None:

@@ -97,6 +97,16 @@ def test_last_words_are_bounded(start: Start) -> None:
     assert child.last_words().endswith("end")
 
 
+def test_last_words_leave_out_the_list_of_native_modules(start: Start, tmp_path: Path) -> None:
+    """It is longer than all last words together; the traceback before it is what tells of the death."""
+    modules = "'Extension modules: ' + 'numpy.core, ' * 500"
+    code = f"import sys; print('Fatal Python error', {modules}, 'end', sep=chr(10), file=sys.stderr)"
+    for log in (None, tmp_path / "log"):
+        child = start(code, log_file=log, echo=False)
+        assert child.wait(30) == 0
+        assert child.last_words() == "Fatal Python error\nend"
+
+
 @pytest.mark.parametrize("session", [False, True], ids=["in its group", "in a session of its own"])
 def test_what_a_dead_leader_leaves_behind_is_killed_without_being_asked(start: Start, session: bool) -> None:
     child = start(with_grandchild("time.sleep(600)", session))

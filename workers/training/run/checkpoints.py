@@ -1,6 +1,6 @@
 """Where a checkpoint is written, which ones are kept, and where a run goes on.
 
-A checkpoint is a folder ``step-000000042`` (workers.training.folders) of safetensors and JSON: weights or adapter, the
+A checkpoint is a folder ``step-000000042`` (models.folders) of safetensors and JSON: weights or adapter, the
 optimizer's and the scheduler's state, every random generator of every process, and a manifest with the run's metadata.
 Nothing here is ever pickled, so nothing can be unpickled.
 """
@@ -24,9 +24,10 @@ import trl
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.folders import MANIFEST, Damaged, remove_folder, verify, write_folder
 from workers.training.config import TrainingConfig
-from workers.training.folders import MANIFEST, Damaged, remove_folder, room_for, verify, write_folder
 from workers.training.protocol import CannotTrain, MessageSink, RunSpec, progress
+from workers.training.run.preflight import room_for
 from workers.training.run.sharding import gathered, sharded_like
 
 _NAME = re.compile(r"^step-(\d{9})$")

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 import transformers
 
-from workers.training.folders import require_room_for_run, room_for, write_folder
+from models.folders import write_folder
 from workers.training.protocol import MessageSink, RunSpec, progress
 from workers.training.run import loading, scoring
 from workers.training.run import reference as references
 from workers.training.run.checkpoints import require_same_run, resume_point, run_metadata
 from workers.training.run.data import Pair, data_file, encode, read_rows, verify_file
-from workers.training.run.preflight import Report, check_pairs, held_out_pairs
+from workers.training.run.preflight import Report, check_pairs, held_out_pairs, require_room_for_run, room_for
 from workers.training.run.sharding import weights_read_once
 from workers.training.run.trainer import RiseTrainer
 

@@ -1,15 +1,27 @@
-"""Before training: which pairs are cut by the length limit, which have no gradient, and whether anything is left."""
+"""Before training: which pairs are cut by the length limit or have no gradient, what is left, and room on the disk.
+
+Free of torch: the preview imports this module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from errno import EDQUOT, ENOSPC
 from itertools import islice
 from pathlib import Path
 
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain
 from workers.training.run.data import DatasetError, Pair, Tokenizer, data_file, encode, read_rows, verify_file
+
+_SLACK_BYTES = 1_000_000  # tokenizer, random states, manifests
+
+
+class DiskFull(Exception):
+    """There is no room for what is to be written. May be tried again: space can be made meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +130,45 @@ def examine(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], 
         longest=max((len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in weighted), default=0),
         tokens=sum(pair.tokens for pair in trained),
     )
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk of ``folder``, which need not exist yet."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def checkpoint_copies(config: TrainingConfig) -> int:
+    """Checkpoints that stand side by side at most: the newest ``keep``, the best, and the one being written."""
+    return config.keep + (config.best != "none") + 1
+
+
+def require_room_for_run(folder: Path, config: TrainingConfig, checkpoint_bytes: int, result_bytes: int) -> None:
+    """Raise CannotTrain naming the bytes when the run's checkpoints and its result do not fit on the disk.
+
+    What the folder already holds counts as room: a resumed run writes over it.
+    """
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.exists() else 0
+    copies = checkpoint_copies(config)
+    needed = copies * (checkpoint_bytes + _SLACK_BYTES) + result_bytes + _SLACK_BYTES
+    free = free_bytes(folder)
+    if free + there < needed:
+        raise CannotTrain(
+            f"the disk is too full: the run needs {needed} bytes ({copies} checkpoints of {checkpoint_bytes}, a"
+            f" result of {result_bytes}), {free} are free. Free {needed - free - there} bytes, or lower 'keep'."
+        )
+
+
+@contextmanager
+def room_for(folder: Path, size: int, what: str) -> Iterator[None]:
+    """Around the writing of ``size`` bytes below ``folder``. Raises DiskFull naming the bytes, before or meanwhile."""
+    free = free_bytes(folder)
+    if free < size + _SLACK_BYTES:
+        raise DiskFull(f"the disk is too full for {what}: it needs {size + _SLACK_BYTES} bytes, {free} are free")
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (ENOSPC, EDQUOT):
+            raise
+        raise DiskFull(f"the disk filled up while writing {what} of about {size} bytes") from error

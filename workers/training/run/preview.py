@@ -22,12 +22,11 @@ from typing import Any
 from workers.engines.base import EngineError
 from workers.engines.rendering import LocalTokenizer
 from workers.training.config import TrainingConfig
-from workers.training.folders import checkpoint_copies
 from workers.training.protocol import CannotTrain, RunSpec
 from workers.training.run.batches import Plan, micro_batches
 from workers.training.run.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
 from workers.training.run.layout import divergence, layout
-from workers.training.run.preflight import check_pairs, examine, held_out_pairs
+from workers.training.run.preflight import check_pairs, checkpoint_copies, examine, held_out_pairs
 
 _SHOWN_TOKENS = 2_000  # of each part of an example
 _SAMPLED_STEPS = 20  # optimizer batches whose tokens are counted; more are extrapolated

@@ -20,8 +20,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from models.folders import Damaged, verify, write_folder
 from workers.training.config import TrainingConfig
-from workers.training.folders import Damaged, verify, write_folder
 from workers.training.protocol import CannotTrain, Progress
 from workers.training.run.batches import micro_batches
 from workers.training.run.data import Pair

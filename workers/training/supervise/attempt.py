@@ -7,10 +7,10 @@ daemon that could not renew its lease in time kills its process: another may hav
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
@@ -21,9 +21,10 @@ from models.run_leases import RunLease
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import TrainingState
-from workers.training.protocol import CannotTrain, storable
+from workers.child_process import ChildEnded, ChildLate, ChildProcess
+from workers.training.protocol import CannotTrain, parse, storable
 from workers.training.supervise import relay
-from workers.training.supervise.child import Child
+from workers.training.supervise.launch import command
 from workers.training.supervise.registry import make_spec, run_folder
 from workers.training.supervise.relay import LeaseLost
 from workers.training.supervise.settings import TrainerSettings
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.2
 _FLUSH_SECONDS = 1.0
+_SEND_SECONDS = 1.0  # a pipe that holds thousands of unread words belongs to a process that hangs
 _STOPPABLE_PHASES = ("training", "saving")  # in any other a process has no checkpoint to write, and reads no stop
 Request = Literal["go on", "stop", "cancel", "discard"]  # cancel keeps the checkpoints, discard deletes them
 
@@ -70,28 +72,27 @@ class Attempt:
     def _supervise(self, stop_event: threading.Event) -> None:
         child = self._start()
         try:
-            status = self._watch(child, stop_event)
+            self._watch(child, stop_event)
         finally:
             child.kill()
-        self._end(lambda: self._conclude(child, status))
+        self._end(lambda: self._conclude(child))
 
-    def _start(self) -> Child:
+    def _start(self) -> ChildProcess:
         with self.db.read() as session:
             spec = make_spec(session, self.store, self.lease.run_id, self.settings.lease_seconds)
         folder = run_folder(self.store, self.lease.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "spec.json"
         path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        child = Child(self.settings, path, folder / "run.log")
-        self._urgent.append({"type": "started", "pid": child.pid})
+        line, environment = command(self.settings.accelerate_config, self.settings.threads, path)
+        child = ChildProcess("training", line, env=environment, log_file=folder / "run.log")
+        self._urgent.append({"type": "started", "pid": child.pid, "worker": self.lease.worker})
         return child
 
-    def _watch(self, child: Child, stop_event: threading.Event) -> int | None:
-        """Until the process has ended (its status) or was killed (None)."""
+    def _watch(self, child: ChildProcess, stop_event: threading.Event) -> None:
+        """Until the process has ended, or is to be killed."""
         asked_at: float | None = None
-        connected = True
-        while connected:
-            connected = self._read_messages(child)
+        while self._read_messages(child):
             now = time.monotonic()
             self._sync_with_store(child, now)
             if stop_event.is_set() and self._request == "go on":
@@ -99,30 +100,31 @@ class Attempt:
             if now - self._renewed > self.settings.lease_seconds:
                 raise LeaseLost  # another daemon may own the run by now: two processes must never write to its folder
             if self._request == "discard" or (self._request != "go on" and self._phase not in _STOPPABLE_PHASES):
-                return None  # nothing would be kept, or there is nothing to keep yet
+                return  # nothing would be kept, or there is nothing to keep yet
             if self._request != "go on" and asked_at is None:
                 asked_at = now
-                child.stop()
+                _tell(child, "stop")
             if asked_at is not None and now - asked_at > self.settings.stop_seconds:
-                return None
+                return
             limit = self.settings.loading_seconds if self._phase == "loading" else self.settings.stall_seconds
             if now - self._advanced > limit:
                 why = f"no progress for {limit:g} s while {self._phase} (step {self._step})"
                 self._error = {"message": why, "fatal": False}
-                return None
-        return child.wait()
+                return
 
-    def _read_messages(self, child: Child) -> bool:
-        """Handle what the process sent meanwhile. False: it sends no more."""
-        try:
-            message = child.messages.get(timeout=_TICK_SECONDS)
-            while True:
-                if message is None:
-                    return False
+    def _read_messages(self, child: ChildProcess) -> bool:
+        """Handle what the process sent meanwhile. False: it sends no more, and has ended."""
+        wait = _TICK_SECONDS
+        while True:
+            try:
+                message = parse(child.read_line(wait) or "")
+            except ChildLate:
+                return True
+            except ChildEnded:
+                return False
+            if message is not None:
                 self._handle(message)
-                message = child.messages.get_nowait()
-        except queue.Empty:
-            return True
+            wait = 0.0  # of what is there already, all: one transaction writes it
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -140,7 +142,7 @@ class Attempt:
             self._urgent.append(message)
             self._finished = self._finished or kind == "finished"
 
-    def _sync_with_store(self, child: Child, now: float) -> None:
+    def _sync_with_store(self, child: ChildProcess, now: float) -> None:
         """Write what is new, renew the lease and read whether the run is still wanted. A store that is away waits."""
         if self._finished and not self._urgent:
             return  # the run is over, and with it the lease
@@ -153,7 +155,7 @@ class Attempt:
                 self._flush()
                 # ``now`` was read before the commit: the lease can only last longer than this believes.
                 self._renewed = self._flushed = now
-                child.heartbeat()
+                _tell(child, "beat")  # a process that does not hear this for long ends itself
             self._polled = now
             if not self._finished:
                 self._read_request()
@@ -196,7 +198,7 @@ class Attempt:
                     return
                 time.sleep(self.settings.poll_seconds)
 
-    def _conclude(self, child: Child, status: int | None) -> None:
+    def _conclude(self, child: ChildProcess) -> None:
         if self._urgent or self._metrics:
             self._flush()
         self._read_request()  # once more: a request may have come while the process ended
@@ -211,8 +213,8 @@ class Attempt:
         elif self._error is not None:
             self._fail(self._error["message"], fatal=bool(self._error.get("fatal")))
         else:
-            how = f"was killed by signal {-status}" if status is not None and status < 0 else f"ended with {status}"
-            self._fail(f"the training process {how} at step {self._step}\n{child.log_tail()}".strip(), fatal=False)
+            death = f"the training process {child.how_it_ended()} at step {self._step}"
+            self._fail(f"{death}\n{child.last_words()}".strip(), fatal=False)
 
     def _fail(self, error: str, *, fatal: bool) -> None:
         error = storable(error)  # the end of a log may be anything
@@ -223,3 +225,9 @@ class Attempt:
                 raise LeaseLost
             kind = "training.failed" if state == TrainingState.FAILED else "training.interrupted"
             record(session, self.lease.workspace_id, self.lease.run_id, kind, error=error[:2000], step=self._step)
+
+
+def _tell(child: ChildProcess, word: Literal["stop", "beat"]) -> None:
+    # One that is dead or hangs is found by its silence, not here.
+    with suppress(ChildEnded, ChildLate):
+        child.send(f"{word}\n", _SEND_SECONDS)

@@ -1,4 +1,4 @@
-"""How the training process is launched: the operator's accelerate configuration, checked before any run needs it.
+"""How the training process is launched: its command, and the operator's accelerate configuration, checked beforehand.
 
 Free of torch: the daemon asks this when it starts. What is shipped stands in ``accelerate/`` and is known by its name.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,21 @@ _FSDP: dict[str, tuple[Any, Any]] = {
     "fsdp_transformer_layer_cls_to_wrap": (None, None),
 }
 _KNOWN = ("NO", "MULTI_CPU", "MULTI_GPU", "FSDP")
+_ENVIRONMENT = {
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONFAULTHANDLER": "1",  # in launchers and every process of theirs: a SIGSEGV leaves its traceback in the log
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TQDM_DISABLE": "1",
+}
+
+
+def command(accelerate_config: Path | None, threads: int, spec: Path) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of a run: plain, or under a launcher where the operator configured it."""
+    arguments, environment = launcher(accelerate_config) if accelerate_config else ([], {})
+    if threads:
+        environment = {**environment, "OMP_NUM_THREADS": str(threads)}
+    line = [sys.executable, *arguments, "-m", "workers.training.run", "--spec", str(spec)]
+    return line, {**os.environ, **_ENVIRONMENT, **environment}
 
 
 def shipped() -> list[str]:

@@ -12,10 +12,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-import subprocess
 import sys
 from typing import Any
 
+from workers.child_process import ChildLate, run_to_end
 from workers.training.protocol import RunSpec
 
 TIMEOUT_SECONDS = 60.0
@@ -36,24 +36,14 @@ def preview(
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONFAULTHANDLER": "1"}
     try:
-        done = subprocess.run(
-            command,
-            input=spec.model_dump_json(),
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            env=environment,
-            check=True,
-        )
-    except subprocess.TimeoutExpired as error:
+        text, child = run_to_end("preview", command, spec.model_dump_json(), timeout_seconds, environment)
+    except ChildLate as error:
         raise PreviewFailed(f"the preview took longer than {timeout_seconds:g} s") from error
-    except subprocess.CalledProcessError as error:
-        logger.error("the preview ended with %s: %s", error.returncode, error.stderr[-4000:])
-        how = "needed too much memory or time" if _exhausted(error) else "failed; the reason has been logged"
-        raise PreviewFailed(f"the preview {how}") from error
-    answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    if child.returncode:
+        words = child.last_words()
+        logger.error("the preview %s: %s", child.how_it_ended(), words)
+        exhausted = child.returncode < 0 or "MemoryError" in words
+        how = "needed too much memory or time" if exhausted else "failed; the reason has been logged"
+        raise PreviewFailed(f"the preview {how}")
+    answer: dict[str, Any] = json.loads(text.splitlines()[-1])
     return answer
-
-
-def _exhausted(error: subprocess.CalledProcessError) -> bool:
-    return error.returncode < 0 or "MemoryError" in error.stderr

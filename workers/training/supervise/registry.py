@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models.base import new_id
+from models.folders import fingerprint
 from models.jobs import InjectionJob
 from models.outputs import Checkpoint, Dataset, DatasetSource, TrainingRun
 from models.settings import StoreSettings
@@ -24,7 +25,6 @@ from models.states import JobState
 from models.workspaces import LanguageModel
 from workers.engines import registry
 from workers.training.config import TrainingConfig
-from workers.training.folders import fingerprint
 from workers.training.protocol import CannotTrain, RunSpec
 
 

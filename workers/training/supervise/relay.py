@@ -66,10 +66,6 @@ def _as_event(kind: str, *fields: str) -> Handler:
     return handle
 
 
-def _started(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
-    _event(session, lease, "training.started", pid=message["pid"], worker=lease.worker)
-
-
 def _ready(session: Session, lease: RunLease, _ttl: float, message: dict[str, Any]) -> None:
     if run_leases.started(session, lease, message["total_steps"]):
         about = {key: message.get(key) for key in ("total_steps", "report", "packing", "note")}
@@ -109,7 +105,7 @@ def _finished(session: Session, lease: RunLease, _ttl: float, message: dict[str,
 
 
 HANDLERS: dict[str, Handler] = {
-    "started": _started,
+    "started": _as_event("training.started", "pid", "worker"),
     "ready": _ready,
     "resumed": _resumed,
     "skipped": _as_event("training.skipped", "step", "why", "pairs"),
