@@ -1,6 +1,6 @@
 """The application: routes, errors and middleware put together around the services they are given.
 
-``create_app`` connects to nothing and keeps nothing global; ``app_from_env`` is uvicorn's ``--factory``.
+``create_app`` connects to nothing and keeps nothing global.
 Importing this module loads neither torch nor vLLM.
 """
 
@@ -15,7 +15,6 @@ from pydantic.json_schema import models_json_schema
 
 from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, service
 from api.http import errors
-from api.http.auth import check_binding
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
 from api.injection_jobs import contents as job_contents
@@ -28,7 +27,7 @@ from api.settings import ApiSettings
 from api.training import routes as training
 from models.session import Database
 from models.settings import StoreSettings
-from workers.dispatch import Dispatcher, create_celery
+from workers.dispatch import Dispatcher
 
 VERSION = "0.1.0"
 #: Every resource. A new one adds its module here.
@@ -66,18 +65,6 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     app.add_middleware(SecurityHeaders)
     _describe(app)
     return app
-
-
-def app_from_env() -> FastAPI:
-    """The application of a process of its own (``uvicorn --factory api.app:app_from_env``), from the environment.
-
-    Raises BindingRefused when it would listen beyond this machine without an API key. The host is ``ERRATA_HOST``:
-    whoever starts uvicorn gives it the same one.
-    """
-    store, settings = StoreSettings(), ApiSettings()
-    db = Database(store.database_url)
-    check_binding(settings, db)
-    return create_app(db, store, Dispatcher(create_celery(store.broker_url)), settings)
 
 
 def _describe(app: FastAPI) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from workers.app import RUN_SHARD, create_celery
+from workers.app import RUN_SHARD
 from workers.lifecycle import (
     Hint,
     cancel,
@@ -37,7 +37,6 @@ __all__ = [
     "TrainingRefused",
     "cancel",
     "complete_owner",
-    "create_celery",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",

@@ -143,12 +143,7 @@ def list_edits(
     reason: Annotated[RowId | None, Query(description="Why an edit made no pair.")] = None,
 ) -> Listing[EditOut]:
     """The job's edits, rejected ones with their reason."""
-    filters = {
-        EditRow.job_id: job_id,
-        EditRow.kind: kind,
-        EditRow.evidence_kind: evidence,
-        EditRow.reason: reason,
-    }
+    filters = {EditRow.job_id: job_id, EditRow.kind: kind, EditRow.evidence_kind: evidence, EditRow.reason: reason}
     keys = (EditRow.created_at, EditRow.id)
     return child_listing(EditOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
-from api.app import app_from_env
-from api.http.auth import BindingRefused
+from api.http.auth import BindingRefused, check_binding
+from api.settings import ApiSettings
 from models.migrate import Base
 from models.session import Database
 from tests.api.conftest import CheckedClient, KeptHints, post_problems
@@ -101,14 +101,10 @@ def test_a_failing_commit_is_never_answered_with_202(
         assert session.scalar(text("SELECT count(*) FROM injection_jobs")) == 0
 
 
-def test_the_factory_refuses_an_open_door(database_url: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setenv("ERRATA_HOME", str(tmp_path))
-    monkeypatch.setenv("BROKER_URL", "memory://")
-    assert app_from_env().title == "Errata", "on loopback, before there is any table"
+def test_listening_beyond_this_machine_needs_a_key(database_url: str) -> None:
     database = Database(database_url)
+    check_binding(ApiSettings(), database)  # on loopback, before there is any table
     Base.metadata.create_all(database.engine)
-    database.dispose()
-    monkeypatch.setenv("ERRATA_HOST", "0.0.0.0")
     with pytest.raises(BindingRefused):
-        app_from_env()
+        check_binding(ApiSettings(host="0.0.0.0"), database)
+    database.dispose()
