@@ -16,7 +16,7 @@ import sys
 from typing import Any
 
 from errata.answers import CodeExecutionDisabled, judge
-from errata.answers.symbolic import on_load
+from errata.answers.evaluation import on_load
 from errata.types import Domain, Problem, Verdict
 
 LOAD_SECONDS = 60

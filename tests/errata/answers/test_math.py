@@ -10,7 +10,7 @@ from errata.types import Domain, Problem, Verdict
 EXTRACTED = [
     ("So 9 * 2 = 18.\nA: 18", "18"),
     ("#### 18", "18"),
-    ("work #### 1,080", None),
+    ("work #### 1,080", "1,080"),
     ("work\n#### 1,080", "1,080"),
     ("The answer is 18.", "18"),
     ("So, the final answer is: $18 dollars. Done.", "$18 dollars"),
@@ -112,7 +112,7 @@ def test_extraction(text: str, answer: str | None) -> None:
 @pytest.mark.parametrize(("gold", "answer"), CORRECT)
 def test_correct(gold: str, answer: str) -> None:
     judged = judge(Problem("?", gold), rf"\boxed{{{answer}}}", Domain.MATH)
-    assert (judged.verdict, judged.verifier) == (Verdict.CORRECT, "math/1"), judged
+    assert (judged.verdict, judged.verifier) == (Verdict.CORRECT, "math/2"), judged
 
 
 @pytest.mark.parametrize(("gold", "answer"), INCORRECT)
