@@ -76,6 +76,7 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([A-Za-z]+)\*?\}(?:\{[lcr|@{}.\s]*
 _PLAIN_ENVIRONMENTS = ("aligned", "align", "gathered", "gather", "split", "equation", "center")
 _MATRIX_ENVIRONMENTS = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "array", "smallmatrix", "vmatrix", "Vmatrix")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_MONEY = "\x01"
 _SUPERS = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
 _SUBS = re.compile(r"[₀₁₂₃₄₅₆₇₈₉₊₋ₐₙₓ]+")
 _ROOT = re.compile(r"√\s*(\d+(?:\.\d+)?|[A-Za-z](?![A-Za-z])|(?=[({\\]))")
@@ -91,7 +92,8 @@ def clean(answer: str) -> str | None:
         for left, right in _WRAPPERS:
             if len(answer) > len(left) + len(right) and answer.startswith(left) and answer.endswith(right):
                 inner = answer[len(left) : -len(right)]
-                answer = inner.strip() if left not in inner and right not in inner else answer
+                bare = inner.replace("\\$", "")  # an escaped dollar sign is money, not a delimiter
+                answer = inner.strip() if left not in bare and right not in bare else answer
         if not answer.endswith("\\_"):
             answer = answer.rstrip("*_").rstrip()
         if answer == before:
@@ -105,8 +107,9 @@ def normalise(answer: str) -> str:
     text = _environments(text)
     text = _commands(_fonts(text))
     # A dollar sign before or behind a number alone is money; pairs of them are delimiters.
-    text = re.sub(r"(?<!\\)\$\$?([^$]*)(?<!\\)\$\$?", r" \1 ", text)
-    text = text.replace("\\$", "$").replace("\\%", "%")
+    text = text.replace("\\$", _MONEY)
+    text = re.sub(r"\$\$?([^$]*)\$\$?", r" \1 ", text)
+    text = text.replace(_MONEY, "$").replace("\\%", "%")
     text = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))", r"^{\\circ}", text)
     return " ".join(text.split())
 

@@ -82,6 +82,8 @@ def _end(answer: Answer) -> Tree:
 def _interval(answer: Answer) -> Region | None:
     low, high = (_end(part) for part in answer.parts)
     closed = (answer.marks[0] == "[", answer.marks[1] == "]")
+    if (closed[0] and _infinite(low)) or (closed[1] and _infinite(high)):
+        return None  # infinity is no number that an interval could hold
     if _order(low, high) > 0 or answer.marks[0] not in "[(" or answer.marks[1] not in ")]":
         return None
 

@@ -6,7 +6,8 @@ look the same); ``[3, 5)`` an interval. A collection never equals one of its mem
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from errata.answers.expressions import Token, Unparsable, tokenise
@@ -15,7 +16,7 @@ from errata.answers.notation import words
 Shape = Literal["leaf", "list", "set", "tuple", "union", "intersection", "difference", "relation", "matrix", "builder"]
 MAX_PARTS = 64
 _OPENING = {")": "([", "]": "([", "}": "{", "\\}": ("\\{",), "\\rangle": ("\\langle",), "\\rfloor": ("\\lfloor",),
-            "\\rceil": ("\\lceil",)}  # fmt: skip
+            "\\rceil": ("\\lceil",), "end": ("begin",)}  # fmt: skip
 _SET_WORDS = {"cup": "union", "cap": "intersection", "setminus": "difference"}
 _JOINING = frozenset({"and", "or", "且", "或", "和", "与"})
 # Where prose begins that says more about a value than what it is.
@@ -87,12 +88,12 @@ def depths(tokens: list[Token]) -> list[int]:
     found: list[int] = []
     opened: list[str] = []
     for token in tokens:
-        if token.kind == "close":
+        if token.kind == "close" or (token.kind == "cmd" and token.text == "end"):
             if not opened or opened[-1] not in _OPENING[token.text]:
                 raise Unparsable(f"{token.text!r} closes nothing")
             opened.pop()
         found.append(len(opened))
-        if token.kind == "open":
+        if token.kind == "open" or (token.kind == "cmd" and token.text == "begin"):
             opened.append(token.text)
     if opened:
         raise Unparsable(f"{opened[-1]!r} is not closed")
@@ -105,10 +106,8 @@ def _read(tokens: list[Token], level: int) -> Answer:
     tokens = _unbraced(tokens)
     if not tokens:
         raise Unparsable("a part is empty")
-    if tokens[0].text == "begin" or any(token.text == "begin" for token in tokens):
-        return _matrix(tokens, level)
     levels = depths(tokens)
-    for split in (_list, _relation, _set_operation, _bracketed, _both_signs):
+    for split in (_list, _relation, _set_operation, _matrix, _bracketed, _both_signs):
         found = split(tokens, levels, level)
         if found is not None:
             return found
@@ -121,10 +120,10 @@ def _unbraced(tokens: list[Token]) -> list[Token]:
     return tokens
 
 
-def split_at(tokens: list[Token], levels: list[int], cuts: list[int]) -> list[list[Token]]:
+def split_at(tokens: list[Token], cuts: list[int]) -> list[list[Token]]:
     """The pieces between the tokens at ``cuts``."""
     bounds = [-1, *cuts, len(tokens)]
-    return [tokens[start + 1 : end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [tokens[start + 1 : end] for start, end in pairwise(bounds)]
 
 
 def _list(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
@@ -135,7 +134,7 @@ def _list(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
     ]  # fmt: skip
     if not cuts or _number_words(tokens):
         return None
-    pieces = split_at(tokens, levels, cuts)
+    pieces = split_at(tokens, cuts)
     marks = tuple(tokens[at].text.lower() for at in cuts)
     kept = [piece for piece in pieces if piece]
     if not kept or not pieces[0] or not pieces[-1]:
@@ -159,7 +158,7 @@ def _relation(tokens: list[Token], levels: list[int], level: int) -> Answer | No
         if tokens[0].text in ("=", "approx"):
             return _read(tokens[1:], level + 1)
         raise Unparsable("a relation lacks a side")
-    pieces = split_at(tokens, levels, cuts)
+    pieces = split_at(tokens, cuts)
     if not all(pieces):
         raise Unparsable("a relation lacks a side")
     marks = tuple(tokens[at].text for at in cuts)
@@ -170,7 +169,7 @@ def _set_operation(tokens: list[Token], levels: list[int], level: int) -> Answer
     for word, shape in _SET_WORDS.items():
         cuts = [at for at, t in enumerate(tokens) if t.kind == "cmd" and t.text == word and levels[at] == 0]
         if cuts:
-            pieces = split_at(tokens, levels, cuts)
+            pieces = split_at(tokens, cuts)
             parts = tuple(_read(piece, level + 1) for piece in pieces)
             return Answer(shape, tuple(tokens), parts)  # type: ignore[arg-type]
     return None
@@ -185,7 +184,7 @@ def _bracketed(tokens: list[Token], levels: list[int], level: int) -> Answer | N
         return _set(tokens, inner, inside, level)
     commas = [at for at, t in enumerate(inner) if t.kind == "sep" and t.text in (",", ";") and inside[at] == 0]
     if commas and first in ("(", "[", "\\langle"):
-        parts = tuple(_read(piece, level + 1) for piece in split_at(inner, inside, commas))
+        parts = tuple(_read(piece, level + 1) for piece in split_at(inner, commas))
         brackets = ("(", ")") if first == "\\langle" else (first, last)
         return Answer("tuple", tuple(tokens), parts, brackets)
     if first == "{" and commas:
@@ -205,7 +204,7 @@ def _set(tokens: list[Token], inner: list[Token], inside: list[int], level: int)
     if not inner:
         return Answer("set", tuple(tokens))
     commas = [at for at, t in enumerate(inner) if t.kind == "sep" and t.text in (",", ";") and inside[at] == 0]
-    return Answer("set", tuple(tokens), tuple(_read(piece, level + 1) for piece in split_at(inner, inside, commas)))
+    return Answer("set", tuple(tokens), tuple(_read(piece, level + 1) for piece in split_at(inner, commas)))
 
 
 def _both_signs(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
@@ -222,16 +221,15 @@ def _both_signs(tokens: list[Token], levels: list[int], level: int) -> Answer | 
     return Answer("list", tuple(tokens), tuple(sides), ("or",))
 
 
-def _matrix(tokens: list[Token], level: int) -> Answer:
-    kind = "".join(token.text for token in tokens[2:].__iter__())
-    names = [at for at, token in enumerate(tokens) if token.text in ("begin", "end") and token.kind == "cmd"]
-    if len(names) != 2 or names[0] != 0 or tokens[names[1]].text != "end" or "matrix" not in kind.split("end")[0]:
+def _matrix(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
+    if tokens[0].kind != "cmd" or tokens[0].text != "begin":
+        return None
+    stop = levels[1:].index(0) + 1  # where the environment ends: its name still follows
+    name = tokens[2].text if len(tokens) > 2 else ""
+    if "matrix" not in name or _behind_name(tokens, stop) != len(tokens):
         raise Unparsable("an environment that is not understood")
-    start, stop = _behind_name(tokens, 0), names[1]
-    if _behind_name(tokens, stop) != len(tokens):
-        raise Unparsable("something stands behind the matrix")
     rows: list[list[list[Token]]] = [[[]]]
-    for token in tokens[start:stop]:
+    for token in tokens[_behind_name(tokens, 0) : stop]:
         if token.text == "\\\\":
             rows.append([[]])
         elif token.text == "&":
@@ -247,8 +245,3 @@ def _behind_name(tokens: list[Token], at: int) -> int:
     while at < len(tokens) and tokens[at].text != "}":
         at += 1
     return at + 1
-
-
-def with_parts(answer: Answer, parts: tuple[Answer, ...]) -> Answer:
-    """``answer`` with other parts."""
-    return replace(answer, parts=parts)
