@@ -19,9 +19,12 @@ from typing import Any
 
 MAX_GOLDS = 32
 MAX_PATTERN = 300
-_MAX_LINE = 400  # characters of a line, counted from its end, that a pattern sees
-_MAX_LINES = 200
-_MAX_UNBOUNDED = 2
+_MAX_LINE = 300  # characters of a line, counted from its end, that a pattern sees
+_MAX_LINES = 50
+_MAX_UNBOUNDED = 4
+_MAX_WIDE = 2  # of them over nearly any character
+_MANY = 50  # an upper bound beyond this counts as none
+_OPENING = re.compile(r"\((?:\?(?:P<\w+>|:))?(?!\?)")
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 
 
@@ -84,48 +87,57 @@ def _pattern(given: Any) -> re.Pattern[str]:
 def catastrophic(pattern: str) -> str | None:
     """Why a compiled ``pattern`` may take too long on some text, in words; None where it cannot.
 
-    Stricter than needed: a group that is repeated may hold neither a quantifier nor an alternative, and only two quantifiers
-    have no upper bound. Together with the bounds on lines that keeps the steps below some millions.
+    Stricter than needed: a group that is repeated may hold neither a quantifier nor an alternative, and few quantifiers
+    may have no upper bound. Together with the bounds on lines that keeps the steps below some hundred millions.
     """
     groups: list[bool] = []  # per open group: whether it holds what must not be repeated
-    unbounded = at = 0
+    unbounded: list[tuple[str, bool]] = []  # what is repeated without bound, and whether right behind another such
+    at, behind_unbounded = 0, False
     while at < len(pattern):
-        char = pattern[at]
-        repeated = False
-        if char == "\\":
-            if pattern[at + 1 : at + 2].isdigit() and pattern[at + 1] != "0":
-                return "refers back to a group"
-            at += 2
-        elif char == "[":
-            at = _class_end(pattern, at)
-        elif char == "(":
-            opening = re.compile(r"\((?:\?(?:P<\w+>|:))?(?!\?)").match(pattern, at)
-            if opening is None:
-                return "looks around, refers back or sets flags; only plain, named and (?: groups are taken"
+        start, repeated = at, False
+        opening = _OPENING.match(pattern, at)
+        if opening is not None:
             groups.append(False)
             at = opening.end()
             continue
-        elif char == ")":
+        if pattern[at] == "(":
+            return "looks around, refers back or sets flags; only plain, named and (?: groups are taken"
+        if pattern[at] == ")":
             repeated = groups.pop()
-            if repeated and groups:
-                groups[-1] = True
             at += 1
+        elif pattern[at] == "\\" and pattern[at + 1 : at + 2] in "123456789":
+            return "refers back to a group"
         else:
-            if char == "|" and groups:
-                groups[-1] = True
-            at += 1
+            at = _atom_end(pattern, at)
         quantifier = _QUANTIFIER.match(pattern, at)
+        if groups and (repeated or quantifier or pattern[start] == "|"):
+            groups[-1] = True
         if quantifier is None:
+            behind_unbounded &= pattern[start] in "()|"
             continue
-        at = quantifier.end()
-        many = quantifier[0] in "*+" or (quantifier[2] and not quantifier[3]) or int(quantifier[3] or 0) > 50
+        at = quantifier.end() + (pattern[quantifier.end() : quantifier.end() + 1] in ("?", "+"))
+        many = quantifier[0] in "*+" or (quantifier[2] and not quantifier[3]) or int(quantifier[3] or 0) > _MANY
         if repeated and quantifier[0] != "?":
             return "repeats a group that itself repeats or chooses"
-        unbounded += bool(many)
-        at += pattern[at : at + 1] in ("?", "+")
-        if groups:
-            groups[-1] = True
-    return f"has more than {_MAX_UNBOUNDED} quantifiers without an upper bound" if unbounded > _MAX_UNBOUNDED else None
+        if many:
+            unbounded.append((pattern[start : quantifier.start()], behind_unbounded))
+            behind_unbounded = True
+    return _too_many(unbounded)
+
+
+def _too_many(unbounded: list[tuple[str, bool]]) -> str | None:
+    wide = [atom for atom, _ in unbounded if atom.startswith((".", "[^", "\\S", "\\D", "\\W", ")"))]
+    if len(unbounded) > _MAX_UNBOUNDED or len(wide) > _MAX_WIDE:
+        return "has too many quantifiers without an upper bound"
+    if sum(adjacent for _, adjacent in unbounded) > 1:
+        return "has several quantifiers without an upper bound in a row"
+    return None
+
+
+def _atom_end(pattern: str, at: int) -> int:
+    if pattern[at] == "[":
+        return _class_end(pattern, at)
+    return at + (2 if pattern[at] == "\\" else 1)
 
 
 def _class_end(pattern: str, at: int) -> int:

@@ -18,6 +18,7 @@ from errata.arithmetic.vocabulary import unit_of
 Tree = tuple[Any, ...]
 TokenKind = Literal["num", "var", "word", "cmd", "op", "rel", "open", "close", "sep", "sign"]
 MAX_DEPTH = 40
+MAX_ATOMS = 120
 _MAX_DIGITS = 400
 _MAX_EXPONENT = 400
 
@@ -212,6 +213,7 @@ class _Parser:
         self.at = 0
         self.depth = 0
         self.bars = 0
+        self.atoms = 0
         self.ambiguous = False
 
     def peek(self, ahead: int = 0) -> Token | None:
@@ -372,6 +374,9 @@ class _Parser:
 
     def plain_atom(self) -> Tree:
         token = self.peek()
+        self.atoms += 1
+        if self.atoms > MAX_ATOMS:
+            raise Unparsable("too many terms")
         if token is None:
             raise Unparsable("an operand is missing")
         if token.kind == "num":

@@ -35,9 +35,11 @@ _HEAD = re.compile(
     re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"(?<!\b[ap])(?<!\b[ap]\.m)[.!?](?=[*_]*\s+[A-Z*]|[*_]*\s*$)|。|[!?！？]\s")
+# Where a sentence turns from the value to what is said about it.
 _ASIDE = re.compile(
-    r"[,;]?\s(?:which|because|since|as|so|where|when|therefore|thus|i\.e\.|after|giving|meaning|using|assuming)\s|[,，]?(?:因为|所以|其中|因此)"
-    r"|,\snot\s|[,;]\s(?:he|she|we|it|they|this|that|i)\s",
+    r"[,;]?\s(?:which|because|since|as|so|where|when|therefore|thus|i\.e\.|after|giving|meaning|using|assuming)\s"
+    r"|,\snot\s|[,;]\s(?:he|she|we|it|they|this|that|i)\s|[,，]?(?:因为|所以|其中|因此)"
+    r"|:?\s(?:[–—-]\s)?\(?(?:i\.e\.|e\.g\.|the\s|that is|or\sabout\s|rounded\s)|:\s[a-z]{3}|\s[–—]\s[a-z]{2}",
     re.IGNORECASE,
 )
 # Predicates about the answer that are not the answer.
@@ -52,10 +54,15 @@ _HEADING = re.compile(
 _CONCLUSION = re.compile(
     r"(?:Therefore|Thus|Hence|So|Consequently|In total|In conclusion|Finally|Altogether|Overall|Then|∴|\\therefore|因此|所以|故|综上|答)"
 )
-_VERB = re.compile(r"\b(?:is|are|was|were|equals|be)\s+(?:equal to\s+|therefore\s+)?|=\s*|[是为有剩]\s*|等于\s*")
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|equals|be)\s+(?:equal to\s+|therefore\s+)?|=\s*|[是为有剩要共花成]\s*|等于\s*"
+)
 _SHORT_VALUE = re.compile(
     r"[-−+]?\s*(?:\\?[$€£¥]\s*)?(?:\\[(\[]|\$)?[^A-Za-z\u4e00-\u9fff]*\d[^A-Za-z\u4e00-\u9fff]*(?:\s?[A-Za-z%/²³^]+\.?){0,3}[\u4e00-\u9fff]{0,4}[.。]?"
 )
+# Calculator marks, and the tokens that end a turn where a template leaked into the text.
+_MARKS = re.compile(r"<<[^<>\n]{0,200}>>|<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|end_of_turn)>")
+_ORNAMENT = re.compile(r"[\s\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+\Z")
 _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
 _CHOICE = re.compile(
@@ -146,6 +153,7 @@ def _box(text: str) -> str | None:
 
 def _stated(text: str) -> str | None:
     """The value of the last statement that has one."""
+    text = _MARKS.sub("", text)
     box = final_boxes(text)
     boxed = clean(box.content) if box else None
     for kind, start, value in _statements(text):
@@ -189,13 +197,15 @@ def _value(kind: str, piece: str) -> str | None:
         # "####" opens headings too: what follows must be a value to its end.
         cleaned = clean(piece)
         return None if cleaned is None or _HEADING.match(cleaned) or _is_prose(cleaned) else cleaned
-    cleaned = clean(_first_sentence(piece))
+    cleaned = clean(_ORNAMENT.sub("", _first_sentence(piece)))
+    if cleaned and cleaned.endswith("}") and cleaned.count("}") > cleaned.count("{"):
+        cleaned = clean(cleaned[:-1])  # the statement stands in a font command
     if cleaned is None or _NOT_A_VALUE.match(cleaned) or not re.search(r"[\w∞∅½⅓¼]", cleaned):
         return None
     aside = _ASIDE.search(cleaned)
-    if aside and re.search(r"[\d\\$]", cleaned[: aside.start()]):
+    if aside and (re.search(r"[\d\\$]", cleaned[: aside.start()]) or len(cleaned[: aside.start()].split()) == 1):
         cleaned = clean(cleaned[: aside.start()]) or cleaned
-    if kind in ("label", "heading") and re.search(r"[\u4e00-\u9fff]{3}", cleaned) and (verb := _last_verb(cleaned)):
+    if kind in ("label", "heading") and re.match(r"[\u4e00-\u9fff]", cleaned) and (verb := _last_verb(cleaned)):
         cleaned = verb
     return None if _is_prose(cleaned) else cleaned
 
@@ -220,7 +230,9 @@ def _last_verb(sentence: str) -> str | None:
     verbs = list(_VERB.finditer(sentence))
     if not verbs:
         return None
-    value = sentence[verbs[-1].end() :].strip()
+    value = (
+        sentence[verbs[-1].end() :].strip().rstrip(".。").rstrip("$").removesuffix("\\)").removesuffix("\\]").strip()
+    )
     return clean(value) if _SHORT_VALUE.fullmatch(value) else None
 
 

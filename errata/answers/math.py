@@ -105,7 +105,7 @@ def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
         return True
     if gold.shape == answer.shape == "leaf":
         return _same_leaf(gold, answer, rules)
-    if gold.shape in _REGIONS or answer.shape in _REGIONS:
+    if _may_be_region(gold) or _may_be_region(answer):
         regions = read_region(gold), read_region(answer)
         if regions[0] is not None and regions[1] is not None:
             return same_region(regions[0], regions[1])
@@ -125,6 +125,13 @@ def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
         return None
     outcome = _in_order(gold, answer, rules)
     return outcome if gold.shape in ("matrix",) or outcome else None
+
+
+def _may_be_region(answer: Answer) -> bool:
+    """Whether an answer is a set of numbers beyond doubt: a tuple may be an interval or a point."""
+    if answer.shape == "list":
+        return any(part.shape == "relation" and set(part.marks) != {"="} for part in answer.parts)
+    return answer.shape in _REGIONS or answer.text in ("emptyset", "set R")
 
 
 def _in_order(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
@@ -335,6 +342,9 @@ def _same_leaf(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     clock, other = _clock(gold), _clock(answer)
     if clock or other:
         return _same_clock(clock, other) if clock and other else _clock_and_other(gold, answer)
+    if _is_letters(gold) and _is_letters(answer):
+        # AB and BA may be one segment and two points; ABC and ABD are not the same whatever they are.
+        return None if sorted(gold.text) == sorted(answer.text) else False
     quantities = _quantity(gold), _quantity(answer)
     if quantities[0] is not None and quantities[1] is not None:
         outcome = same_quantity(quantities[0], quantities[1])
@@ -351,10 +361,19 @@ def _same_leaf(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     return None
 
 
+def _is_letters(answer: Answer) -> bool:
+    """Several capital letters and nothing else: points of a figure, or choices, not a product."""
+    return len(answer.text) > 1 and all(token.kind == "var" for token in answer.tokens) and (
+        answer.text.isalpha() and answer.text.isupper()
+    )  # fmt: skip
+
+
 def _words(answer: Answer) -> list[str]:
     """The words of a text answer, without case, articles and punctuation; empty where it has mathematics in it."""
     if any(token.kind not in ("word", "num", "var", "sep", "open", "close") for token in answer.tokens):
         return []
+    if not any(token.kind == "word" for token in answer.tokens):
+        return [answer.text.casefold()] if _is_letters(answer) else []
     pieces = [token.text for token in answer.tokens if token.kind in ("word", "num", "var")]
     return [piece.casefold() for piece in pieces if piece.casefold() not in ("the", "an", "a")] or pieces
 

@@ -76,6 +76,7 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{([A-Za-z]+)\*?\}(?:\{[lcr|@{}.\s]*
 _PLAIN_ENVIRONMENTS = ("aligned", "align", "gathered", "gather", "split", "equation", "center")
 _MATRIX_ENVIRONMENTS = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "array", "smallmatrix", "vmatrix", "Vmatrix")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+_HALF_OF_DAY = re.compile(r"(?<=[\d\s{])([aApP])\.\s?[mM](?:\.|(?![A-Za-z]))")
 _MONEY = "\x01"
 _SUPERS = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
 _SUBS = re.compile(r"[₀₁₂₃₄₅₆₇₈₉₊₋ₐₙₓ]+")
@@ -104,6 +105,7 @@ def normalise(answer: str) -> str:
     r"""``answer`` in one spelling. What is not understood stays as it is; the reader of expressions then refuses it."""
     text = _unicode(answer)
     text = _thousands(text)
+    text = _HALF_OF_DAY.sub(lambda m: f" {m[1].lower()}m", text)
     text = _environments(text)
     text = _commands(_fonts(text))
     # A dollar sign before or behind a number alone is money; pairs of them are delimiters.

@@ -276,7 +276,7 @@ def _in_words(tokens: list[Token]) -> Quantity:
             current *= 100
         elif word in ("thousand", "million", "billion") and current:
             total, current = total + current * SCALES[word], 0
-        elif word in (_ONES | _TENS | {"hundred", "half", "third", "thirds", "quarters"}):
+        elif word in _ONES or word in _TENS or word in ("hundred", "half", "third", "thirds", "quarters"):
             raise Unparsable("number words that do not make one number")
         elif word != "and" or at + 1 == len(spelled) or spelled[at + 1] not in (_ONES | _TENS):
             break

@@ -13,7 +13,11 @@ _PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\\[dt]?frac\{\d+\}\{\d+\}")
 
 def _groups(gold: str, separator: str) -> str:
     """Every long integer of ``gold`` in groups of three."""
-    plain = re.sub(r"(?<=\d)(?:,\s*\\!\s*|\{,\}|,)(?=\d{3})", "", gold) if "," in gold and not re.search(r"[(\[]", gold) else gold
+    plain = (
+        re.sub(r"(?<=\d)(?:,\s*\\!\s*|\{,\}|,)(?=\d{3})", "", gold)
+        if "," in gold and not re.search(r"[(\[]", gold)
+        else gold
+    )
     return _LONG.sub(lambda m: f"{int(m[0]):,}".replace(",", separator), plain)
 
 
@@ -132,4 +136,9 @@ def spoilings(gold: str) -> Iterator[tuple[str, str]]:
             yield "lost", re.sub(r"\s*(?:\\\\|&)\s*-?\d+(?:/\d+)?(?=\s*\\end)", "", gold)
     if match := re.search(r"(?<![A-Za-z\\])([a-h]|[j-z])(?![A-Za-z])", gold):
         yield "variable", gold[: match.start()] + ("w" if match[1] != "w" else "v") + gold[match.end() :]
-    yield "factor", f"2({gold})" if re.fullmatch(r"[-\w\\{}+ ^]+", gold) and "text" not in gold and "_" not in gold else f"{gold}, 1"
+    yield (
+        "factor",
+        f"2({gold})"
+        if re.fullmatch(r"[-\w\\{}+ ^]+", gold) and "text" not in gold and "_" not in gold
+        else f"{gold}, 1",
+    )
