@@ -14,7 +14,8 @@ _WHOLE_GROUP = re.compile(r"\A\{([^{}]*)\}\Z")
 _NAME_BEFORE = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w{1,3}\}?)?)\s*=\s*\Z")
 # Nothing but a joining word, mathematics delimiters and a name may stand between boxes that are one answer.
 _BETWEEN = re.compile(
-    r"[\s$,;&]{0,12}(?:\\[()\[\], ;])?[\s,;]{0,4}(?:(?:\\(?:text|mbox)\s?\{\s?)?(?:and|or|和|或|与|、|，)(?:\s?\})?|\\q?quad)?"
+    r"[\s$,;&]{0,12}(?:\\[()\[\], ;])?[\s,;]{0,4}"
+    r"(?:(?:\\(?:text|mbox)\s?\{\s?)?(?:and|or|和|或|与|、|，)(?:\s?\})?|\\q?quad)?"
     r"[\s$,;&]{0,8}(?:\\[()\[\], ;])?\s{0,4}(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s{0,2}=\s{0,2})?"
 )
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}

@@ -3,9 +3,9 @@
 | key | value | meaning |
 |---|---|---|
 | ``golds`` | list of texts | further answers that are right as well |
-| ``tolerance`` | ``{"abs": number, "rel": number}`` | how far a number may lie from gold, absolutely or relative to gold |
+| ``tolerance`` | ``{"abs": number, "rel": number}`` | how far a number may lie from gold, in itself or as a share |
 | ``unordered`` | true or false | the order of a tuple's parts does not matter |
-| ``extract`` | regular expression | finds the answer in a line of the text: its group ``answer``, else its first, else all |
+| ``extract`` | regular expression | finds the answer in a line: group ``answer``, else the first, else all |
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _MAX_LINE = 300  # characters of a line, counted from its end, that a pattern se
 _MAX_LINES = 50
 _MAX_UNBOUNDED = 4
 _MAX_WIDE = 2  # of them over nearly any character
+_PROBES = [chr(code) for code in range(9, 127)] + list("éа中½…\u00a0")
 _MANY = 50  # an upper bound beyond this counts as none
 _OPENING = re.compile(r"\((?:\?(?:P<\w+>|:))?(?!\?)")
 _QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
@@ -40,7 +41,7 @@ class Criteria:
 
 
 def read_criteria(meta: Mapping[str, Any]) -> Criteria:
-    """The criteria in ``meta``; other keys are left alone. Raises ValueError with the name of the field that is wrong."""
+    """The criteria in ``meta``; other keys are left alone. Raises ValueError that names the faulty field."""
     golds = meta.get("golds") or []
     if not isinstance(golds, list) or not all(isinstance(gold, str) and gold.strip() for gold in golds):
         raise ValueError("meta.golds must be a list of texts, none of them empty")
@@ -91,8 +92,8 @@ def catastrophic(pattern: str) -> str | None:
     may have no upper bound. Together with the bounds on lines that keeps the steps below some hundred millions.
     """
     groups: list[bool] = []  # per open group: whether it holds what must not be repeated
-    unbounded: list[tuple[str, bool]] = []  # what is repeated without bound, and whether right behind another such
-    at, behind_unbounded = 0, False
+    unbounded: list[tuple[str, bool]] = []  # what is repeated without bound, and whether right behind its like
+    at, behind = 0, ""
     while at < len(pattern):
         start, repeated = at, False
         opening = _OPENING.match(pattern, at)
@@ -113,15 +114,16 @@ def catastrophic(pattern: str) -> str | None:
         if groups and (repeated or quantifier or pattern[start] == "|"):
             groups[-1] = True
         if quantifier is None:
-            behind_unbounded &= pattern[start] in "()|"
+            behind = behind if pattern[start] in "()|" else ""
             continue
         at = quantifier.end() + (pattern[quantifier.end() : quantifier.end() + 1] in ("?", "+"))
         many = quantifier[0] in "*+" or (quantifier[2] and not quantifier[3]) or int(quantifier[3] or 0) > _MANY
         if repeated and quantifier[0] != "?":
             return "repeats a group that itself repeats or chooses"
         if many:
-            unbounded.append((pattern[start : quantifier.start()], behind_unbounded))
-            behind_unbounded = True
+            atom = pattern[start : quantifier.start()]
+            unbounded.append((atom, _overlap(behind, atom)))
+            behind = atom
     return _too_many(unbounded)
 
 
@@ -132,6 +134,15 @@ def _too_many(unbounded: list[tuple[str, bool]]) -> str | None:
     if sum(adjacent for _, adjacent in unbounded) > 1:
         return "has several quantifiers without an upper bound in a row"
     return None
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two repeated atoms may match the same character; groups count as if they did."""
+    if not one:
+        return False
+    if ")" in (one, other):
+        return True
+    return any(re.fullmatch(one, char) and re.fullmatch(other, char) for char in _PROBES)
 
 
 def _atom_end(pattern: str, at: int) -> int:
@@ -152,10 +163,9 @@ def _class_end(pattern: str, at: int) -> int:
 def find_by_pattern(pattern: re.Pattern[str], text: str) -> str | None:
     """What ``pattern`` finds last in the last lines of ``text``; None where it finds nothing."""
     for line in reversed(text.splitlines()[-_MAX_LINES:]):
-        found = None
-        for found in pattern.finditer(line[-_MAX_LINE:]):
-            pass
-        if found is not None:
+        matches = list(pattern.finditer(line[-_MAX_LINE:]))
+        if matches:
+            found = matches[-1]
             value = found["answer"] if "answer" in pattern.groupindex else found[1] if pattern.groups else found[0]
             if value and value.strip():
                 return str(value).strip()

@@ -1,7 +1,7 @@
 """Values of expression trees: exact fractions where there are any, else as many digits as their smallest term needs.
 
-Two trees are equal when their values are, at several points where they have variables. Nothing is rounded to a fixed number of
-decimals: 1 - 1/10^60 is not 1. Magnitudes, digits and nodes are bounded, so that every comparison ends soon.
+Two trees are equal when their values are, at several points where they have variables. Nothing is rounded
+to a fixed number of decimals: 1 - 1/10^60 is not 1. Magnitudes, digits and nodes are bounded, so that comparing ends soon.
 """
 
 from __future__ import annotations
@@ -9,14 +9,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
 from itertools import islice
 from typing import Any, Literal
 
-from errata.answers.expressions import Tree, Unparsable
+from errata.answers.expressions import Tree
+from errata.answers.fractional import Undefined, exact, size, variables
+from errata.answers.tokens import Unparsable
 
-_MAX_BITS = 40_000  # of an exact value; 1/1500! has 13,700
-_MAX_FACTORIAL = 3_000
 _MAX_MAGNITUDE = 10**12  # decimal digits of a value that is only compared relatively
 _MAX_PRECISION = 3_000
 _BASE_PRECISION = 60
@@ -46,113 +45,6 @@ def _mp() -> Any:
 
 class TooLarge(Unparsable):
     """A value beyond the bounds."""
-
-
-class Undefined(ArithmeticError):
-    """A value that does not exist at this point, such as 1/0."""
-
-
-@lru_cache(maxsize=1024)
-def exact(tree: Tree) -> Fraction | None:
-    """The value as a fraction; None where it has none, has variables, or is too large. Raises Undefined for 1/0."""
-    kind = tree[0]
-    if kind == "num":
-        return Fraction(tree[1])
-    if kind in ("var", "const"):
-        return None
-    parts = [exact(part) for part in tree[1:] if isinstance(part, tuple)]
-    if any(part is None for part in parts):
-        return None
-    value = _exact_apply(tree, [part for part in parts if part is not None])
-    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
-        return None
-    return value
-
-
-def _exact_apply(tree: Tree, values: list[Fraction]) -> Fraction | None:
-    match tree[0]:
-        case "+":
-            return values[0] + values[1]
-        case "-":
-            return values[0] - values[1]
-        case "*":
-            return values[0] * values[1]
-        case "/":
-            if values[1] == 0:
-                raise Undefined("division by zero")
-            return values[0] / values[1]
-        case "neg":
-            return -values[0]
-        case "abs":
-            return abs(values[0])
-        case "floor":
-            return Fraction(values[0].__floor__())
-        case "ceil":
-            return Fraction(values[0].__ceil__())
-        case "!" if values[0].denominator == 1 and 0 <= values[0] <= _MAX_FACTORIAL:
-            return Fraction(_product(1, int(values[0])))
-        case "^":
-            return _exact_power(values[0], values[1])
-        case "root":
-            return _exact_root(values[0], values[1])
-        case "binom" if values[0].denominator == values[1].denominator == 1 and 0 <= values[1] <= values[0] <= 1000:
-            top, below = int(values[0]), int(values[1])
-            return Fraction(_product(top - below + 1, top), _product(1, below))
-    return None
-
-
-def _product(first: int, last: int) -> int:
-    product = 1
-    for factor in range(first, last + 1):
-        product *= factor
-    return product
-
-
-def _exact_power(base: Fraction, exponent: Fraction) -> Fraction | None:
-    if base == 0 and exponent <= 0:
-        raise Undefined("zero to a power that is not positive")
-    if exponent.denominator != 1:
-        if exponent.denominator > 20 or abs(exponent.numerator) > 20:
-            return None
-        root = _exact_root(base, Fraction(exponent.denominator))
-        return None if root is None else _exact_power(root, Fraction(exponent.numerator))
-    bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if abs(base) != 1 and bits * abs(exponent) > _MAX_BITS:
-        return None
-    return base ** int(exponent) if abs(base) != 1 else (base if exponent % 2 else Fraction(1))
-
-
-def _exact_root(value: Fraction, index: Fraction) -> Fraction | None:
-    """The real root where it is a fraction; of a negative number only where the index is odd."""
-    if index.denominator != 1 or not 1 <= index <= 64 or (value < 0 and index % 2 == 0):
-        return None
-    top, below = _integer_root(abs(value.numerator), int(index)), _integer_root(value.denominator, int(index))
-    if top is None or below is None:
-        return None
-    return Fraction(top if value >= 0 else -top, below)
-
-
-def _integer_root(value: int, index: int) -> int | None:
-    if value < 2:
-        return value
-    guess = 1 << -(-value.bit_length() // index)
-    while True:
-        better = ((index - 1) * guess + value // guess ** (index - 1)) // index
-        if better >= guess:
-            return guess if guess**index == value else None
-        guess = better
-
-
-def variables(tree: Tree) -> frozenset[str]:
-    """The names in ``tree``."""
-    if tree[0] == "var":
-        return frozenset({tree[1]})
-    return frozenset[str]().union(*(variables(part) for part in tree[1:] if isinstance(part, tuple)))
-
-
-def size(tree: Tree) -> int:
-    """The number of nodes."""
-    return 1 + sum(size(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def equal(one: Tree, other: Tree) -> bool:
@@ -255,7 +147,7 @@ def _infinity(tree: Tree) -> int:
 
 
 def number(tree: Tree, precision: int) -> Any:
-    """The value of a tree without variables, as a complex number of ``precision`` digits. Raises Undefined, TooLarge."""
+    """The value of a tree without variables, to ``precision`` digits, perhaps complex. Raises Undefined, TooLarge."""
     mp = _mp()
     with mp.workdps(precision):
         return _number(tree, mp, [])
@@ -338,9 +230,9 @@ def _apply(tree: Tree, values: list[Any], mp: Any) -> Any:
         case "floor" | "ceil":
             return getattr(mp, tree[0])(first)
         case "!":
-            return mp.gamma(_bounded(first, mp) + 1)
+            return mp.gamma(_bounded(first) + 1)
         case "binom":
-            return mp.binomial(_bounded(first, mp), _bounded(values[1], mp))
+            return mp.binomial(_bounded(first), _bounded(values[1]))
         case "^":
             return _power(first, values[1], exact(tree[2]), mp)
         case "root":
@@ -355,7 +247,7 @@ def _apply(tree: Tree, values: list[Any], mp: Any) -> Any:
     raise Unparsable(f"{tree[0]} is not understood")
 
 
-def _bounded(value: Any, mp: Any) -> Any:
+def _bounded(value: Any) -> Any:
     if abs(value) > 10**9:
         raise TooLarge("a factorial")
     return value
@@ -374,8 +266,8 @@ def _power(base: Any, exponent: Any, known: Fraction | None, mp: Any) -> Any:
     return base**exponent
 
 
-_NAMES = {"ln": "ln", "log": "log10", "lg": "log10", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arccot": "acot",
-          "arcsec": "asec", "arccsc": "acsc"}  # fmt: skip
+_NAMES = {"ln": "ln", "log": "log10", "lg": "log10", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+          "arccot": "acot", "arcsec": "asec", "arccsc": "acsc"}  # fmt: skip
 
 
 def _function(name: str, value: Any, mp: Any) -> Any:
@@ -387,3 +279,31 @@ def _function(name: str, value: Any, mp: Any) -> Any:
     if function is None:
         raise Unparsable(f"{name} is not understood")
     return function(value)
+
+
+def common_factor(one: Tree, other: Tree) -> int | None:
+    """The sign of the constant by which ``other`` is a multiple of ``one``; None where it is none."""
+    names = sorted(variables(one) | variables(other))
+    if not names or variables(one) != variables(other):
+        return None
+    found: tuple[Tree, Tree] | None = None
+    for point in points(names):
+        a, b = _at(one, point), _at(other, point)
+        zero: Tree = ("num", Fraction(0))
+        if equal(a, zero) or equal(b, zero):
+            if not (equal(a, zero) and equal(b, zero)):
+                return None
+            continue
+        if found is not None and not equal(("*", a, found[1]), ("*", b, found[0])):
+            return None
+        found = found or (a, b)
+    if found is None:
+        return None
+    ratio = exact(("/", found[0], found[1]))
+    return (1 if ratio > 0 else -1) if ratio is not None else 1
+
+
+def _at(tree: Tree, point: dict[str, Fraction]) -> Tree:
+    if tree[0] == "var":
+        return ("num", point[tree[1]])
+    return (tree[0], *(_at(part, point) if isinstance(part, tuple) else part for part in tree[1:]))

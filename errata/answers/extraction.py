@@ -1,8 +1,8 @@
 r"""Read the final answer from a solution: which of its statements counts, and what it states.
 
-Nothing is guessed: a text that states no answer has none, whatever numbers stand in it. Statements are boxes, ``#### 18``, labels
-("Answer: 18"), sentences ("the answer is 18") and, where there is none of these, a conclusion in the last line ("Therefore the cost is
-60."). The last one that states something counts.
+Nothing is guessed: a text that states no answer has none, whatever numbers stand in it. Statements are boxes,
+``#### 18``, labels ("Answer: 18"), sentences ("the answer is 18") and, where there is none of these, a conclusion in
+the last line ("Therefore the cost is 60."). The last one that states something counts.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ MAX_TEXT = 200_000
 THOUGHTS: tuple[tuple[str, str], ...] = (("<think>", "</think>"), ("<thinking>", "</thinking>"))
 
 _LABEL = (
-    r"(?<![A-Za-z0-9])(?:(?:Final|FINAL|Correct|CORRECT)[ \t]{1,4}(?:[Aa]nswer|ANSWER)|Answer|ANSWER)|(?:最终|正确)?答案"
+    r"(?<![A-Za-z0-9])(?:(?:Final|FINAL|Correct|CORRECT)[ \t]{1,4}(?:[Aa]nswer|ANSWER)|Answer|ANSWER)"
+    r"|(?:最终|正确)?答案"
     r"|(?<![^\s。，,.;；*])答"
 )
 _HEAD = re.compile(
     r"(?P<hash>####+)"
     rf"|^[ \t>*_#]{{0,12}}(?:(?P<heading>{_LABEL})[ \t*_]{{0,6}}$)"
-    rf"|(?:(?P<label>{_LABEL})|^[ \t>*_#]{{0,12}}(?P<short>A))[ \t*_]{{0,6}}(?:[:：]|[ \t]?是[:：]?|[ \t]?为[:：]?)[ \t*_]{{0,8}}"
-    r"|\b(?P<said>[Tt]he|THE|[Mm]y|[Oo]ur|[Ff]inal)[ \t]{1,4}(?:(?:[Ff]inal|[Cc]orrect|[Rr]ight|desired|required)[ \t]{1,4})?"
+    rf"|(?:(?P<label>{_LABEL})|^[ \t>*_#]{{0,12}}(?P<short>A))[ \t*_]{{0,6}}"
+    r"(?:[:：]|[ \t]?是[:：]?|[ \t]?为[:：]?)[ \t*_]{0,8}"
+    r"|\b(?P<said>[Tt]he|THE|[Mm]y|[Oo]ur|[Ff]inal)[ \t]{1,4}"
+    r"(?:(?:[Ff]inal|[Cc]orrect|[Rr]ight|desired|required)[ \t]{1,4})?"
     r"(?:[Aa]nswer|ANSWER)(?:[ \t]{1,4}(?:here|then|now|(?:to|for)[ \t][^.:=\n]{1,80}?))?[ \t*_]{0,6}"
     r"(?:(?:is|are|will be|would be|must be|should be|equals)(?![A-Za-z])|[:=])[ \t*_:]{0,8}"
     r"(?:(?:therefore|thus|then|simply|just|hence)[ \t,]{1,4})?",
@@ -44,15 +47,17 @@ _ASIDE = re.compile(
 )
 # Predicates about the answer that are not the answer.
 _NOT_A_VALUE = re.compile(
-    r"(?:not|correct|right|wrong|incorrect|clear|obvious|consistent|as follows|found|given|therefore|in the|the same as|reasonable"
-    r"|expected|easy|below|above|based|obtained|still|also|an? (?:integer|whole|number|positive|negative|real))\b",
+    r"(?:not|correct|right|wrong|incorrect|clear|obvious|consistent|as follows|found|given|therefore|in the|the same as"
+    r"|reasonable|expected|easy|below|above|based|obtained|still|also"
+    r"|an? (?:integer|whole|number|positive|negative|real))\b",
     re.IGNORECASE,
 )
 _HEADING = re.compile(
     r"(?:step|final|answer|solution|conclusion|verification|part|case|method|problem|question)\b|\d+[.)]\s", re.I
 )
 _CONCLUSION = re.compile(
-    r"(?:Therefore|Thus|Hence|So|Consequently|In total|In conclusion|Finally|Altogether|Overall|Then|∴|\\therefore|因此|所以|故|综上|答)"
+    r"(?:Therefore|Thus|Hence|So|Consequently|In total|In conclusion|Finally|Altogether|Overall|Then|∴"
+    r"|\\therefore|因此|所以|故|综上|答)"
 )
 _VERB = re.compile(
     r"\b(?:is|are|was|were|equals|be)\s+(?:equal to\s+|therefore\s+)?|=\s*|[是为有剩要共花成]\s*|等于\s*"
@@ -101,7 +106,7 @@ def read_answer(
     options: ReadingOptions = READING,
     pattern: re.Pattern[str] | None = None,
 ) -> Reading:
-    """The final answer of ``text``, or why there is none. ``pattern`` is a problem's own, in place of the statements."""
+    """The final answer of ``text``, or why there is none. ``pattern``: a problem's own, in place of the statements."""
     said = without_thoughts(text[-MAX_TEXT:], options.thoughts)
     answer = _extract(said, domain) if pattern is None else clean(find_by_pattern(pattern, said) or "")
     if answer is not None:
@@ -116,8 +121,8 @@ def read_answer(
 def extract_answer(text: str, domain: Domain = Domain.MATH, options: ReadingOptions = READING) -> str | None:
     """The final answer stated in ``text``, trimmed but otherwise as written; None where none is stated.
 
-    ``math``: the last statement, see above. ``choice``: the same, and "option (C)". ``logic``: last box, else the last fenced
-    block or JSON value. ``code``: the last fenced block.
+    ``math``: the last statement, see above. ``choice``: the same, and "option (C)". ``logic``: last box, else the last
+    fenced block or JSON value. ``code``: the last fenced block.
     """
     return read_answer(text, domain, options).answer
 

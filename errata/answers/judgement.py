@@ -39,8 +39,8 @@ class Judgement:
     """A verdict with what it rests on. ``verifier`` is ``name/version``; ``seconds`` is filled in by the judge pool.
 
     ``extracted`` is the final answer as read from the text (cut at 1,000 characters), None where none was found;
-    ``report`` says why, for people and as evidence (a broken clue, a failed test); ``reason`` is set where the verdict is
-    ``unparsable`` for want of a readable answer.
+    ``report`` says why, for people and as evidence (a broken clue, a failed test); ``reason`` is set where the verdict
+    is ``unparsable`` for want of a readable answer.
     """
 
     verdict: Verdict

@@ -1,33 +1,31 @@
 """Verifier ``math``: answers in one spelling, read into typed values, compared by type.
 
-Fails closed: what cannot be shown equal is not correct, and what cannot be read is unparsable, never incorrect. Two answers joined by
-"and" are both needed, a set has exactly its members, and a number is no expression that merely rounds to it.
+Fails closed: what cannot be shown equal is not correct, and what cannot be read is unparsable, never incorrect. Two
+answers joined by "and" are both needed, a set has exactly its members, and a number is no expression that merely rounds
+to it.
 Comparing has three outcomes: True, False, and None where it cannot be told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 from errata.answers.criteria import Criteria, read_criteria
-from errata.answers.evaluation import Undefined, equal, exact, points, variables
-from errata.answers.expressions import Token, Tree, Unparsable, parse
+from errata.answers.evaluation import common_factor
+from errata.answers.expressions import Tree, parse
 from errata.answers.extraction import READING, ReadingOptions, extract_answer, read_answer
+from errata.answers.fractional import Undefined, variables
 from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unreadable
-from errata.answers.notation import clean, normalise, words
-from errata.answers.quantities import Quantity, read_quantity, same_quantity, within
+from errata.answers.leaves import is_text, same_leaf
+from errata.answers.notation import clean, normalise
 from errata.answers.regions import read_region, same_region
 from errata.answers.structure import Answer, read
+from errata.answers.tokens import Token, Unparsable
 from errata.types import Domain, Problem, Verdict
 
 NAME = "math"
 VERSION = "2"
 PLAIN = Criteria()
-_NO_VALUE = words(
-    "undefined dne none impossible infinite nosolution nosolutions norealsolution norealsolutions doesnotexist"
-    " infinitelymany nonreal divergent diverges notpossible yes no true false odd even 无解 不存在"
-)
 _REGIONS = ("union", "intersection", "difference", "relation", "builder")
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
@@ -104,7 +102,7 @@ def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
     if gold.text == answer.text and gold.shape == answer.shape:
         return True
     if gold.shape == answer.shape == "leaf":
-        return _same_leaf(gold, answer, rules)
+        return same_leaf(gold, answer, rules)
     if _may_be_region(gold) or _may_be_region(answer):
         regions = read_region(gold), read_region(answer)
         if regions[0] is not None and regions[1] is not None:
@@ -180,7 +178,7 @@ def _names(answer: Answer) -> frozenset[str]:
 
 def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     """Answers of different shapes are not the same; with the same contents it cannot be told what was meant."""
-    if answer.shape == "leaf" and _is_text(answer):
+    if answer.shape == "leaf" and is_text(answer):
         return None
     if {gold.shape, answer.shape} == {"list", "tuple"} and (named := _names(gold) or _names(answer)):
         # (x, y) = (1, 2) and "x = 1, y = 2": in the order of the alphabet, a tuple's parts have these names.
@@ -242,7 +240,7 @@ def _says_value(relation: Answer) -> bool:
 
 
 def _is_name(answer: Answer) -> bool:
-    """``x``, ``x_1``, ``f(2)``, ``\\angle ABC``, ``|AB|``, "Area": something that has a value, with nothing done to it."""
+    """``x``, ``x_1``, ``f(2)``, ``\\angle ABC``, ``|AB|``, "Area": what has a value, and nothing done to it."""
     first = answer.tokens[0]
     if (
         first.kind == "word"
@@ -282,7 +280,7 @@ def _same_equation(gold: Answer, answer: Answer) -> bool | None:
     marks = gold.marks[0], answer.marks[0]
     try:
         sides = [_difference(gold), _difference(answer)]
-        factor = _factor(sides[0], sides[1])
+        factor = common_factor(sides[0], sides[1])
     except (Unparsable, Undefined):
         return None
     if factor is None:
@@ -297,127 +295,3 @@ def _difference(relation: Answer) -> Tree:
     if any(ambiguous for _, ambiguous in trees):
         raise Unparsable("ambiguous")
     return ("-", trees[0][0], trees[1][0])
-
-
-def _factor(one: Tree, other: Tree) -> int | None:
-    """The sign of the constant by which ``other`` is a multiple of ``one``; None where it is none."""
-    names = sorted(variables(one) | variables(other))
-    if not names or variables(one) != variables(other):
-        return None
-    found: tuple[Tree, Tree] | None = None
-    for point in points(names):
-        a, b = _at(one, point), _at(other, point)
-        zero: Tree = ("num", Fraction(0))
-        if equal(a, zero) or equal(b, zero):
-            if not (equal(a, zero) and equal(b, zero)):
-                return None
-            continue
-        if found is not None and not equal(("*", a, found[1]), ("*", b, found[0])):
-            return None
-        found = found or (a, b)
-    if found is None:
-        return None
-    ratio = exact(("/", found[0], found[1]))
-    return (1 if ratio > 0 else -1) if ratio is not None else 1
-
-
-def _at(tree: Tree, point: dict[str, Fraction]) -> Tree:
-    if tree[0] == "var":
-        return ("num", point[tree[1]])
-    return (tree[0], *(_at(part, point) if isinstance(part, tuple) else part for part in tree[1:]))
-
-
-def _is_text(answer: Answer) -> bool:
-    return _quantity(answer) is None and any(token.kind == "word" for token in answer.tokens)
-
-
-def _quantity(answer: Answer) -> Quantity | None:
-    try:
-        return read_quantity(list(answer.tokens))
-    except (Unparsable, Undefined):
-        return None
-
-
-def _same_leaf(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
-    clock, other = _clock(gold), _clock(answer)
-    if clock or other:
-        return _same_clock(clock, other) if clock and other else _clock_and_other(gold, answer)
-    if _is_letters(gold) and _is_letters(answer):
-        # AB and BA may be one segment and two points; ABC and ABD are not the same whatever they are.
-        return None if sorted(gold.text) == sorted(answer.text) else False
-    quantities = _quantity(gold), _quantity(answer)
-    if quantities[0] is not None and quantities[1] is not None:
-        outcome = same_quantity(quantities[0], quantities[1])
-        if not outcome and (rules.absolute or rules.relative):
-            return within(quantities[0], quantities[1], rules.absolute, rules.relative)
-        return outcome
-    texts = _words(gold), _words(answer)
-    if texts[0] and texts[1]:
-        return _same_words(texts[0], texts[1])
-    if quantities[0] is not None and texts[1]:
-        return False if "".join(texts[1]) in _NO_VALUE else None
-    if quantities[1] is not None and texts[0]:
-        return None if any(token.kind == "num" for token in gold.tokens) else False
-    return None
-
-
-def _is_letters(answer: Answer) -> bool:
-    """Several capital letters and nothing else: points of a figure, or choices, not a product."""
-    return len(answer.text) > 1 and all(token.kind == "var" for token in answer.tokens) and (
-        answer.text.isalpha() and answer.text.isupper()
-    )  # fmt: skip
-
-
-def _words(answer: Answer) -> list[str]:
-    """The words of a text answer, without case, articles and punctuation; empty where it has mathematics in it."""
-    if any(token.kind not in ("word", "num", "var", "sep", "open", "close") for token in answer.tokens):
-        return []
-    if not any(token.kind == "word" for token in answer.tokens):
-        return [answer.text.casefold()] if _is_letters(answer) else []
-    pieces = [token.text for token in answer.tokens if token.kind in ("word", "num", "var")]
-    return [piece.casefold() for piece in pieces if piece.casefold() not in ("the", "an", "a")] or pieces
-
-
-def _same_words(gold: list[str], answer: list[str]) -> bool | None:
-    one, other = "".join(gold), "".join(answer)
-    if one == other:
-        return True
-    # More words around gold's may say the same, or the opposite.
-    return None if set(gold) <= set(answer) or len(answer) > len(gold) + 4 else False
-
-
-def _clock(answer: Answer) -> tuple[list[int], str] | None:
-    """Hours, minutes and half of the day of ``3:30 PM``, ``5 p.m.``, ``15:30``; of a ratio ``3:2``, its numbers."""
-    tokens = list(answer.tokens)
-    halves = [token.text.lower().replace(".", "") for token in tokens if token.kind == "word"]
-    half = "".join(halves).removeprefix("oclock").removeprefix("o'clock")
-    rest = [t for t in tokens if t.kind != "word" and t.text != "."]
-    numbers = rest[::2]
-    separated = all(t.text == ":" for t in rest[1::2]) and len(rest) % 2 == 1
-    if half not in ("", "am", "pm") or not separated or (len(rest) == 1 and not half):
-        return None
-    if any(t.kind != "num" or t.value is None or t.value.denominator != 1 for t in numbers):
-        return None
-    return [int(t.value) for t in numbers if t.value is not None], half
-
-
-def _same_clock(gold: tuple[list[int], str], answer: tuple[list[int], str]) -> bool | None:
-    times = [([*numbers, 0] if half and len(numbers) == 1 else numbers, half) for numbers, half in (gold, answer)]
-    if times[0] == times[1]:
-        return True
-    for (one, half), (other, none) in (times, times[::-1]):
-        # 15:30 is 3:30 PM; 3:30 without its half of the day may be either.
-        if half and not none and len(one) == len(other):
-            hour = one[0] % 12 + (12 if half == "pm" else 0)
-            if other[1:] == one[1:] and other[0] == hour and hour != one[0]:
-                return True
-            return None if other == one else False
-    if not times[0][1] and not times[1][1] and len(times[0][0]) == len(times[1][0]):
-        scaled = [a * times[1][0][0] for a in times[0][0]] == [b * times[0][0][0] for b in times[1][0]]
-        return None if scaled else False
-    return False
-
-
-def _clock_and_other(gold: Answer, answer: Answer) -> bool | None:
-    texts = _words(gold), _words(answer)
-    return _same_words(texts[0], texts[1]) if texts[0] and texts[1] and _is_text(answer) else None

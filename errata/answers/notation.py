@@ -1,7 +1,7 @@
 r"""One spelling for each thing: Unicode, LaTeX and plain-text ways of writing an answer as one LaTeX of few commands.
 
-Only spelling changes here, never meaning: fonts, spacing, sizes and delimiters go, words stand in ``\text{...}``, and what
-has several commands (``\dfrac``, ``\le`` and ``\leqslant``, ``½``) gets one. Every pass is linear in the text.
+Only spelling changes here, never meaning: fonts, spacing, sizes and delimiters go, words stand in ``\text{...}``, and
+what has several commands (``\dfrac``, ``\le`` and ``\leqslant``, ``½``) gets one. Every pass is linear in the text.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ _SYMBOLS = {
 _RENAMED = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "leq": "le", "leqslant": "le", "geq": "ge", "geqslant": "ge",
     "neq": "ne", "varnothing": "emptyset", "lbrace": "{", "rbrace": "}", "lbrack": "[", "rbrack": "]", "times": "cdot",
-    "ast": "cdot", "vert": "|", "lvert": "|", "rvert": "|", "mid": "|", "degree": "circ", "infin": "infty", "R": "mathbb{R}",
-    "varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta", "dbinom": "binom", "tbinom": "binom", "bar": "overline",
+    "ast": "cdot", "vert": "|", "lvert": "|", "rvert": "|", "mid": "|", "degree": "circ", "infin": "infty",
+    "varphi": "phi", "varepsilon": "epsilon", "vartheta": "theta", "dbinom": "binom", "tbinom": "binom",
+    "bar": "overline", "R": "mathbb{R}",
     "land": "text{and}", "wedge": "text{and}", "lor": "text{or}", "vee": "text{or}", "backslash": "setminus",
     "arcsec": "arcsec", "degrees": "circ", "reals": "mathbb{R}", "tg": "tan", "ctg": "cot", "arctg": "arctan",
     "textdegree": "circ", "colon": ":", "dots": "ldots", "cdots": "ldots", "dotsc": "ldots", "lt": "<", "gt": ">",
@@ -68,7 +69,8 @@ GREEK = words(
     " omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega ell"
 )
 _WRAPPERS = (
-    ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("“", "”"),
+    ("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'),
+    ("“", "”"),
 )  # fmt: skip
 
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?|\\(.)", re.DOTALL)

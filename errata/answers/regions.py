@@ -1,4 +1,4 @@
-r"""Sets of real numbers, however they are written: ``-2 \le x \le 7``, ``x \in [-2,7]``, ``[-2,7]``, ``x \ne 3``, unions.
+r"""Sets of real numbers, however written: ``-2 \le x \le 7``, ``x \in [-2,7]``, ``[-2,7]``, ``x \ne 3``, unions.
 
 A region is compared on the cells that its end points cut the line into: at every end point, between two, and outside.
 """
@@ -9,9 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 
-from errata.answers.evaluation import Undefined, equal, number, variables
-from errata.answers.expressions import Tree, Unparsable, parse
+from errata.answers.evaluation import equal, number
+from errata.answers.expressions import Tree, parse
+from errata.answers.fractional import Undefined, variables
 from errata.answers.structure import Answer
+from errata.answers.tokens import Unparsable
 
 _INFINITY: Tree = ("const", "inf")
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "=": "=", "ne": "ne"}
@@ -66,9 +68,9 @@ def _region(answer: Answer) -> Region | None:
 
 def _named_set(answer: Answer) -> Region | None:
     if answer.text in ("set R", "all real numbers", "all reals", "allrealnumbers"):
-        return Region(None, (), lambda compare: True)
+        return Region(None, (), lambda _: True)
     if answer.text == "emptyset":
-        return Region(None, (), lambda compare: False)
+        return Region(None, (), lambda _: False)
     return None
 
 

@@ -10,19 +10,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from errata.answers.expressions import Token, Unparsable, tokenise
 from errata.answers.notation import words
+from errata.answers.tokens import Token, Unparsable, tokenise
 
 Shape = Literal["leaf", "list", "set", "tuple", "union", "intersection", "difference", "relation", "matrix", "builder"]
 MAX_PARTS = 64
 _OPENING = {")": "([", "]": "([", "}": "{", "\\}": ("\\{",), "\\rangle": ("\\langle",), "\\rfloor": ("\\lfloor",),
             "\\rceil": ("\\lceil",), "end": ("begin",)}  # fmt: skip
 _SET_WORDS = {"cup": "union", "cap": "intersection", "setminus": "difference"}
+_SEPARATORS = frozenset({("sep", ","), ("sep", ";")})
 _JOINING = frozenset({"and", "or", "且", "或", "和", "与"})
 # Where prose begins that says more about a value than what it is.
 _PROSE = words(
     "which because since as so where when that who therefore thus hence i.e e.g meaning making given giving"
-    " representing after before using i assuming we he she they it this these those there because 因为 所以 其中 因此 即"
+    " representing after before using i assuming we he she they it this these those there"
+    " 因为 所以 其中 因此 即"
 )
 
 
@@ -84,7 +86,7 @@ def _without_prose(tokens: list[Token]) -> list[Token]:
 
 
 def depths(tokens: list[Token]) -> list[int]:
-    """How deep in brackets each token stands; a bracket has the depth outside of it. Raises Unparsable if unbalanced."""
+    """How deep in brackets each token stands; a bracket has the depth around it. Raises Unparsable if unbalanced."""
     found: list[int] = []
     opened: list[str] = []
     for token in tokens:
@@ -126,11 +128,14 @@ def split_at(tokens: list[Token], cuts: list[int]) -> list[list[Token]]:
     return [tokens[start + 1 : end] for start, end in pairwise(bounds)]
 
 
+def _joins(token: Token) -> bool:
+    return token.kind == "word" and token.text.lower() in _JOINING
+
+
 def _list(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
     cuts = [
         at for at, token in enumerate(tokens)
-        if levels[at] == 0
-        and ((token.kind == "sep" and token.text in (",", ";")) or (token.kind == "word" and token.text.lower() in _JOINING))
+        if levels[at] == 0 and ((token.kind, token.text) in _SEPARATORS or _joins(token))
     ]  # fmt: skip
     if not cuts or _number_words(tokens):
         return None
@@ -207,7 +212,7 @@ def _set(tokens: list[Token], inner: list[Token], inside: list[int], level: int)
     return Answer("set", tuple(tokens), tuple(_read(piece, level + 1) for piece in split_at(inner, commas)))
 
 
-def _both_signs(tokens: list[Token], levels: list[int], level: int) -> Answer | None:
+def _both_signs(tokens: list[Token], _: list[int], level: int) -> Answer | None:
     signs = [at for at, t in enumerate(tokens) if t.kind == "cmd" and t.text in ("pm", "mp")]
     if not signs:
         return None
