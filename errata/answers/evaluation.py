@@ -1,7 +1,7 @@
 """Values of expression trees: exact fractions where there are any, else as many digits as their smallest term needs.
 
 Two trees are equal when their values are, at several points where they have variables. Nothing is rounded
-to a fixed number of decimals: 1 - 1/10^60 is not 1. Magnitudes, digits and nodes are bounded, so that comparing ends soon.
+to a fixed number of decimals: 1 - 1/10^60 is not 1. Magnitudes, digits and nodes are bounded, so comparing ends soon.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ REFORMATS: dict[str, Callable[[str], str]] = {
     "double dollars": lambda g: f"$${g}$$",
     "parentheses": lambda g: f"\\({g}\\)",
     "text": lambda g: f"\\text{{{g}}}" if re.fullmatch(r"-?[\w.]+", g) and "_" not in g else g,
-    "bold": lambda g: f"\\mathbf{{{g}}}" if re.fullmatch(r"-?[\d.]+", g) else f"\\boldsymbol{{{g}}}" if "text" not in g else g,
+    "bold": lambda g: f"\\mathbf{{{g}}}" if "text" not in g else g,
     "untext": lambda g: re.sub(r"\\(?:text|mbox)\{([^{}]*)\}", r"\1", g),
     "mathrm": lambda g: re.sub(r"\\(?:text|mbox)\{", r"\\mathrm{", g),
     "period": lambda g: f"{g}.",
