@@ -65,7 +65,7 @@ def _start_child(arguments: Sequence[str]) -> ChildProcess:
 class JudgePool:
     """Up to ``size`` children, started on first use, shared by any number of threads.
 
-    ``wall_seconds`` bounds one item, so that none takes 10 s (loading sympy, once per child, is not counted);
+    ``wall_seconds`` bounds one item, so that none takes 10 s (loading mpmath, once per child, is not counted);
     ``memory_mb`` bounds a child's address space. Code runs only with ``allow_code``.
     """
 

@@ -22,7 +22,8 @@ from typing import Any, TypedDict
 
 from api.http import strict_json
 from api.http.strict_json import JsonError, check_text
-from errata.answers.boxes import last_box
+from errata.answers.boxes import final_boxes
+from errata.answers.criteria import read_criteria
 
 OUR_FIELDS = ("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta")
 SOLUTION_FIELDS = ("problem", "source", "text", "label")
@@ -86,7 +87,8 @@ def _math(row: Mapping[str, Any], limit: int) -> ProblemFields:
     solution = row.get("solution")
     gold = row.get("answer")
     if gold is None:
-        gold = last_box(solution) if isinstance(solution, str) else None
+        box = final_boxes(solution) if isinstance(solution, str) else None
+        gold = box.content if box else None
         if gold is None:
             raise RowError("'solution' has no \\boxed{} final answer, and there is no 'answer'")
     return _fields(row, limit, row.get("problem"), gold, solution, "math")
@@ -174,4 +176,8 @@ def _meta(value: Any, limit: int) -> dict[str, Any]:
         raise RowError("'meta' must hold plain JSON values") from None
     if not isinstance(value, dict):
         raise RowError("'meta' must be a JSON object")
+    try:
+        read_criteria(value)
+    except ValueError as error:
+        raise RowError(str(error)) from None
     return value
