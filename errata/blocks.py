@@ -1,4 +1,4 @@
-r"""Where a solution must not be cut: code fences, display mathematics, environments and calculator marks.
+r"""Where a solution must not be cut: code fences, display mathematics, environments, drawings and calculator marks.
 
 One pass over the text. A search that found no closing marker is not repeated, so the time grows with the length alone.
 """
@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 from errata.thoughts import joined
 
-_OPENING = re.compile(r"```|\$\$|\\\[|\\\(|<<[^<>\n]*>>|\\begin\{\w{1,40}\*?\}")
-_CLOSING = {"```": "```", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
+_OPENING = re.compile(r"```|\[asy\]|\$\$|\\\[|\\\(|<<[^<>\n]*>>|\\begin\{\w{1,40}\*?\}")
+_CLOSING = {"```": "```", "[asy]": "[/asy]", "$$": "$$", "\\[": "\\]", "\\(": "\\)"}
 _ENVIRONMENT = re.compile(r"\\(begin|end)\{(\w{1,40}\*?)\}")
 
 

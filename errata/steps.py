@@ -31,7 +31,8 @@ _OPEN_END = re.compile(
 _SENTENCE_END = re.compile(r"[.!?。！？:：;；](?:\*\*|[\"'”’)\]$}])*[ \t]*\Z")
 _SENTENCE = re.compile(
     r"(?<=[.!?])[\"')\]]?[ \t]*(?:[ \t]|\n)[ \t]*(?=[\"'(\[$\\A-Z0-9])"
-    r"|(?<=[.!?])(?:\$\$?|\\\)|[ \t\n]{0,3}\\\])[ \t\n]{1,9}(?=[A-Z])"
+    r"|(?<=[.!?])(?:\$|\\\))[ \t\n]{1,9}(?=[A-Z])"
+    r"|(?<=[.!?])[ \t\n]{0,3}(?:\$\$|\\\]|\\end\{\w{1,20}\*?\}(?:\\\])?)[ \t\n]{0,9}(?=[A-Z])"
     r"|(?<=[。！？])[”’」』）】\"')]{0,3}\s*(?=\S)"
 )
 _ABBREVIATION = re.compile(r"(?:\b(?:[A-Z]|e\.g|i\.e|Mr|Mrs|Ms|Dr|St|vs|etc|approx|No|Fig|Eq))\.$")
@@ -113,12 +114,15 @@ def _prose_cuts(text: str, kept_whole: Sequence[tuple[int, int]]) -> list[Cut]:
     if len(paragraphs) > 1:
         return [(line.visible, _body(lines, at)) for at, line in paragraphs]
     joined = _joined(lines, paragraphs=False)
-    if len(joined) > 1:
+    first = len(text) - len(text.lstrip())
+    sentences = [first, *_sentence_starts(text, blocks)]
+    # Where lines go on with a sentence, they are as wide as a page, and sentences are the finer cut.
+    wrapped = any(_continues(before, line) for before, line in pairwise(lines))
+    if len(joined) > (len(sentences) if wrapped else 1):
         return [
             (line.start, line.start if _body(lines, at) == line.visible else _body(lines, at)) for at, line in joined
         ]
-    first = len(text) - len(text.lstrip())
-    return [(at, at) for at in (first, *_sentence_starts(text, blocks))]
+    return [(at, at) for at in sentences]
 
 
 def _lines(text: str) -> list[_Line]:
