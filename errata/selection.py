@@ -53,7 +53,8 @@ class Selection:
 def admits_mistake(text: str, question: str = "") -> bool:
     """Whether ``text`` admits or repairs a mistake, in words that the question itself does not use."""
     lowered = question.lower()
-    return any(match[0].lower() not in lowered for match in _ADMITTING.finditer(text))
+    # Each phrase is looked up once: a text may repeat it thousands of times.
+    return any(phrase not in lowered for phrase in {match[0].lower() for match in _ADMITTING.finditer(text)})
 
 
 def label_suspect(samples: Sequence[Sample]) -> bool:
