@@ -232,7 +232,7 @@ def _is_rule(line: _Line) -> bool:
 
 def _continues(before: _Line, line: _Line) -> bool:
     """Whether a line goes on with the sentence of the one before it."""
-    if _BULLET.match(line.text):
+    if _BULLET.match(line.text) or line.text.startswith("```"):
         return False
     tail = before.text[-16:]
     return bool(_OPEN_END.search(tail)) or bool(_LOWER.match(line.text) and not _SENTENCE_END.search(tail))

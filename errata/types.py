@@ -57,6 +57,9 @@ class Reason(StrEnum):
     NOT_DRAWN = "not_drawn", "Another solution of the problem was drawn."
     ADMITS_MISTAKE = "admits_mistake", "The solution admits or repairs a mistake in its own text."
     UNPARSABLE = "unparsable_answer", "No final answer could be read from the solution."
+    CUT = "cut_at_limit", "The solution was cut at its limit of tokens before it stated an answer."
+    NOTHING_WRITTEN = "nothing_written", "The solution is empty."
+    THOUGHTS_ONLY = "thoughts_only", "The solution holds thoughts only, and no answer behind them."
     TIMEOUT = "answer_timeout", "Comparing the answer took too long."
     PROBLEM_DROPPED = "problem_dropped", "The problem as a whole was set aside."
     # steps

@@ -15,7 +15,7 @@ import signal
 import sys
 from typing import Any
 
-from errata.answers import CodeExecutionDisabled, judge
+from errata.answers import CodeExecutionDisabled, ReadingOptions, judge
 from errata.answers.evaluation import on_load
 from errata.types import Domain, Problem, Verdict
 
@@ -40,8 +40,9 @@ def _limit_item(seconds: int) -> None:
 
 def _judge(item: dict[str, Any], allow_code: bool) -> dict[str, Any]:
     problem = Problem(item["question"], item["gold"], meta=item["meta"])
+    options = ReadingOptions(thoughts=tuple((opening, closing) for opening, closing in item["thoughts"]))
     try:
-        judged = judge(problem, item["text"], Domain(item["domain"]), allow_code=allow_code)
+        judged = judge(problem, item["text"], Domain(item["domain"]), allow_code=allow_code, options=options)
     except MemoryError:
         os._exit(1)  # what is left of this process is not to be trusted with the next item
     except CodeExecutionDisabled as error:

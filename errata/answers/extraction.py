@@ -8,17 +8,17 @@ the last line ("Therefore the cost is 60."). The last one that states something 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from errata.answers.boxes import final_boxes
 from errata.answers.criteria import find_by_pattern
 from errata.answers.judgement import UnreadableReason
 from errata.answers.notation import clean
+from errata.thoughts import THOUGHTS, without_thoughts
 from errata.types import Domain
 
 MAX_TEXT = 200_000
-THOUGHTS: tuple[tuple[str, str], ...] = (("<think>", "</think>"), ("<thinking>", "</thinking>"))
 
 _LABEL = (
     r"(?<![A-Za-z0-9])(?:(?:Final|FINAL|Correct|CORRECT)[ \t]{1,4}(?:[Aa]nswer|ANSWER)|Answer|ANSWER)"
@@ -125,18 +125,6 @@ def extract_answer(text: str, domain: Domain = Domain.MATH, options: ReadingOpti
     fenced block or JSON value. ``code``: the last fenced block.
     """
     return read_answer(text, domain, options).answer
-
-
-def without_thoughts(text: str, markers: Sequence[tuple[str, str]] = THOUGHTS) -> str:
-    """``text`` without what stands between the markers. A closing marker alone ends a thought that a prompt opened."""
-    for opening, closing in markers:
-        end = text.find(closing)
-        start = text.find(opening)
-        if end >= 0 and (start < 0 or end < start):
-            text = text[end + len(closing) :]
-        pieces = text.split(opening)
-        text = pieces[0] + "".join(piece.partition(closing)[2] for piece in pieces[1:])
-    return text
 
 
 def _extract(text: str, domain: Domain) -> str | None:

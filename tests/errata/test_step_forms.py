@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,7 +45,10 @@ TABLE: list[tuple[str, list[str]]] = [
     ("Step 1: a\n\nStep 2: b\n\n## Check\n5+5=10", ["Step 1: a\n\n", "Step 2: b\n\n", "## Check\n5+5=10"]),
     ("Step 1: a\nStep 2: We add:\n3+4=7", ["Step 1: a\n", "Step 2: We add:\n3+4=7"]),
     ("Step 1: a\nStep 2: a sum,\nand more", ["Step 1: a\n", "Step 2: a sum,\nand more"]),
-    ("Step 1: a\n\nx\n\nStep 2: b\n\ny\n\n### Final Answer\n\n7", ["Step 1: a\n\nx\n\n", "Step 2: b\n\ny\n\n", "### Final Answer\n\n7"]),
+    (
+        "Step 1: a\n\nx\n\nStep 2: b\n\ny\n\n### Final Answer\n\n7",
+        ["Step 1: a\n\nx\n\n", "Step 2: b\n\ny\n\n", "### Final Answer\n\n7"],
+    ),
     ("Step 1: a\n---\nStep 2: b\n---\nSo 7.", ["Step 1: a\n---\n", "Step 2: b\n", "---\nSo 7."]),
     ("1. a\n2. b\n\nSo there are 7.", ["1. a\n", "2. b\n\n", "So there are 7."]),
     # titles
@@ -51,12 +56,15 @@ TABLE: list[tuple[str, list[str]]] = [
     ("**Add**\n1+1=2\n**Halve**\n2/2=1", ["**Add**\n1+1=2\n", "**Halve**\n2/2=1"]),
     # tables, mathematics, lines that go on
     ("Prices:\n| a | b |\n|---|---|\n| 1 | 2 |\nSo 3.", ["Prices:\n| a | b |\n|---|---|\n| 1 | 2 |\n", "So 3."]),
-    ("We get\n\\begin{aligned}\nx &= 1 \\\\\n\ny &= 2\n\\end{aligned}\nDone.", ["We get\n", "\\begin{aligned}\nx &= 1 \\\\\n\ny &= 2\n\\end{aligned}\n", "Done."]),
+    (
+        "We get\n\\begin{aligned}\nx &= 1 \\\\\n\ny &= 2\n\\end{aligned}\nDone.",
+        ["We get\n", "\\begin{aligned}\nx &= 1 \\\\\n\ny &= 2\n\\end{aligned}\n", "Done."],
+    ),
     (
         "A\n\n\\begin{align*}\n\\begin{cases}\na\n\n\\end{cases}\n\n\\end{align*}\n\nB",
         ["A\n\n", "\\begin{align*}\n\\begin{cases}\na\n\n\\end{cases}\n\n\\end{align*}\n\n", "B"],
     ),
-    ("There are $27 \\cdot\n5 = 135$ of them.\nHence 135.", ["There are $27 \\cdot\n5 = 135$ of them.\n", "Hence 135."]),
+    ("There are $27 \\cdot\n5 = 135$ cats.\nHence 135.", ["There are $27 \\cdot\n5 = 135$ cats.\n", "Hence 135."]),
     ("The sum of the\nsides is $7.$ Thus $x=7.$", ["The sum of the\nsides is $7.$ ", "Thus $x=7.$"]),
     ("It is \\[3+4=7.\\] Then it is 8.", ["It is \\[3+4=7.\\] ", "Then it is 8."]),
     # Chinese
@@ -87,8 +95,16 @@ def test_a_titled_answer_behind_the_last_step_is_an_answer() -> None:
 THOUGHTS: list[tuple[str, list[str], list[bool]]] = [
     ("<think>Step 1: x\n\nStep 2: y</think>\nA is 1. B is 2.", ["A is 1. ", "B is 2."], [False, False]),
     ("x\n\ny</think>\nStep 1: a\nStep 2: b", ["Step 1: a\n", "Step 2: b"], [False, False]),
-    ("Step 1: <think>hm 1+1=2</think>a\nStep 2: b", ["Step 1: ", "<think>hm 1+1=2</think>", "a\n", "Step 2: b"], [False, True, False, False]),
-    ("Step 1: a\n<think>Step 2: no\n</think>\nStep 2: b", ["Step 1: a\n", "<think>Step 2: no\n</think>\n", "Step 2: b"], [False, True, False]),
+    (
+        "Step 1: <think>hm 1+1=2</think>a\nStep 2: b",
+        ["Step 1: ", "<think>hm 1+1=2</think>", "a\n", "Step 2: b"],
+        [False, True, False, False],
+    ),
+    (
+        "Step 1: a\n<think>Step 2: no\n</think>\nStep 2: b",
+        ["Step 1: a\n", "<think>Step 2: no\n</think>\n", "Step 2: b"],
+        [False, True, False],
+    ),
     ("Step 1: a\n<think>never closed\nStep 2: no", ["Step 1: a\n", "<think>never closed\nStep 2: no"], [False, True]),
     ("<think>only this</think>\n", [], []),
 ]  # fmt: skip
@@ -117,8 +133,6 @@ pieces = st.sampled_from(
         "\n① ",
         "\n**Title**\n",
         "\n---\n",
-    ]
-    + [
         "\n| a | b |",
         "\n- a",
         "\n  - b",
@@ -132,8 +146,15 @@ pieces = st.sampled_from(
         "\\begin{a}",
         "\\end{a}",
         "```",
+        "$$",
+        "<<1=1>>",
+        "The answer is 5.",
+        "#### 5",
+        "3 + 4 = 7",
+        "so on",
+        "First, ",
+        "\nSecond, ",
     ]
-    + ["$$", "<<1=1>>", "The answer is 5.", "#### 5", "3 + 4 = 7", "so on", "First, ", "\nSecond, "]
 )
 
 
@@ -144,7 +165,7 @@ def test_preamble_and_steps_joined_give_the_text_back(text: str, domain: Domain)
         return
     assert text[: steps[0].start] + "".join(text[s.start : s.end] for s in steps) == text
     assert all(step.start <= step.body_start <= step.end for step in steps)
-    assert all(before.end == after.start for before, after in zip(steps, steps[1:], strict=False))
+    assert all(before.end == after.start for before, after in pairwise(steps))
     assert all(text[step.start : step.end].strip() for step in steps if domain is not Domain.CODE)
     inside = [step for step in steps if "<think>" in text[step.start : step.end]]
     assert all(step.is_thought for step in inside)

@@ -9,7 +9,7 @@ import pytest
 from errata.answers import extract_answer, judge
 from errata.answers.boxes import final_boxes, find_boxes
 from errata.answers.criteria import find_by_pattern, read_criteria
-from errata.answers.extraction import without_thoughts
+from errata.thoughts import without_thoughts
 from errata.types import Domain, Problem
 
 SIZES = (25_000, 50_000, 100_000)
