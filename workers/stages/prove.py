@@ -70,8 +70,8 @@ def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_R
             texts += [(problem, before + step + text) for text in edit.continuations[side]]
             cuts.append(len(texts))
         places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2])))
-    judged = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
-    verdicts = [found.verdict for found in judged]
+    found = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
+    verdicts = [each.verdict for each in found]
     proofs: list[Proof] = []
     rests: list[_Rest | None] = []
     for edit, place in zip(rows.edits, places, strict=True):
