@@ -64,6 +64,13 @@ class BadRow(BaseModel):
     reason: str
 
 
+class RowNote(BaseModel):
+    """Something to know about a row that was taken."""
+
+    line: int = Field(description="Line of the file (row number in JSON and Parquet), from 1.")
+    note: str
+
+
 class ShardCounts(BaseModel):
     """How far a leased computation is: shards per state, and per stage those that are waiting or running."""
 

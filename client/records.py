@@ -21,6 +21,13 @@ class BadRow(Record):
     reason: str
 
 
+class RowNote(Record):
+    """Something to know about a row that was taken."""
+
+    line: int
+    note: str
+
+
 class ProblemSet(Record):
     """A set of problems of one domain."""
 
@@ -30,6 +37,7 @@ class ProblemSet(Record):
     problem_count: int
     content_sha256: str
     rejected: list[BadRow]
+    notes: list[RowNote] = []
     created_at: datetime
 
 

@@ -60,20 +60,32 @@ class Files(Resource):
 class ProblemSets(Resource):
     """Problem sets and the solutions brought along with them."""
 
-    def create(self, name: str, problems: Iterable[Mapping[str, Any]], *, domain: str = "math") -> ProblemSet:
-        """Post problems in our fields or a known format; one bad row refuses the whole set, naming it."""
-        body = {"name": name, "domain": domain, "problems": [dict(row) for row in problems]}
+    def create(
+        self, name: str, problems: Iterable[Mapping[str, Any]], *, domain: str = "math", **criteria: Any
+    ) -> ProblemSet:
+        """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
+
+        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``.
+        """
+        body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
 
-    def upload(self, name: str, file: Path, *, domain: str = "math") -> ProblemSet:
-        """Post a JSONL, CSV or Parquet file; bad rows are listed in ``rejected``. Raises ValueError for others."""
+    def upload(self, name: str, file: Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
+        """Post a JSONL, CSV or Parquet file; bad rows are listed in ``rejected``. Raises ValueError for others.
+
+        ``criteria`` as in ``create``.
+        """
         kind = _CONTENT_TYPES.get(file.suffix.lower())
         if kind is None:
             raise ValueError(f"{file.name}: give a file that ends in {', '.join(_CONTENT_TYPES)}")
         answer = self._transport.post(
             "/v1/problem-sets",
             content=file.read_bytes(),
-            params={"name": name, "domain": domain},
+            params={
+                "name": name,
+                "domain": domain,
+                **{key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()},
+            },
             headers={"Content-Type": kind},
         )
         return ProblemSet.model_validate(answer)

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from errata.arithmetic import Equation, find_equations, strip_marks
 from errata.steps import split_steps
+from errata.thoughts import THOUGHTS, Markers
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ class Calculation:
         return self.numbers, self.shape, self.result
 
 
-def calculations(solution: str) -> list[Calculation]:
-    """Every calculation of a solution's steps, in order; steps that only state the answer have none."""
+def calculations(solution: str, thoughts: Markers = THOUGHTS) -> list[Calculation]:
+    """Every calculation of a solution's steps, in order; thoughts and steps that only state the answer have none."""
     text = strip_marks(solution)
     found: list[Calculation] = []
-    for step in split_steps(text):
-        if not step.is_answer:
+    for step in split_steps(text, thoughts=thoughts):
+        if not step.is_answer and not step.is_thought:
             for equation in find_equations(text[step.start : step.end]):
                 found += _expressions(equation, step.index)
     return found

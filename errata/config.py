@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from errata.thoughts import THOUGHTS
 from errata.types import Domain
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Marker = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 PairType = Literal["step", "full"]
 ShapeName = Literal[
@@ -39,6 +41,29 @@ class SamplingConfig(Strict):
     temperature: Temperature = 0.7
     top_p: Probability = 1.0
     max_tokens: int = Field(1024, ge=1, le=32768)
+
+
+class ThoughtsConfig(Strict):
+    """What a model thinks before it answers (steps 3 to 5): no answer is read from it, and no step of it offered."""
+
+    markers: tuple[tuple[Marker, Marker], ...] = Field(
+        THOUGHTS,
+        max_length=8,
+        description="Pairs of an opening and a closing marker. A closing one alone ends a thought from the start on.",
+    )
+    offer: bool = Field(False, description="Offer the steps inside thoughts for editing as well (ours: no).")
+
+    @field_validator("markers")
+    @classmethod
+    def _two_sides(cls, value: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if any(opening == closing for opening, closing in value):
+            raise ValueError("an opening marker must differ from its closing marker")
+        return value
+
+    @property
+    def in_steps(self) -> tuple[tuple[str, str], ...]:
+        """The markers that steps are cut by: none where thoughts are offered like any other text."""
+        return () if self.offer else self.markers
 
 
 class SelectionConfig(Strict):
@@ -119,6 +144,7 @@ class InjectionConfig(Strict):
 
     preset: str = "errata"
     sampling: SamplingConfig = SamplingConfig()
+    thoughts: ThoughtsConfig = ThoughtsConfig()
     selection: SelectionConfig = SelectionConfig()
     editing: EditingConfig = EditingConfig()
     screening: ScreeningConfig = ScreeningConfig()

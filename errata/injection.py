@@ -38,8 +38,8 @@ def plan_edits(
 ) -> EditPlan:
     """Offer every step once, with one kind drawn by weight among those that apply to it.
 
-    Not offered: a step that only states the answer, whose own equation is already false, whose calculator mark says
-    something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
+    Not offered: a thought, a step that only states the answer, whose own equation is already false, whose calculator
+    mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
     (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
     where no other applies.
     """
@@ -94,6 +94,8 @@ def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: in
 
 
 def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None:
+    if site.step.is_thought:
+        return Reason.THOUGHT_STEP
     if site.step.is_answer and not config.editing.offer_answer_steps:
         return Reason.ANSWER_STEP
     calculates = domain in (Domain.MATH, Domain.CHOICE)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from errata.calculations import Calculation, calculations
 from errata.kinds import kinds_of
 from errata.selection import Sample
+from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain, Verdict
 
 
@@ -48,7 +49,9 @@ class ErrorProfile:
         return {kind: (self.counts.get(kind, 0) + 1) / total for kind in kinds}
 
 
-def error_profile(problems: Iterable[tuple[Sequence[Sample], str | None]]) -> ErrorProfile:
+def error_profile(
+    problems: Iterable[tuple[Sequence[Sample], str | None]], thoughts: Markers = THOUGHTS
+) -> ErrorProfile:
     """The profile of judged samples, given per problem with its gold solution where there is one.
 
     Wrong samples of equal text count once. A problem without any correct solution says nothing.
@@ -61,10 +64,10 @@ def error_profile(problems: Iterable[tuple[Sequence[Sample], str | None]]) -> Er
             correct.add(gold_solution)
         if not correct:
             continue
-        references = [calculations(text) for text in sorted(correct)]
+        references = [calculations(text, thoughts) for text in sorted(correct)]
         for text in sorted({s.text for s in samples if s.verdict is Verdict.INCORRECT}):
             compared += 1
-            found = first_error(calculations(text), references)
+            found = first_error(calculations(text, thoughts), references)
             if found is not None:
                 counts[found.kind] += 1
     return ErrorProfile(dict(sorted(counts.items())), compared)

@@ -31,7 +31,7 @@ _REASON: dict[Domain, str] = {
     Domain.LOGIC: "Please reason step by step, and give your final answer as JSON within \\boxed{}.",
     Domain.CODE: "Please reason step by step, and give your final answer as Python code in a code fence.",
 }
-_SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
+SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
 
 _EDIT_HEAD = (
     "Below are a problem and a correct solution with numbered steps. Rewrite one step of it so that the step contains"
@@ -54,7 +54,7 @@ def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
     The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it.
     """
     user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
-    prefix = _SOLVE_PREFIX if domain is not Domain.CODE else ""
+    prefix = SOLVE_PREFIX if domain is not Domain.CODE else ""
     return Prompt((user,), prefix, SOLVE_VERSION)
 
 

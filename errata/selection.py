@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from errata.config import InjectionConfig, SelectionConfig
+from errata.prompts import SOLVE_PREFIX
+from errata.thoughts import THOUGHTS, Markers, without_thoughts
 from errata.types import Domain, Reason, Verdict
 
 # Phrases with which a text admits or repairs a mistake of its own (released scripts, extended).
@@ -32,12 +34,13 @@ _SHARE = 0.8  # of all samples: with K = 5, one that reached gold among four tha
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A judged solution; ``index`` is its sample index."""
+    """A judged solution; ``index`` is its sample index, ``finish_reason`` why the engine ended it ("length": cut)."""
 
     index: int
     text: str
     verdict: Verdict
     extracted: str | None
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,20 @@ class Selection:
 def admits_mistake(text: str, question: str = "") -> bool:
     """Whether ``text`` admits or repairs a mistake, in words that the question itself does not use."""
     lowered = question.lower()
-    return any(match[0].lower() not in lowered for match in _ADMITTING.finditer(text))
+    # Each phrase is looked up once: a text may repeat it thousands of times.
+    return any(phrase not in lowered for phrase in {match[0].lower() for match in _ADMITTING.finditer(text)})
+
+
+def unreadable(sample: Sample, thoughts: Markers = THOUGHTS) -> Reason:
+    """Why no answer was read from a sample whose verdict is ``unparsable``."""
+    if sample.extracted is not None:
+        return Reason.UNPARSABLE
+    written = sample.text.removeprefix(SOLVE_PREFIX).strip()
+    if not written:
+        return Reason.NOTHING_WRITTEN
+    if sample.finish_reason == "length":
+        return Reason.CUT
+    return Reason.UNPARSABLE if without_thoughts(written, thoughts).strip() else Reason.THOUGHTS_ONLY
 
 
 def label_suspect(samples: Sequence[Sample]) -> bool:
@@ -65,20 +81,31 @@ def label_suspect(samples: Sequence[Sample]) -> bool:
     return count >= _AGREEMENT and count >= _SHARE * len(samples)
 
 
-def select(samples: Sequence[Sample], config: SelectionConfig, question: str, seed: int | None = None) -> Selection:
+def select(
+    samples: Sequence[Sample],
+    config: SelectionConfig,
+    question: str,
+    seed: int | None = None,
+    thoughts: Markers = THOUGHTS,
+) -> Selection:
     """Draw one correct and one incorrect sample.
 
     Without ``seed`` the first of each in order of drawing: for samples of one language model, whose first correct one
     is distributed as its correct ones are, however many were drawn after it (docs/method.md, step 4). With ``seed``
     uniformly over distinct texts: for brought solutions, whose order means nothing and whose copies are no evidence.
+    A mistake that is admitted in a thought (``thoughts``: its markers) is none of the solution's.
     """
     reasons: dict[int, Reason] = {}
     right = [s for s in samples if s.verdict is Verdict.CORRECT]
     if config.drop_admitting:
-        reasons |= {s.index: Reason.ADMITS_MISTAKE for s in right if admits_mistake(s.text, question)}
+        reasons |= {
+            s.index: Reason.ADMITS_MISTAKE
+            for s in right
+            if admits_mistake(without_thoughts(s.text, thoughts), question)
+        }
         right = [s for s in right if s.index not in reasons]
     wrong = [s for s in samples if s.verdict is Verdict.INCORRECT]
-    reasons |= {s.index: Reason.UNPARSABLE for s in samples if s.verdict is Verdict.UNPARSABLE}
+    reasons |= {s.index: unreadable(s, thoughts) for s in samples if s.verdict is Verdict.UNPARSABLE}
     reasons |= {s.index: Reason.TIMEOUT for s in samples if s.verdict is Verdict.TIMEOUT}
     dropped = _problem_reason(samples, right, wrong, config)
     rng = None if seed is None else random.Random(seed)
@@ -138,7 +165,7 @@ def next_wave(samples: Sequence[Sample], config: InjectionConfig, domain: Domain
     if left <= 0 or not samples_in_waves(config, domain):
         return max(left, 0)
     # The very function that will select decides, so stopping and selection cannot disagree.
-    found = select(samples, config.selection, question)
+    found = select(samples, config.selection, question, thoughts=config.thoughts.markers)
     if found.correct is not None and (found.incorrect is not None or not _needs_both(config)):
         return 0
     return min(config.sampling.wave, left)

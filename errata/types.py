@@ -57,9 +57,13 @@ class Reason(StrEnum):
     NOT_DRAWN = "not_drawn", "Another solution of the problem was drawn."
     ADMITS_MISTAKE = "admits_mistake", "The solution admits or repairs a mistake in its own text."
     UNPARSABLE = "unparsable_answer", "No final answer could be read from the solution."
+    CUT = "cut_at_limit", "The solution was cut at its limit of tokens before it stated an answer."
+    NOTHING_WRITTEN = "nothing_written", "The solution is empty."
+    THOUGHTS_ONLY = "thoughts_only", "The solution holds thoughts only, and no answer behind them."
     TIMEOUT = "answer_timeout", "Comparing the answer took too long."
     PROBLEM_DROPPED = "problem_dropped", "The problem as a whole was set aside."
     # steps
+    THOUGHT_STEP = "thought_step", "The step is a thought, which the job does not offer."
     ANSWER_STEP = "answer_step", "The step only states the final answer."
     NO_KIND = "no_kind_applies", "No error kind has a false edit of this step."
     FALSE_STEP = "step_already_false", "An equation of the step is false already."
@@ -124,7 +128,7 @@ class Step:
     Steps of one solution are contiguous: each starts where the last ended, the last ends at ``len(text)``, and what
     stands before the first ("Let's think step by step.") is the preamble ``text[:steps[0].start]``; so preamble and
     steps joined give the text back. A step's trailing separator (newlines) belongs to it.
-    ``is_answer`` marks a step that only states the final answer.
+    ``is_answer`` marks a step that only states the final answer, ``is_thought`` one that is a thought between markers.
     """
 
     index: int
@@ -132,6 +136,7 @@ class Step:
     end: int
     body_start: int
     is_answer: bool = False
+    is_thought: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from errata.answers import VERIFIERS, CodeExecutionDisabled, Judgement
+from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain, Problem, Verdict
 from workers.child_process import ChildEnded, ChildLate, ChildProcess
 
@@ -33,6 +34,7 @@ class JudgeItem:
     problem: Problem
     text: str
     domain: Domain
+    thoughts: Markers = THOUGHTS
 
 
 class JudgeClosed(RuntimeError):
@@ -65,7 +67,7 @@ def _start_child(arguments: Sequence[str]) -> ChildProcess:
 class JudgePool:
     """Up to ``size`` children, started on first use, shared by any number of threads.
 
-    ``wall_seconds`` bounds one item, so that none takes 10 s (loading sympy, once per child, is not counted);
+    ``wall_seconds`` bounds one item, so that none takes 10 s (loading mpmath, once per child, is not counted);
     ``memory_mb`` bounds a child's address space. Code runs only with ``allow_code``.
     """
 
@@ -213,6 +215,7 @@ def _payload(item: JudgeItem) -> dict[str, Any]:
         "meta": problem.meta,
         "text": item.text[-MAX_TEXT:],  # answers stand at the end
         "domain": str(item.domain),
+        "thoughts": item.thoughts,
     }
 
 

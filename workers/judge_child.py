@@ -2,7 +2,7 @@
 
 Started as ``python -m workers.judge_child SECONDS MEMORY_MB ALLOW_CODE``. Limits its own memory, and before each item
 its own CPU and wall time (a signal whose default action ends the process, even inside C code). Besides replies it says
-that it is ready, and when it loads sympy: neither is an answer's fault. It ends when stdin does, so it never outlives
+that it is ready, and when it loads mpmath: neither is an answer's fault. It ends when stdin does, so it never outlives
 its parent by more than one item.
 """
 
@@ -15,8 +15,8 @@ import signal
 import sys
 from typing import Any
 
-from errata.answers import CodeExecutionDisabled, judge
-from errata.answers.symbolic import on_load
+from errata.answers import CodeExecutionDisabled, ReadingOptions, judge
+from errata.answers.evaluation import on_load
 from errata.types import Domain, Problem, Verdict
 
 LOAD_SECONDS = 60
@@ -40,13 +40,14 @@ def _limit_item(seconds: int) -> None:
 
 def _judge(item: dict[str, Any], allow_code: bool) -> dict[str, Any]:
     problem = Problem(item["question"], item["gold"], meta=item["meta"])
+    options = ReadingOptions(thoughts=tuple((opening, closing) for opening, closing in item["thoughts"]))
     try:
-        judged = judge(problem, item["text"], Domain(item["domain"]), allow_code=allow_code)
+        judged = judge(problem, item["text"], Domain(item["domain"]), allow_code=allow_code, options=options)
     except MemoryError:
         os._exit(1)  # what is left of this process is not to be trusted with the next item
     except CodeExecutionDisabled as error:
         return {"disabled": str(error)}
-    except Exception as error:  # sympy raises anything; RecursionError too
+    except Exception as error:  # a fault of the verifier must not end the batch; RecursionError too
         return {"verdict": Verdict.UNPARSABLE, "report": f"{type(error).__name__}: {error}"[:300]}
     return {
         "verdict": judged.verdict,

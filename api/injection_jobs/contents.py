@@ -106,6 +106,9 @@ class JobProblemOut(RowAnswer):
     outcome: str = Field(description="kept or dropped.")
     reason: str | None = Field(description="Why it was dropped, such as label_suspect or no_correct.")
     answers: dict[str, int]
+    unreadable: dict[str, int] = Field(
+        description="Samples without a readable answer by reason, such as cut_at_limit, nothing_written, thoughts_only."
+    )
 
 
 @router.get("/{job_id}/funnel", responses=documented(404))
@@ -190,9 +193,19 @@ def _outcomes(session: Session, job_id: str, problems: Sequence[ProblemRow]) -> 
     )
     for problem_id, extracted, count in session.execute(counted):
         answers[problem_id][str(extracted)] = count
+    unreadable: dict[str, dict[str, int]] = defaultdict(dict)
+    unread = (
+        select(SolutionRow.problem_id, SolutionRow.reason, func.count())
+        .where(SolutionRow.job_id == job_id, SolutionRow.problem_id.in_(ids), SolutionRow.verdict == Verdict.UNPARSABLE)
+        .group_by(SolutionRow.problem_id, SolutionRow.reason)
+        .order_by(SolutionRow.reason)
+    )
+    for problem_id, reason, count in session.execute(unread):
+        unreadable[problem_id][str(reason)] = count
     rows = select(ProblemOutcome).where(ProblemOutcome.job_id == job_id, ProblemOutcome.problem_id.in_(ids))
     columns = ("job_id", "problem_id", "outcome", "reason")
     return {
-        row.problem_id: {"answers": answers[row.problem_id]} | {name: getattr(row, name) for name in columns}
+        row.problem_id: {"answers": answers[row.problem_id], "unreadable": unreadable[row.problem_id]}
+        | {name: getattr(row, name) for name in columns}
         for row in session.scalars(rows)
     }

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from enum import IntEnum
-from itertools import groupby
+from itertools import accumulate, groupby
 
 Span = tuple[int, int]
 Change = tuple[int, int, int, int]  # tokens a[i1:i2] against b[j1:j2]
@@ -72,8 +72,9 @@ def diff(chosen: str, rejected: str) -> Diff:
     left, right = _Side.of(chosen), _Side.of(rejected)
     a, b = _TOKEN.findall(chosen), _TOKEN.findall(rejected)
     changes = _slide(_swaps(_changes(a, b), a, b), a, b)
+    starts_a, starts_b = _starts(a), _starts(b)
     for i1, i2, j1, j2 in _join_across_spaces(changes, a, b):
-        _mark_change(left, _span(a, i1, i2), right, _span(b, j1, j2))
+        _mark_change(left, (starts_a[i1], starts_a[i2]), right, (starts_b[j1], starts_b[j2]))
     return Diff(_runs(left), _runs(right))
 
 
@@ -146,21 +147,22 @@ def _slide(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
 
 def _best_slide(tokens: list[str], start: int, end: int, room: int) -> int:
     """How many tokens to move ``tokens[start:end]`` back, at most ``room``, over tokens that repeat at its end."""
-    best, best_score = 0, _readability(tokens[start:end])
+    best, best_score = 0, _readability(tokens, start, end)
     for back in range(1, room + 1):
         if tokens[start - back] != tokens[end - back]:
             break
-        score = _readability(tokens[start - back : end - back])
+        score = _readability(tokens, start - back, end - back)
         if score > best_score:
             best, best_score = back, score
     return best
 
 
-def _readability(piece: list[str]) -> tuple[bool, bool]:
-    """Whether a piece begins with a sign, and whether it carries its space in front."""
-    visible = [token for token in piece if not token.isspace()]
-    sign = bool(visible) and not visible[0][0].isalnum()
-    return sign, not piece[-1].isspace()
+def _readability(tokens: list[str], start: int, end: int) -> tuple[bool, bool]:
+    """Whether the piece ``tokens[start:end]`` begins with a sign, and whether it carries its space in front."""
+    # The piece is not copied: it may be long, and it slides token by token.
+    visible = next((at for at in range(start, end) if not tokens[at].isspace()), None)
+    sign = visible is not None and not tokens[visible][0].isalnum()
+    return sign, not tokens[end - 1].isspace()
 
 
 def _join_across_spaces(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
@@ -178,9 +180,9 @@ def _join_across_spaces(changes: list[Change], a: list[str], b: list[str]) -> li
     return joined
 
 
-def _span(tokens: list[str], first: int, last: int) -> Span:
-    start = sum(map(len, tokens[:first]))
-    return start, start + sum(map(len, tokens[first:last]))
+def _starts(tokens: list[str]) -> list[int]:
+    """The offset at which each token starts, and the text's length."""
+    return [0, *accumulate(map(len, tokens))]
 
 
 def _mark_change(left: _Side, a: Span, right: _Side, b: Span) -> None:

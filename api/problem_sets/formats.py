@@ -22,9 +22,13 @@ from typing import Any, TypedDict
 
 from api.http import strict_json
 from api.http.strict_json import JsonError, check_text
-from errata.answers.boxes import last_box
+from api.problem_sets import answer_criteria
+from errata.answers.boxes import final_boxes, find_boxes
 
-OUR_FIELDS = ("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta")
+OUR_FIELDS = (
+    *("question", "gold_answer", "gold_solution", "subject", "level", "id", "external_id", "meta"),
+    *answer_criteria.FIELDS,
+)
 SOLUTION_FIELDS = ("problem", "source", "text", "label")
 _THOUSANDS = re.compile(r"-?\d{1,3}(,\d{3})+(\.\d+)?")
 _NAME_LIMIT = 200  # characters of an id, a subject, a level or a source
@@ -65,7 +69,12 @@ def _ours(row: Mapping[str, Any], limit: int) -> ProblemFields:
         raise RowError(f"unknown field '{unknown[0][:80]}'; known: {', '.join(OUR_FIELDS)}")
     if "id" in row and "external_id" in row:
         raise RowError("give 'id' or 'external_id', not both")
-    return _fields(row, limit, row.get("question"), row.get("gold_answer"), row.get("gold_solution"), None)
+    fields = _fields(row, limit, row.get("question"), row.get("gold_answer"), row.get("gold_solution"), None)
+    try:
+        fields["meta"] |= answer_criteria.criteria_fields(row, fields["meta"])
+    except ValueError as error:
+        raise RowError(str(error)) from None
+    return fields
 
 
 def _gsm8k(row: Mapping[str, Any], limit: int) -> ProblemFields:
@@ -85,11 +94,17 @@ def _gsm8k(row: Mapping[str, Any], limit: int) -> ProblemFields:
 def _math(row: Mapping[str, Any], limit: int) -> ProblemFields:
     solution = row.get("solution")
     gold = row.get("answer")
+    boxes = 0
     if gold is None:
-        gold = last_box(solution) if isinstance(solution, str) else None
+        boxes = len(find_boxes(solution)) if isinstance(solution, str) else 0
+        box = final_boxes(solution) if isinstance(solution, str) else None
+        gold = box.content if box else None
         if gold is None:
             raise RowError("'solution' has no \\boxed{} final answer, and there is no 'answer'")
-    return _fields(row, limit, row.get("problem"), gold, solution, "math")
+    fields = _fields(row, limit, row.get("problem"), gold, solution, "math")
+    if boxes > 1:
+        fields["meta"]["boxes"] = boxes  # told in the answer: which of them is the gold answer was our choice
+    return fields
 
 
 def _fields(
@@ -174,4 +189,8 @@ def _meta(value: Any, limit: int) -> dict[str, Any]:
         raise RowError("'meta' must hold plain JSON values") from None
     if not isinstance(value, dict):
         raise RowError("'meta' must be a JSON object")
+    try:
+        answer_criteria.checked(value, in_meta=True)
+    except ValueError as error:
+        raise RowError(str(error)) from None
     return value

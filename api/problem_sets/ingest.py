@@ -27,6 +27,7 @@ from models.workspaces import BroughtSolution, ProblemRow, ProblemSet
 T = TypeVar("T")
 OnBadRow = Literal["report", "refuse"]
 _CHUNK = 1000
+_USED = "the last one, with those its sentence lists, is the gold answer; give 'answer' to choose another"
 
 
 @dataclass
@@ -38,6 +39,12 @@ class Parsed(Generic[T]):
     rows: list[tuple[int, T]] = field(default_factory=list)
     bad: list[dict[str, Any]] = field(default_factory=list)
     bad_count: int = 0
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+    def note(self, line: int, note: str, limit: int) -> None:
+        """Say something about a row that was taken, while there is room."""
+        if len(self.notes) < limit:
+            self.notes.append({"line": line, "note": note})
 
     def reject(self, line: int, reason: str, limit: int) -> None:
         """Count a bad row, and list it while there is room."""
@@ -47,9 +54,17 @@ class Parsed(Generic[T]):
 
 
 def parse_problems(
-    rows: Iterable[RawRow], settings: ApiSettings, on_bad_row: OnBadRow, *, document: bool
+    rows: Iterable[RawRow],
+    settings: ApiSettings,
+    on_bad_row: OnBadRow,
+    *,
+    document: bool,
+    criteria: Mapping[str, Any] | None = None,
 ) -> Parsed[ProblemFields]:
-    """Problems out of the raw rows of a document or a file. Raises Invalid and BadRequest."""
+    """Problems out of the raw rows of a document or a file. Raises Invalid and BadRequest.
+
+    ``criteria``: what every problem's ``meta`` holds that does not say otherwise (api.problem_sets.answer_criteria).
+    """
     parsed = _parse(rows, lambda row: parse_problem(row, settings.field_limit), settings, "problem", document)
     seen: dict[str, int] = {}
     unique = []
@@ -58,7 +73,10 @@ def parse_problems(
         if external_id is not None and (first := seen.setdefault(external_id, line)) != line:
             parsed.reject(line, f"id '{external_id}' was used on line {first}", settings.reported_rows)
         else:
+            problem["meta"] = {**(criteria or {}), **problem["meta"]}
             unique.append((line, problem))
+            if problem["meta"].get("format") == "math" and "boxes" in problem["meta"]:
+                parsed.note(line, f"{problem['meta']['boxes']} boxes in the solution: {_USED}", settings.reported_rows)
     parsed.rows = unique
     _check_complete(parsed, on_bad_row)
     return parsed

@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
-from api.schemas import BadRow, Name, Request, RowAnswer
+from api.problem_sets.answer_criteria import checked
+from api.schemas import BadRow, Name, Request, RowAnswer, RowNote
 from errata.types import Domain
+
+
+class Tolerance(Request):
+    """How far a number may lie from gold: in itself, or as a share of gold. The wider of the two counts."""
+
+    abs: float | None = Field(None, ge=0)
+    rel: float | None = Field(None, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _given(self) -> Tolerance:
+        if self.abs is None and self.rel is None:
+            raise ValueError('give "abs", "rel" or both')
+        return self
+
+
+def _json(value: Any) -> Any:
+    """A form field or query parameter holds JSON as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('not JSON; give an object such as {"rel": 0.01}') from None
 
 
 class ProblemIn(Request):
@@ -20,14 +45,37 @@ class ProblemIn(Request):
     subject: str | None = None
     level: str | None = None
     id: str | None = Field(None, description="Your own id; unique in the set.")
+    golds: list[str] | None = Field(None, description="Further answers that are right as well.")
+    tolerance: Tolerance | None = Field(None, description="How far a number may lie from gold.")
+    unordered: bool | None = Field(None, description="Whether the order of an answer's parts does not matter.")
+    extract: str | None = Field(
+        None,
+        description="A regular expression that finds the answer in a line: group `answer`, else the first, else all.",
+    )
     meta: dict[str, Any] = Field(default_factory=dict, description="What the domain's verifier needs.")
 
 
 class ProblemSetHeader(Request):
-    """What a problem set needs besides its problems."""
+    """What a problem set needs besides its problems, and what holds for every problem that does not say otherwise."""
 
     name: Name
     domain: Domain = Domain.MATH
+    tolerance: Annotated[Tolerance | None, BeforeValidator(_json)] = Field(
+        None, description='How far a number may lie from gold, such as {"rel": 0.01}; as JSON in forms and addresses.'
+    )
+    unordered: bool | None = Field(None, description="Whether the order of an answer's parts does not matter.")
+    extract: str | None = Field(None, description="A regular expression that finds the answer in a line.")
+
+    @field_validator("extract")
+    @classmethod
+    def _usable(cls, value: str | None) -> str | None:
+        if value is not None:
+            checked({"extract": value})
+        return value
+
+    def criteria(self) -> dict[str, Any]:
+        """What goes to the ``meta`` of the problems."""
+        return self.model_dump(include={"tolerance", "unordered", "extract"}, exclude_none=True)
 
 
 class ProblemSetIn(ProblemSetHeader):
@@ -46,6 +94,7 @@ class ProblemSetOut(RowAnswer):
     problem_count: int
     content_sha256: str
     rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
+    notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know; told when posting.")
     created_at: datetime
 
 

@@ -10,14 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from errata.answers import choice, code, exact, math
-from errata.answers.extraction import extract_answer
-from errata.answers.judgement import CodeExecutionDisabled, Judgement, VerdictChange, VerdictDiff, compare_verdicts
+from errata.answers.extraction import READING, ReadingOptions, extract_answer
+from errata.answers.judgement import (
+    CodeExecutionDisabled,
+    Judgement,
+    UnreadableReason,
+    VerdictChange,
+    VerdictDiff,
+    compare_verdicts,
+)
 from errata.types import Domain, Problem
 
 __all__ = [
     "VERIFIERS",
     "CodeExecutionDisabled",
     "Judgement",
+    "ReadingOptions",
+    "UnreadableReason",
     "VerdictChange",
     "VerdictDiff",
     "Verifier",
@@ -33,7 +42,7 @@ class Verifier:
 
     name: str
     version: str
-    verify: Callable[[Problem, str], Judgement]
+    verify: Callable[[Problem, str, ReadingOptions], Judgement]
 
     @property
     def tag(self) -> str:
@@ -49,11 +58,13 @@ VERIFIERS: dict[Domain, Verifier] = {
 }
 
 
-def judge(problem: Problem, text: str, domain: Domain, *, allow_code: bool = False) -> Judgement:
+def judge(
+    problem: Problem, text: str, domain: Domain, *, allow_code: bool = False, options: ReadingOptions = READING
+) -> Judgement:
     """Judge a whole solution text. May hang or exhaust memory on hostile mathematics: run it where it can be killed.
 
     Raises CodeExecutionDisabled for the code domain unless ``allow_code``.
     """
     if domain is Domain.CODE and not allow_code:
         raise CodeExecutionDisabled("running code is off; the operator turns it on in the worker's settings")
-    return VERIFIERS[domain].verify(problem, text)
+    return VERIFIERS[domain].verify(problem, text, options)

@@ -11,6 +11,13 @@ from dataclasses import dataclass
 _COMMAND = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _TOKEN = re.compile(rf"{_COMMAND.pattern}|\\.|[{{}}]", re.DOTALL)
 _WHOLE_GROUP = re.compile(r"\A\{([^{}]*)\}\Z")
+_NAME_BEFORE = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w{1,3}\}?)?)\s*=\s*\Z")
+# Nothing but a joining word, mathematics delimiters and a name may stand between boxes that are one answer.
+_BETWEEN = re.compile(
+    r"[\s$,;&]{0,12}(?:\\[()\[\], ;])?[\s,;]{0,4}"
+    r"(?:(?:\\(?:text|mbox)\s?\{\s?)?(?:and|or|和|或|与|、|，)(?:\s?\})?|\\q?quad)?"
+    r"[\s$,;&]{0,8}(?:\\[()\[\], ;])?\s{0,4}(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s{0,2}=\s{0,2})?"
+)
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _MAX_BARE = 200
 _BARE_END = ("\\)", "\\]", "\\\\", "\\boxed", "\\fbox")
@@ -82,7 +89,20 @@ def _bare(text: str, at: int) -> str:
     return text[at:end].rstrip(".,;")
 
 
-def last_box(text: str) -> str | None:
-    """The content of the last complete box, or None."""
+def final_boxes(text: str) -> Box | None:
+    r"""The last box, joined with those before it that one sentence lists: ``\boxed{2}`` and ``\boxed{3}`` is ``2, 3``.
+
+    Names in front of the boxes stay where every box has one: ``x = \boxed{2}, y = \boxed{3}`` is ``x = 2, y = 3``.
+    """
     boxes = find_boxes(text)
-    return boxes[-1].content if boxes else None
+    if not boxes:
+        return None
+    first = len(boxes) - 1
+    while first and _BETWEEN.fullmatch(text, boxes[first - 1].end, boxes[first].start):
+        first -= 1
+    group = boxes[first:]
+    names = [_NAME_BEFORE.search(text[max(0, box.start - 20) : box.start]) for box in group]
+    contents = {box.content: None for box in group}
+    if len(contents) > 1 and all(names):
+        contents = {f"{name[1]} = {box.content}": None for name, box in zip(names, group, strict=True) if name}
+    return Box(group[0].start, group[-1].end, ", ".join(contents))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from string import ascii_uppercase
 
-from errata.answers.extraction import clean, extract_answer
-from errata.answers.judgement import MAX_ANSWER, Judgement
-from errata.answers.values import read_number, same_number
+from errata.answers.extraction import READING, ReadingOptions, read_answer
+from errata.answers.judgement import MAX_ANSWER, Judgement, too_complex, unreadable
+from errata.answers.math import same_answer
+from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
 
 NAME = "choice"
@@ -23,13 +24,14 @@ _LETTER = re.compile(
 )
 
 
-def verify(problem: Problem, text: str) -> Judgement:
+def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Judgement:
     """Compare the choice named in ``text`` with gold. A letter whose text is another choice's is unparsable."""
     verifier = f"{NAME}/{VERSION}"
     choices = _choices(problem)
-    extracted = extract_answer(text, Domain.CHOICE)
+    found = read_answer(text, Domain.CHOICE, options)
+    extracted = found.answer
     if extracted is None:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, "no final answer is stated")
+        return unreadable(verifier, found.why)
     shown = extracted[:MAX_ANSWER]
     gold = read_choice(clean(problem.gold_answer) or "", choices)
     if gold is None:
@@ -81,8 +83,7 @@ def _same_text(choice: str, answer: str) -> bool:
     left, right = _normal(choice), _normal(answer)
     if left == right:
         return bool(left)
-    gold, found = read_number(left), read_number(right)
-    return gold is not None and found is not None and same_number(gold, found)
+    return any(char.isdigit() for char in left) and not too_complex(right) and same_answer(left, right) is True
 
 
 def _normal(text: str) -> str:

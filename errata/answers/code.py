@@ -15,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from errata.answers.extraction import extract_answer
-from errata.answers.judgement import MAX_ANSWER, CodeExecutionDisabled, Judgement
+from errata.answers.extraction import READING, ReadingOptions, read_answer
+from errata.answers.judgement import MAX_ANSWER, CodeExecutionDisabled, Judgement, unreadable
 from errata.types import Domain, Problem, Verdict
 
 NAME = "code"
@@ -34,16 +34,17 @@ _VERDICTS = {
 }
 
 
-def verify(problem: Problem, text: str) -> Judgement:
+def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Judgement:
     """Run the last fenced block of ``text`` against the problem's tests (a list of Python sources, or one).
 
     Too much time or memory is ``timeout``, code that does not compile ``unparsable``. Raises CodeExecutionDisabled
     where neither another user nor a namespace is to be had.
     """
     verifier = f"{NAME}/{VERSION}"
-    code = extract_answer(text, Domain.CODE)
+    found = read_answer(text, Domain.CODE, options)
+    code = found.answer
     if code is None:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, "no code fence")
+        return unreadable(verifier, found.why)
     shown = code[:MAX_ANSWER]
     given = problem.meta.get("tests") or []
     tests = [given] if isinstance(given, str) else [str(test) for test in given]

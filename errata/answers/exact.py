@@ -18,8 +18,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from errata.answers.extraction import clean, extract_answer
-from errata.answers.judgement import MAX_ANSWER, MAX_NESTING, Judgement, nesting
+from errata.answers.extraction import READING, ReadingOptions, read_answer
+from errata.answers.judgement import MAX_ANSWER, MAX_NESTING, Judgement, nesting, unreadable
+from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
 
 NAME = "exact"
@@ -32,12 +33,13 @@ class NotJson(ValueError):
     """Not one well-formed JSON value without repeated keys, within the caps."""
 
 
-def verify(problem: Problem, text: str) -> Judgement:
+def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Judgement:
     """Compare the JSON or text answer stated in ``text`` with gold. Never raises for any text."""
     verifier = f"{NAME}/{VERSION}"
-    extracted = extract_answer(text, Domain.LOGIC)
+    found = read_answer(text, Domain.LOGIC, options)
+    extracted = found.answer
     if extracted is None:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, "no final answer is stated")
+        return unreadable(verifier, found.why)
     shown = extracted[:MAX_ANSWER]
     try:
         gold = parse_json(problem.gold_answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from errata.types import Verdict
 
@@ -16,12 +17,30 @@ class CodeExecutionDisabled(RuntimeError):
     """Code was to be run although the operator has not turned it on, or this machine cannot isolate it."""
 
 
+class UnreadableReason(StrEnum):
+    """Why a sample is ``unparsable``."""
+
+    EMPTY = "empty"
+    """Nothing was written."""
+    CUT = "cut"
+    """The text ended at the limit of tokens before it stated an answer."""
+    THOUGHTS_ONLY = "thoughts_only"
+    """All of it stands between the markers of thoughts."""
+    NO_STATEMENT = "no_statement"
+    """The text states no answer."""
+    NOT_READ = "not_read"
+    """An answer is stated, and not understood or not comparable."""
+    BAD_PROBLEM = "bad_problem"
+    """The problem's own gold answer, criteria or tests cannot be used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """A verdict with what it rests on. ``verifier`` is ``name/version``; ``seconds`` is filled in by the judge pool.
 
     ``extracted`` is the final answer as read from the text (cut at 1,000 characters), None where none was found;
-    ``report`` says why, for people and as evidence (a broken clue, a failed test).
+    ``report`` says why, for people and as evidence (a broken clue, a failed test); ``reason`` is set where the verdict
+    is ``unparsable`` for want of a readable answer.
     """
 
     verdict: Verdict
@@ -29,6 +48,20 @@ class Judgement:
     verifier: str
     report: str = ""
     seconds: float = 0.0
+    reason: UnreadableReason | None = None
+
+
+_WHY = {
+    UnreadableReason.EMPTY: "the text is empty",
+    UnreadableReason.CUT: "the text was cut at its limit before it stated an answer",
+    UnreadableReason.THOUGHTS_ONLY: "the text holds thoughts only",
+}
+
+
+def unreadable(verifier: str, why: UnreadableReason | None) -> Judgement:
+    """The judgement on a text in which no answer was found."""
+    report = _WHY.get(why or UnreadableReason.NO_STATEMENT, "no final answer is stated")
+    return Judgement(Verdict.UNPARSABLE, None, verifier, report, reason=why or UnreadableReason.NO_STATEMENT)
 
 
 def nesting(text: str) -> int:

@@ -1,236 +1,297 @@
-"""Verifier ``math``: exact typed comparison first, Math-Verify only for what is left, and never beyond its own type.
+"""Verifier ``math``: answers in one spelling, read into typed values, compared by type.
 
-Fails closed: what cannot be shown equal is not correct. Two answers joined by "and" are both needed, a set has exactly
-its members, and a number is no expression that merely rounds to it.
-
-"3 and 5", ``3, 5`` and ``\\{3, 5\\}`` are collections without order; ``(3, 5)`` is a tuple (or an open interval: they
-look the same); ``[3, 5)`` an interval. A collection never equals one of its members.
+Fails closed: what cannot be shown equal is not correct, and what cannot be read is unparsable, never incorrect. Two
+answers joined by "and" are both needed, a set has exactly its members, and a number is no expression that merely rounds
+to it.
+Comparing has three outcomes: True, False, and None where it cannot be told.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterable, Sequence
 
-from errata.answers.extraction import clean, extract_answer
-from errata.answers.judgement import Judgement, too_complex
-from errata.answers.symbolic import Unparsable, equal_symbolic
-from errata.answers.values import read_number, read_text, same_number
+from errata.answers.criteria import Criteria, read_criteria
+from errata.answers.evaluation import common_factor
+from errata.answers.expressions import Tree, parse
+from errata.answers.extraction import READING, ReadingOptions, extract_answer, read_answer
+from errata.answers.fractional import Undefined, variables
+from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unreadable
+from errata.answers.leaves import is_text, same_leaf
+from errata.answers.notation import clean, normalise
+from errata.answers.regions import read_region, same_region
+from errata.answers.structure import Answer, read
+from errata.answers.tokens import Token, Unparsable
 from errata.types import Domain, Problem, Verdict
 
 NAME = "math"
-VERSION = "1"
-MAX_PARTS = 32
-
-Shape = Literal["leaf", "list", "set", "tuple", "union"]
-
-_OPEN, _CLOSE = "([{", ")]}"
-_THOUSANDS = re.compile(r"[-+−]?\s*\\?[$€£]?\s*\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)\s*(?:\\?%|[A-Za-z .$]*)")
-_NOISE = re.compile(r"\\(?:left|right|displaystyle|[bB]igg?[lr]?)(?![A-Za-z])|\\[,;:!]|\\q?quad|~")
-_NAME = re.compile(r"\s*(?P<name>\\?[A-Za-z]\w*(?:_\{?\w+\}?)?(?:\([A-Za-z]\))?)\s*=\s*(?!=)(?P<value>[^=<>]+)")
-_JOIN = re.compile(r"(?:\\text\s*\{\s*)?\b(?:and|or)\b(?:\s*\})?")
-_DELIMITED = re.compile(r"\$([^$]+)\$")
+VERSION = "2"
+PLAIN = Criteria()
+_REGIONS = ("union", "intersection", "difference", "relation", "builder")
+_FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
 
-def verify(problem: Problem, text: str) -> Judgement:
-    """Compare the answer stated in ``text`` with the problem's gold answer. Never raises for any text."""
-    extracted = extract_answer(text, Domain.MATH)
-    verifier = f"{NAME}/{VERSION}"
-    if extracted is None:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, "no final answer is stated")
-    shown = extracted[:1000]
-    gold = extract_answer(problem.gold_answer, Domain.MATH) or clean(problem.gold_answer)
-    if gold is None:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "the gold answer is empty")
-    if too_complex(extracted) or too_complex(gold):
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "too long or too deeply nested")
-    try:
-        same = same_answer(gold, extracted)
-    except Unparsable as error:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, f"not readable as mathematics: {error}"[:300])
-    return Judgement(Verdict.CORRECT if same else Verdict.INCORRECT, shown, verifier)
+def same_answer(gold: str, answer: str, rules: Criteria = PLAIN) -> bool | None:
+    """Whether two final answers are the same, both bounded in length and nesting; None where that cannot be told.
 
-
-def same_answer(gold: str, answer: str) -> bool:
-    """Whether two final answers are equal, both already bounded in length and nesting.
-
-    Raises Unparsable when the answer cannot be read. Only what plain comparison cannot settle reaches sympy.
+    Never raises. ``rules`` may allow a tolerance, and tuples in any order.
     """
-    plain = _compare_plain(gold, answer)
-    return plain if plain is not None else _same(read(gold), read(answer))
-
-
-def _compare_plain(gold: str, answer: str) -> bool | None:
-    """Equality of two plain numbers or two plain texts; None where at least one side is neither."""
-    if gold == answer:
+    gold_text, answer_text = normalise(gold), normalise(answer)
+    if gold_text == answer_text:
         return True
-    gold_number, answer_number = read_number(gold), read_number(answer)
-    if gold_number is not None and answer_number is not None:
-        return same_number(gold_number, answer_number)
-    gold_text, answer_text = read_text(gold), read_text(answer)
-    if gold_text is not None and answer_text is not None:
-        return gold_text == answer_text
-    if (gold_number is not None and answer_text) or (gold_text and answer_number is not None):
-        return False
-    return None
-
-
-def _same(gold: Answer, answer: Answer) -> bool:
-    if gold.name and answer.name and gold.name != answer.name:
-        return False
-    if len(gold.parts) > MAX_PARTS or len(answer.parts) > MAX_PARTS:
-        return False
-    unordered = ("list", "set")
-    if gold.shape != answer.shape and not (gold.shape in unordered and answer.shape in unordered):
-        return False
-    if gold.shape == "leaf":
-        if "=" in gold.text or "=" in answer.text:
-            return equal_symbolic(_in_full(gold), _in_full(answer))
-        plain = _compare_plain(gold.text, answer.text)
-        return equal_symbolic(gold.text, answer.text) if plain is None else plain
-    if gold.shape == "tuple":
-        return gold.brackets == answer.brackets and _same_in_order(gold.parts, answer.parts)
-    if gold.shape == "list" and answer.shape == "list":
-        return len(gold.parts) == len(answer.parts) and _same_members(gold.parts, answer.parts)
-    return _same_members(gold.parts, answer.parts)
-
-
-def _in_full(answer: Answer) -> str:
-    return f"{answer.name}={answer.text}" if answer.name else answer.text
-
-
-def _same_in_order(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
-    return len(gold) == len(answer) and all(_same(g, a) for g, a in zip(gold, answer, strict=True))
-
-
-def _same_members(gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
-    """Every member of one is a member of the other, named members under their names."""
-    if any(g.name for g in gold) and any(a.name for a in answer) and {g.name for g in gold} != {a.name for a in answer}:
-        return False
-    return all(any(_same(g, a) for a in answer) for g in gold) and all(any(_same(g, a) for g in gold) for a in answer)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A parsed answer. ``brackets`` are those of a tuple or interval, ``name`` that of ``x = ...``."""
-
-    shape: Shape
-    text: str
-    parts: tuple[Answer, ...] = ()
-    brackets: str = ""
-    name: str | None = None
-
-
-def read(answer: str) -> Answer:
-    """The shape of ``answer``; anything without one is a leaf. Length and nesting are the caller's to cap."""
-    text = _DELIMITED.sub(r"\1", answer)
-    text = _NOISE.sub(" ", text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")).strip()
-    return _read(text, nested=False)
-
-
-def _read(text: str, nested: bool) -> Answer:
-    text = text.strip().removesuffix(".").strip()
-    pieces = [text] if not nested and _THOUSANDS.fullmatch(text) else _split(text)
-    if len(pieces) > 1:
-        return Answer("list", text, tuple(_read(piece, nested=True) for piece in pieces))
-    unions = _split_on(text, ("\\cup",))
-    if len(unions) > 1:
-        return Answer("union", text, tuple(_read(piece, nested=True) for piece in unions))
-    named = _NAME.fullmatch(text)
-    if named:
-        inner = _read(named["value"], nested)
-        return Answer(inner.shape, inner.text, inner.parts, inner.brackets, named["name"].removeprefix("\\"))
-    bracketed = _bracketed(text)
-    if bracketed is not None:
-        return bracketed
-    signs = re.split(r"\\pm(?![A-Za-z])|±", text)
-    if len(signs) == 2 and signs[1].strip():
-        both = tuple(Answer("leaf", f"{signs[0]}{sign}{signs[1]}".strip()) for sign in "+-")
-        return Answer("list", text, both)
-    return Answer("leaf", text)
-
-
-def _bracketed(text: str) -> Answer | None:
-    if text.startswith("\\{") and text.endswith("\\}"):
-        return Answer("set", text, _members(text[2:-2]))
-    if len(text) < 2 or text[0] not in _OPEN or _partner(text) != len(text) - 1:
+    try:
+        gold_read = read(gold_text)
+    except Unparsable:
         return None
-    inner = text[1:-1]
-    if text[0] == "{":
-        members = _members(inner)
-        return Answer("set", text, members) if len(members) > 1 else _read(inner, nested=True)
-    pieces = _split_on(inner, (",",))
-    if len(pieces) > 1:
-        parts = tuple(_read(piece, nested=True) for piece in pieces)
-        return Answer("tuple", text, parts, text[0] + text[-1])
-    return _read(inner, nested=True) if text[0] == "(" and not _split(inner)[1:] else None
+    outcome: bool | None = False
+    for group in (True, False):
+        # "1,234" is one number or two: what the answer may mean is tried, what gold means is fixed.
+        if not group and "," not in answer_text:
+            break
+        try:
+            outcome = same(gold_read, read(answer_text, group, prose=True), rules)
+        except (Unparsable, Undefined):
+            outcome = None
+        if outcome:
+            return True
+        if group:
+            first = outcome
+    return first
 
 
-def _members(inner: str) -> tuple[Answer, ...]:
-    return tuple(_read(piece, nested=True) for piece in _split(inner)) if inner.strip() else ()
+def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Judgement:
+    """Compare the answer stated in ``text`` with the problem's gold answers. Never raises for any text."""
+    verifier = f"{NAME}/{VERSION}"
+    try:
+        rules = read_criteria(problem.meta)
+    except ValueError as error:
+        return Judgement(Verdict.UNPARSABLE, None, verifier, str(error), reason=UnreadableReason.BAD_PROBLEM)
+    found = read_answer(text, Domain.MATH, options, rules.pattern)
+    if found.answer is None:
+        return unreadable(verifier, found.why)
+    shown = found.answer[:MAX_ANSWER]
+    golds = [gold for given in (problem.gold_answer, *rules.golds) if (gold := gold_of(given)) is not None]
+    if not golds:
+        return Judgement(
+            Verdict.UNPARSABLE, shown, verifier, "the gold answer is empty", reason=UnreadableReason.BAD_PROBLEM
+        )
+    if too_complex(found.answer):
+        report = "too long or too deeply nested"
+        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+    outcomes = [None if too_complex(gold) else same_answer(gold, found.answer, rules) for gold in golds]
+    if True in outcomes:
+        return Judgement(Verdict.CORRECT, shown, verifier)
+    if None in outcomes:
+        report = "not readable, or not comparable with gold"
+        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+    return Judgement(Verdict.INCORRECT, shown, verifier)
 
 
-def _partner(text: str) -> int:
-    """Where the bracket that opens ``text`` closes; brackets of different kinds may pair, as intervals do."""
-    depth, at = 0, 0
-    while at < len(text):
-        char = text[at]
-        if char == "\\":
-            at += 2
-            continue
-        if char in _OPEN:
-            depth += 1
-        elif char in _CLOSE:
-            depth -= 1
-            if depth == 0:
-                return at
-        at += 1
-    return -1
+def gold_of(given: str) -> str | None:
+    """A gold answer as a problem set holds it: the answer alone, or a text that states it ("#### 18", a box)."""
+    return extract_answer(given, Domain.MATH) or clean(given)
 
 
-def _split(text: str) -> list[str]:
-    """Pieces between commas, semicolons, "and", "or" at the top level."""
-    pieces: list[str] = []
-    for piece in _split_on(text, (",", ";")):
-        joined = [part for part in _split_words(piece) if part.strip()]
-        pieces += joined
-    return pieces or [text]
+def all_of(outcomes: Iterable[bool | None]) -> bool | None:
+    """True if all are, False if one is, else None."""
+    seen = list(outcomes)
+    return False if False in seen else None if None in seen else True
 
 
-def _split_words(text: str) -> list[str]:
-    depths = _depths(text)
-    cuts = [m.span() for m in _JOIN.finditer(text) if depths[m.start()] == 0]
-    pieces, last = [], 0
-    for start, end in cuts:
-        pieces.append(text[last:start])
-        last = end
-    return [*pieces, text[last:]]
+def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
+    """Whether two parsed answers are the same; None where that cannot be told. Raises Unparsable, Undefined."""
+    if gold.text == answer.text and gold.shape == answer.shape:
+        return True
+    if gold.shape == answer.shape == "leaf":
+        return same_leaf(gold, answer, rules)
+    if _may_be_region(gold) or _may_be_region(answer):
+        regions = read_region(gold), read_region(answer)
+        if regions[0] is not None and regions[1] is not None:
+            return same_region(regions[0], regions[1])
+    if gold.shape == "relation" or answer.shape == "relation":
+        return _same_relation(gold, answer, rules)
+    if {gold.shape, answer.shape} <= {"list", "set"}:
+        return _same_collection(gold, answer, rules)
+    if gold.shape != answer.shape:
+        return _other_shape(gold, answer, rules)
+    if gold.shape == "matrix" and gold.marks != answer.marks:
+        return False
+    if gold.shape == "tuple":
+        if gold.marks != answer.marks or len(gold.parts) != len(answer.parts):
+            return False
+        return _matched(gold.parts, answer.parts, rules) if rules.unordered else _in_order(gold, answer, rules)
+    if len(gold.parts) != len(answer.parts):
+        return None
+    outcome = _in_order(gold, answer, rules)
+    return outcome if gold.shape in ("matrix",) or outcome else None
 
 
-def _depths(text: str) -> list[int]:
-    depths, depth = [], 0
-    for at, char in enumerate(text):
-        escaped = at > 0 and text[at - 1] == "\\" and char not in _OPEN + _CLOSE
-        if char in _CLOSE and not escaped:
-            depth = max(depth - 1, 0)
-        depths.append(depth)
-        if char in _OPEN and not escaped:
-            depth += 1
-    return [*depths, 0]
+def _may_be_region(answer: Answer) -> bool:
+    """Whether an answer is a set of numbers beyond doubt: a tuple may be an interval or a point."""
+    if answer.shape == "list":
+        return any(part.shape == "relation" and set(part.marks) != {"="} for part in answer.parts)
+    return answer.shape in _REGIONS or answer.text in ("emptyset", "set R")
 
 
-def _split_on(text: str, separators: tuple[str, ...]) -> list[str]:
-    depths = _depths(text)
-    pieces, last, at = [], 0, 0
-    while at < len(text):
-        found = next((s for s in separators if text.startswith(s, at)), None)
-        group = text[at - 1 : at + 2] == "{,}"
-        if found and depths[at] == 0 and not group:
-            pieces.append(text[last:at])
-            last = at + len(found)
-            at = last
-        else:
-            at += 1
-    return [*pieces, text[last:]]
+def _in_order(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    if len(gold.parts) != len(answer.parts):
+        return False
+    return all_of(same(g, a, rules) for g, a in zip(gold.parts, answer.parts, strict=True))
+
+
+def _matched(gold: Sequence[Answer], answer: Sequence[Answer], rules: Criteria) -> bool | None:
+    """Every part of one is a part of the other."""
+    table = [[_same_or_none(g, a, rules) for a in answer] for g in gold]
+    rows = [True if True in row else None if None in row else False for row in table]
+    columns = [True if True in column else None if None in column else False for column in zip(*table, strict=True)]
+    return all_of([*rows, *columns])
+
+
+def _same_or_none(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    try:
+        return same(gold, answer, rules)
+    except (Unparsable, Undefined):
+        return None
+
+
+def _same_collection(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    if gold.shape == answer.shape == "list" and len(gold.parts) != len(answer.parts):
+        return None if _has_prose(answer) else False
+    if not gold.parts or not answer.parts:
+        return not gold.parts and not answer.parts
+    named = [_names(side) for side in (gold, answer)]
+    if len(named[0]) > 1 and len(named[1]) > 1 and named[0] != named[1]:
+        return False
+    if (len(named[0]) > 1) != (len(named[1]) > 1):
+        # "a=2, b=3" and "2, 3": without names the order says which is which.
+        return _in_order(gold, answer, rules)
+    return _matched(gold.parts, answer.parts, rules)
+
+
+def _has_prose(answer: Answer) -> bool:
+    """Whether a part of a list is only words, as prose behind a value is."""
+    return any(all(token.kind == "word" for token in part.tokens) for part in answer.parts)
+
+
+def _names(answer: Answer) -> frozenset[str]:
+    return frozenset(part.parts[0].text for part in answer.parts if part.shape == "relation" and part.marks == ("=",))
+
+
+def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    """Answers of different shapes are not the same; with the same contents it cannot be told what was meant."""
+    if answer.shape == "leaf" and is_text(answer):
+        return None
+    if {gold.shape, answer.shape} == {"list", "tuple"} and (named := _names(gold) or _names(answer)):
+        # (x, y) = (1, 2) and "x = 1, y = 2": in the order of the alphabet, a tuple's parts have these names.
+        listed, bare = (gold, answer) if gold.shape == "list" else (answer, gold)
+        values = sorted(listed.parts, key=lambda part: part.parts[0].text if part.parts else "")
+        if len(named) == len(listed.parts) == len(bare.parts) and bare.marks == ("(", ")"):
+            return all_of(same(v.parts[-1], b, rules) for v, b in zip(values, bare.parts, strict=True))
+    gold_parts = gold.parts if gold.shape != "leaf" else (gold,)
+    answer_parts = answer.parts if answer.shape != "leaf" else (answer,)
+    if len(gold_parts) != len(answer_parts) or not gold_parts:
+        return None if answer.shape == "list" and _has_prose(answer) else False
+    return None if _matched(gold_parts, answer_parts, rules) is not False else False
+
+
+def _same_relation(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    if gold.shape == "relation" and answer.shape == "relation":
+        return _both_relations(gold, answer, rules)
+    relation, other = (gold, answer) if gold.shape == "relation" else (answer, gold)
+    if relation.marks == ("=",) and (pairs := _paired(relation)) and other.shape == "list":
+        return same(pairs, other, rules) if relation is gold else same(other, pairs, rules)
+    if "approx" in relation.marks and set(relation.marks) <= {"=", "approx"}:
+        values = [
+            _same_or_none(*((part, other) if relation is gold else (other, part)), rules) for part in relation.parts
+        ]
+        return True if True in values else None if None in values else False
+    if set(relation.marks) != {"="}:
+        # "x > 3" or "x in S" is no single value; "to" and the like are prose in signs.
+        return None if set(relation.marks) & {"to", "equiv", "in"} else False
+    value = relation.parts[-1]
+    outcome = same(value, other, rules) if relation is gold else same(other, value, rules)
+    if outcome and not _says_value(relation):
+        return None  # 2x = 10 does not answer 10
+    return outcome
+
+
+def _paired(relation: Answer) -> Answer | None:
+    """``(x, y) = (1, 2)`` as the list ``x = 1, y = 2``."""
+    left, right = relation.parts
+    if left.shape != "tuple" or right.shape != "tuple" or len(left.parts) != len(right.parts):
+        return None
+    equals = Token("rel", "=")
+    parts = tuple(
+        Answer("relation", (*one.tokens, equals, *other.tokens), (one, other), ("=",))
+        for one, other in zip(left.parts, right.parts, strict=True)
+    )
+    return Answer("list", relation.tokens, parts, (",",) * (len(parts) - 1))
+
+
+def _says_value(relation: Answer) -> bool:
+    """Whether a chain of equals ends in the value of what it begins with: a name, words, or mere numbers."""
+    first = relation.parts[0]
+    if first.shape != "leaf" or _is_name(first):
+        return True
+    try:
+        names = variables(parse(list(first.tokens))[0])
+    except (Unparsable, Undefined):
+        return True
+    return len(names) != 1 or len(relation.parts) > 2
+
+
+def _is_name(answer: Answer) -> bool:
+    """``x``, ``x_1``, ``f(2)``, ``\\angle ABC``, ``|AB|``, "Area": what has a value, and nothing done to it."""
+    first = answer.tokens[0]
+    if (
+        first.kind == "word"
+        or first.text in ("angle", "overline", "triangle", "|", "vec", "(", "[")
+        or len(answer.tokens) == 1
+    ):
+        return first.kind != "num"
+    return first.kind == "var" and answer.tokens[1].text in ("(", "_", "'")
+
+
+def _is_simple_name(answer: Answer) -> bool:
+    return answer.shape == "leaf" and bool(answer.tokens) and answer.tokens[0].kind == "var" and (
+        len(answer.tokens) == 1 or answer.tokens[1].text == "_"
+    )  # fmt: skip
+
+
+def _both_relations(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
+    if set(gold.marks) == set(answer.marks) == {"="}:
+        names = gold.parts[0], answer.parts[0]
+        if len(gold.marks) == len(answer.marks) == 1 and _same_equation(gold, answer):
+            return True
+        values = _same_or_none(gold.parts[-1], answer.parts[-1], rules)
+        if names[0].text == names[1].text:
+            return values
+        if _is_simple_name(names[0]) and _is_simple_name(names[1]):
+            return False
+        simple = all(len(side.marks) == 1 and not _is_name(side.parts[0]) for side in (gold, answer))
+        return None if values is not False and not simple else False
+    if len(gold.marks) == len(answer.marks) == 1:
+        same_way = _same_equation(gold, answer)
+        return same_way if same_way is not None else False
+    return False
+
+
+def _same_equation(gold: Answer, answer: Answer) -> bool | None:
+    """Whether two equations or inequalities differ by a constant factor; None where they cannot be read."""
+    marks = gold.marks[0], answer.marks[0]
+    try:
+        sides = [_difference(gold), _difference(answer)]
+        factor = common_factor(sides[0], sides[1])
+    except (Unparsable, Undefined):
+        return None
+    if factor is None:
+        return False
+    if marks[0] in ("=", "ne"):
+        return marks[0] == marks[1]
+    return marks[1] == (marks[0] if factor > 0 else _FLIPPED.get(marks[0]))
+
+
+def _difference(relation: Answer) -> Tree:
+    trees = [parse(list(part.tokens)) for part in relation.parts]
+    if any(ambiguous for _, ambiguous in trees):
+        raise Unparsable("ambiguous")
+    return ("-", trees[0][0], trees[1][0])

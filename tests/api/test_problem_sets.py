@@ -53,11 +53,17 @@ FORMATS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"question": "q", "answer": "12"}, {"gold_answer": "12", "meta": {"format": "answer"}}),
     (
         {"problem": "p", "solution": "so \\boxed{1} or \\boxed{\\frac{1}{2}}.", "level": "Level 5", "type": "Algebra"},
-        {"question": "p", "gold_answer": "\\frac{1}{2}", "level": "Level 5", "subject": "Algebra"},
+        {"question": "p", "gold_answer": "1, \\frac{1}{2}", "level": "Level 5", "subject": "Algebra"},
     ),
+    ({"problem": "p", "solution": "First \\boxed{1}. So $\\boxed 2$."}, {"gold_answer": "2"}),
+    ({"problem": "p", "solution": "It is $\\fbox{2}$"}, {"gold_answer": "2"}),
     ({"problem": "p", "solution": "s", "answer": "9", "unique_id": "t/1.json"}, {"gold_answer": "9"}),
     ({"problem": "p", "solution": "So \\boxed 5."}, {"gold_answer": "5"}),
     ({"problem": "p", "solution": "So \\fbox{5} it is."}, {"gold_answer": "5"}),
+    (
+        {"question": "q", "gold_answer": "9", "meta": {"golds": ["8"], "tolerance": {"abs": 0.5}, "unordered": True}},
+        {"gold_answer": "9", "meta": {"golds": ["8"], "tolerance": {"abs": 0.5}, "unordered": True}},
+    ),
     (
         {"prompt": "q", "chosen": "Step 2", "rejected": "Step 2", "initial_reason_steps": "Step 1", "answer": "5"},
         {"question": "q", "gold_answer": "5", "gold_solution": None, "meta": {"format": "step-dpo"}},
@@ -182,6 +188,19 @@ def test_every_bad_row_is_reported_with_its_line(client: CheckedClient) -> None:
     assert "####" in reasons[16]
     assert "\\boxed" in reasons[17]
     assert client.get(f"/v1/problem-sets/{body['id']}").json()["rejected"] == body["rejected"]
+
+
+def test_faulty_criteria_of_an_answer_are_refused_by_name(client: CheckedClient) -> None:
+    metas = [{"golds": "5"}, {"tolerance": {"rel": 5}}, {"unordered": 1}, {"extract": "(a+)+"}, {"extract": r"= (\d+)"}]
+    answer = upload(client, lines(*({"question": "q", "gold_answer": "1", "meta": meta} for meta in metas)))
+    assert answer.status_code == 201, answer.text
+    reasons = [bad["reason"] for bad in answer.json()["rejected"]]
+    assert [reason.split()[0] for reason in reasons] == [
+        "meta.golds",
+        "meta.tolerance.rel",
+        "meta.unordered",
+        "meta.extract",
+    ]
 
 
 def test_a_document_is_all_or_nothing_and_a_file_is_not(client: CheckedClient, database: Database) -> None:

@@ -61,7 +61,7 @@ def edit(context: StageContext) -> Finish:
     skipped: list[str] = []
     for row in loaded.solutions.values():
         if row.role == "correct" and row.plan is not None:
-            drafts += _drafts(row, as_problem(loaded.problems[row.problem_id]), job.domain)
+            drafts += _drafts(row, as_problem(loaded.problems[row.problem_id]), job)
             skipped += row.plan["skipped"]
     if job.config.editing.editor == "model":
         _ask_model(context, job, drafts)
@@ -86,9 +86,9 @@ def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
-def _drafts(row: SolutionRow, problem: Problem, domain: Domain) -> list[Draft]:
+def _drafts(row: SolutionRow, problem: Problem, job: Job) -> list[Draft]:
     """The edits that ``grade`` planned for a drawn solution."""
-    steps = split_steps(row.text, domain)
+    steps = split_steps(row.text, job.domain, job.config.thoughts.in_steps)
     return [Draft(row, problem, steps, steps[at], kind) for at, kind in (row.plan or {})["edits"]]
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from errata.answers import Judgement, VerdictChange, compare_verdicts
-from errata.config import EvaluationConfig
+from errata.config import EvaluationConfig, InjectionConfig
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
 from errata.types import Domain, Verdict
@@ -123,10 +123,11 @@ def rejudge(context: StageContext) -> Finish:
     with context.db.read() as session:
         rejudging = session.get_one(Rejudging, lease.owner_id)
         job = session.get_one(InjectionJob, rejudging.injection_job_id)
-        domain = load_domain(session, job.problem_set_id)
+        config, domain = job.config, load_domain(session, job.problem_set_id)
         found = session.execute(_judged_samples(job.id, lease)).all()
     solutions = {solution.id: solution for solution, _ in found}
-    judged = judge_texts(context, domain, ((problem, solution.text) for solution, problem in found))
+    markers = InjectionConfig.model_validate(config).thoughts.markers
+    judged = judge_texts(context, domain, ((problem, solution.text) for solution, problem in found), markers)
     stored = {solution.id: _stored(solution) for solution in solutions.values()}
     difference = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
     rows = [_change_row(change, solutions[change.key], lease) for change in difference.changes]

@@ -67,7 +67,7 @@ def _judge(context: StageContext, rows: ShardRows) -> dict[str, Judged]:
     """The verdict columns of every solution, by its id; only those that have no verdict yet are judged."""
     waiting = [row for row in rows.solutions.values() if row.verdict is None]
     texts = ((rows.problems[row.problem_id], row.text) for row in waiting)
-    judgements = judge_texts(context, rows.job.domain, texts)
+    judgements = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
     found = {row.id: verdict_columns(judgement) for row, judgement in zip(waiting, judgements, strict=True)}
     return {
         id_: {"id": id_, **(found.get(id_) or {name: getattr(row, name) for name in VERDICT_COLUMNS})}
@@ -79,7 +79,7 @@ def _samples(rows: ShardRows, judged: dict[str, Judged]) -> dict[str, list[Sampl
     samples: dict[str, list[Sample]] = defaultdict(list)
     for row in rows.solutions.values():
         found = judged[row.id]
-        sample = Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
+        sample = Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"], row.finish_reason)
         samples[row.problem_id].append(sample)
     return samples
 
@@ -92,7 +92,8 @@ def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[st
         # Samples are independent draws: the first usable one is as unbiased as any. The order of brought solutions is
         # their sender's, so one of those is drawn.
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
-        return select(samples.get(problem.id, ()), job.config.selection, problem.question, seed)
+        found = samples.get(problem.id, ())
+        return select(found, job.config.selection, problem.question, seed, job.config.thoughts.markers)
 
     return {id_: chosen(problem) for id_, problem in rows.problems.items()}
 
@@ -108,13 +109,14 @@ def _plan_shard(
     job, problems = rows.job, rows.problems
     profile = None
     if job.config.editing.mix == "profile" and job.domain in (Domain.MATH, Domain.CHOICE):
-        profile = error_profile((samples.get(problem.id, ()), problem.gold_solution) for problem in problems.values())
+        judged = ((samples.get(problem.id, ()), problem.gold_solution) for problem in problems.values())
+        profile = error_profile(judged, job.config.thoughts.in_steps)
     return {row.id: _plan(job, row.text, problems[row.problem_id], profile) for row in drawn}, profile
 
 
 def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:
     """It follows from the job's seed and the texts alone."""
-    steps = split_steps(text, job.domain)
+    steps = split_steps(text, job.domain, job.config.thoughts.in_steps)
     seed = derive_seed(job.config.seed, "plan", problem.question, text)
     weights = None if profile is None else _weights(job, profile)
     planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)

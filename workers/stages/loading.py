@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from errata.answers import Judgement
 from errata.config import InjectionConfig
+from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.leases import Lease
@@ -97,12 +98,15 @@ def load_rows(context: StageContext) -> ShardRows:
     return ShardRows(job, {row.id: row for row in problems}, {row.id: row for row in found}, candidates)
 
 
-def judge_texts(context: StageContext, domain: Domain, texts: Iterable[tuple[ProblemRow, str]]) -> list[Judgement]:
+def judge_texts(
+    context: StageContext, domain: Domain, texts: Iterable[tuple[ProblemRow, str]], thoughts: Markers = THOUGHTS
+) -> list[Judgement]:
     """One judgement per text, in order, each compared with the gold answer of its problem.
 
+    No answer is read from thoughts, which stand between the markers ``thoughts``.
     Raises Cancelled where the pool stopped early because it was told to.
     """
-    items = [JudgeItem(as_problem(problem), text, domain) for problem, text in texts]
+    items = [JudgeItem(as_problem(problem), text, domain, thoughts) for problem, text in texts]
     judgements = context.judge.judge_many(items, context.cancelled)
     if len(judgements) < len(items):
         raise Cancelled

@@ -46,9 +46,9 @@ def _verify(context: StageContext, rows: ShardRows) -> list[Proof]:
     wholes = []
     for edit in rows.edits:
         solution = rows.solutions[edit.solution_id]
-        step = split_steps(solution.text, rows.job.domain)[edit.step_index]
+        step = split_steps(solution.text, rows.job.domain, rows.job.config.thoughts.in_steps)[edit.step_index]
         wholes.append((rows.problems[edit.problem_id], splice(solution.text, step, str(edit.edited))))
-    judged = judge_texts(context, rows.job.domain, wholes)
+    judged = judge_texts(context, rows.job.domain, wholes, rows.job.config.thoughts.markers)
     return [
         prove_verifier(Verdict(rows.solutions[edit.solution_id].verdict or ""), found.verdict, found.report)
         for edit, found in zip(rows.edits, judged, strict=True)
@@ -70,7 +70,8 @@ def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_R
             texts += [(problem, before + step + text) for text in edit.continuations[side]]
             cuts.append(len(texts))
         places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2])))
-    verdicts = [found.verdict for found in judge_texts(context, rows.job.domain, texts)]
+    found = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
+    verdicts = [each.verdict for each in found]
     proofs: list[Proof] = []
     rests: list[_Rest | None] = []
     for edit, place in zip(rows.edits, places, strict=True):

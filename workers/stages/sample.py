@@ -142,7 +142,9 @@ def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[t
 def _judge(context: StageContext, job: Job, drawn: Sequence[_Drawn]) -> None:
     """Judge the samples of a wave. The verdicts are stored, so that ``grade`` need not find them again."""
     new = [(each, row) for each in drawn for row in each.rows[len(each.judged) :]]
-    judgements = judge_texts(context, job.domain, ((each.problem, row["text"]) for each, row in new))
+    markers = job.config.thoughts.markers
+    judgements = judge_texts(context, job.domain, ((each.problem, row["text"]) for each, row in new), markers)
     for (each, row), judgement in zip(new, judgements, strict=True):
         row |= verdict_columns(judgement)
-        each.judged.append(Sample(row["sample_index"], row["text"], judgement.verdict, judgement.extracted))
+        index, text = row["sample_index"], row["text"]
+        each.judged.append(Sample(index, text, judgement.verdict, judgement.extracted, row["finish_reason"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from errata.answers.boxes import find_boxes, last_box
+from errata.answers.boxes import final_boxes, find_boxes
 
 BOXES = [
     (r"Thus \boxed{18}.", ["18"]),
@@ -36,5 +36,25 @@ BOXES = [
 def test_boxes(text: str, contents: list[str]) -> None:
     boxes = find_boxes(text)
     assert [box.content for box in boxes] == contents
-    assert last_box(text) == (contents[-1] if contents else None)
     assert all(text[box.start : box.end].startswith(("\\boxed", "\\fbox")) for box in boxes)
+
+
+JOINED = [
+    (r"$\boxed{2}$ and $\boxed{3}$", "2, 3"),
+    (r"$\boxed{2}$, $\boxed{3}$, and $\boxed{5}$.", "2, 3, 5"),
+    (r"$x = \boxed{2}$ and $y = \boxed{3}$", "x = 2, y = 3"),
+    (r"\(\boxed{2}\) or \(\boxed{3}\)", "2, 3"),
+    (r"\boxed{2}\text{ and }\boxed{3}", "2, 3"),
+    (r"\boxed{2} \quad \boxed{3}", "2, 3"),
+    (r"It is \boxed{7}.$$- OR -\n\nAgain $\boxed{7}$.", "7"),
+    (r"First \boxed{2}. Then it is \boxed{3}.", "3"),
+    (r"$\boxed{11}\times\boxed{20}$", "20"),
+    (r"So \boxed{5}, that is $\boxed{5}$", "5"),
+]
+
+
+@pytest.mark.parametrize(("text", "content"), JOINED)
+def test_boxes_that_one_sentence_lists_are_one_answer(text: str, content: str) -> None:
+    box = final_boxes(text)
+    assert box is not None
+    assert box.content == content

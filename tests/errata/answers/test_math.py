@@ -10,7 +10,7 @@ from errata.types import Domain, Problem, Verdict
 EXTRACTED = [
     ("So 9 * 2 = 18.\nA: 18", "18"),
     ("#### 18", "18"),
-    ("work #### 1,080", None),
+    ("work #### 1,080", "1,080"),
     ("work\n#### 1,080", "1,080"),
     ("The answer is 18.", "18"),
     ("So, the final answer is: $18 dollars. Done.", "$18 dollars"),
@@ -112,7 +112,7 @@ def test_extraction(text: str, answer: str | None) -> None:
 @pytest.mark.parametrize(("gold", "answer"), CORRECT)
 def test_correct(gold: str, answer: str) -> None:
     judged = judge(Problem("?", gold), rf"\boxed{{{answer}}}", Domain.MATH)
-    assert (judged.verdict, judged.verifier) == (Verdict.CORRECT, "math/1"), judged
+    assert (judged.verdict, judged.verifier) == (Verdict.CORRECT, "math/2"), judged
 
 
 @pytest.mark.parametrize(("gold", "answer"), INCORRECT)
@@ -135,7 +135,7 @@ def test_hostile_texts_are_read_in_linear_time(text: str) -> None:
         extract_answer(text, domain)
 
 
-def test_plain_answers_need_no_sympy() -> None:
+def test_plain_answers_need_no_library_of_reals() -> None:
     import subprocess
     import sys
 
@@ -143,6 +143,6 @@ def test_plain_answers_need_no_sympy() -> None:
         "import sys; from errata.answers import judge; from errata.types import *;"
         "p = Problem('?', '18'); judge(p, 'A: $18.00', Domain.MATH); judge(p, 'A: 19 eggs', Domain.MATH);"
         "judge(Problem('?', '3 and 5'), 'A: 5, 3', Domain.MATH);"
-        "sys.exit('sympy' in sys.modules or 'math_verify' in sys.modules)"
+        "sys.exit('mpmath' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,193 @@
+"""Every pure function of a text takes time near-linear in it, to 100,000 characters, whatever the text repeats."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import pytest
+
+from api.pages.diff import diff, excerpt, plain
+from errata.answers.extraction import extract_answer
+from errata.arithmetic import find_equations, marks_agree, strip_marks
+from errata.audit import style
+from errata.calculations import calculations
+from errata.config import InjectionConfig, ScreeningConfig
+from errata.injection import plan_edits, random_token_edit
+from errata.json_cells import find_json
+from errata.kinds import Site, kinds_of
+from errata.profile import error_profile
+from errata.prompts import parse_reply
+from errata.proof import is_consistent, prove_contradiction
+from errata.screening import screen
+from errata.selection import Sample, admits_mistake
+from errata.steps import offered_span, split_steps
+from errata.thoughts import thought_spans, without_thoughts
+from errata.types import Domain, Problem, Step, Verdict
+
+SIZES = (25_000, 50_000, 100_000)
+SHAPES = {
+    "fences": "```\n",
+    "environments": "\\begin{a}",
+    "ends": "\\begin{a}\\begin{b}\\end{a}",
+    "marks": "<<1+1=2>>2 ",
+    "open marks": "<<",
+    "brackets": "(",
+    "digits": "9",
+    "grouped digits": "1,",
+    "boxes": "\\boxed{",
+    "dollars": "$",
+    "bold": "**",
+    "newlines": "\n",
+    "blank lines": " \n",
+    "equality signs": "=",
+    "chain": "1 + 1 = ",
+    "equations": "3 + 4 = 7. ",
+    "false equations": "3 + 4 = 8. ",
+    "fractions": "\\frac{",
+    "quotes": '"',
+    "table": "| a | b |\n",
+    "chinese": "先算9×3=27。",
+    "spaces": " ",
+    "titles": "# a\n",
+    "bullets": "- a\n  - b\n",
+    "list": "1. a\n2. b\n",
+    "labels": "Step 1: a\n",
+    "thoughts": "<think>",
+    "closed thoughts": "<think>a</think>b ",
+    "admissions": "wait, ",
+    "words": "so on and ",
+    "json": '{"a": [1, ',
+}
+
+
+def _screened(text: str) -> None:
+    middle = len(text) // 2
+    edited = f"{text[:7]}5{text[7:middle]}6{text[middle:]}7"
+    screen(text, edited, text, ScreeningConfig())
+    screen(text, edited, "", ScreeningConfig(distance_unit="tokens"))
+
+
+def _diffed(text: str) -> None:
+    middle = len(text) // 2
+    runs = diff(text, f"5{text[:middle]}6{text[middle:]}7")
+    excerpt(runs.chosen)
+    diff(text, text[:middle])
+    plain(text)
+
+
+def _offered(text: str) -> None:
+    offered_span(text, Step(0, 0, len(text), 0), 4)
+
+
+def _planned(text: str) -> None:
+    config = InjectionConfig.model_validate({"editing": {"editor": "rules"}})
+    plan_edits(text, split_steps(text)[:1] or (Step(0, 0, len(text), 0),), config, Domain.MATH, 0, Problem("?", "1"))
+
+
+def _twins(text: str) -> None:
+    site = Site(text, (Step(0, 0, len(text), 0),), 0, Problem(text[:1000], "1"))
+    for domain in (Domain.MATH, Domain.LOGIC):
+        for kind in kinds_of(domain).values():
+            kind.twin(site, 1, random.Random(0))
+
+
+def _proved(text: str) -> None:
+    prove_contradiction(text + " 1 + 1 = 2.", text + " 1 + 1 = 3.")
+
+
+def _profiled(text: str) -> None:
+    error_profile(
+        [([Sample(0, text, Verdict.CORRECT, "1"), Sample(1, text + " 1 + 1 = 3", Verdict.INCORRECT, "3")], None)]
+    )
+
+
+OWN: dict[str, Callable[[str], object]] = {
+    "steps": split_steps,
+    "steps of logic": lambda text: split_steps(text, Domain.LOGIC),
+    "steps of code": lambda text: split_steps(text, Domain.CODE),
+    "steps of code in a fence": lambda text: split_steps(f"```python\n{text}", Domain.CODE),
+    "offered": _offered,
+    "json": find_json,
+    "thoughts": lambda text: (thought_spans(text), without_thoughts(text)),
+    "reply": lambda text: parse_reply(text, original_step="Step 2: " + text, label="Step 2: "),
+    "reply behind a fence": lambda text: parse_reply("```\n" + text, original_step=text, label=""),
+    "answer": lambda text: [extract_answer(text, domain) for domain in Domain],
+    "style": style,
+    "admits": lambda text: admits_mistake(text, text[::-1] + text),
+    "random token": lambda text: random_token_edit(text, (Step(0, 0, len(text), 0),), 0, 1),
+    "diff": _diffed,
+}
+ARITHMETIC: dict[str, Callable[[str], object]] = {
+    "strip marks": strip_marks,
+    "marks agree": marks_agree,
+    "equations": find_equations,
+    "consistent": is_consistent,
+    "contradiction": _proved,
+    "rules": _twins,
+    "screening": _screened,
+    "plan": _planned,
+    "calculations": calculations,
+    "profile": _profiled,
+}
+
+
+#: Shapes that say nothing to the reader of arithmetic, which is slower than all else.
+BRIEF = (
+    "grouped digits",
+    "ends",
+    "blank lines",
+    "table",
+    "titles",
+    "bullets",
+    "list",
+    "labels",
+    "closed thoughts",
+    "words",
+)
+
+
+def _seconds(function: Callable[[str], object], shape: str, size: int, repeats: int) -> float:
+    text = (shape * (size // len(shape) + 1))[:size] + " 3 + 4 = 7."
+    found = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function(text)
+        found.append(time.process_time() - start)
+    return min(found)
+
+
+def _grows_linearly(function: Callable[[str], object], shape: str, sizes: tuple[int, int, int]) -> bool:
+    """Four times the text takes a quadratic function 16 times as long, a near-linear one little above four.
+
+    What is below the floor at full size is not measured further: clocks would tell more than growth.
+    """
+    large = _seconds(function, shape, sizes[2], 1)
+    if large < 0.2:
+        return True
+    small, middle = (_seconds(function, shape, size, 3) for size in sizes[:2])
+    large = min(large, _seconds(function, shape, sizes[2], 1))
+    return large < 8 * small + 0.1 and middle < 4 * small + 0.1
+
+
+# The reader of arithmetic goes as deep as brackets nest, and a rule proves each of its proposals on the whole step.
+OPEN = {
+    *(
+        (name, "brackets")
+        for name in ("equations", "consistent", "contradiction", "rules", "plan", "calculations", "profile")
+    ),
+    ("rules", "equations"),
+}
+CASES = [(name, shape, SIZES) for name in OWN for shape in SHAPES] + [
+    (name, shape, (6_000, 12_000, 24_000))
+    for name in ARITHMETIC
+    for shape in SHAPES
+    if shape not in BRIEF and (name, shape) not in OPEN
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "sizes"), CASES)
+def test_time_is_near_linear_in_the_text(name: str, shape: str, sizes: tuple[int, int, int]) -> None:
+    function = (OWN | ARITHMETIC)[name]
+    assert any(_grows_linearly(function, SHAPES[shape], sizes) for _ in range(2))
