@@ -5,7 +5,7 @@ from __future__ import annotations
 from errata.answers.criteria import Criteria
 from errata.answers.fractional import Undefined
 from errata.answers.notation import words
-from errata.answers.quantities import Quantity, read_quantity, same_quantity, within
+from errata.answers.quantities import Quantity, add_up, read_compound, same_quantity, within
 from errata.answers.structure import Answer
 from errata.answers.tokens import Unparsable
 
@@ -21,7 +21,9 @@ def is_text(answer: Answer) -> bool:
 
 def _quantity(answer: Answer) -> Quantity | None:
     try:
-        return read_quantity(list(answer.tokens))
+        if answer.shape == "list":
+            return add_up([read_compound(list(part.tokens)) for part in answer.parts])
+        return read_compound(list(answer.tokens))
     except (Unparsable, Undefined):
         return None
 

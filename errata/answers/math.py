@@ -109,6 +109,8 @@ def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
             return same_region(regions[0], regions[1])
     if gold.shape == "relation" or answer.shape == "relation":
         return _same_relation(gold, answer, rules)
+    if {gold.shape, answer.shape} == {"list", "leaf"} and same_leaf(gold, answer, rules):
+        return True  # "2 hours and 30 minutes" is one amount
     if {gold.shape, answer.shape} <= {"list", "set"}:
         return _same_collection(gold, answer, rules)
     if gold.shape != answer.shape:
@@ -208,6 +210,8 @@ def _same_relation(gold: Answer, answer: Answer, rules: Criteria) -> bool | None
         # "x > 3" or "x in S" is no single value; "to" and the like are prose in signs.
         return None if set(relation.marks) & {"to", "equiv", "in"} else False
     value = relation.parts[-1]
+    if _is_simple_name(value) and not _is_simple_name(relation.parts[0]):
+        value = relation.parts[0]  # 25 = x
     outcome = same(value, other, rules) if relation is gold else same(other, value, rules)
     if outcome and not _says_value(relation):
         return None  # 2x = 10 does not answer 10

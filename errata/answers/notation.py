@@ -106,6 +106,11 @@ def clean(answer: str) -> str | None:
 def normalise(answer: str) -> str:
     r"""``answer`` in one spelling. What is not understood stays as it is; the reader of expressions then refuses it."""
     text = _unicode(answer)
+    text = re.sub(r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}", text)
+    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r" \\cdot ", text)
+    text = re.sub(r"(?<![A-Za-z\\])abs\s*\(([^()]*)\)", r"|\1|", text)
+    # 0.(27) repeats its digits; inside an expression the brackets would be a factor.
+    text = re.sub(r"\A\s*(-?\d*\.\d*)\((\d+)\)\s*\Z", r"\1\\overline{\2}", text)
     text = _thousands(text)
     text = _HALF_OF_DAY.sub(lambda m: f" {m[1].lower()}m", text)
     text = _environments(text)

@@ -75,11 +75,15 @@ def _without_prose(tokens: list[Token]) -> list[Token]:
     """``13, which is the total`` as ``13``: cut where a clause begins behind something with a value."""
     depth = 0
     for at, token in enumerate(tokens):
+        outside = depth == 0
         depth += 1 if token.kind == "open" else -1 if token.kind == "close" else 0
-        if depth or at == 0:
+        if not outside or at == 0:
             continue
         begins = token.kind == "word" and token.text.lower() in _PROSE and tokens[at - 1].text != "same"
         aside = token.text == "not" and tokens[at - 1].text == ","
+        # "27 (the total)": words in brackets behind a number or a word, not behind the name of a function.
+        words_follow = at + 1 < len(tokens) and tokens[at + 1].kind == "word" and len(tokens[at + 1].text) > 1
+        aside |= token.text == "(" and words_follow and tokens[at - 1].kind in ("num", "close", "word")
         if (begins or aside) and any(t.kind in ("num", "var", "cmd") for t in tokens[:at]):
             return tokens[:at]
     return tokens
