@@ -9,7 +9,7 @@ import re
 from string import ascii_uppercase
 
 from errata.answers.extraction import READING, ReadingOptions, read_answer
-from errata.answers.judgement import MAX_ANSWER, Judgement, too_complex, unreadable
+from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unparsable, unreadable
 from errata.answers.math import same_answer
 from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
@@ -35,10 +35,10 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     shown = extracted[:MAX_ANSWER]
     gold = read_choice(clean(problem.gold_answer) or "", choices)
     if gold is None:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "the gold answer names no choice")
+        return unparsable(verifier, shown, "the gold answer names no choice", UnreadableReason.BAD_PROBLEM)
     letter = read_choice(shown, choices)
     if letter is None:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "names no choice, or two different ones")
+        return unparsable(verifier, shown, "names no choice, or two different ones")
     return Judgement(Verdict.CORRECT if letter == gold else Verdict.INCORRECT, shown, verifier)
 
 

@@ -15,7 +15,7 @@ from errata.answers.evaluation import common_factor
 from errata.answers.expressions import Tree, parse
 from errata.answers.extraction import READING, ReadingOptions, extract_answer, read_answer
 from errata.answers.fractional import Undefined, variables
-from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unreadable
+from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unparsable, unreadable
 from errata.answers.leaves import is_text, same_leaf
 from errata.answers.notation import clean, normalise
 from errata.answers.regions import read_region, same_region
@@ -64,25 +64,21 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     try:
         rules = read_criteria(problem.meta)
     except ValueError as error:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, str(error), reason=UnreadableReason.BAD_PROBLEM)
+        return unparsable(verifier, None, str(error), UnreadableReason.BAD_PROBLEM)
     found = read_answer(text, Domain.MATH, options, rules.pattern)
     if found.answer is None:
         return unreadable(verifier, found.why)
     shown = found.answer[:MAX_ANSWER]
     golds = [gold for given in (problem.gold_answer, *rules.golds) if (gold := gold_of(given)) is not None]
     if not golds:
-        return Judgement(
-            Verdict.UNPARSABLE, shown, verifier, "the gold answer is empty", reason=UnreadableReason.BAD_PROBLEM
-        )
+        return unparsable(verifier, shown, "the gold answer is empty", UnreadableReason.BAD_PROBLEM)
     if too_complex(found.answer):
-        report = "too long or too deeply nested"
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+        return unparsable(verifier, shown, "too long or too deeply nested")
     outcomes = [None if too_complex(gold) else same_answer(gold, found.answer, rules) for gold in golds]
     if True in outcomes:
         return Judgement(Verdict.CORRECT, shown, verifier)
     if None in outcomes:
-        report = "not readable, or not comparable with gold"
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+        return unparsable(verifier, shown, "not readable, or not comparable with gold")
     return Judgement(Verdict.INCORRECT, shown, verifier)
 
 

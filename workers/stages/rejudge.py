@@ -41,7 +41,7 @@ def rejudge(context: StageContext) -> Finish:
     solutions = {solution.id: solution for solution, _ in found}
     judged = judge_all(context, [JudgeItem(as_problem(problem), row.text, domain) for row, problem in found])
     stored = {row.id: _stored(row) for row in solutions.values()}
-    difference = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
+    changes = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
     rows = [
         {
             "id": new_id("change"),
@@ -56,7 +56,7 @@ def rejudge(context: StageContext) -> Finish:
             "extracted_after": change.after.extracted,
             "verifier_before": change.before.verifier or None,
         }
-        for change in difference.changes
+        for change in changes
     ]
 
     def write(session: Session) -> None:

@@ -177,8 +177,8 @@ def test_rejudging_gives_a_diff() -> None:
         "c": made(Verdict.UNPARSABLE, "7", "2"),
         "e": made(Verdict.CORRECT, "1", "2"),
     }
-    diff = compare_verdicts(stored, new)
-    assert [change.key for change in diff.changes] == ["b", "c"]
-    assert diff.same == 1
-    assert diff.transitions == {(Verdict.INCORRECT, Verdict.CORRECT): 1}
-    assert (diff.only_stored, diff.only_rejudged) == (("d",), ("e",))
+    changes = compare_verdicts(stored, new)
+    assert [(change.key, change.before.verdict, change.after.verdict) for change in changes] == [
+        ("b", Verdict.INCORRECT, Verdict.CORRECT),
+        ("c", Verdict.UNPARSABLE, Verdict.UNPARSABLE),
+    ]
