@@ -212,7 +212,7 @@ def _value(kind: str, piece: str) -> str | None:
         return None
     aside = _ASIDE.search(cleaned)
     if aside and (re.search(r"[\d\\$]", cleaned[: aside.start()]) or len(cleaned[: aside.start()].split()) == 1):
-        cleaned = clean(cleaned[: aside.start()]) or cleaned
+        cleaned = clean(re.sub(r"\s(?:and|but)\Z", "", cleaned[: aside.start()])) or cleaned
     if kind in ("label", "heading") and re.match(r"[\u4e00-\u9fff]", cleaned) and (verb := _last_verb(cleaned)):
         cleaned = verb
     return None if _is_prose(cleaned) else cleaned

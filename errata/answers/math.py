@@ -166,8 +166,8 @@ def _same_collection(gold: Answer, answer: Answer, rules: Criteria) -> bool | No
 
 
 def _has_prose(answer: Answer) -> bool:
-    """Whether a part of a list is only words, as prose behind a value is."""
-    return any(all(token.kind == "word" for token in part.tokens) for part in answer.parts)
+    """Whether a part of a list is no value, as prose behind a value is."""
+    return any(part.shape == "leaf" and is_text(part) for part in answer.parts)
 
 
 def _names(answer: Answer) -> frozenset[str]:
@@ -184,6 +184,8 @@ def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
         values = sorted(listed.parts, key=lambda part: part.parts[0].text if part.parts else "")
         if len(named) == len(listed.parts) == len(bare.parts) and bare.marks == ("(", ")"):
             return all_of(same(v.parts[-1], b, rules) for v, b in zip(values, bare.parts, strict=True))
+    if gold.shape == "leaf" and "or" in answer.marks and all(_same_or_none(gold, p, rules) for p in answer.parts):
+        return True  # "1/2, or 0.5": one value in several spellings
     gold_parts = gold.parts if gold.shape != "leaf" else (gold,)
     answer_parts = answer.parts if answer.shape != "leaf" else (answer,)
     if len(gold_parts) != len(answer_parts) or not gold_parts:

@@ -147,7 +147,7 @@ def _thousands(text: str) -> str:
     text = re.sub(r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)\{,\}\s*(?:\\!\s*)?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)
-    text = re.sub(r"(?<![\d.])\d{1,3}(?:(?:\\,|~)\d{3})+(?!\d)", lambda m: re.sub(r"\\,|~", "", m[0]), text)
+    text = re.sub(r"(?<![\d.])\d{1,3}(?:(?:\\[,; ]|~)\d{3})+(?!\d)", lambda m: re.sub(r"\\[,; ]|~", "", m[0]), text)
     return re.sub(r"(?<![\d.,/ ])\d{1,3}(?: \d{3})+(?![\d/]| \d)", lambda m: m[0].replace(" ", ""), text)
 
 

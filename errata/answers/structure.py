@@ -85,6 +85,8 @@ def _without_prose(tokens: list[Token]) -> list[Token]:
         words_follow = at + 1 < len(tokens) and tokens[at + 1].kind == "word" and len(tokens[at + 1].text) > 1
         aside |= token.text == "(" and words_follow and tokens[at - 1].kind in ("num", "close", "word")
         if (begins or aside) and any(t.kind in ("num", "var", "cmd") for t in tokens[:at]):
+            while tokens[at - 1].kind == "sep" or _joins(tokens[at - 1]):
+                at -= 1
             return tokens[:at]
     return tokens
 

@@ -469,6 +469,8 @@ ROWS: dict[str, list[tuple[str, str, str]]] = {
         ("12,345.67", "12345.67", "+"),
         ("12,345.67", r"\$12,345.67", "+"),
         ("1,2,3", "123", "x"),
+        ("1000", r"1\ 000", "+"),
+        ("25000", r"25\;000", "+"),
     ],
     "line breaks": [
         ("\\frac{1}{3}x\n- y", r"\frac{1}{3}x - y", "+"),
@@ -858,7 +860,6 @@ TEXTS: list[tuple[str, str, str]] = [
     ("(3,5)", "The answer is (3, 5).", "+"),
     ("3,5", "The answer is 3 and 5.", "+"),
     ("3,5", "The answers are 3 and 5.", "+"),
-    (r"\frac{1}{2}", r"The answer is $\frac{1}{2}$, or 0.5.", "x"),
     ("26", "The answer is $26$ since $20 + 6 = 26$.", "+"),
     ("26", "The answer is 26 as required.", "+"),
     ("26", "The answer is 26 so Tom has enough.", "+"),
@@ -912,4 +913,10 @@ TEXTS: list[tuple[str, str, str]] = [
     ("26", r"\\boxed{26}", "x"),
     ("26", r"The final answer is $\boxed{26}$. I hope it is correct.", "+"),
     ("2", r"So $x=\boxed{2}$ or $x=\boxed{3}$.", "-"),
+    ("13", "The answer is 13, John needs 13 apples.", "?"),
+    ("13", "The answer is 13 and that is the total.", "+"),
+    ("13", "The answer is 13 out of 20.", "?"),
+    ("13", "The answer is 13 total apples for the class.", "+"),
+    ("1/2", r"The answer is $\frac{1}{2}$, or 0.5.", "+"),
+    ("1/2", r"The answer is $\frac{1}{2}$, or 0.6.", "-"),
 ]  # fmt: skip
