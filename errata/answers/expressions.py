@@ -65,6 +65,8 @@ class _Parser:
             symbol = self.text()
             self.at += 1
             node = (symbol, node, self.product())
+        if self.take("\\choose"):
+            node = ("binom", node, self.sum())
         self.depth -= 1
         return node
 
@@ -92,7 +94,7 @@ class _Parser:
         if token.kind == "num":
             # Two numbers side by side are no product, but a number behind a bracket or a name is.
             before = self.tokens[self.at - 1]
-            return before.kind != "num" and before.text != "!" and not token.base
+            return before.kind != "num" and not token.base
         if token.kind == "open":
             return token.text not in ("\\{",)
         if token.kind == "cmd":

@@ -186,6 +186,8 @@ def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
             return all_of(same(v.parts[-1], b, rules) for v, b in zip(values, bare.parts, strict=True))
     if gold.shape == "leaf" and "or" in answer.marks and all(_same_or_none(gold, p, rules) for p in answer.parts):
         return True  # "1/2, or 0.5": one value in several spellings
+    if any(part.shape == "relation" and part.marks == ("in",) for part in (*gold.parts, *answer.parts)):
+        return None  # a value with a condition, such as "k in Z"
     gold_parts = gold.parts if gold.shape != "leaf" else (gold,)
     answer_parts = answer.parts if answer.shape != "leaf" else (answer,)
     if len(gold_parts) != len(answer_parts) or not gold_parts:
@@ -211,9 +213,7 @@ def _same_relation(gold: Answer, answer: Answer, rules: Criteria) -> bool | None
     if _is_simple_name(value) and not _is_simple_name(relation.parts[0]):
         value = relation.parts[0]  # 25 = x
     outcome = same(value, other, rules) if relation is gold else same(other, value, rules)
-    if outcome and not _says_value(relation):
-        return None  # 2x = 10 does not answer 10
-    return outcome
+    return outcome if _says_value(relation) else None  # 2x = 10 does not answer 10, nor does it deny 5
 
 
 def _paired(relation: Answer) -> Answer | None:

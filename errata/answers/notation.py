@@ -51,7 +51,8 @@ _LITERAL = frozenset({"<", ">", "|", "[", "]", ":"})  # renamed to a sign, not t
 _DROPPED = words(
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle"
     " limits nolimits quad qquad rm bf it sf tt cal mathstrut strut newline thinspace enspace hfill middle bigm"
-    " medspace negthinspace centering large Large normalsize small boldmath nobreak break linebreak par therefore"
+    " medspace negthinspace centering large Large normalsize small boldmath nobreak break linebreak par"
+    " therefore checkmark blacksquare qed"
 )
 _FONTS = words(
     "text textbf textit textrm textsf texttt textnormal textup textsc textsl mbox hbox emph mathrm mathbf mathit"

@@ -169,6 +169,9 @@ def _relation(tokens: list[Token], levels: list[int], level: int) -> Answer | No
         if tokens[0].text in ("=", "approx"):
             return _read(tokens[1:], level + 1)
         raise Unparsable("a relation lacks a side")
+    steps = [at for at in cuts if tokens[at].text == "implies"]
+    if steps:
+        return _read(tokens[steps[-1] + 1 :], level + 1)  # what follows from the rest is the answer
     pieces = split_at(tokens, cuts)
     if not all(pieces):
         raise Unparsable("a relation lacks a side")

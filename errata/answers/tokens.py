@@ -63,7 +63,8 @@ _RELATIONS = {
     "<=": "le", ">=": "ge", "!=": "ne", "==": "=", "\\le": "le", "\\ge": "ge", "\\ne": "ne", "\\in": "in",
     "\\notin": "notin",
     "\\approx": "approx", "\\equiv": "equiv", "\\simeq": "approx", "\\sim": "approx", "/=": "ne",
-    "=>": "to", "->": "to", "\\to": "to", "\\Rightarrow": "to", "\\rightarrow": "to", "\\implies": "to", "\\iff": "to",
+    "=>": "implies", "->": "to", "\\to": "to", "\\Rightarrow": "implies", "\\rightarrow": "to",
+    "\\implies": "implies", "\\iff": "implies", "\\Longrightarrow": "implies",
 }  # fmt: skip
 
 _PLAIN_NAMES = {
