@@ -86,6 +86,8 @@ def _clock(answer: Answer) -> tuple[list[int], str] | None:
     separated = all(t.text == ":" for t in rest[1::2]) and len(rest) % 2 == 1
     if half not in ("", "am", "pm") or not separated or (len(rest) == 1 and not half):
         return None
+    if any(len(t.text) != 2 for t in numbers[1:]) and (half or any(t.text.startswith("0") for t in numbers)):
+        return None  # minutes have two digits
     if any(t.kind != "num" or t.value is None or t.value.denominator != 1 for t in numbers):
         return None
     return [int(t.value) for t in numbers if t.value is not None], half

@@ -233,7 +233,7 @@ def _same_value(gold: Quantity, answer: Quantity) -> bool | None:
         plain, percent = (gold, answer) if answer.percent else (answer, gold)
         if equal(plain.tree, ("/", percent.tree, ("num", Fraction(100)))):
             return True
-        value = exact(plain.tree)
+        value = exact(plain.tree) if plain.unit is None else None
         return value is not None and abs(value) >= 1 and equal(plain.tree, percent.tree)
     one, other = gold.unit, answer.unit
     if one is None or other is None or one == other:
