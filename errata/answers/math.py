@@ -8,7 +8,10 @@ Comparing has three outcomes: True, False, and None where it cannot be told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import lru_cache
 
 from errata.answers.criteria import Criteria, read_criteria
 from errata.answers.evaluation import common_factor
@@ -26,6 +29,7 @@ from errata.types import Domain, Problem, Verdict
 NAME = "math"
 VERSION = "2"
 PLAIN = Criteria()
+_PLAIN_NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?", re.ASCII)
 _REGIONS = ("union", "intersection", "difference", "relation", "builder")
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
@@ -35,6 +39,10 @@ def same_answer(gold: str, answer: str, rules: Criteria = PLAIN) -> bool | None:
 
     Never raises. ``rules`` may allow a tolerance, and tuples in any order.
     """
+    if _PLAIN_NUMBER.fullmatch(gold) and _PLAIN_NUMBER.fullmatch(answer):
+        same_number = Fraction(gold) == Fraction(answer)  # most answers there are
+        if same_number or not (rules.absolute or rules.relative):
+            return same_number
     gold_text, answer_text = normalise(gold), normalise(answer)
     if gold_text == answer_text:
         return True
@@ -49,7 +57,7 @@ def same_answer(gold: str, answer: str, rules: Criteria = PLAIN) -> bool | None:
             break
         try:
             outcome = same(gold_read, read(answer_text, group, prose=True), rules)
-        except (Unparsable, Undefined):
+        except (ValueError, ArithmeticError, RecursionError):  # Unparsable, Undefined, and what bounds may have missed
             outcome = None
         if outcome:
             return True
@@ -82,6 +90,7 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     return Judgement(Verdict.INCORRECT, shown, verifier)
 
 
+@lru_cache(maxsize=1024)
 def gold_of(given: str) -> str | None:
     """A gold answer as a problem set holds it: the answer alone, or a text that states it ("#### 18", a box)."""
     return extract_answer(given, Domain.MATH) or clean(given)
