@@ -75,7 +75,7 @@ _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
 _CHOICE = re.compile(
     r"\b(?:answer|option|choice)(?:[ \t]+(?:is|would[ \t]+be))?[ \t:*_]*(?:option[ \t]+)?"
-    r"(?P<said>\(?[A-Z]\)?(?![A-Za-z])[^\n]*)"
+    r"(?P<said>\(?[A-Z]\)?(?![A-Za-z]))"
     r"|^[ \t*_]*(?:A|####)[ \t]*:?[ \t]*(?P<line>\(?[A-Z]\)?[ \t*_.]*)$",
     re.MULTILINE,
 )
@@ -247,11 +247,16 @@ def _last_verb(sentence: str) -> str | None:
 
 
 def _stated_choice(text: str) -> str | None:
-    found = None
-    for match in _CHOICE.finditer(text):
-        piece = match["said"] if match["said"] is not None else match["line"]
-        found = clean(_first_sentence(piece)) or found
-    return found
+    """The last choice that is named, with what stands behind it in its sentence."""
+    until = len(text)
+    for match in reversed(list(_CHOICE.finditer(text))):
+        start = match.start("said") if match["said"] is not None else match.start("line")
+        line_end = text.find("\n", start, until)
+        found = clean(_first_sentence(text[start : until if line_end < 0 else line_end]))
+        if found:
+            return found
+        until = match.start()
+    return None
 
 
 def _last_fence(text: str, languages: tuple[str, ...]) -> str | None:
