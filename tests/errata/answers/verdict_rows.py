@@ -919,4 +919,11 @@ TEXTS: list[tuple[str, str, str]] = [
     ("13", "The answer is 13 total apples for the class.", "+"),
     ("1/2", r"The answer is $\frac{1}{2}$, or 0.5.", "+"),
     ("1/2", r"The answer is $\frac{1}{2}$, or 0.6.", "-"),
+    ("1/2", "$\\boxed{\\frac{1}{2}}$\n\n$\\boxed{0.5}$", "+"),
+    ("2,3", "- $\\boxed{2}$\n- $\\boxed{3}$", "+"),
+    ("2,3", "$\\boxed{2}$\n$\\boxed{3}$", "+"),
+    ("3", "$\\boxed{2}$\n$\\boxed{3}$", "-"),
+    ("x=2, y=3", "$\\boxed{x=2}$ and $\\boxed{y=3}$", "+"),
+    ("1,2,3", "$\\boxed{1}$, $\\boxed{2}$ and $\\boxed{3}$", "+"),
+    ("1,2,3", "$\\boxed{1}$, $\\boxed{2}$ and $\\boxed{4}$", "-"),
 ]  # fmt: skip
