@@ -27,7 +27,7 @@ from errata.answers.judgement import (
 from errata.types import Domain, Problem, Verdict
 
 NAME = "code"
-VERSION = "1"
+VERSION = "2"
 SECONDS = 5
 MEMORY_MB = 512
 MAX_CODE = 50_000

@@ -32,7 +32,7 @@ from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
 
 NAME = "exact"
-VERSION = "1"
+VERSION = "2"
 MAX_JSON = 20_000
 Grid = Mapping[str, Mapping[str, Any]]
 

@@ -52,6 +52,16 @@ def test_choice_lists_of_texts_with_letters_in_them() -> None:
     assert judge(problem, r"\boxed{A}", Domain.CHOICE).verdict is Verdict.INCORRECT
 
 
+def test_choice_may_have_several_golds_and_a_pattern() -> None:
+    problem = Problem("?", "B", meta={"choices": CHOICES, "golds": ["(C)"], "extract": r"PICK=([A-Z])"})
+    assert judge(problem, "PICK=C", Domain.CHOICE).verdict is Verdict.CORRECT
+    assert judge(problem, "PICK=B, not A", Domain.CHOICE).verdict is Verdict.CORRECT
+    assert judge(problem, "PICK=A", Domain.CHOICE).verdict is Verdict.INCORRECT
+    assert judge(problem, "The answer is B.", Domain.CHOICE).verdict is Verdict.UNPARSABLE
+    faulty = Problem("?", "B", meta={"choices": CHOICES, "extract": "(a+)+"})
+    assert judge(faulty, "The answer is B.", Domain.CHOICE).verdict is Verdict.UNPARSABLE
+
+
 GRID = {"Ann": {"pet": "cat", "house": 1}, "Bob": {"pet": "dog", "house": 2}, "Cy": {"pet": "owl", "house": 3}}
 CLUES = [
     {"kind": "is", "entity": "Ann", "attribute": "pet", "value": "cat", "text": "Ann has the cat."},
