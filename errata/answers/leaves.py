@@ -73,7 +73,8 @@ def _same_words(gold: list[str], answer: list[str]) -> bool | None:
     if one == other:
         return True
     # More words around gold's may say the same, or the opposite.
-    return None if set(gold) <= set(answer) or len(answer) > len(gold) + 4 else False
+    stems = [{word.removesuffix("s") for word in side} for side in (gold, answer)]
+    return None if stems[0] <= stems[1] or len(answer) > len(gold) + 4 else False
 
 
 def _clock(answer: Answer) -> tuple[list[int], str] | None:

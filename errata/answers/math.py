@@ -187,6 +187,8 @@ def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     """Answers of different shapes are not the same; with the same contents it cannot be told what was meant."""
     if answer.shape == "leaf" and is_text(answer):
         return None
+    if answer.shape == "list" and _has_prose(answer):
+        return None
     if {gold.shape, answer.shape} == {"list", "tuple"} and (named := _names(gold) or _names(answer)):
         # (x, y) = (1, 2) and "x = 1, y = 2": in the order of the alphabet, a tuple's parts have these names.
         listed, bare = (gold, answer) if gold.shape == "list" else (answer, gold)
@@ -200,7 +202,7 @@ def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     gold_parts = gold.parts if gold.shape != "leaf" else (gold,)
     answer_parts = answer.parts if answer.shape != "leaf" else (answer,)
     if len(gold_parts) != len(answer_parts) or not gold_parts:
-        return None if answer.shape == "list" and _has_prose(answer) else False
+        return False
     return None if _matched(gold_parts, answer_parts, rules) is not False else False
 
 

@@ -138,11 +138,19 @@ def _unit_start(tokens: list[Token]) -> int:
         if token.kind == "word" or (token.text == "%" and at == len(tokens) - 1):
             return at
         loose = token.kind == "var" and token.spaced and token.text in _LOOSE_UNITS and at
-        if loose and tokens[at - 1].kind == "num" and at == len(tokens) - 1:
+        if loose and tokens[at - 1].kind == "num" and _is_plain_unit(tokens[at:]):
             return at
         if token.text == "%" and at + 1 < len(tokens) and tokens[at + 1].kind == "word":
             return at
     return len(tokens)
+
+
+def _is_plain_unit(tokens: list[Token]) -> bool:
+    """``m``, ``m^2``, ``m/s``: one-letter units outside of text commands, with nothing else behind them."""
+    return all(
+        token.text in _LOOSE_UNITS or token.text in ("/", "^", "{", "}") or (at and tokens[at - 1].text in ("^", "{"))
+        for at, token in enumerate(tokens)
+    )
 
 
 def _loose(tokens: list[Token], cut: int) -> Tree | None:
