@@ -200,9 +200,8 @@ def _in_words(tokens: list[Token]) -> Quantity:
         elif word != "and" or at + 1 == len(spelled) or spelled[at + 1] not in (_ONES | _TENS):
             break
         at += 1
-    return Quantity(
-        ("num", Fraction(total + current)), read_unit([Token("word", word) for word in spelled[at:]], False)
-    )
+    scale, rest = _scale([Token("word", word) for word in spelled[at:]])
+    return Quantity(("num", (total + current) * scale), read_unit(rest, False))
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:

@@ -563,6 +563,13 @@ ROWS: dict[str, list[tuple[str, str, str]]] = {
         ("6 units", "6", "+"),
         ("6", "6 square units", "+"),
         ("7 books", "7 books", "+"),
+        ("24", "two dozen", "+"),
+        ("2", "two dozen", "-"),
+        ("180 km/h", "50 m/s", "+"),
+        ("50 km/h", "50 m/s", "-"),
+        ("1 m^2", "10000 cm^2", "+"),
+        ("1 m^2", "1 m^3", "-"),
+        ("575 students", r"575\text{ students}-1", "x"),
     ],
     "times of day": [
         (r"8\text{ PM}", r"8\text{ AM}", "-"),
@@ -622,6 +629,8 @@ ROWS: dict[str, list[tuple[str, str, str]]] = {
         ("(A)", "B", "-"),
         ("A,B,D", "A, D, B", "+"),
         ("ABD", "ABC", "x"),
+        ("no solution", r"\text{no real solutions}", "?"),
+        ("(-1,2)", r"(-1,2) \text{ and no other point}", "?"),
     ],
     "matrices and vectors": [
         (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}", "+"),
