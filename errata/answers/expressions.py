@@ -16,6 +16,7 @@ from errata.answers.tokens import Token, Unparsable
 Tree = tuple[Any, ...]
 MAX_DEPTH = 40
 MAX_ATOMS = 120
+UNKNOWN_FUNCTIONS = frozenset({"f", "g", "h"})  # letters that name a function where brackets follow
 
 
 _POSTFIX = ("!", "%")
@@ -235,6 +236,9 @@ class _Parser:
             name += "_" + self.subscript()
         while self.take("'"):
             name += "'"
+        follows = self.peek()
+        if name in UNKNOWN_FUNCTIONS and follows is not None and follows.text == "(" and not follows.spaced:
+            return ("fn", name, self.atom())
         return ("const", name) if name in ("e", "i") else ("var", name)
 
     def subscript(self) -> str:
