@@ -111,7 +111,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A question with its gold answer; ``meta`` carries what a domain's verifier needs (choices, clues, tests)."""
+    """A question with its gold answer; ``meta`` carries what a domain's verifier needs (choices, clues, tests).
+
+    What else is right, and how near is near enough, stands in ``meta`` too: see ``errata.answers.criteria``.
+    """
 
     question: str
     gold_answer: str

@@ -16,7 +16,6 @@ from errata.answers.judgement import (
     Judgement,
     UnreadableReason,
     VerdictChange,
-    VerdictDiff,
     compare_verdicts,
 )
 from errata.types import Domain, Problem
@@ -28,7 +27,6 @@ __all__ = [
     "ReadingOptions",
     "UnreadableReason",
     "VerdictChange",
-    "VerdictDiff",
     "Verifier",
     "compare_verdicts",
     "extract_answer",

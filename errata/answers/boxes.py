@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 _COMMAND = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _TOKEN = re.compile(rf"{_COMMAND.pattern}|\\.|[{{}}]", re.DOTALL)
@@ -16,8 +17,9 @@ _NAME_BEFORE = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w{1,3}\}?)?)\s*=\s*\
 _BETWEEN = re.compile(
     r"[\s$,;&]{0,12}(?:\\[()\[\], ;])?[\s,;]{0,4}"
     r"(?:(?:\\(?:text|mbox)\s?\{\s?)?(?:and|or|和|或|与|、|，)(?:\s?\})?|\\q?quad)?"
-    r"[\s$,;&]{0,8}(?:\\[()\[\], ;])?\s{0,4}(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s{0,2}=\s{0,2})?"
+    r"[\s$,;&]{0,8}(?:\n[-*•]\s{1,3})?\$?(?:\\[()\[\], ;])?\s{0,4}(?:[A-Za-z](?:_\{?\w{1,3}\}?)?\s{0,2}=\s{0,2})?"
 )
+_LISTED = re.compile(r"and|,(?!\s*or)|;|和|与|、|，|\n[-*•]")
 _BRACKETS = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 _MAX_BARE = 200
 _BARE_END = ("\\)", "\\]", "\\\\", "\\boxed", "\\fbox")
@@ -92,7 +94,8 @@ def _bare(text: str, at: int) -> str:
 def final_boxes(text: str) -> Box | None:
     r"""The last box, joined with those before it that one sentence lists: ``\boxed{2}`` and ``\boxed{3}`` is ``2, 3``.
 
-    Names in front of the boxes stay where every box has one: ``x = \boxed{2}, y = \boxed{3}`` is ``x = 2, y = 3``.
+    Where only "or" or nothing stands between them, they are alternatives: ``2 \text{ or } 3``. Names in front of the
+    boxes stay where every box has one: ``x = \boxed{2}, y = \boxed{3}`` is ``x = 2, y = 3``.
     """
     boxes = find_boxes(text)
     if not boxes:
@@ -105,4 +108,7 @@ def final_boxes(text: str) -> Box | None:
     contents = {box.content: None for box in group}
     if len(contents) > 1 and all(names):
         contents = {f"{name[1]} = {box.content}": None for name, box in zip(names, group, strict=True) if name}
-    return Box(group[0].start, group[-1].end, ", ".join(contents))
+    between = [text[one.end : other.start] for one, other in pairwise(group)]
+    # Boxes that nothing lists together may be one answer in two spellings: such are alternatives.
+    joiner = ", " if any(_LISTED.search(piece) for piece in between) else r" \text{ or } "
+    return Box(group[0].start, group[-1].end, joiner.join(contents))

@@ -8,14 +8,15 @@ from __future__ import annotations
 import re
 from string import ascii_uppercase
 
+from errata.answers.criteria import read_criteria
 from errata.answers.extraction import READING, ReadingOptions, read_answer
-from errata.answers.judgement import MAX_ANSWER, Judgement, too_complex, unreadable
+from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unparsable, unreadable
 from errata.answers.math import same_answer
 from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
 
 NAME = "choice"
-VERSION = "1"
+VERSION = "2"
 
 _LETTER = re.compile(
     r"(?:option|choice|answer)?\s*(?:\\(?:text|mathrm|textbf|mathbf)\s*\{)?\s*\(?\[?(?P<letter>[A-Za-z])(?![A-Za-z'’])"
@@ -27,19 +28,22 @@ _LETTER = re.compile(
 def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Judgement:
     """Compare the choice named in ``text`` with gold. A letter whose text is another choice's is unparsable."""
     verifier = f"{NAME}/{VERSION}"
+    try:
+        rules = read_criteria(problem.meta)
+    except ValueError as error:
+        return unparsable(verifier, None, str(error), UnreadableReason.BAD_PROBLEM)
     choices = _choices(problem)
-    found = read_answer(text, Domain.CHOICE, options)
-    extracted = found.answer
-    if extracted is None:
+    found = read_answer(text, Domain.CHOICE, options, rules.pattern)
+    if found.answer is None:
         return unreadable(verifier, found.why)
-    shown = extracted[:MAX_ANSWER]
-    gold = read_choice(clean(problem.gold_answer) or "", choices)
-    if gold is None:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "the gold answer names no choice")
+    shown = found.answer[:MAX_ANSWER]
+    golds = {read_choice(clean(gold) or "", choices) for gold in (problem.gold_answer, *rules.golds)} - {None}
+    if not golds:
+        return unparsable(verifier, shown, "the gold answer names no choice", UnreadableReason.BAD_PROBLEM)
     letter = read_choice(shown, choices)
     if letter is None:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "names no choice, or two different ones")
-    return Judgement(Verdict.CORRECT if letter == gold else Verdict.INCORRECT, shown, verifier)
+        return unparsable(verifier, shown, "names no choice, or two different ones")
+    return Judgement(Verdict.CORRECT if letter in golds else Verdict.INCORRECT, shown, verifier)
 
 
 def _choices(problem: Problem) -> dict[str, str]:

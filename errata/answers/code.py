@@ -16,11 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from errata.answers.extraction import READING, ReadingOptions, read_answer
-from errata.answers.judgement import MAX_ANSWER, CodeExecutionDisabled, Judgement, unreadable
+from errata.answers.judgement import (
+    MAX_ANSWER,
+    CodeExecutionDisabled,
+    Judgement,
+    UnreadableReason,
+    unparsable,
+    unreadable,
+)
 from errata.types import Domain, Problem, Verdict
 
 NAME = "code"
-VERSION = "1"
+VERSION = "2"
 SECONDS = 5
 MEMORY_MB = 512
 MAX_CODE = 50_000
@@ -29,7 +36,6 @@ _CHILD = Path(__file__).with_name("code_child.py")
 _VERDICTS = {
     "passed": Verdict.CORRECT,
     "failed": Verdict.INCORRECT,
-    "syntax": Verdict.UNPARSABLE,
     "limit": Verdict.TIMEOUT,
 }
 
@@ -49,10 +55,12 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     given = problem.meta.get("tests") or []
     tests = [given] if isinstance(given, str) else [str(test) for test in given]
     if not tests:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "the problem has no tests")
+        return unparsable(verifier, shown, "the problem has no tests", UnreadableReason.BAD_PROBLEM)
     if len(code) > MAX_CODE:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, "the code is too long")
+        return unparsable(verifier, shown, "the code is too long")
     outcome, report = run_tests(code, tests)
+    if outcome == "syntax":
+        return unparsable(verifier, shown, report[:500])
     return Judgement(_VERDICTS[outcome], shown, verifier, report[:500])
 
 

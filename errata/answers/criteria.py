@@ -6,6 +6,8 @@
 | ``tolerance`` | ``{"abs": number, "rel": number}`` | how far a number may lie from gold, in itself or as a share |
 | ``unordered`` | true or false | the order of a tuple's parts does not matter |
 | ``extract`` | regular expression | finds the answer in a line: group ``answer``, else the first, else all |
+
+The verifier ``math`` knows all of them, ``choice`` knows ``golds`` and ``extract``.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ to a fixed number of decimals: 1 - 1/10^60 is not 1. Magnitudes, digits and node
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
 from typing import Any, Literal
 
-from errata.answers.expressions import Tree
+from errata.answers.expressions import UNKNOWN_FUNCTIONS, Tree
 from errata.answers.fractional import Undefined, exact, size, variables
 from errata.answers.tokens import Unparsable
 
@@ -63,7 +63,7 @@ def equal(one: Tree, other: Tree) -> bool:
     return all(answer is not False for answer in said) and said.count(True) >= _POINTS // 2
 
 
-def points(names: list[str]) -> Any:
+def points(names: list[str]) -> Iterator[dict[str, Fraction]]:
     """Rational points of both signs and several sizes, the same every time."""
     seeds = ((3, 7), (-5, 11), (13, 4), (2, 9), (-17, 6), (31, 8), (-1, 13), (19, 3), (-23, 5))
     for shift in range(len(seeds)):
@@ -77,7 +77,7 @@ def _equal_at(one: Tree, other: Tree, point: dict[str, Fraction]) -> bool | None
     """Equality at a point; None where neither side has a value."""
     left, right = _placed(one, point), _placed(other, point)
     try:
-        a, b = _exact_or_none(left), _exact_or_none(right)
+        a, b = exact(left), exact(right)
     except Undefined:
         return _both_undefined(left, right)
     if a is not None and b is not None:
@@ -95,11 +95,8 @@ def _both_undefined(left: Tree, right: Tree) -> bool | None:
     return None
 
 
-def _exact_or_none(tree: Tree) -> Fraction | None:
-    return exact(tree)
-
-
 def _placed(tree: Tree, point: dict[str, Fraction]) -> Tree:
+    """``tree`` with the point's values for its names."""
     if tree[0] == "var":
         return ("num", point[tree[1]])
     return (tree[0], *(_placed(part, point) if isinstance(part, tuple) else part for part in tree[1:]))
@@ -273,6 +270,9 @@ _NAMES = {"ln": "ln", "log": "log10", "lg": "log10", "arcsin": "asin", "arccos":
 def _function(name: str, value: Any, mp: Any) -> Any:
     if name == "sqrt":
         return mp.sqrt(value)
+    if name in UNKNOWN_FUNCTIONS:
+        # Any function would do that no law of algebra holds for: f(2x) must not equal 2 f(x).
+        return mp.cos(mp.sqrt(3) * value + ord(name)) + value * value / 7
     if name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "exp") and abs(value) > 10**6:
         raise TooLarge("a function of a large value")
     function = getattr(mp, _NAMES.get(name, name), None)
@@ -288,7 +288,7 @@ def common_factor(one: Tree, other: Tree) -> int | None:
         return None
     found: tuple[Tree, Tree] | None = None
     for point in points(names):
-        a, b = _at(one, point), _at(other, point)
+        a, b = _placed(one, point), _placed(other, point)
         zero: Tree = ("num", Fraction(0))
         if equal(a, zero) or equal(b, zero):
             if not (equal(a, zero) and equal(b, zero)):
@@ -299,11 +299,7 @@ def common_factor(one: Tree, other: Tree) -> int | None:
         found = found or (a, b)
     if found is None:
         return None
-    ratio = exact(("/", found[0], found[1]))
-    return (1 if ratio > 0 else -1) if ratio is not None else 1
-
-
-def _at(tree: Tree, point: dict[str, Fraction]) -> Tree:
-    if tree[0] == "var":
-        return ("num", point[tree[1]])
-    return (tree[0], *(_at(part, point) if isinstance(part, tuple) else part for part in tree[1:]))
+    ratio = number(("/", found[0], found[1]), _GUARD)
+    if abs(ratio.imag) > abs(ratio.real) / 10**9:
+        return None
+    return 1 if ratio.real > 0 else -1

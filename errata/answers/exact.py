@@ -19,12 +19,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from errata.answers.extraction import READING, ReadingOptions, read_answer
-from errata.answers.judgement import MAX_ANSWER, MAX_NESTING, Judgement, nesting, unreadable
+from errata.answers.judgement import (
+    MAX_ANSWER,
+    MAX_NESTING,
+    Judgement,
+    UnreadableReason,
+    nesting,
+    unparsable,
+    unreadable,
+)
 from errata.answers.notation import clean
 from errata.types import Domain, Problem, Verdict
 
 NAME = "exact"
-VERSION = "1"
+VERSION = "2"
 MAX_JSON = 20_000
 Grid = Mapping[str, Mapping[str, Any]]
 
@@ -49,8 +57,10 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     try:
         answer = parse_json(_unescaped(extracted))
     except NotJson as error:
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, str(error))
+        return unparsable(verifier, shown, str(error))
     verdict, report = _compare(gold, answer, problem.meta.get("clues"))
+    if verdict is Verdict.UNPARSABLE:
+        return unparsable(verifier, shown, report, UnreadableReason.BAD_PROBLEM)  # a clue that is none
     return Judgement(verdict, shown, verifier, report)
 
 

@@ -16,6 +16,7 @@ from errata.answers.tokens import Token, Unparsable
 Tree = tuple[Any, ...]
 MAX_DEPTH = 40
 MAX_ATOMS = 120
+UNKNOWN_FUNCTIONS = frozenset({"f", "g", "h"})  # letters that name a function where brackets follow
 
 
 _POSTFIX = ("!", "%")
@@ -65,6 +66,8 @@ class _Parser:
             symbol = self.text()
             self.at += 1
             node = (symbol, node, self.product())
+        if self.take("\\choose"):
+            node = ("binom", node, self.sum())
         self.depth -= 1
         return node
 
@@ -92,7 +95,7 @@ class _Parser:
         if token.kind == "num":
             # Two numbers side by side are no product, but a number behind a bracket or a name is.
             before = self.tokens[self.at - 1]
-            return before.kind != "num" and before.text != "!" and not token.base
+            return before.kind != "num" and not token.base
         if token.kind == "open":
             return token.text not in ("\\{",)
         if token.kind == "cmd":
@@ -233,6 +236,9 @@ class _Parser:
             name += "_" + self.subscript()
         while self.take("'"):
             name += "'"
+        follows = self.peek()
+        if name in UNKNOWN_FUNCTIONS and follows is not None and follows.text == "(" and not follows.spaced:
+            return ("fn", name, self.atom())
         return ("const", name) if name in ("e", "i") else ("var", name)
 
     def subscript(self) -> str:

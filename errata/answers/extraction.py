@@ -29,12 +29,13 @@ _HEAD = re.compile(
     r"(?P<hash>####+)"
     rf"|^[ \t>*_#]{{0,12}}(?:(?P<heading>{_LABEL})[ \t*_]{{0,6}}$)"
     rf"|(?:(?P<label>{_LABEL})|^[ \t>*_#]{{0,12}}(?P<short>A))[ \t*_]{{0,6}}"
-    r"(?:[:：]|[ \t]?是[:：]?|[ \t]?为[:：]?)[ \t*_]{0,8}"
+    r"(?:[:：】]|[ \t]?是[:：]?|[ \t]?为[:：]?)[ \t*_]{0,8}"
     r"|\b(?P<said>[Tt]he|THE|[Mm]y|[Oo]ur|[Ff]inal)[ \t]{1,4}"
     r"(?:(?:[Ff]inal|[Cc]orrect|[Rr]ight|desired|required)[ \t]{1,4})?"
-    r"(?:[Aa]nswer|ANSWER)(?:[ \t]{1,4}(?:here|then|now|(?:to|for)[ \t][^.:=\n]{1,80}?))?[ \t*_]{0,6}"
+    r"(?:[Aa]nswers?|ANSWER)(?:[ \t]{1,4}(?:here|then|now|(?:to|for)[ \t][^.:=\n]{1,80}?))?[ \t*_]{0,6}"
     r"(?:(?:is|are|will be|would be|must be|should be|equals)(?![A-Za-z])|[:=])[ \t*_:]{0,8}"
-    r"(?:(?:therefore|thus|then|simply|just|hence)[ \t,]{1,4})?",
+    r"(?:(?:therefore|thus|then|simply|just|hence)[ \t,]{1,4})?"
+    r"|(?<![A-Za-z])(?P<bare>[Aa]nswer)[ \t]{1,3}(?:is|are)(?![A-Za-z])[ \t:*_]{0,8}",
     re.MULTILINE,
 )
 _SENTENCE_END = re.compile(r"(?<!\b[ap])(?<!\b[ap]\.m)[.!?](?=[*_]*\s+[A-Z*]|[*_]*\s*$)|。|[!?！？]\s")
@@ -42,7 +43,7 @@ _SENTENCE_END = re.compile(r"(?<!\b[ap])(?<!\b[ap]\.m)[.!?](?=[*_]*\s+[A-Z*]|[*_
 _ASIDE = re.compile(
     r"[,;]?\s(?:which|because|since|as|so|where|when|therefore|thus|i\.e\.|after|giving|meaning|using|assuming)\s"
     r"|,\snot\s|[,;]\s(?:he|she|we|it|they|this|that|i)\s|[,，]?(?:因为|所以|其中|因此)"
-    r"|:?\s(?:[–—-]\s)?\(?(?:i\.e\.|e\.g\.|the\s|that is|or\sabout\s|rounded\s)|:\s[a-z]{3}|\s[–—]\s[a-z]{2}",
+    r"|:?\s(?:[–—]\s)?\(?(?:i\.e\.|e\.g\.|the\s|that is|or\sabout\s|rounded\s)|:\s[a-z]{3}|\s[–—]\s[a-z]{2}",
     re.IGNORECASE,
 )
 # Predicates about the answer that are not the answer.
@@ -68,11 +69,13 @@ _SHORT_VALUE = re.compile(
 # Calculator marks, and the tokens that end a turn where a template leaked into the text.
 _MARKS = re.compile(r"<<[^<>\n]{0,200}>>|<\|[^|<>\n]{1,40}\|>|</?s>|<(?:eos|end_of_turn)>")
 _ORNAMENT = re.compile(r"[\s\u2600-\u27bf\ufe0f\U0001f300-\U0001faff]+\Z")
+_WORDLESS = re.compile(r"\\(?:text|mathrm|mbox)\s?\{[^{}]*\}|\\[A-Za-z]+|(?<=\d)[a-z](?![A-Za-z])")
+_BULLET = re.compile(r"\A[-•]\s+")
 _DISPLAY = {"\\[": "\\]", "$$": "$$"}
 _FENCE = re.compile(r"^[ \t]*```[ \t]*(?P<language>[\w+-]*)[^\n]*$", re.MULTILINE)
 _CHOICE = re.compile(
     r"\b(?:answer|option|choice)(?:[ \t]+(?:is|would[ \t]+be))?[ \t:*_]*(?:option[ \t]+)?"
-    r"(?P<said>\(?[A-Z]\)?(?![A-Za-z])[^\n]*)"
+    r"(?P<said>\(?[A-Z]\)?(?![A-Za-z]))"
     r"|^[ \t*_]*(?:A|####)[ \t]*:?[ \t]*(?P<line>\(?[A-Z]\)?[ \t*_.]*)$",
     re.MULTILINE,
 )
@@ -177,7 +180,7 @@ def _statements(text: str) -> Iterator[tuple[str, int, str]]:
 
 def _next_block(text: str, start: int, until: int) -> str:
     """The first line with something on it, or the display that opens there, at most a few lines away."""
-    block = text[start : min(until, start + 1200)].lstrip(" \t\r\n*_:")
+    block = _BULLET.sub("", text[start : min(until, start + 1200)].lstrip(" \t\r\n*_:"))
     for opening, closing in _DISPLAY.items():
         if block.startswith(opening) and (end := block.find(closing, 2)) > 0:
             return block[: end + 2]
@@ -197,7 +200,7 @@ def _value(kind: str, piece: str) -> str | None:
         return None
     aside = _ASIDE.search(cleaned)
     if aside and (re.search(r"[\d\\$]", cleaned[: aside.start()]) or len(cleaned[: aside.start()].split()) == 1):
-        cleaned = clean(cleaned[: aside.start()]) or cleaned
+        cleaned = clean(re.sub(r"\s(?:and|but)\Z", "", cleaned[: aside.start()])) or cleaned
     if kind in ("label", "heading") and re.match(r"[\u4e00-\u9fff]", cleaned) and (verb := _last_verb(cleaned)):
         cleaned = verb
     return None if _is_prose(cleaned) else cleaned
@@ -220,21 +223,28 @@ def _conclusion(text: str) -> str | None:
 
 
 def _last_verb(sentence: str) -> str | None:
+    """What stands behind the last verb of a sentence, where it is a value with at most a few words behind it."""
     verbs = list(_VERB.finditer(sentence))
     if not verbs:
         return None
-    value = (
-        sentence[verbs[-1].end() :].strip().rstrip(".。").rstrip("$").removesuffix("\\)").removesuffix("\\]").strip()
-    )
-    return clean(value) if _SHORT_VALUE.fullmatch(value) else None
+    value = sentence[verbs[-1].end() :].strip().rstrip(".。").strip("$")
+    for opening, closing in (("\\(", "\\)"), ("\\[", "\\]")):
+        value = value.removeprefix(opening).removesuffix(closing).strip()
+    # Commands and one-letter names are no words.
+    return clean(value) if _SHORT_VALUE.fullmatch(_WORDLESS.sub("", value)) else None
 
 
 def _stated_choice(text: str) -> str | None:
-    found = None
-    for match in _CHOICE.finditer(text):
-        piece = match["said"] if match["said"] is not None else match["line"]
-        found = clean(_first_sentence(piece)) or found
-    return found
+    """The last choice that is named, with what stands behind it in its sentence."""
+    until = len(text)
+    for match in reversed(list(_CHOICE.finditer(text))):
+        start = match.start("said") if match["said"] is not None else match.start("line")
+        line_end = text.find("\n", start, until)
+        found = clean(_first_sentence(text[start : until if line_end < 0 else line_end]))
+        if found:
+            return found
+        until = match.start()
+    return None
 
 
 def _last_fence(text: str, languages: tuple[str, ...]) -> str | None:

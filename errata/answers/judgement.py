@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,8 +59,15 @@ _WHY = {
 
 def unreadable(verifier: str, why: UnreadableReason | None) -> Judgement:
     """The judgement on a text in which no answer was found."""
-    report = _WHY.get(why or UnreadableReason.NO_STATEMENT, "no final answer is stated")
-    return Judgement(Verdict.UNPARSABLE, None, verifier, report, reason=why or UnreadableReason.NO_STATEMENT)
+    reason = why or UnreadableReason.NO_STATEMENT
+    return unparsable(verifier, None, _WHY.get(reason, "no final answer is stated"), reason)
+
+
+def unparsable(
+    verifier: str, shown: str | None, report: str, reason: UnreadableReason = UnreadableReason.NOT_READ
+) -> Judgement:
+    """The judgement where nothing can be compared, and why."""
+    return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=reason)
 
 
 def nesting(text: str) -> int:
@@ -90,33 +96,15 @@ class VerdictChange:
     after: Judgement
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictDiff:
-    """Stored against new verdicts: what changed, how often each way, and which samples only one side has."""
-
-    changes: tuple[VerdictChange, ...]
-    same: int
-    transitions: dict[tuple[Verdict, Verdict], int]
-    only_stored: tuple[str, ...]
-    only_rejudged: tuple[str, ...]
-
-
-def compare_verdicts(stored: Mapping[str, Judgement], rejudged: Mapping[str, Judgement]) -> VerdictDiff:
-    """The difference between stored judgements and new ones, keyed by sample id, in the order stored.
+def compare_verdicts(stored: Mapping[str, Judgement], rejudged: Mapping[str, Judgement]) -> tuple[VerdictChange, ...]:
+    """What differs between stored judgements and new ones, keyed by sample id, in the order stored.
 
     A change of the verifier's version alone is none; a changed extracted answer is one, even at an equal verdict.
+    Samples that only one side has are left out.
     """
     shared = [key for key in stored if key in rejudged]
-    changes = tuple(
+    return tuple(
         VerdictChange(key, stored[key], rejudged[key])
         for key in shared
         if (stored[key].verdict, stored[key].extracted) != (rejudged[key].verdict, rejudged[key].extracted)
-    )
-    moved = Counter((c.before.verdict, c.after.verdict) for c in changes if c.before.verdict is not c.after.verdict)
-    return VerdictDiff(
-        changes,
-        len(shared) - len(changes),
-        dict(moved),
-        tuple(key for key in stored if key not in rejudged),
-        tuple(key for key in rejudged if key not in stored),
     )

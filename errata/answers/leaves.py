@@ -5,7 +5,7 @@ from __future__ import annotations
 from errata.answers.criteria import Criteria
 from errata.answers.fractional import Undefined
 from errata.answers.notation import words
-from errata.answers.quantities import Quantity, read_quantity, same_quantity, within
+from errata.answers.quantities import Quantity, add_up, read_compound, same_quantity, within
 from errata.answers.structure import Answer
 from errata.answers.tokens import Unparsable
 
@@ -21,7 +21,9 @@ def is_text(answer: Answer) -> bool:
 
 def _quantity(answer: Answer) -> Quantity | None:
     try:
-        return read_quantity(list(answer.tokens))
+        if answer.shape == "list":
+            return add_up([read_compound(list(part.tokens)) for part in answer.parts])
+        return read_compound(list(answer.tokens))
     except (Unparsable, Undefined):
         return None
 
@@ -71,7 +73,8 @@ def _same_words(gold: list[str], answer: list[str]) -> bool | None:
     if one == other:
         return True
     # More words around gold's may say the same, or the opposite.
-    return None if set(gold) <= set(answer) or len(answer) > len(gold) + 4 else False
+    stems = [{word.removesuffix("s") for word in side} for side in (gold, answer)]
+    return None if stems[0] <= stems[1] or len(answer) > len(gold) + 4 else False
 
 
 def _clock(answer: Answer) -> tuple[list[int], str] | None:
@@ -84,6 +87,8 @@ def _clock(answer: Answer) -> tuple[list[int], str] | None:
     separated = all(t.text == ":" for t in rest[1::2]) and len(rest) % 2 == 1
     if half not in ("", "am", "pm") or not separated or (len(rest) == 1 and not half):
         return None
+    if any(len(t.text) != 2 for t in numbers[1:]) and (half or any(t.text.startswith("0") for t in numbers)):
+        return None  # minutes have two digits
     if any(t.kind != "num" or t.value is None or t.value.denominator != 1 for t in numbers):
         return None
     return [int(t.value) for t in numbers if t.value is not None], half

@@ -8,14 +8,17 @@ Comparing has three outcomes: True, False, and None where it cannot be told.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from functools import lru_cache
 
 from errata.answers.criteria import Criteria, read_criteria
 from errata.answers.evaluation import common_factor
 from errata.answers.expressions import Tree, parse
 from errata.answers.extraction import READING, ReadingOptions, extract_answer, read_answer
 from errata.answers.fractional import Undefined, variables
-from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unreadable
+from errata.answers.judgement import MAX_ANSWER, Judgement, UnreadableReason, too_complex, unparsable, unreadable
 from errata.answers.leaves import is_text, same_leaf
 from errata.answers.notation import clean, normalise
 from errata.answers.regions import read_region, same_region
@@ -26,6 +29,7 @@ from errata.types import Domain, Problem, Verdict
 NAME = "math"
 VERSION = "2"
 PLAIN = Criteria()
+_PLAIN_NUMBER = re.compile(r"-?\d{1,200}(?:\.\d{1,200})?", re.ASCII)
 _REGIONS = ("union", "intersection", "difference", "relation", "builder")
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le"}
 
@@ -35,6 +39,10 @@ def same_answer(gold: str, answer: str, rules: Criteria = PLAIN) -> bool | None:
 
     Never raises. ``rules`` may allow a tolerance, and tuples in any order.
     """
+    if _PLAIN_NUMBER.fullmatch(gold) and _PLAIN_NUMBER.fullmatch(answer):
+        same_number = Fraction(gold) == Fraction(answer)  # most answers there are
+        if same_number or not (rules.absolute or rules.relative):
+            return same_number
     gold_text, answer_text = normalise(gold), normalise(answer)
     if gold_text == answer_text:
         return True
@@ -49,7 +57,7 @@ def same_answer(gold: str, answer: str, rules: Criteria = PLAIN) -> bool | None:
             break
         try:
             outcome = same(gold_read, read(answer_text, group, prose=True), rules)
-        except (Unparsable, Undefined):
+        except (ValueError, ArithmeticError, RecursionError):  # Unparsable, Undefined, and what bounds may have missed
             outcome = None
         if outcome:
             return True
@@ -64,28 +72,25 @@ def verify(problem: Problem, text: str, options: ReadingOptions = READING) -> Ju
     try:
         rules = read_criteria(problem.meta)
     except ValueError as error:
-        return Judgement(Verdict.UNPARSABLE, None, verifier, str(error), reason=UnreadableReason.BAD_PROBLEM)
+        return unparsable(verifier, None, str(error), UnreadableReason.BAD_PROBLEM)
     found = read_answer(text, Domain.MATH, options, rules.pattern)
     if found.answer is None:
         return unreadable(verifier, found.why)
     shown = found.answer[:MAX_ANSWER]
     golds = [gold for given in (problem.gold_answer, *rules.golds) if (gold := gold_of(given)) is not None]
     if not golds:
-        return Judgement(
-            Verdict.UNPARSABLE, shown, verifier, "the gold answer is empty", reason=UnreadableReason.BAD_PROBLEM
-        )
+        return unparsable(verifier, shown, "the gold answer is empty", UnreadableReason.BAD_PROBLEM)
     if too_complex(found.answer):
-        report = "too long or too deeply nested"
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+        return unparsable(verifier, shown, "too long or too deeply nested")
     outcomes = [None if too_complex(gold) else same_answer(gold, found.answer, rules) for gold in golds]
     if True in outcomes:
         return Judgement(Verdict.CORRECT, shown, verifier)
     if None in outcomes:
-        report = "not readable, or not comparable with gold"
-        return Judgement(Verdict.UNPARSABLE, shown, verifier, report, reason=UnreadableReason.NOT_READ)
+        return unparsable(verifier, shown, "not readable, or not comparable with gold")
     return Judgement(Verdict.INCORRECT, shown, verifier)
 
 
+@lru_cache(maxsize=1024)
 def gold_of(given: str) -> str | None:
     """A gold answer as a problem set holds it: the answer alone, or a text that states it ("#### 18", a box)."""
     return extract_answer(given, Domain.MATH) or clean(given)
@@ -109,6 +114,8 @@ def same(gold: Answer, answer: Answer, rules: Criteria = PLAIN) -> bool | None:
             return same_region(regions[0], regions[1])
     if gold.shape == "relation" or answer.shape == "relation":
         return _same_relation(gold, answer, rules)
+    if {gold.shape, answer.shape} == {"list", "leaf"} and same_leaf(gold, answer, rules):
+        return True  # "2 hours and 30 minutes" is one amount
     if {gold.shape, answer.shape} <= {"list", "set"}:
         return _same_collection(gold, answer, rules)
     if gold.shape != answer.shape:
@@ -168,8 +175,8 @@ def _same_collection(gold: Answer, answer: Answer, rules: Criteria) -> bool | No
 
 
 def _has_prose(answer: Answer) -> bool:
-    """Whether a part of a list is only words, as prose behind a value is."""
-    return any(all(token.kind == "word" for token in part.tokens) for part in answer.parts)
+    """Whether a part of a list is no value, as prose behind a value is."""
+    return any(part.shape == "leaf" and is_text(part) for part in answer.parts)
 
 
 def _names(answer: Answer) -> frozenset[str]:
@@ -180,16 +187,22 @@ def _other_shape(gold: Answer, answer: Answer, rules: Criteria) -> bool | None:
     """Answers of different shapes are not the same; with the same contents it cannot be told what was meant."""
     if answer.shape == "leaf" and is_text(answer):
         return None
+    if answer.shape == "list" and _has_prose(answer):
+        return None
     if {gold.shape, answer.shape} == {"list", "tuple"} and (named := _names(gold) or _names(answer)):
         # (x, y) = (1, 2) and "x = 1, y = 2": in the order of the alphabet, a tuple's parts have these names.
         listed, bare = (gold, answer) if gold.shape == "list" else (answer, gold)
         values = sorted(listed.parts, key=lambda part: part.parts[0].text if part.parts else "")
         if len(named) == len(listed.parts) == len(bare.parts) and bare.marks == ("(", ")"):
             return all_of(same(v.parts[-1], b, rules) for v, b in zip(values, bare.parts, strict=True))
+    if gold.shape == "leaf" and "or" in answer.marks and all(_same_or_none(gold, p, rules) for p in answer.parts):
+        return True  # "1/2, or 0.5": one value in several spellings
+    if any(part.shape == "relation" and part.marks == ("in",) for part in (*gold.parts, *answer.parts)):
+        return None  # a value with a condition, such as "k in Z"
     gold_parts = gold.parts if gold.shape != "leaf" else (gold,)
     answer_parts = answer.parts if answer.shape != "leaf" else (answer,)
     if len(gold_parts) != len(answer_parts) or not gold_parts:
-        return None if answer.shape == "list" and _has_prose(answer) else False
+        return False
     return None if _matched(gold_parts, answer_parts, rules) is not False else False
 
 
@@ -208,10 +221,10 @@ def _same_relation(gold: Answer, answer: Answer, rules: Criteria) -> bool | None
         # "x > 3" or "x in S" is no single value; "to" and the like are prose in signs.
         return None if set(relation.marks) & {"to", "equiv", "in"} else False
     value = relation.parts[-1]
+    if _is_simple_name(value) and not _is_simple_name(relation.parts[0]):
+        value = relation.parts[0]  # 25 = x
     outcome = same(value, other, rules) if relation is gold else same(other, value, rules)
-    if outcome and not _says_value(relation):
-        return None  # 2x = 10 does not answer 10
-    return outcome
+    return outcome if _says_value(relation) else None  # 2x = 10 does not answer 10, nor does it deny 5
 
 
 def _paired(relation: Answer) -> Answer | None:

@@ -51,7 +51,8 @@ _LITERAL = frozenset({"<", ">", "|", "[", "]", ":"})  # renamed to a sign, not t
 _DROPPED = words(
     "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr displaystyle textstyle scriptstyle"
     " limits nolimits quad qquad rm bf it sf tt cal mathstrut strut newline thinspace enspace hfill middle bigm"
-    " medspace negthinspace centering large Large normalsize small boldmath nobreak break linebreak par therefore"
+    " medspace negthinspace centering large Large normalsize small boldmath nobreak break linebreak par"
+    " therefore checkmark blacksquare qed"
 )
 _FONTS = words(
     "text textbf textit textrm textsf texttt textnormal textup textsc textsl mbox hbox emph mathrm mathbf mathit"
@@ -79,6 +80,8 @@ _PLAIN_ENVIRONMENTS = ("aligned", "align", "gathered", "gather", "split", "equat
 _MATRIX_ENVIRONMENTS = ("pmatrix", "bmatrix", "matrix", "Bmatrix", "array", "smallmatrix", "vmatrix", "Vmatrix")
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 _HALF_OF_DAY = re.compile(r"(?<=[\d\s{])([aApP])\.\s?[mM](?:\.|(?![A-Za-z]))")
+_LONE_BACKSLASH = re.compile(r"(?<!\\)(?:\\\\)*\\\Z")  # of "\\ " whose space was stripped
+_GROUPS_OF_THREE = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _MONEY = "\x01"
 _SUPERS = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ]+")
 _SUBS = re.compile(r"[₀₁₂₃₄₅₆₇₈₉₊₋ₐₙₓ]+")
@@ -97,6 +100,7 @@ def clean(answer: str) -> str | None:
                 inner = answer[len(left) : -len(right)]
                 bare = inner.replace("\\$", "")  # an escaped dollar sign is money, not a delimiter
                 answer = inner.strip() if left not in bare and right not in bare else answer
+        answer = _LONE_BACKSLASH.sub("", answer)
         if not answer.endswith("\\_"):
             answer = answer.rstrip("*_").rstrip()
         if answer == before:
@@ -106,6 +110,11 @@ def clean(answer: str) -> str | None:
 def normalise(answer: str) -> str:
     r"""``answer`` in one spelling. What is not understood stays as it is; the reader of expressions then refuses it."""
     text = _unicode(answer)
+    text = re.sub(r"\\(?:mathbb|Bbb)\s*\{?\s*([A-Z])\s*\}?", r"\\mathbb{\1}", text)
+    text = re.sub(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)", r" \\cdot ", text)
+    text = re.sub(r"(?<![A-Za-z\\])abs\s*\(([^()]*)\)", r"|\1|", text)
+    # 0.(27) repeats its digits; inside an expression the brackets would be a factor.
+    text = re.sub(r"\A\s*(-?\d*\.\d*)\((\d+)\)\s*\Z", r"\1\\overline{\2}", text)
     text = _thousands(text)
     text = _HALF_OF_DAY.sub(lambda m: f" {m[1].lower()}m", text)
     text = _environments(text)
@@ -115,7 +124,10 @@ def normalise(answer: str) -> str:
     text = re.sub(r"\$\$?([^$]*)\$\$?", r" \1 ", text)
     text = text.replace(_MONEY, "$").replace("\\%", "%")
     text = re.sub(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ(?![A-Za-z]))", r"^{\\circ}", text)
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    if text.startswith("{") and "," not in _GROUPS_OF_THREE.sub("", text) and partners(text).get(0) == len(text) - 1:
+        text = text[1:-1].strip()
+    return text
 
 
 def _unicode(text: str) -> str:
@@ -142,7 +154,7 @@ def _thousands(text: str) -> str:
     text = re.sub(r"(?<=\d),\s*\\!\s*(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)\{,\}\s*(?:\\!\s*)?(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)
-    text = re.sub(r"(?<![\d.])\d{1,3}(?:(?:\\,|~)\d{3})+(?!\d)", lambda m: re.sub(r"\\,|~", "", m[0]), text)
+    text = re.sub(r"(?<![\d.])\d{1,3}(?:(?:\\[,; ]|~)\d{3})+(?!\d)", lambda m: re.sub(r"\\[,; ]|~", "", m[0]), text)
     return re.sub(r"(?<![\d.,/ ])\d{1,3}(?: \d{3})+(?![\d/]| \d)", lambda m: m[0].replace(" ", ""), text)
 
 
@@ -228,6 +240,8 @@ def _has_words(font: str, content: str) -> bool:
     stripped = content.strip()
     if stripped in FUNCTIONS or "\\" in stripped or "$" in stripped:
         return False
+    if not re.search(r"[^\W\d_]{2}", stripped) and re.search(r"[\d+=^]", stripped):
+        return False  # "6+9i" in a text font is mathematics all the same
     if font in _MATH_FONTS or (font in ("mathrm", "mathsf", "mathtt", "operatorname") and len(stripped) == 1):
         return bool(re.search(r"[A-Za-z]{3}", stripped)) and font != "mathcal"
     return True

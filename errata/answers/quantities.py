@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from errata.answers.evaluation import equal, number
 from errata.answers.expressions import Tree, parse
@@ -15,6 +16,7 @@ from errata.arithmetic.vocabulary import SCALES
 
 _TOLERANCE_DIGITS = 60
 _LARGEST = 10**100
+_MAX_COMPOUND = 3
 _CHINESE_SCALES = {"万": 10**4, "亿": 10**8, "千": 10**3, "百": 100}
 _LOOSE_UNITS = frozenset({"m", "g", "l", "L", "s", "h"})
 _LEADING = words("about approximately approx exactly only roughly around nearly just a an total of the 约 大约 共 一共")
@@ -47,8 +49,9 @@ def read_quantity(tokens: list[Token]) -> Quantity:
         raise Unparsable("nothing to read")
     if len(tokens) == 1 and tokens[0].base:
         return Quantity(("num", tokens[0].value), base=tokens[0].base, digits=tokens[0].text.lstrip("0"))
-    if tokens[0].text == "(" and len(tokens) > 3 and tokens[-3].text == ")" and tokens[-2].text == "_":
-        return _based(tokens)
+    unbraced = [*tokens[:-3], tokens[-2]] if tokens[-1].text == "}" and len(tokens) > 4 else tokens
+    if tokens[0].text == "(" and len(unbraced) > 3 and [t.text for t in unbraced[-3:-1]] == [")", "_"]:
+        return _based(unbraced)
     tokens, currency = _currency(tokens)
     cut = _unit_start(tokens)
     if cut == 0:
@@ -65,6 +68,31 @@ def read_quantity(tokens: list[Token]) -> Quantity:
     if currency:
         unit = Unit(*known_unit(currency))
     return Quantity(tree if scale == 1 else ("*", tree, ("num", scale)), unit, percent, ambiguous, loose=loose)
+
+
+def add_up(parts: list[Quantity]) -> Quantity:
+    """``2 hours 30 minutes``: the sum of quantities in different units of one dimension. Raises Unparsable."""
+    units = [part.unit for part in parts]
+    known = [unit for unit in units if unit is not None and unit.dimensions]
+    dimensions = {unit.dimensions for unit in known}
+    if len(parts) < 2 or len(known) < len(parts) or len(dimensions) > 1 or len({u.factor for u in known}) < len(parts):
+        raise Unparsable("no amounts of one kind in different units")
+    total: Tree = ("num", Fraction(0))
+    for part, unit in zip(parts, known, strict=True):
+        total = ("+", total, ("*", part.tree, ("num", unit.factor / known[0].factor)))
+    return Quantity(total, known[0])
+
+
+def read_compound(tokens: list[Token]) -> Quantity:
+    """All of ``tokens`` as one quantity, or as several that add up ("2 hours 30 minutes"). Raises Unparsable."""
+    try:
+        return read_quantity(tokens)
+    except Unparsable:
+        starts = [at for at in range(1, len(tokens)) if tokens[at].kind == "num" and tokens[at - 1].kind == "word"]
+        if not starts or len(starts) > _MAX_COMPOUND:
+            raise
+        bounds = [0, *starts, len(tokens)]
+        return add_up([read_quantity(tokens[start:end]) for start, end in pairwise(bounds)])
 
 
 def _without_leading(tokens: list[Token]) -> list[Token]:
@@ -110,11 +138,19 @@ def _unit_start(tokens: list[Token]) -> int:
         if token.kind == "word" or (token.text == "%" and at == len(tokens) - 1):
             return at
         loose = token.kind == "var" and token.spaced and token.text in _LOOSE_UNITS and at
-        if loose and tokens[at - 1].kind == "num" and at == len(tokens) - 1:
+        if loose and tokens[at - 1].kind == "num" and _is_plain_unit(tokens[at:]):
             return at
         if token.text == "%" and at + 1 < len(tokens) and tokens[at + 1].kind == "word":
             return at
     return len(tokens)
+
+
+def _is_plain_unit(tokens: list[Token]) -> bool:
+    """``m``, ``m^2``, ``m/s``: one-letter units outside of text commands, with nothing else behind them."""
+    return all(
+        token.text in _LOOSE_UNITS or token.text in ("/", "^", "{", "}") or (at and tokens[at - 1].text in ("^", "{"))
+        for at, token in enumerate(tokens)
+    )
 
 
 def _loose(tokens: list[Token], cut: int) -> Tree | None:
@@ -164,9 +200,8 @@ def _in_words(tokens: list[Token]) -> Quantity:
         elif word != "and" or at + 1 == len(spelled) or spelled[at + 1] not in (_ONES | _TENS):
             break
         at += 1
-    return Quantity(
-        ("num", Fraction(total + current)), read_unit([Token("word", word) for word in spelled[at:]], False)
-    )
+    scale, rest = _scale([Token("word", word) for word in spelled[at:]])
+    return Quantity(("num", (total + current) * scale), read_unit(rest, False))
 
 
 def same_quantity(gold: Quantity, answer: Quantity) -> bool | None:
@@ -205,7 +240,7 @@ def _same_value(gold: Quantity, answer: Quantity) -> bool | None:
         plain, percent = (gold, answer) if answer.percent else (answer, gold)
         if equal(plain.tree, ("/", percent.tree, ("num", Fraction(100)))):
             return True
-        value = exact(plain.tree)
+        value = exact(plain.tree) if plain.unit is None else None
         return value is not None and abs(value) >= 1 and equal(plain.tree, percent.tree)
     one, other = gold.unit, answer.unit
     if one is None or other is None or one == other:

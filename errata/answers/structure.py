@@ -42,7 +42,9 @@ class Answer:
         """The tokens as text, the same for the same tokens however they were spaced and whatever their kind."""
         pieces = []
         for at, token in enumerate(self.tokens):
-            number = str(token.value) if token.kind == "num" and not token.base else token.text
+            # 1,234 is 1234; the zero of 1:03 counts.
+            plain = token.kind == "num" and not token.base and not token.text.startswith("0")
+            number = str(token.value) if plain else token.text
             glued = at and token.kind in ("num", "word") and self.tokens[at - 1].kind in ("num", "word")
             pieces.append(f" {number}" if glued else number + (f"_{token.base}" if token.base else ""))
         return "".join(pieces)
@@ -75,12 +77,18 @@ def _without_prose(tokens: list[Token]) -> list[Token]:
     """``13, which is the total`` as ``13``: cut where a clause begins behind something with a value."""
     depth = 0
     for at, token in enumerate(tokens):
+        outside = depth == 0
         depth += 1 if token.kind == "open" else -1 if token.kind == "close" else 0
-        if depth or at == 0:
+        if not outside or at == 0:
             continue
         begins = token.kind == "word" and token.text.lower() in _PROSE and tokens[at - 1].text != "same"
         aside = token.text == "not" and tokens[at - 1].text == ","
+        # "27 (the total)": words in brackets behind a number or a word, not behind the name of a function.
+        words_follow = at + 1 < len(tokens) and tokens[at + 1].kind == "word" and len(tokens[at + 1].text) > 1
+        aside |= token.text == "(" and words_follow and tokens[at - 1].kind in ("num", "close", "word")
         if (begins or aside) and any(t.kind in ("num", "var", "cmd") for t in tokens[:at]):
+            while tokens[at - 1].kind == "sep" or _joins(tokens[at - 1]):
+                at -= 1
             return tokens[:at]
     return tokens
 
@@ -163,6 +171,9 @@ def _relation(tokens: list[Token], levels: list[int], level: int) -> Answer | No
         if tokens[0].text in ("=", "approx"):
             return _read(tokens[1:], level + 1)
         raise Unparsable("a relation lacks a side")
+    steps = [at for at in cuts if tokens[at].text == "implies"]
+    if steps:
+        return _read(tokens[steps[-1] + 1 :], level + 1)  # what follows from the rest is the answer
     pieces = split_at(tokens, cuts)
     if not all(pieces):
         raise Unparsable("a relation lacks a side")
@@ -185,6 +196,8 @@ def _bracketed(tokens: list[Token], levels: list[int], level: int) -> Answer | N
     if len(tokens) < 2 or tokens[0].kind != "open" or tokens[-1].kind != "close" or 0 in levels[1:-1]:
         return None
     inner, inside = tokens[1:-1], [depth - 1 for depth in levels[1:-1]]
+    if not inner and first != "\\{":
+        raise Unparsable("empty brackets")
     if first == "\\{":
         return _set(tokens, inner, inside, level)
     commas = [at for at, t in enumerate(inner) if t.kind == "sep" and t.text in (",", ";") and inside[at] == 0]
@@ -194,6 +207,8 @@ def _bracketed(tokens: list[Token], levels: list[int], level: int) -> Answer | N
         return Answer("tuple", tuple(tokens), parts, brackets)
     if first == "{" and commas:
         return _set(tokens, inner, inside, level)
+    if inner[0].text == "begin" and inner[0].kind == "cmd":
+        return _read(inner, level + 1)  # brackets around a matrix that has none of its own
     relation = any(t.kind == "rel" and depth == 0 for t, depth in zip(inner, inside, strict=True))
     word = any(t.kind == "word" and len(t.text) > 1 for t in inner)
     if first == "(" and last == ")" and (relation or (word and len(inner) == 1)):
@@ -231,7 +246,7 @@ def _matrix(tokens: list[Token], levels: list[int], level: int) -> Answer | None
         return None
     stop = levels[1:].index(0) + 1  # where the environment ends: its name still follows
     name = tokens[2].text if len(tokens) > 2 else ""
-    if "matrix" not in name or _behind_name(tokens, stop) != len(tokens):
+    if not ("matrix" in name or name == "array") or _behind_name(tokens, stop) != len(tokens):
         raise Unparsable("an environment that is not understood")
     rows: list[list[list[Token]]] = [[[]]]
     for token in tokens[_behind_name(tokens, 0) : stop]:

@@ -41,7 +41,7 @@ _GROUPED = r"\d{1,3}(?:,\d{3})+(?![\d]|,\d)"
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<based>[0-9A-Z]*\d[0-9A-Z]*|[A-F]+)_(?:\{\s*(?:\\text\{)?(?P<base>\d+|[a-z]+)\}?\s*\}|(?P<base1>\d+))(?![\d.])"
-    r"|(?P<repeat>\d*\.\d*)(?:\\overline\s*\{(?P<period>\d+)\}|\\dot\s*\{?(?P<dot>\d)\}?(?:(?P<mid>\d*)\\dot\s*\{?(?P<dot2>\d)\}?)?)"
+    r"|(?P<repeat>\d*\.\d*)(?:\\overline\s*(?:\{(?P<period>\d+)\}|(?P<period1>\d))|\\dot\s*\{?(?P<dot>\d)\}?(?:(?P<mid>\d*)\\dot\s*\{?(?P<dot2>\d)\}?)?)"
     r"|(?P<dotted>\d*\.\d+)\s*(?:\.\.\.|\\ldots(?![A-Za-z]))"
     rf"|(?P<num>(?:{_GROUPED}|\d+)(?:\.\d+)?|\.\d+)(?:[eE](?P<exp>[+-]?\d+)(?![\d.A-Za-z]))?(?P<trail>\.(?=\s*(?:[^\d\s]|$)))?"
     r"|\\text\{(?P<text>[^{}]*)\}"
@@ -63,7 +63,8 @@ _RELATIONS = {
     "<=": "le", ">=": "ge", "!=": "ne", "==": "=", "\\le": "le", "\\ge": "ge", "\\ne": "ne", "\\in": "in",
     "\\notin": "notin",
     "\\approx": "approx", "\\equiv": "equiv", "\\simeq": "approx", "\\sim": "approx", "/=": "ne",
-    "=>": "to", "->": "to", "\\to": "to", "\\Rightarrow": "to", "\\rightarrow": "to", "\\implies": "to", "\\iff": "to",
+    "=>": "implies", "->": "to", "\\to": "to", "\\Rightarrow": "implies", "\\rightarrow": "to",
+    "\\implies": "implies", "\\iff": "implies", "\\Longrightarrow": "implies",
 }  # fmt: skip
 
 _PLAIN_NAMES = {
@@ -174,7 +175,7 @@ def _repeating(match: re.Match[str]) -> Fraction:
     """``0.1\\overline{6}``, ``0.1\\dot{6}`` and ``0.1666...`` as the fractions they mean. Raises Unparsable."""
     if match["repeat"] is not None:
         start = match["repeat"]
-        period = match["period"] or (match["dot"] + (match["mid"] or "") + (match["dot2"] or ""))
+        period = match["period"] or match["period1"] or (match["dot"] + (match["mid"] or "") + (match["dot2"] or ""))
     else:
         # Dots behind digits mean "and so on" only where the reader can see what goes on.
         found = re.fullmatch(r"(\d*\.\d*?)(\d{1,6}?)\2\2+", match["dotted"])

@@ -76,46 +76,49 @@ def known_unit(word: str) -> tuple[tuple[tuple[str, int], ...], Fraction]:
 
 
 def read_unit(rest: list[Token], degrees: bool) -> Unit | None:
-    """The unit that ``rest`` begins with; words behind it are only looked at. Raises Unparsable."""
-    words = [token for token in rest if not (token.kind == "sep" and token.text in (".", '"'))]
-    if not words:
+    """The unit that ``rest`` begins with; behind it only words may stand. Raises Unparsable."""
+    tokens = [token for token in rest if not (token.kind == "sep" and token.text in (".", '"'))]
+    if not tokens:
         return Unit((("angle", 1),)) if degrees else None
-    if any(token.kind == "num" for token in _outside_powers(words)) or any(t.kind in ("rel", "cmd") for t in words[1:]):
-        raise Unparsable("a number behind the unit")
-    if any(token.text.lower() in _NO_UNIT for token in words):
+    if any(token.text.lower() in _NO_UNIT for token in tokens):
         raise Unparsable("words that change the value")
     dimensions: dict[str, int] = {}
     factor, at, sign, noun = Fraction(1), 0, 1, ""
-    while at < len(words):
-        power = 1
-        if words[at].text.lower() in _POWER_WORDS:
-            if at + 1 == len(words) or words[at].text.endswith("ed"):
-                raise Unparsable("a number squared or cubed")
-            power, at = _POWER_WORDS[words[at].text.lower()], at + 1
-        try:
-            found, size = known_unit(words[at].text)
-        except KeyError:
-            noun = noun or (_singular(words[at].text) if not dimensions else "")
-            found, size = ((), Fraction(1))
-        at += 1
-        written, at = _power_behind(words, at)
-        power *= written
+    while at < len(tokens):
+        found, size, name, power, at = _factor(tokens, at)
+        noun = noun or (name if not dimensions else "")
         if noun and power != 1:
             found = ((noun, 1),)
-        for name, exponent in found:
-            dimensions[name] = dimensions.get(name, 0) + sign * power * exponent
+        for dimension, exponent in found:
+            dimensions[dimension] = dimensions.get(dimension, 0) + sign * power * exponent
         factor *= size ** (sign * power)
-        if at < len(words) and (words[at].text in ("/", "per") or (words[at].text == "a" and dimensions)):
+        if at < len(tokens) and (tokens[at].text in ("/", "per") or (tokens[at].text == "a" and dimensions)):
             sign, at = -1, at + 1
-            continue
-        if not (at < len(words) and words[at].text in ("cdot", "*")):
+        elif at < len(tokens) and tokens[at].text in ("cdot", "*"):
+            at += 1
+        else:
             break
-        at += 1
+    if any(token.kind not in ("word", "sep", "open", "close") for token in tokens[at:]):
+        raise Unparsable("more than words behind the unit")
     return Unit(tuple(sorted((n, e) for n, e in dimensions.items() if e)), factor, "" if dimensions else noun)
 
 
-def _outside_powers(words: list[Token]) -> list[Token]:
-    return [t for at, t in enumerate(words) if not (at and words[at - 1].text in ("^", "{", "-", "("))]
+def _factor(tokens: list[Token], at: int) -> tuple[tuple[tuple[str, int], ...], Fraction, str, int, int]:
+    """Dimensions, size, noun and power of the unit word at ``at``, and the place behind it. Raises Unparsable."""
+    power = 1
+    if tokens[at].text.lower() in _POWER_WORDS:
+        if at + 1 == len(tokens) or tokens[at].text.endswith("ed"):
+            raise Unparsable("a number squared or cubed")
+        power, at = _POWER_WORDS[tokens[at].text.lower()], at + 1
+    word = tokens[at]
+    if word.kind not in ("word", "var", "open"):
+        raise Unparsable("a unit is missing")
+    written, behind = _power_behind(tokens, at + 1)
+    try:
+        dimensions, size = known_unit(word.text)
+    except KeyError:
+        return (), Fraction(1), _singular(word.text), power * written, behind
+    return dimensions, size, "", power * written, behind
 
 
 def _power_behind(words: list[Token], at: int) -> tuple[int, int]:
@@ -134,5 +137,5 @@ def _power_behind(words: list[Token], at: int) -> tuple[int, int]:
 
 
 def _singular(word: str) -> str:
-    lowered = word.lower()
-    return lowered.removesuffix("s") if len(lowered) > 3 else lowered
+    # Short ones may be symbols, in which case counts: mW and MW.
+    return word.lower().removesuffix("s") if len(word) > 3 else word

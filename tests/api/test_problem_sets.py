@@ -53,7 +53,7 @@ FORMATS: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"question": "q", "answer": "12"}, {"gold_answer": "12", "meta": {"format": "answer"}}),
     (
         {"problem": "p", "solution": "so \\boxed{1} or \\boxed{\\frac{1}{2}}.", "level": "Level 5", "type": "Algebra"},
-        {"question": "p", "gold_answer": "1, \\frac{1}{2}", "level": "Level 5", "subject": "Algebra"},
+        {"question": "p", "gold_answer": "1 \\text{ or } \\frac{1}{2}", "level": "Level 5", "subject": "Algebra"},
     ),
     ({"problem": "p", "solution": "First \\boxed{1}. So $\\boxed 2$."}, {"gold_answer": "2"}),
     ({"problem": "p", "solution": "It is $\\fbox{2}$"}, {"gold_answer": "2"}),

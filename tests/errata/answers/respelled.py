@@ -8,7 +8,7 @@ from fractions import Fraction
 
 _LONG = re.compile(r"(?<![\d.,{])\d{4,}(?![\d,.{])")
 _FRACTION = re.compile(r"\\[dt]?frac\{(-?\d+)\}\{(\d+)\}")
-_PLAIN_NUMBER = re.compile(r"-?\d+(?:\.\d+)?|-?\\[dt]?frac\{\d+\}\{\d+\}")
+_PIECES = re.compile(r"\\[A-Za-z]+|\\.|\d[\d.]*|[A-Za-z]|.", re.DOTALL)
 
 
 def _groups(gold: str, separator: str) -> str:
@@ -96,8 +96,36 @@ REFORMATS: dict[str, Callable[[str], str]] = {
     "cdot": lambda g: re.sub(r"(\d)\s?(\\sqrt|\\pi)", r"\1 \\cdot \2", g),
     "minus sign": lambda g: g.replace("-", "−"),
     "line break": lambda g: re.sub(r"(?<=[\d}]) ?([-+]) ?(?=[\d\\])", "\n\\1 ", g) if "{-" not in g else g,
+    "spaced": lambda g: " ".join(piece for piece in _PIECES.findall(g) if piece != " ")
+    if not re.search(r"text|begin|\\!|\{,\}|\d,\d{3}(?!\d)", g) else g,
+    "mathematics in text": lambda g: f"\\text{{${g}$}}" if "$" not in g else g,
+    "short fractions": lambda g: re.sub(r"\\frac\{(\d)\}\{(\d)\}", r"\\frac\1\2", g),
+    "wide fractions": lambda g: re.sub(r"\\frac\{(\d+)\}\{(\d+)\}", r"\\frac{ \1 }{ \2 }", g),
+    "colour": lambda g: f"\\textcolor{{red}}{{{g}}}",
+    "switched colour": lambda g: f"{{\\color{{blue}}{g}}}",
+    "braces": lambda g: f"{{{g}}}",
+    "aligned": lambda g: f"\\begin{{aligned}}{g}\\end{{aligned}}" if "begin" not in g else g,
+    "equals": lambda g: f"= {g}",
+    "trailing space": lambda g: f"{g}\\ ",
+    "degrees": lambda g: g.replace("^\\circ", r"\text{ degrees}"),
+    "braced degrees": lambda g: g.replace("^\\circ", r"^{\circ}"),
+    "mbox": lambda g: g.replace("\\text{", "\\mbox{"),
+    "array": lambda g: g.replace("\\begin{pmatrix}", "(\\begin{array}{cc}").replace("{pmatrix}", "{array})"),
+    "point zero": lambda g: f"{g}.0" if re.fullmatch(r"-?\d+", g) else g,
+    "sign above": lambda g: re.sub(r"^-\\[dt]?frac\{", r"\\frac{-", g),
+    "braced powers": lambda g: re.sub(r"\^(\d)", r"^{\1}", g),
     "infinity": lambda g: g.replace(",\\infty", ",+\\infty"),
 }  # fmt: skip
+
+
+_OTHER_THINGS = (
+    ("unit", "feet", "inches"), ("unit power", "square feet", "feet"), ("unit power", "square units", "units"),
+    ("unit power", "square units", "cubic units"), ("unit", "mph", "km/h"), ("unit", "degrees", "radians"),
+    ("half of the day", "PM", "AM"), ("word", "June", "July"), ("word", "Sunday", "Monday"),
+    ("word", "ellipse", "circle"),
+    ("currency", "\\$", "£"), ("percent", "\\%", "\\text{ m}"), ("infinity", "\\infty", "0"), ("set", "\\cup", "\\cap"),
+    ("points", "CD", "CE"), ("root", "\\sqrt", "2"), ("constant", "\\pi", "3"), ("relation", "= 0", "= 1"),
+)  # fmt: skip
 
 
 def spoilings(gold: str) -> Iterator[tuple[str, str]]:
@@ -134,6 +162,12 @@ def spoilings(gold: str) -> Iterator[tuple[str, str]]:
         if len(cells) > 1:
             yield "swapped", re.sub(r"(-?\d+(?:/\d+)?)(.*?)(-?\d+(?:/\d+)?)", r"\3\2\1", gold, count=1)
             yield "lost", re.sub(r"\s*(?:\\\\|&)\s*-?\d+(?:/\d+)?(?=\s*\\end)", "", gold)
+    for kind, one, other in _OTHER_THINGS:
+        if one in gold:
+            yield kind, gold.replace(one, other)
+    if re.search(r"\\frac\{([^{}]*)\}\{(?!\1\})", gold):
+        yield "inverted", re.sub(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"\\frac{\2}{\1}", gold)
+    yield "one less", f"{gold}-1"
     if match := re.search(r"(?<![A-Za-z\\])([a-h]|[j-z])(?![A-Za-z])", gold):
         yield "variable", gold[: match.start()] + ("w" if match[1] != "w" else "v") + gold[match.end() :]
     yield (

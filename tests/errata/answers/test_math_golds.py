@@ -25,6 +25,14 @@ def golds(shared_data: Path) -> list[str]:
     return list(dict.fromkeys(box.content for box in boxes if box is not None))
 
 
+def test_reference_solutions_state_their_own_answers(shared_data: Path) -> None:
+    for line in (shared_data / "math" / "test-1000.jsonl").read_text().splitlines():
+        solution = json.loads(line)["solution"]
+        box = final_boxes(solution)
+        assert box is not None
+        assert judge(Problem("?", box.content), solution, Domain.MATH).verdict is Verdict.CORRECT, line
+
+
 def test_the_same_answer_in_other_spelling_is_right(golds: list[str]) -> None:
     tried, wrong = Counter[str](), []
     for gold in golds:

@@ -26,6 +26,10 @@ CHOICES = {"A": "12", "B": "15 apples", "C": "a man", "D": "none of these"}
         ("The answer is B. 15 apples", Verdict.CORRECT),
         ("Answer: B", Verdict.CORRECT),
         ("So the correct option is B", Verdict.CORRECT),
+        ("I think of option A. But the correct answer is B.", Verdict.CORRECT),
+        ("<think>The answer is A.</think> The answer is B.", Verdict.CORRECT),
+        ("答案：B", Verdict.CORRECT),
+        ("Answer:\n\n**B**", Verdict.CORRECT),
         (r"\boxed{A}", Verdict.INCORRECT),
         ("The answer is 12.", Verdict.INCORRECT),
         (r"\boxed{a man}", Verdict.INCORRECT),
@@ -46,6 +50,16 @@ def test_choice_lists_of_texts_with_letters_in_them() -> None:
     problem = Problem("?", "B", meta={"choices": ["A)21", "B)21.5", "C)22"]})
     assert judge(problem, r"\boxed{21.5}", Domain.CHOICE).verdict is Verdict.CORRECT
     assert judge(problem, r"\boxed{A}", Domain.CHOICE).verdict is Verdict.INCORRECT
+
+
+def test_choice_may_have_several_golds_and_a_pattern() -> None:
+    problem = Problem("?", "B", meta={"choices": CHOICES, "golds": ["(C)"], "extract": r"PICK=([A-Z])"})
+    assert judge(problem, "PICK=C", Domain.CHOICE).verdict is Verdict.CORRECT
+    assert judge(problem, "PICK=B, not A", Domain.CHOICE).verdict is Verdict.CORRECT
+    assert judge(problem, "PICK=A", Domain.CHOICE).verdict is Verdict.INCORRECT
+    assert judge(problem, "The answer is B.", Domain.CHOICE).verdict is Verdict.UNPARSABLE
+    faulty = Problem("?", "B", meta={"choices": CHOICES, "extract": "(a+)+"})
+    assert judge(faulty, "The answer is B.", Domain.CHOICE).verdict is Verdict.UNPARSABLE
 
 
 GRID = {"Ann": {"pet": "cat", "house": 1}, "Bob": {"pet": "dog", "house": 2}, "Cy": {"pet": "owl", "house": 3}}
@@ -177,8 +191,8 @@ def test_rejudging_gives_a_diff() -> None:
         "c": made(Verdict.UNPARSABLE, "7", "2"),
         "e": made(Verdict.CORRECT, "1", "2"),
     }
-    diff = compare_verdicts(stored, new)
-    assert [change.key for change in diff.changes] == ["b", "c"]
-    assert diff.same == 1
-    assert diff.transitions == {(Verdict.INCORRECT, Verdict.CORRECT): 1}
-    assert (diff.only_stored, diff.only_rejudged) == (("d",), ("e",))
+    changes = compare_verdicts(stored, new)
+    assert [(change.key, change.before.verdict, change.after.verdict) for change in changes] == [
+        ("b", Verdict.INCORRECT, Verdict.CORRECT),
+        ("c", Verdict.UNPARSABLE, Verdict.UNPARSABLE),
+    ]
