@@ -40,7 +40,8 @@ _EDGE = Lexeme("brk", 0, 0, "")
 _PROSE_BETWEEN = 3  # words that part a remainder from an equation in another piece of mathematics
 _MODULAR_WORDS = frozenset({"mod", "modulo"})
 _BASE = re.compile(
-    r"\b(?:in|to|from|of|into|as|an?|the|is|and)\s+base[ -]?(?:\d|\$|\\|two|three|four|five|six|seven|eight|nine|twelve|sixteen)"
+    r"\b(?:in|to|from|of|into|as|an?|the|is|and)\s+base[ -]?"
+    r"(?:\d|\$|\\|two|three|four|five|six|seven|eight|nine|twelve|sixteen)"
     r"|\b(?:binary|octal|hexadecimal|ternary)\b",
     re.I,
 )
@@ -175,10 +176,14 @@ def _altered_before(clause: list[Lexeme], at: int) -> bool:
     here, before = clause[at], clause[at - 1]
     if here.opens and before.kind not in ("op", "bad", "cmd"):
         return _altered_before_math(clause, at)
+    while before.kind == "open":  # a loop: thousands of brackets may stand in front
+        at -= 1
+        if at < 1 or clause[at - 1].kind == "word":
+            return False
+        before = clause[at - 1]
+    here = clause[at]
     if before.symbol == "wide":
         return forbids_in_chinese(before.text)
-    if before.kind == "open":
-        return at > 1 and clause[at - 2].kind != "word" and _altered_before(clause, at - 1)
     if before.kind in ("op", "bad", "num", "close", "pct", "cmd"):
         return True
     if before.kind != "word":

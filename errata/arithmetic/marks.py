@@ -19,6 +19,7 @@ from errata.arithmetic.parser import parse
 
 _BETWEEN = " \t$€£=≈"
 _MOST_BETWEEN = 200  # characters between an expression and its mark; farther off they do not belong together
+_RESULT_END = re.compile(r"\n|<<|[.,;]\s")  # what stands behind is not the result of this mark
 _PLAIN_NUMBER = re.compile(r"\d*\.?\d+")
 
 
@@ -94,7 +95,7 @@ def _tokens(side: Side) -> list[str]:
 
 
 def _result_agrees(text: str, mark: Mark) -> bool:
-    after = lex(text[mark.end : mark.end + 200].partition("\n")[0])
+    after = lex(_RESULT_END.split(text[mark.end : mark.end + _MOST_BETWEEN], maxsplit=1)[0])
     first = next((x for x in after if x.kind != "cur"), None)
     if first is None or not (first.kind == "num" or first.symbol == "-"):
         return True
