@@ -179,7 +179,8 @@ def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
         return plain
     # A mark may hold the number that its text rounds: "<<20/3=6.666666>>6.67" moves by what the text moves by.
     value = inner.value + Fraction(plain) - outer.value
-    decimals = max(len(part.partition(".")[2]) for part in (inner.text, plain))
+    least = len(inner.text.partition(".")[2])
+    decimals = max(least, len(plain.partition(".")[2].rstrip("0")))
     digits = str(abs(round(value * 10**decimals))).rjust(decimals + 1, "0")
     point = len(digits) - decimals
     number = f"{digits[:point]}.{digits[point:]}" if decimals else digits
