@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from errata.arithmetic.judging import Judged, Term, judge
@@ -35,6 +36,7 @@ MAX_LEAD_WORDS = 5
 _RELATIONS = ("=", "≈", "≃", "≅", "\\approx", "\\simeq", "\\doteq", "＝")
 # A remainder makes unequal numbers equal, so nothing in its clause is judged.
 _MODULAR = re.compile(r"\\(?:pmod|bmod|mod|pod|equiv)(?![A-Za-z])|≡")
+_MOST_ROUNDED = Fraction(1, 2)
 _BINARY = ("+", "-", "*", "/")
 _EDGE = Lexeme("brk", 0, 0, "")
 _PROSE_BETWEEN = 3  # words that part a remainder from an equation in another piece of mathematics
@@ -310,11 +312,19 @@ def _made(text: str, sides: list[_Found], judged: Judged) -> Equation:
     return Equation(made[0].start, made[-1].end, made, judged.holds, judged.broken, judged.rounds)
 
 
+def _gap(judged: Judged) -> Fraction:
+    """How far the two sides of the broken link lie apart; only for a false chain, whose sides have values."""
+    at = judged.broken or 1
+    return abs((judged.values[at] or Fraction(0)) - (judged.values[at - 1] or Fraction(0)))
+
+
 def _judge(text: str, sides: list[_Found]) -> Judged:
     terms = [Term(s.parsed.node, s.approximate) for s in sides]
     units = frozenset[str]().union(*(s.parsed.units for s in sides))
     judged = judge(terms, units)
-    if judged.holds is False and (rounded := judge(terms, units, rounded=True)).holds is not False:
+    # Most false chains are too far off for rounding, so few are judged twice.
+    near = judged.holds is False and (units or len(terms) > 2 or _gap(judged) <= _MOST_ROUNDED)
+    if near and (rounded := judge(terms, units, rounded=True)).holds is not False:
         # The text may say that it rounds. If it does not, the chain is neither true nor refuted.
         said = _SAYS_ROUNDED.search(text) is not None
         return rounded if said else Judged(None, rounded.values, rounds=bool(rounded.holds))

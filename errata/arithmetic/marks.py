@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from errata.arithmetic.equations import find_equations
 from errata.arithmetic.lexer import lex, mark_spans, operation
@@ -19,6 +20,7 @@ from errata.arithmetic.parser import parse
 
 _BETWEEN = " \t$€£=≈"
 _MOST_BETWEEN = 200  # characters between an expression and its mark; farther off they do not belong together
+_MOST_BEHIND = 60  # characters behind a mark in which its result stands
 _RESULT_END = re.compile(r"\n|<<|[.,;]\s")  # what stands behind is not the result of this mark
 _PLAIN_NUMBER = re.compile(r"\d*\.?\d+")
 
@@ -95,12 +97,19 @@ def _tokens(side: Side) -> list[str]:
 
 
 def _result_agrees(text: str, mark: Mark) -> bool:
-    after = lex(_RESULT_END.split(text[mark.end : mark.end + _MOST_BETWEEN], maxsplit=1)[0])
+    behind = text[mark.end : mark.end + _MOST_BEHIND]
+    return _shows(_RESULT_END.split(behind, maxsplit=1)[0], mark.result)
+
+
+@lru_cache(maxsize=4096)  # an edit changes one mark of many, and each step is asked about many times
+def _shows(behind: str, result: str) -> bool:
+    """Whether the text behind a mark starts with the mark's result, or with nothing that could be one."""
+    after = lex(behind)
     first = next((x for x in after if x.kind != "cur"), None)
     if first is None or not (first.kind == "num" or first.symbol == "-"):
         return True
     shown = parse(after, after.index(first), len(after))
-    value = _face_value(mark.result)
+    value = _face_value(result)
     if shown is None or value is None:
         return True
     number = next((token for token in shown.tokens if token.kind == "number"), None)
