@@ -148,7 +148,7 @@ def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
 
 def _doubts_grams(clause: list[Lexeme]) -> bool:
     """Whether a "g" may be a variable: a sum in which other terms have no gram, as in "2g + 3"."""
-    if not any(lexeme.text == "g" for lexeme in clause):
+    if not any(lexeme.text == "g" and not lexeme.math for lexeme in clause):
         return False
     sums = any(lexeme.symbol in ("+", "-") for lexeme in clause)
     return sums and any(
