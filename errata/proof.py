@@ -55,8 +55,11 @@ class Continuations:
 
 
 def is_consistent(step: str) -> bool:
-    """Whether no equation visible in ``step`` is false. Equations that cannot be judged do not count against it."""
-    return all(equation.holds is not False for equation in find_equations(step))
+    """Whether no equation visible in ``step`` is false, or rounds to a whole number without a word ("7/2 = 3").
+
+    Equations that cannot be judged do not count against it.
+    """
+    return all(equation.holds is not False and not equation.rounds for equation in find_equations(step))
 
 
 def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None:

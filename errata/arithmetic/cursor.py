@@ -14,15 +14,20 @@ from errata.arithmetic.vocabulary import (
     GLUED_UNITS,
     SCALES,
     VARIABLE_LETTERS_ALLOWED,
+    forbids_in_chinese,
 )
 
 MAX_PHRASE = 6
+PREFIXES = ("frac", "sqrt", "binom")  # operators that stand before what they take
 _ZERO = Quantity(Fraction(0))
 
 
 @dataclass(slots=True)
 class Cursor:
-    """Reads ``lexemes[pos:limit]``. ``unjudgeable``: what was read has no value; ``failed``: it is not even whole."""
+    """Reads ``lexemes[pos:limit]``. ``unjudgeable``: what was read has no value; ``failed``: it is not even whole.
+
+    ``computes``: an operation was read, so the side is more than a bare quantity.
+    """
 
     lexemes: Sequence[Lexeme]
     pos: int
@@ -31,6 +36,7 @@ class Cursor:
     unjudgeable: bool = False
     failed: bool = False
     has_words: bool = False
+    computes: bool = False
     end: int = 0
     tokens: list[Token] = field(default_factory=list)
     units: set[str] = field(default_factory=set)
@@ -55,7 +61,7 @@ class Cursor:
         at = ahead
         while self.kind(at) == "cur":
             at += 1
-        if self.kind(at) in ("num", "open") or self.symbol(at) in ("frac", "sqrt"):
+        if self.kind(at) in ("num", "open") or self.symbol(at) in PREFIXES:
             return True
         return self.symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
 
@@ -125,7 +131,13 @@ class Cursor:
         word = lexeme.text
         if lexeme.kind != "word":
             return False
-        if at == 0 and word.lower() in SCALES:
+        if lexeme.symbol == "wide":
+            self.unjudgeable = self.unjudgeable or forbids_in_chinese(word)
+            return False
+        if lexeme.math:  # a letter in mathematics is a variable, whatever word it may be elsewhere
+            self.unjudgeable = self.unjudgeable or at == 0 or not lexeme.opens
+            return True
+        if at == 0 and len(word) > 1 and word.lower() in SCALES:
             return False
         # "5x" or "3 y": a letter behind a number is mostly a variable, and then the side has no value.
         variable = len(word) == 1 and word not in VARIABLE_LETTERS_ALLOWED and word != "¢"
@@ -133,6 +145,7 @@ class Cursor:
             return False  # "24 cards with the letter B", "9 km/h"
         if at == 0 and lexeme.glued and len(word) < 4 and word.lower().removesuffix("s") not in GLUED_UNITS:
             variable = True
-        if variable or word in AFTER_FORBIDDEN:
+        forbidden = word in AFTER_FORBIDDEN and (word != "choose" or self.kind(at + 1) == "num")
+        if variable or forbidden:
             self.unjudgeable = True
-        return variable or word.lower() in CLAUSE_WORDS or word in AFTER_FORBIDDEN
+        return variable or word.lower() in CLAUSE_WORDS or forbidden

@@ -6,8 +6,10 @@ one side of a chain or the right side of one equation and the left side of the n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from errata.arithmetic.judging import Judged, Term, judge
@@ -18,16 +20,39 @@ from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     APPROXIMATE,
     BEFORE_FORBIDDEN,
+    BEFORE_MATH_FORBIDDEN,
     CLAUSE_WORDS,
     MEAN_WORDS,
     OF_FORBIDDEN,
+    OF_MATH_FORBIDDEN,
     VARIABLE_LETTERS_ALLOWED,
+    forbids_in_chinese,
 )
 
 MAX_TEXT = 50_000
 MAX_SEGMENT = 120
 MAX_EQUATIONS = 500
 MAX_LEAD_WORDS = 5
+_RELATIONS = ("=", "≈", "≃", "≅", "\\approx", "\\simeq", "\\doteq", "＝")
+# A remainder makes unequal numbers equal, so nothing in its clause is judged.
+_MODULAR = re.compile(r"\\(?:pmod|bmod|mod|pod|equiv)(?![A-Za-z])|≡")
+_MOST_ROUNDED = Fraction(1, 2)
+_BINARY = ("+", "-", "*", "/")
+_EDGE = Lexeme("brk", 0, 0, "")
+_PROSE_BETWEEN = 3  # words that part a remainder from an equation in another piece of mathematics
+_MODULAR_WORDS = frozenset({"mod", "modulo"})
+_BASE = re.compile(
+    r"\b(?:in|to|from|of|into|as|an?|the|is|and)\s+base[ -]?"
+    r"(?:\d|\$|\\|two|three|four|five|six|seven|eight|nine|twelve|sixteen)"
+    r"|\b(?:binary|octal|hexadecimal|ternary)\b",
+    re.I,
+)
+_TRIANGLE = re.compile(r"triang|height|area|volume|altitude|isosceles|trapez|pyramid|log", re.I)
+_SAYS_ROUNDED = re.compile(
+    r"round|nearest|approx|about|roughly|almost|nearly|estimat|whole|integer|truncat|floor|ceil|at (?:least|most)"
+    r"|up to|remainder|discard|ignor|\\approx|≈|约|四舍五入|取整|整数",
+    re.I,
+)
 
 
 @dataclass(slots=True)
@@ -48,7 +73,7 @@ def find_equations(text: str) -> tuple[Equation, ...]:
     are not read. Never raises; time is linear in the text for any fixed cap.
     """
     text = text[:MAX_TEXT]
-    if not any(sign in text for sign in ("=", "≈", "≃", "≅", "\\approx", "\\simeq")):
+    if not any(sign in text for sign in _RELATIONS) or _other_base(text):
         return ()
     equations: list[Equation] = []
     for clause in _clauses(lex(text, mark_spans(text))):
@@ -58,38 +83,80 @@ def find_equations(text: str) -> tuple[Equation, ...]:
     return tuple(equations[:MAX_EQUATIONS])
 
 
+def _other_base(text: str) -> bool:
+    """Whether numbers of the text are written in another base; then nothing in it is judged."""
+    return _BASE.search(text) is not None and not _TRIANGLE.search(text)
+
+
 def _clauses(lexemes: Sequence[Lexeme]) -> list[list[Lexeme]]:
-    """Lexemes between breaks. A line break next to a relation sign is none: the chain goes on."""
+    """Lexemes between breaks. A line break next to a relation sign, or behind an operator, is none: it goes on."""
     clauses: list[list[Lexeme]] = [[]]
     for at, lexeme in enumerate(lexemes):
+        clause = clauses[-1]
         if lexeme.kind != "brk":
-            clauses[-1].append(lexeme)
+            clause.append(lexeme)
             continue
-        following = next((later for later in lexemes[at + 1 : at + 6] if later.symbol != "\n"), None)
-        goes_on = following is not None and following.kind == "rel"
-        hangs = bool(clauses[-1]) and clauses[-1][-1].kind == "rel"
-        if lexeme.symbol == "\n" and clauses[-1] and (goes_on or hangs):
-            continue
+        if lexeme.symbol == "\n" and clause:
+            following = next((later for later in lexemes[at + 1 : at + 6] if later.symbol != "\n"), None)
+            hangs = clause[-1].kind == "rel" or (clause[-1].kind == "op" and clause[-1].symbol in _BINARY)
+            if hangs or (following is not None and following.kind == "rel"):
+                continue
+            if following is not None and following.math and following.kind == "op" and following.symbol in _BINARY:
+                # "\\\\ + 5" goes on with the sum above or starts another line: the side above is not all there is.
+                clause.append(Lexeme("bad", lexeme.start, lexeme.end, lexeme.text))
         clauses.append([])
     return [clause for clause in clauses if any(lexeme.kind == "rel" for lexeme in clause)]
 
 
+def _modular(clause: list[Lexeme], relation: int) -> bool:
+    """Whether a remainder is spoken of where the relation stands; another piece of mathematics does not count."""
+    for at, lexeme in enumerate(clause):
+        if not _is_modular(lexeme):
+            continue
+        between = clause[min(at, relation) : max(at, relation)]
+        words = sum(x.kind == "word" and not x.piece for x in between)
+        if not lexeme.piece or lexeme.piece == clause[relation].piece or words < _PROSE_BETWEEN:
+            return True
+    return False
+
+
+def _is_modular(lexeme: Lexeme) -> bool:
+    if lexeme.kind == "cmd":
+        return _MODULAR.match(lexeme.text) is not None
+    return lexeme.kind == "word" and lexeme.text.lower() in _MODULAR_WORDS
+
+
 def _clause_equations(text: str, clause: list[Lexeme]) -> list[Equation]:
     relations = [at for at, lexeme in enumerate(clause) if lexeme.kind == "rel"]
-    unreadable = any(lexeme.kind == "cmd" for lexeme in clause)
     # Between two relation signs stands one side of a chain ("= 12 =") or two sides with prose between them ("= 12, and
     # 3 + 4 ="): if the side behind the first sign does not reach the second, a new chain starts.
     chains: list[list[_Found | None]] = [[_suffix(clause, 0, relations[0], 0)]]
+    modular = any(map(_is_modular, clause))
+    grams = _doubts_grams(clause)
     for at, relation in enumerate(relations):
         limit = relations[at + 1] if at + 1 < len(relations) else len(clause)
         approximate = clause[relation].symbol == "≈"
         right = _prefix(clause, relation + 1, limit, approximate)
+        if right is not None and (grams or (modular and _modular(clause, relation))):
+            right.unjudgeable = True
         chains[-1].append(right)
         if limit == len(clause) or (right is not None and right.parsed.stop == limit):
             continue
         chains.append([_suffix(clause, relation + 1, limit, right.parsed.stop if right else relation + 1)])
-    built = [_build(text, [side for side in chain if side is not None], unreadable) for chain in chains]
-    return [equation for equation in built if equation is not None]
+    return [equation for chain in chains for equation in _built(text, [side for side in chain if side is not None])]
+
+
+def _doubts_grams(clause: list[Lexeme]) -> bool:
+    """Whether a "g" may be a variable: a sum in which other terms have no gram, as in "2g + 3"."""
+    if not any(lexeme.text == "g" and not lexeme.math for lexeme in clause):
+        return False
+    sums = any(lexeme.symbol in ("+", "-") for lexeme in clause)
+    return sums and any(
+        lexeme.kind == "num"
+        and not {before.text, before.symbol, after.text, after.symbol} & {"g", "*", "/", "grams", "gram"}
+        for before, lexeme, after in zip([_EDGE, *clause], clause, [*clause[1:], _EDGE], strict=False)
+        if before.kind != "rel" or after.kind not in ("rel", "brk")
+    )
 
 
 def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Found | None:
@@ -102,20 +169,28 @@ def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Fou
         parsed = parse(clause, at, limit)
         if parsed is not None and parsed.stop == limit:
             altered = at > first and (_altered_before(clause, at) or _is_mean_of_sum(clause, at, parsed))
-            return _Found(parsed, False, altered, at == first)
+            return _Found(parsed, False, altered, at == first or clause[at].opens)
     return None
 
 
 def _altered_before(clause: list[Lexeme], at: int) -> bool:
     """Whether what stands before a side changes its meaning: an operator, a function, "half of", a variable."""
     here, before = clause[at], clause[at - 1]
-    if before.kind == "open":
-        return at > 1 and clause[at - 2].kind != "word" and _altered_before(clause, at - 1)
+    if here.opens and before.kind not in ("op", "bad", "cmd"):
+        return _altered_before_math(clause, at)
+    while before.kind == "open":  # a loop: thousands of brackets may stand in front
+        at -= 1
+        if at < 1 or clause[at - 1].kind == "word":
+            return False
+        before = clause[at - 1]
+    here = clause[at]
+    if before.symbol == "wide":
+        return forbids_in_chinese(before.text)
     if before.kind in ("op", "bad", "num", "close", "pct", "cmd"):
         return True
     if before.kind != "word":
         return False
-    if here.glued and here.kind in ("open", "num", "op"):
+    if before.math or (here.glued and here.kind in ("open", "num", "op")):
         return True
     word = before.text.lower()
     if word == "and" and at > 1:
@@ -123,6 +198,16 @@ def _altered_before(clause: list[Lexeme], at: int) -> bool:
     if word == "of" and at > 1:
         return _names_a_share(clause[at - 2])
     return word in BEFORE_FORBIDDEN or (len(word) == 1 and before.text not in VARIABLE_LETTERS_ALLOWED)
+
+
+def _altered_before_math(clause: list[Lexeme], at: int) -> bool:
+    """The same for a side that opens its piece of mathematics: "half of $3 + 5 = 4$", but not "more than $3 + 5$"."""
+    word = clause[at - 1].text.lower()
+    if clause[at - 1].kind != "word":
+        return False
+    if word == "of" and at > 1:
+        return clause[at - 2].kind in ("pct", "num") or clause[at - 2].text.lower() in OF_MATH_FORBIDDEN
+    return word in BEFORE_MATH_FORBIDDEN
 
 
 def _names_a_share(lexeme: Lexeme) -> bool:
@@ -142,7 +227,7 @@ def _prefix(clause: list[Lexeme], first: int, limit: int, approximate: bool) -> 
     while at < limit and at - first < MAX_LEAD_WORDS and clause[at].kind == "word":
         word = clause[at].text.lower()
         approximate = approximate or word in APPROXIMATE
-        single = len(word) == 1 and clause[at].text not in VARIABLE_LETTERS_ALLOWED
+        single = clause[at].math or (len(word) == 1 and clause[at].text not in VARIABLE_LETTERS_ALLOWED)
         unjudgeable = unjudgeable or single or word in BEFORE_FORBIDDEN or word in OF_FORBIDDEN
         if word in CLAUSE_WORDS:
             return None
@@ -165,38 +250,86 @@ def _altered_after(clause: list[Lexeme], stop: int, limit: int) -> bool:
     if stop >= limit:
         return False
     after = clause[stop]
+    if after.kind == "num" and after.opens:
+        return False  # another piece of mathematics
     if after.kind in ("op", "bad", "cmd", "num"):
         return True
     if after.kind == "open":
-        return after.glued
+        return after.glued or (after.math and not after.opens)
     if after.kind != "word":
         return False
+    if after.symbol == "wide":
+        return forbids_in_chinese(after.text)
+    if after.math:
+        return True
     if after.text == "of":
         return any(lexeme.kind in ("num", "cur") for lexeme in clause[stop + 1 : min(stop + 4, limit)])
     return after.text in AFTER_FORBIDDEN
 
 
-def _build(text: str, sides: list[_Found], unreadable: bool) -> Equation | None:
-    if len(sides) < 2:
-        return None
-    judged = _judge(sides, unreadable)
+def _built(text: str, sides: list[_Found]) -> list[Equation]:
+    """The equations of a chain: its stretches of readable sides, or one that is not judged where none has two."""
+    runs: list[list[_Found]] = [[]]
+    if sides and "boxed" in text[sides[0].parsed.start : sides[0].parsed.end]:
+        sides[0].unjudgeable = True  # an answer is boxed last; a box that is computed with stands for something else
+    for side in sides:
+        if side.unjudgeable or side.parsed.node is None:
+            runs.append([])
+        else:
+            runs[-1].append(side)
+    readable = [run for run in runs if len(run) > 1]
+    if not readable:
+        return [_made(text, sides, Judged(None, (None,) * len(sides)))] if len(sides) > 1 else []
+    made: list[Equation] = []
+    for run in readable:
+        judged = _judge(text, run)
+        computed = [side for side, value in zip(run, judged.values, strict=True) if value is not None]
+        if judged.holds is None and len(computed) > 1 and len(computed) < len(run):
+            # An irrational root poisons its own side; the links between the others still count.
+            made += [
+                equation for part in _computed(run, judged) for equation in [_made(text, part, _judge(text, part))]
+            ]
+        else:
+            made.append(_made(text, run, judged))
+    return made
+
+
+def _computed(run: list[_Found], judged: Judged) -> list[list[_Found]]:
+    parts: list[list[_Found]] = [[]]
+    for side, value in zip(run, judged.values, strict=True):
+        if value is None:
+            parts.append([])
+        else:
+            parts[-1].append(side)
+    return [part for part in parts if len(part) > 1] or [run]
+
+
+def _made(text: str, sides: list[_Found], judged: Judged) -> Equation:
     made = tuple(
-        Side(s.parsed.start, s.parsed.end, text[s.parsed.start : s.parsed.end], value, s.parsed.tokens)
-        for s, value in zip(sides, judged.values, strict=True)
+        Side(p.start, p.end, text[p.start : p.end], value, p.tokens, p.computes)
+        for p, value in zip((side.parsed for side in sides), judged.values, strict=True)
     )
-    return Equation(made[0].start, made[-1].end, made, judged.holds, judged.broken)
+    return Equation(made[0].start, made[-1].end, made, judged.holds, judged.broken, judged.rounds)
 
 
-def _judge(sides: list[_Found], unreadable: bool) -> Judged:
-    terms = [Term(None if s.unjudgeable or unreadable else s.parsed.node, s.approximate) for s in sides]
+def _gap(judged: Judged) -> Fraction:
+    """How far the two sides of the broken link lie apart; only for a false chain, whose sides have values."""
+    at = judged.broken or 1
+    return abs((judged.values[at] or Fraction(0)) - (judged.values[at - 1] or Fraction(0)))
+
+
+def _judge(text: str, sides: list[_Found]) -> Judged:
+    terms = [Term(s.parsed.node, s.approximate) for s in sides]
     units = frozenset[str]().union(*(s.parsed.units for s in sides))
     judged = judge(terms, units)
+    # Most false chains are too far off for rounding, so few are judged twice.
+    near = judged.holds is False and (units or len(terms) > 2 or _gap(judged) <= _MOST_ROUNDED)
+    if near and (rounded := judge(terms, units, rounded=True)).holds is not False:
+        # The text may say that it rounds. If it does not, the chain is neither true nor refuted.
+        said = _SAYS_ROUNDED.search(text) is not None
+        return rounded if said else Judged(None, rounded.values, rounds=bool(rounded.holds))
     first = sides[0]
-    if judged.holds is False and not _computes(first) and (not first.alone or first.parsed.has_words):
+    if judged.holds is False and not first.parsed.computes and (not first.alone or first.parsed.has_words):
         # "a square of side 4 = 16", "3 weeks = 21 days": a bare number in prose claims no equality of numbers.
         return judge([Term(None), *terms[1:]], units)
     return judged
-
-
-def _computes(side: _Found) -> bool:
-    return any(t.kind == "operator" and t.symbol not in ("neg", "frac") for t in side.parsed.tokens)

@@ -2,9 +2,10 @@
 
 A chain is false only when it is false under every reading: percent as fraction, points or relative, scale words
 ("dozen") and units of one dimension converted or not. Rounding: a bare number stands for everything within half a
-unit of its last digit shown (ties included, since half up, half even and half down are all in use); two computed sides
-must be equal. A *running* chain, ``3 * 4 = 12 + 5 = 17``, is how people write successive results: a middle side may
-equal the one before by its leading number and the one after by its value.
+unit of its last digit shown (ties included, since half up, half even and half down are all in use); but a whole number
+stands for a fraction only where the text says so, shows the decimals first, counts things ("133 girls"), or computes
+with rounded decimals. Two computed sides must be equal. A *running* chain, ``3 * 4 = 12 + 5 = 17``, is how people
+write successive results: a middle side may equal the one before by its leading number and the one after by its value.
 """
 
 from __future__ import annotations
@@ -31,18 +32,25 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """``values`` are those of the reading that decided; ``broken`` is the first side that differs from its neighbor."""
+    """``values`` are those of the reading that decided; ``broken`` is the first side that differs from its neighbor.
+
+    ``rounds``: it holds only if a whole number rounds, which the text does not say.
+    """
 
     holds: bool | None
     values: tuple[Fraction | None, ...]
     broken: int | None = None
+    rounds: bool = False
 
 
-def judge(terms: Sequence[Term], units: frozenset[str]) -> Judged:
-    """Judge a chain; ``units`` are the units seen in it, as ``family:size``."""
+def judge(terms: Sequence[Term], units: frozenset[str], rounded: bool = False) -> Judged:
+    """Judge a chain; ``units`` are the units seen in it, as ``family:size``.
+
+    ``rounded``: the text says that it rounds, so that a whole number may stand for a fraction.
+    """
     outcomes: list[Judged] = []
     for reading in _readings(terms, units):
-        outcome = _judge_reading(terms, reading)
+        outcome = _judge_reading(terms, reading, rounded)
         if outcome.holds:
             return outcome
         outcomes.append(outcome)
@@ -58,7 +66,13 @@ def _readings(terms: Sequence[Term], units: frozenset[str]) -> list[Reading]:
     families = [unit.partition(":")[0] for unit in units]
     # Only two different units of one dimension ("2 hours = 120 minutes") leave it open whether they are converted.
     conversions = (False, True) if len(set(families)) < len(families) else (False,)
-    return [Reading(p, s, u) for p, s, u in product(percents, scales, conversions)]
+    mixed = any(_has_mixed(term.node) for term in terms if term.node is not None)
+    products = (False, True) if mixed else (False,)
+    return [Reading(p, s, u, m) for p, s, u, m in product(percents, scales, conversions, products)]
+
+
+def _has_mixed(node: Node) -> bool:
+    return isinstance(node, Operation) and (node.symbol == "mixed" or any(_has_mixed(part) for part in node.parts))
 
 
 def _quantities(node: Node) -> list[Quantity]:
@@ -76,7 +90,7 @@ def _value(node: Node | None, reading: Reading) -> Fraction | None:
         return None
 
 
-def _judge_reading(terms: Sequence[Term], reading: Reading) -> Judged:
+def _judge_reading(terms: Sequence[Term], reading: Reading, rounded: bool) -> Judged:
     values = tuple(_value(term.node, reading) for term in terms)
     verdicts: list[bool | None] = []
     for at in range(1, len(terms)):
@@ -84,14 +98,14 @@ def _judge_reading(terms: Sequence[Term], reading: Reading) -> Judged:
         if left is None or left_value is None or right.node is None or right_value is None:
             verdicts.append(None)
             continue
-        verdict = _equal(left, left_value, right.node, right_value, right.approximate, reading)
+        loose = right.approximate or rounded
+        verdict = _equal(left, left_value, right.node, right_value, right.approximate, loose, reading)
         leading = _leading(right.node)
         # In "3 * 4 = 12 + 5 = 17" the middle side answers the first by its 12 and is computed for the last. The last
         # side of a chain is followed by nothing, so it must be equal as a whole.
         if not verdict and at < len(terms) - 1 and leading is not right.node:
-            verdict = (
-                _equal(left, left_value, leading, evaluate(leading, reading), right.approximate, reading) or verdict
-            )
+            value = evaluate(leading, reading)
+            verdict = _equal(left, left_value, leading, value, right.approximate, loose, reading) or verdict
         if verdict is False:
             return Judged(False, values, at)
         verdicts.append(verdict)
@@ -105,10 +119,16 @@ def _leading(node: Node) -> Quantity | Operation:
 
 
 def _equal(
-    left: Node, left_value: Fraction, right: Node, right_value: Fraction, approximate: bool, reading: Reading
+    left: Node,
+    left_value: Fraction,
+    right: Node,
+    right_value: Fraction,
+    approximate: bool,
+    loose: bool,
+    reading: Reading,
 ) -> bool | None:
     gap = abs(left_value - right_value)
-    if gap == 0 or gap <= _tolerance(left, right, reading, approximate):
+    if gap == 0 or gap <= _tolerance(left, right, reading, approximate, loose):
         return True
     size = max(abs(left_value), abs(right_value))
     if approximate and gap <= _SLOPPY * size:
@@ -126,14 +146,19 @@ def _shown(node: Node) -> Quantity | None:
     return node if isinstance(node, Quantity) and not node.exact else None
 
 
-def _tolerance(left: Node, right: Node, reading: Reading, approximate: bool) -> Fraction:
+def _tolerance(left: Node, right: Node, reading: Reading, approximate: bool, loose: bool) -> Fraction:
     first, second = _shown(left), _shown(right)
     if first is not None and second is not None and not approximate and first.decimals == second.decimals:
         return Fraction(0)  # two bare numbers of the same precision are not each other's rounding
-    return max(_half_unit(shown, reading, approximate) for shown in (first, second))
+    halves = [
+        _half_unit(left, right, reading, approximate, loose),
+        _half_unit(right, left, reading, approximate, loose),
+    ]
+    return max(halves)
 
 
-def _half_unit(shown: Quantity | None, reading: Reading, approximate: bool) -> Fraction:
+def _half_unit(node: Node, other: Node, reading: Reading, approximate: bool, loose: bool) -> Fraction:
+    shown = _shown(node)
     if shown is None:
         return Fraction(0)
     unit = Fraction(1, 10**shown.decimals)
@@ -143,4 +168,36 @@ def _half_unit(shown: Quantity | None, reading: Reading, approximate: bool) -> F
             unit *= 10
     # A number cut off ("0.333...") may miss a whole unit of its last digit, a rounded one half of it. Both ends count:
     # half up, half even and half down are all in use.
-    return unit * abs(shown_factor(shown, reading)) / (1 if shown.truncated else 2)
+    half = unit * abs(shown_factor(shown, reading)) / (1 if shown.truncated else 2)
+    if loose or shown.decimals or shown.percent:
+        return half
+    # A whole number rounds nothing unless the text says so: 7/2 = 3 does not hold. The decimals of a chain say so
+    # themselves ("66.67 = 67"), and what was computed with rounded decimals may miss as much as they do ("66.67 * 3").
+    before = _shown(other)
+    if before is not None:
+        return half if before.decimals > 1 or before.truncated else Fraction(0)
+    value, off = _spread(other, reading)
+    # Half a girl is no girl; which way a half goes is open, so a tie is no rounding.
+    counted = shown.counts and 2 * abs(value - shown.value) < 1
+    return half if counted else min(half, off)
+
+
+def _spread(node: Node, reading: Reading) -> tuple[Fraction, Fraction]:
+    """A value, and how far it may be off when each operand of two or more decimals is a rounded number."""
+    if isinstance(node, Quantity):
+        factor = shown_factor(node, reading)
+        rounded = node.decimals > 1 or node.truncated
+        off = abs(factor) / (10**node.decimals * (1 if node.truncated else 2)) if rounded else Fraction(0)
+        return node.value * factor, off
+    value = evaluate(node, reading)
+    if node.symbol not in ("+", "-", "*", "/", "neg"):
+        return value, Fraction(0)
+    spreads = [_spread(part, reading) for part in node.parts]
+    if node.symbol == "*":
+        (a, off_a), (b, off_b) = spreads
+        return value, abs(a) * off_b + abs(b) * off_a + off_a * off_b
+    if node.symbol == "/":
+        (a, off_a), (b, off_b) = spreads
+        room = abs(b) * (abs(b) - off_b)
+        return value, (abs(a) * off_b + abs(b) * off_a) / room if room > 0 else Fraction(0)
+    return value, sum((off for _, off in spreads), Fraction(0))

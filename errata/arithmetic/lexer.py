@@ -2,17 +2,20 @@
 
 Knows how people and language models write arithmetic (LaTeX, currency, thousands separators, ``x`` as a times sign);
 knows nothing of grammar. Calculator marks and mathematics delimiters are skipped. What it does not understand becomes
-``bad``, which the reader treats as "cannot be judged", never as nothing.
+``bad`` (or ``cmd``, a LaTeX command), which the reader treats as "cannot be judged", never as nothing.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
+
+from errata.arithmetic.mathmode import fold, math_spans
+from errata.arithmetic.vocabulary import CLAUSE_WORDS
 
 LexemeKind = Literal["num", "op", "open", "close", "rel", "word", "cur", "pct", "brk", "bad", "cmd"]
 
@@ -22,7 +25,11 @@ _LONGEST = 4 * MAX_DIGITS  # a longer one has more digits, however they are grou
 
 @dataclass(slots=True)
 class Lexeme:
-    """``text[start:end]``; ``glued``: nothing stands between it and the lexeme before."""
+    """``text[start:end]``; ``glued``: nothing stands between it and the lexeme before.
+
+    ``math``: it stands in mathematics, where letters are variables; words in ``\\text`` do not. ``piece`` counts the
+    pieces of mathematics from 1, 0 is prose. ``opens``: it is the first of its piece, so prose stands before it.
+    """
 
     kind: LexemeKind
     start: int
@@ -33,6 +40,9 @@ class Lexeme:
     decimals: int = 0
     truncated: bool = False
     glued: bool = False
+    math: bool = False
+    piece: int = 0
+    opens: bool = False
 
 
 _VULGAR = {
@@ -46,20 +56,27 @@ _OPERATORS = {
 }  # fmt: skip
 VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
 _OPERAND_AHEAD = r"(?=[ \t]*\\?[$€£¥]?[ \t]*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
-_GROUP = r"(?:,|\{,\}|\\,|\u202f|\u2009)"
+_GROUP = r"(?:,\\!|,|\{,\}|\\,|\u202f|\u2009)"
+_CJK = "\u3040-\u30ff\u3400-\u9fff"
+# Environments of cells: an ampersand or a line break in them is no arithmetic, so they are one unreadable lexeme.
+_CELLS = r"(?:[a-zA-Z]*matrix|array|tabular|cases|dcases|rcases|tikzpicture|asy|enumerate|itemize)"
 
 _PATTERN = re.compile(
-    r"(?P<newline>\\\\(?:\[[^\]\n]*\])?|\n)"
-    r"|(?P<skip>[ \t\r\u00a0\u200b\u2009\u202f&~`]+|\\[,;:! ()\[\]]|\\q?quad|\$\$"
-    r"|\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])|\\displaystyle|\\(?:begin|end)\{[a-z]+\*?\})"
+    r"(?P<newline>\\\\(?:\[[^\]\n]{0,20}\])?|\n)"
+    r"|(?P<joint>\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])(?![ \t]*[.|])|\\!|\\limits(?![A-Za-z]))"
+    rf"|(?P<cells>\\(?:begin|end)\{{{_CELLS}\*?\}})"
+    r"|(?P<skip>[ \t\r\u00a0\u200b\u2009\u202f\u3000&~`]+|\\[,;: ()\[\]]|\\q?quad|\$\$"
+    r"|\\(?:displaystyle|phantom\{[^{}\n]{0,40}\})|\\(?:begin|end)\{[a-z]+\*?\})"
     r"|(?P<degree>\^\{?\\circ\}?|°)"
     r"|(?P<text>\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{[^{}\n]*\})"
     r"|(?P<open>\\(?:boxed|fbox)\s*\{|[(\[{])"
-    r"|(?P<fn>\\[dt]?frac|\\sqrt|√)"
+    r"|(?P<fn>\\[dtc]?frac|\\sqrt|√|\\[dt]?binom|\\choose)(?![A-Za-z])"
     r"|(?P<cop>\\times|\\cdot|\\ast|\\div)(?![A-Za-z])"
-    r"|(?P<crel>\\approx|\\simeq)(?![A-Za-z])"
+    r"|(?P<crel>\\approx|\\simeq|\\doteq)(?![A-Za-z])"
     r"|(?P<cur>\\\$|US\$|[$€£¥₹])"
     r"|(?P<pct>\\?%|per\s?cent\b)"
+    r"|(?P<repeating>\d*\.\d*\\(?:overline|bar|dot|underline|dots|ldots|cdots)(?![A-Za-z]))"
+    r"|(?P<order>\\(?:leq?|geq?|neq?|lt|gt|leqslant|geqslant|(?:long)?rightarrow|Rightarrow|implies|iff|to)(?![A-Za-z]))"
     r"|(?P<cmd>\\[A-Za-z]+|\\)"
     r"|(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
     rf"|(?P<num>(?:\d{{1,3}}(?:{_GROUP}\d{{3}})+(?!\d)|\d+)(?:\.\d+)?(?P<dots>\.\.\.|…)?|\.\d+(?P<dots2>\.\.\.|…)?)"
@@ -71,19 +88,33 @@ _PATTERN = re.compile(
     r"|(?P<rel>=+|[≈≃≅])"
     r"|(?P<op>\*\*|[+\-−–*×·⋅∗∙÷/∕^])"
     r"|(?P<close>[)\]}])"
-    r"|(?P<word>¢|[^\W\d_](?:\w|['’](?=\w)|[-&](?=[^\W\d_]))*)"
-    r"|(?P<brk>[.,;:!?\"“”|—#•…])"
+    rf"|(?P<wide>[{_CJK}]+)"
+    rf"|(?P<word>¢|[^\W\d_{_CJK}](?:[^\W{_CJK}]|['’](?=\w)|[-&](?=[^\W\d_]))*)"
+    r"|(?P<brk>[.,;:：!?\"“”|—#•…])"
     r"|(?P<bad>.)",
     re.DOTALL,
 )
-_ODD_TAIL = re.compile(r"[,:]\d[\d.,:]*|\.\d[\d.,:]*")
+_ODD_TAIL = re.compile(r"(?:[,:.]|,\\!|\{,\}|\\,)\d[\d.,:]*")
 _NO_DIGITS = re.compile(rf"{_GROUP}|\.\.\.|…")
 _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
-_FACTORIAL = re.compile(r"!(?=\s*(?:[=+\-*/×÷)\]}^]|\\(?:times|div|cdot)|$))")
+_FACTORIAL = re.compile(r"!(?!!)(?=\s*(?:[=+\-*/×÷)\]}^$]|\\(?:times|div|cdot)))")
+_LAST = re.compile(r"!\s*\Z")
 _HYPHEN_WORD = re.compile(r"-[^\W\d_]\w*")
+_SPLIT_DECIMAL = re.compile(r"\s\.\$+\d")
+_LABEL = re.compile(r"(?:步骤|步|第|题|例|step)\s*\d+\s*\Z", re.I)
+_BEGINS_SIDE = re.compile(r"\s*(?:[\dA-Za-z(]|\\(?:text|[dt]?frac|sqrt|left))")
+_RATIO = re.compile(r" :[ \t]*[\d(\\]")
+_JOINTS = ("\\left", "\\right", "\\big", "\\Big", "\\!", "\\limits")
 _MARK = re.compile(r"<<([^<>\n]{0,200})>>")
 _UNCLOSED_MARK = re.compile(r"<<[^<>\n]*")
+
+
+def operation(sign: str) -> str | None:
+    """The canonical form of an operation sign as people write it, or None for another text."""
+    if sign in ("x", "X"):
+        return "*"
+    return _OPERATORS.get(sign) or VERBAL.get(sign.partition(" ")[0])
 
 
 def mark_spans(text: str) -> list[tuple[int, int]]:
@@ -99,12 +130,50 @@ def mark_spans(text: str) -> list[tuple[int, int]]:
     return sorted(spans)
 
 
+@dataclass(slots=True)
+class _Reader:
+    """Reads one text; ``cells``: how many environments of cells are open."""
+
+    text: str
+    out: list[Lexeme] = field(default_factory=list)
+    cells: int = 0
+
+    def next(self, pos: int, math: bool) -> tuple[Lexeme | None, int]:
+        """The lexeme at ``pos`` (None for what is skipped) and the offset behind it."""
+        text, last = self.text, self.out[-1] if self.out else None
+        if text[pos] in "!-" and last is not None and last.end == pos and last.kind in ("num", "close", "op"):
+            special = _behind_value(text, pos, last, math)
+            if special is not None:
+                return special, special.end
+        # "$350 000" is one number; without a currency sign "350 000" may be two.
+        if last is not None and last.kind == "cur":
+            grouped = _SPACED_GROUPS.match(text, pos)
+            if grouped:
+                return _number(grouped.group().replace(" ", ""), text, pos, grouped.end()), grouped.end()
+        match = _PATTERN.match(text, pos)
+        if match is None:  # unreachable: the last alternative takes any character
+            return None, pos + 1
+        if match.lastgroup == "cells":
+            return self._cell(match)
+        if self.cells or (math and match.lastgroup == "newline" and match[0] == "\n"):
+            return None, match.end()
+        lexeme = _make(match, text, last, math)
+        return lexeme, lexeme.end if lexeme is not None else match.end()
+
+    def _cell(self, match: re.Match[str]) -> tuple[Lexeme | None, int]:
+        opened = match[0].startswith("\\begin")
+        self.cells = self.cells + 1 if opened else max(0, self.cells - 1)
+        first = opened and self.cells == 1
+        return Lexeme("bad", *match.span(), match[0]) if first else None, match.end()
+
+
 def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
     """The lexemes of ``text`` outside the spans ``skipped`` (sorted, disjoint). Linear in the length of the text."""
-    out: list[Lexeme] = []
-    spans = iter(skipped)
-    span = next(spans, None)
-    pos, glued = _bullet_end(text, 0), False
+    text = fold(text)
+    reader = _Reader(text)
+    spans, pieces = iter(skipped), iter(math_spans(text))
+    span, piece = next(spans, None), next(pieces, None)
+    pos, number, glued, opens = _bullet_end(text, 0), 1, False, False
     while pos < len(text):
         if span is not None and pos >= span[0]:
             pos, span = max(pos, span[1]), next(spans, None)
@@ -112,15 +181,25 @@ def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
         if text[pos] == " ":  # half of what there is
             glued, pos = False, pos + 1
             continue
-        lexeme, end = _next(text, pos, out)
+        while piece is not None and pos >= piece[1]:
+            piece, number, opens = next(pieces, None), number + 1, False
+        math = piece is not None and pos >= piece[0]
+        if math and text[pos] == "$":
+            opens, glued, pos = opens or (piece is not None and pos == piece[0]), False, pos + 1
+            continue
+        opens = opens or (math and piece is not None and pos == piece[0])
+        lexeme, end = reader.next(pos, math)
         if lexeme is None:
-            glued, pos = False, end
+            # "\\left(" and "\\!" leave no space behind, so "5\\left(2\\right)" is a product.
+            glued, pos = glued and text.startswith(_JOINTS, pos), end
             continue
         lexeme.glued = glued  # "2(3)" multiplies and "2 (3)" may not; only the lexer still sees the space
-        out.append(lexeme)
+        lexeme.math = lexeme.math or (math and lexeme.kind != "word")
+        lexeme.piece, lexeme.opens, opens = number if math else 0, opens and math, False
+        reader.out.append(lexeme)
         glued = True
-        pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" else end
-    return out
+        pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" and not math else end
+    return reader.out
 
 
 def _bullet_end(text: str, line_start: int) -> int:
@@ -128,36 +207,23 @@ def _bullet_end(text: str, line_start: int) -> int:
     return found.end() if found else line_start
 
 
-def _next(text: str, pos: int, before: list[Lexeme]) -> tuple[Lexeme | None, int]:
-    """The lexeme at ``pos`` (None for what is skipped) and the offset behind it."""
-    last = before[-1] if before else None
-    if text[pos] in "!-" and last is not None and last.end == pos and last.kind in ("num", "close"):
-        special = _behind_value(text, pos)
-        if special is not None:
-            return special, special.end
-    # "$350 000" is one number; without a currency sign "350 000" may be two.
-    if last is not None and last.kind == "cur":
-        grouped = _SPACED_GROUPS.match(text, pos)
-        if grouped:
-            return _number(grouped.group().replace(" ", ""), text, pos, grouped.end()), grouped.end()
-    match = _PATTERN.match(text, pos)
-    if match is None:  # unreachable: the last alternative takes any character
-        return None, pos + 1
-    lexeme = _make(match, text, last)
-    return lexeme, lexeme.end if lexeme is not None else match.end()
-
-
-def _behind_value(text: str, pos: int) -> Lexeme | None:
+def _behind_value(text: str, pos: int, last: Lexeme, math: bool) -> Lexeme | None:
     """Signs that mean something else directly behind a number: ``5!`` and ``10-minute``."""
-    if text[pos] == "!" and _FACTORIAL.match(text, pos):
-        return Lexeme("op", pos, pos + 1, "!", "!")
-    hyphen = _HYPHEN_WORD.match(text, pos)
+    if text[pos] == "!":
+        if last.kind == "op" and last.symbol == "!":
+            return Lexeme("bad", pos, pos + 1, "!")  # 5!! is another function
+        if last.kind != "op" and ((math and text[pos : pos + 2] != "!!") or _FACTORIAL.match(text, pos)):
+            return Lexeme("op", pos, pos + 1, "!", "!")
+        # "= 4!" at the end of prose may be a factorial or joy.
+        doubtful = text.startswith("!!", pos) or _LAST.match(text, pos)
+        return Lexeme("bad", pos, pos + 1, "!") if doubtful else None
+    hyphen = None if math or last.kind == "op" else _HYPHEN_WORD.match(text, pos)
     if hyphen and len(hyphen.group()) > 2:
         return Lexeme("word", pos, hyphen.end(), hyphen.group()[1:])
     return None
 
 
-def _make(match: re.Match[str], text: str, last: Lexeme | None) -> Lexeme | None:
+def _make(match: re.Match[str], text: str, last: Lexeme | None, math: bool) -> Lexeme | None:
     group = match.lastgroup
     if group in ("dots", "dots2"):
         group = "num"
@@ -175,36 +241,70 @@ def _make(match: re.Match[str], text: str, last: Lexeme | None) -> Lexeme | None
     if group == "super":
         return Lexeme("op", start, end, raw, "super", Fraction(int(raw[:8].translate(_SUPER))))
     if group == "text":
-        inner = raw[raw.index("{") + 1 : -1].strip()
-        kind: LexemeKind = "bad" if any(c.isdigit() or c == "\\" for c in inner) else "word"
-        return Lexeme(kind, start, end, inner) if inner else None
-    return _plain(group, raw, start, end, last)
+        return _words(raw, start, end)
+    if group == "word":
+        return Lexeme("word", start, end, raw, math=math)
+    if group == "brk" and raw == "." and _SPLIT_DECIMAL.match(text, start - 1):
+        return Lexeme("bad", start, end, raw)  # ".$500$" is a half
+    if group == "brk" and raw in ":：" and last is not None and last.kind in ("num", "close"):
+        # "3 : 4" is a ratio, "Step 3: 4 + 5" a label.
+        close = text[end : end + 1].isdigit() and (
+            math or (raw == "：" and not _LABEL.search(text[max(0, start - 12) : start]))
+        )
+        return Lexeme("bad" if close or _RATIO.match(text, start - 1) else "brk", start, end, raw, raw)
+    if group == "skip" and raw.startswith("\\q") and last is not None and last.kind in ("num", "close"):
+        # "x = 3 \\quad 4 + 5 = 9": two equations with space between.
+        return Lexeme("brk", start, end, raw, ";") if _BEGINS_SIDE.match(text, end) else None
+    return _plain(group, raw, start, end, last if not math else None)
+
+
+def _words(raw: str, start: int, end: int) -> Lexeme | None:
+    """The words in ``\\text{...}``: a unit, or prose that ends a side."""
+    inner = raw[raw.index("{") + 1 : -1].strip()
+    if not inner:
+        return None
+    if any(c.isdigit() or c == "\\" for c in inner):
+        return Lexeme("bad", start, end, inner)
+    clause = next((word for word in inner.lower().split() if word in CLAUSE_WORDS), None)
+    # "\\mathbf{v}" is a vector and "\\operatorname{lcm}" a function: names, not units.
+    return Lexeme("word", start, end, clause or inner, math=raw.startswith(("\\mathbf", "\\operatorname")))
 
 
 def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | None) -> Lexeme | None:
     match group:
-        case "skip":
+        case "skip" | "joint":
             return None
         case "degree" | "ordinal":
             return Lexeme("word", start, end, "degrees" if group == "degree" else raw)
         case "fn":
-            return Lexeme("op", start, end, raw, "frac" if "frac" in raw else "sqrt")
+            return Lexeme("op", start, end, raw, _function(raw))
         case "cop":
             return Lexeme("op", start, end, raw, _OPERATORS[raw])
         case "x":
             # "3 x 4" multiplies, "x = 4" does not: an operand must stand before it (the pattern looks at what follows).
             usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
-            return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "")
+            return Lexeme("op" if usable else "word", start, end, raw, "*" if usable else "", math=last is None)
         case "verbal":
             return Lexeme("op", start, end, raw, VERBAL[raw.split()[0]])
         case "rel" | "crel":
             return Lexeme("rel", start, end, raw, "=" if raw[0] == "=" else "≈")
-        case "arrow":
+        case "arrow" | "order":
             return Lexeme("brk", start, end, raw, raw)
-        case "open" | "close" | "cur" | "pct" | "word" | "brk" | "cmd":
+        case "wide":
+            return Lexeme("word", start, end, raw, "wide")
+        case "repeating":
+            return Lexeme("num", start, end, raw)
+        case "open" | "close" | "cur" | "pct" | "brk" | "cmd":
             return Lexeme(group, start, end, raw, raw if group == "brk" else "")
         case _:
             return Lexeme("bad", start, end, raw)
+
+
+def _function(raw: str) -> str:
+    for name in ("frac", "binom", "choose"):
+        if name in raw:
+            return name
+    return "sqrt"
 
 
 def _number(raw: str, text: str, start: int, end: int) -> Lexeme:

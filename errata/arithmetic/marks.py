@@ -6,16 +6,23 @@ wrong together with its text ("48/2 = <<48/2=25>>25"): the two agree, and the ma
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from errata.arithmetic.equations import find_equations
-from errata.arithmetic.lexer import lex, mark_spans
+from errata.arithmetic.lexer import lex, mark_spans, operation
 from errata.arithmetic.nodes import PLAIN, Equation, NotComputable, Side, Token, evaluate
 from errata.arithmetic.parser import parse
 
 _BETWEEN = " \t$€£=≈"
+_MOST_BETWEEN = 200  # characters between an expression and its mark; farther off they do not belong together
+_MOST_BEHIND = 60  # characters behind a mark in which its result stands
+_RESULT_END = re.compile(r"\n|<<|[.,;]\s")  # what stands behind is not the result of this mark
+_PLAIN_NUMBER = re.compile(r"\d*\.?\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,18 @@ def marks_agree(text: str) -> bool:
         return False
     marks = calculator_marks(text)
     equations = find_equations(text) if marks else ()
-    return all(_expression_agrees(text, m, equations) and _result_agrees(text, m) for m in marks)
+    # Sorted once and searched by halving: a text may hold thousands of marks and of sides.
+    sides = sorted((side for equation in equations for side in equation.sides), key=lambda side: side.end)
+    ends = [side.end for side in sides]
+    for mark in marks:
+        at = bisect_right(ends, mark.start)
+        if not _expression_agrees(text, mark, sides[at - 1] if at else None) or not _result_agrees(text, mark):
+            return False
+    return True
 
 
-def _expression_agrees(text: str, mark: Mark, equations: tuple[Equation, ...]) -> bool:
-    sides = [s for e in equations for s in e.sides if s.end <= mark.start]
-    before = max(sides, key=lambda side: side.end, default=None)
-    if before is None or "=" not in text[before.end : mark.start]:
+def _expression_agrees(text: str, mark: Mark, before: Side | None) -> bool:
+    if before is None or mark.start - before.end > _MOST_BETWEEN or "=" not in text[before.end : mark.start]:
         return True
     between = text[before.end : mark.start].partition("=")[2]
     if between.strip(_BETWEEN):
@@ -85,13 +97,19 @@ def _tokens(side: Side) -> list[str]:
 
 
 def _result_agrees(text: str, mark: Mark) -> bool:
-    line_end = text.find("\n", mark.end)
-    after = lex(text[mark.end : line_end if line_end >= 0 else len(text)][:200])
+    behind = text[mark.end : mark.end + _MOST_BEHIND]
+    return _shows(_RESULT_END.split(behind, maxsplit=1)[0], mark.result)
+
+
+@lru_cache(maxsize=4096)  # an edit changes one mark of many, and each step is asked about many times
+def _shows(behind: str, result: str) -> bool:
+    """Whether the text behind a mark starts with the mark's result, or with nothing that could be one."""
+    after = lex(behind)
     first = next((x for x in after if x.kind != "cur"), None)
     if first is None or not (first.kind == "num" or first.symbol == "-"):
         return True
     shown = parse(after, after.index(first), len(after))
-    value = _face_value(mark.result)
+    value = _face_value(result)
     if shown is None or value is None:
         return True
     number = next((token for token in shown.tokens if token.kind == "number"), None)
@@ -116,11 +134,15 @@ def _face_value(result: str) -> Fraction | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenChange:
-    """Replace ``text[start:end]``, the span of the tokens ``first`` to ``last`` (inclusive) of an equation."""
+    """Replace the span of the tokens ``first`` to ``last`` (inclusive) of an equation.
+
+    ``end``: where the span ends in the text, when it takes the white space or the unit behind its last token along.
+    """
 
     first: int
     last: int
     replacement: str
+    end: int | None = None
 
 
 def tokens_of(equation: Equation) -> list[Token]:
@@ -129,13 +151,13 @@ def tokens_of(equation: Equation) -> list[Token]:
 
 
 def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange]) -> str | None:
-    """``text`` with the changes made in the equation and in its calculator mark alike.
+    """``text`` with the changes made in the equation and in its calculator mark alike, each in its own notation.
 
     None when a mark belongs to the equation but does not say the same as its text: editing one side alone would make
     the mark tell the truth.
     """
     tokens = tokens_of(equation)
-    edits = [(tokens[c.first].start, tokens[c.last].end, c.replacement) for c in changes]
+    edits = [(tokens[c.first].start, c.end or tokens[c.last].end, c.replacement) for c in changes]
     spans = [span for span in mark_spans(text) if equation.start <= span[0] < equation.end]
     for start, end in spans:
         inner = _mark_tokens(text, start, end)
@@ -147,22 +169,42 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
             return None
         for change in changes:
             if at <= change.first and change.last < at + len(inner):
-                edits.append(
-                    (inner[change.first - at].start, inner[change.last - at].end, change.replacement.replace(" ", ""))
-                )
+                first, last = inner[change.first - at], inner[change.last - at]
+                edits.append((first.start, last.end, _in_mark(first, tokens[change.first], change)))
             # A change that only half covers the mark would leave text and mark saying different things.
             elif not (change.last < at or change.first >= at + len(inner)):
                 return None
     return _replace(text, edits)
 
 
+def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
+    """The replacement as the mark writes it: plain signs, and as many decimals as its number had."""
+    written = change.replacement.replace(" ", "")
+    if inner.kind == "operator":
+        return operation(written) or written
+    plain = written.replace(",", "")
+    single = change.first == change.last and inner.kind == "number"
+    if not single or inner.value is None or outer.value is None or not _PLAIN_NUMBER.fullmatch(plain):
+        return plain
+    # A mark may hold the number that its text rounds: "<<20/3=6.666666>>6.67" moves by what the text moves by.
+    value = inner.value + Fraction(plain) - outer.value
+    least = len(inner.text.partition(".")[2])
+    decimals = max(least, len(plain.partition(".")[2].rstrip("0")))
+    digits = str(abs(round(value * 10**decimals))).rjust(decimals + 1, "0")
+    point = len(digits) - decimals
+    number = f"{digits[:point]}.{digits[point:]}" if decimals else digits
+    return number[1:] if inner.text.startswith(".") and number.startswith("0.") else number
+
+
 def _rewrite(equation: Equation, changes: Sequence[TokenChange]) -> str | None:
     """A mark that says what the changed equation says, for marks written in another order than their text."""
-    pieces = [token.symbol or token.text.replace(",", "") for token in tokens_of(equation)]
-    if any(token.symbol not in ("", "+", "-", "*", "/", "(", ")") for token in tokens_of(equation)):
+    tokens = tokens_of(equation)
+    pieces = [token.symbol or token.text.replace(",", "") for token in tokens]
+    if any(token.symbol not in ("", "+", "-", "*", "/", "(", ")") for token in tokens):
         return None
     for change in changes:
-        pieces[change.first] = change.replacement.replace(" ", "")
+        written = change.replacement.replace(" ", "")
+        pieces[change.first] = operation(written) or written.replace(",", "")
         pieces[change.first + 1 : change.last + 1] = [""] * (change.last - change.first)
     sides, at = [], 0
     for side in equation.sides:
@@ -173,13 +215,21 @@ def _rewrite(equation: Equation, changes: Sequence[TokenChange]) -> str | None:
 
 def _mark_tokens(text: str, start: int, end: int) -> list[Token]:
     """Tokens of the mark at ``text[start:end]``, with offsets into ``text``."""
-    # Blanks in front keep the offsets of the mark's tokens those of the whole text.
-    inner = " " * (start + 2) + text[start + 2 : end - 2]
-    return [token for equation in find_equations(inner) for token in tokens_of(equation)]
+    by = start + 2
+    inner = (token for equation in find_equations(text[by : end - 2]) for token in tokens_of(equation))
+    return [replace(token, start=token.start + by, end=token.end + by) for token in inner]
 
 
 def _same(a: Token, b: Token) -> bool:
-    return a.kind == b.kind and a.symbol == b.symbol and a.value == b.value
+    return a.kind == b.kind and a.symbol == b.symbol and (a.value == b.value or _rounds(a, b))
+
+
+def _rounds(mark: Token, shown: Token) -> bool:
+    """Whether a mark's number of more decimals is what its text rounds."""
+    decimals = len(shown.text.partition(".")[2])
+    if mark.value is None or shown.value is None or len(mark.text.partition(".")[2]) <= max(decimals, 2):
+        return False
+    return abs(mark.value - shown.value) <= Fraction(1, 2 * 10**decimals)
 
 
 def _align(inner: Sequence[Token], outer: Sequence[Token]) -> int | None:
@@ -195,7 +245,7 @@ def _align(inner: Sequence[Token], outer: Sequence[Token]) -> int | None:
 def _replace(text: str, edits: Iterable[tuple[int, int, str]]) -> str:
     # From the end of the text backward, so that one replacement does not move the offsets of those still to be made.
     for start, end, replacement in sorted(edits, reverse=True):
-        if not replacement and text[start - 1 : start] == " " == text[end : end + 1]:
+        if not replacement and text[start - 1 : start] == " " and text[end : end + 1] in (" ", "}", ")"):
             start -= 1  # a dropped term leaves one space behind, not two
         text = text[:start] + replacement + text[end:]
     return text

@@ -15,6 +15,7 @@ from typing import Literal
 MAX_BITS = 4096  # of numerator and denominator: a model may write 9^9^9, and no proof needs its value
 MAX_EXPONENT = 256
 MAX_FACTORIAL = 100
+MAX_DEGREE = 12
 TokenKind = Literal["number", "operator", "paren"]
 
 
@@ -22,8 +23,9 @@ TokenKind = Literal["number", "operator", "paren"]
 class Token:
     """One editable piece of a side: ``text[start:end]`` of the original text.
 
-    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt``) or the bracket ``(``, ``)``; "" for
-    numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the others.
+    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt binom choose``) or the bracket ``(``,
+    ``)``; "" for numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the
+    others.
     """
 
     kind: TokenKind
@@ -39,7 +41,8 @@ class Side:
     """One side of an equation. ``value`` is exact under the reading that was used, None where it cannot be computed.
 
     ``start``/``end`` run from the first to the last token, currency and percent signs included, a trailing unit
-    phrase not.
+    phrase not. ``is_expression``: it computes something, as against a bare quantity such as ``-$5``, ``20 %`` or 3/4
+    written as ``\\frac`` in lowest terms.
     """
 
     start: int
@@ -47,11 +50,7 @@ class Side:
     text: str
     value: Fraction | None
     tokens: tuple[Token, ...]
-
-    @property
-    def is_expression(self) -> bool:
-        """Whether the side computes something, as against a bare quantity such as ``-$5`` or ``20 %``."""
-        return any(t.kind == "operator" and t.symbol not in ("neg", "frac") for t in self.tokens)
+    is_expression: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +58,7 @@ class Equation:
     """An equation or chain found in prose. ``holds`` is None where it cannot be judged (variables, prose, too large).
 
     ``broken`` is the index of the first side that differs from the one before, set exactly when ``holds`` is False.
+    ``rounds``: it holds only if a whole number rounds and the text does not say so ("7/2 = 3"); ``holds`` is then None.
     """
 
     start: int
@@ -66,11 +66,15 @@ class Equation:
     sides: tuple[Side, ...]
     holds: bool | None
     broken: int | None = None
+    rounds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number as written. ``exact``: a mixed number or vulgar fraction, whose digits say nothing about rounding."""
+    """A number as written. ``exact``: a mixed number or vulgar fraction, whose digits say nothing about rounding.
+
+    ``counts``: a noun that is no unit of measure follows, so what is counted is whole ("133 girls").
+    """
 
     value: Fraction
     decimals: int = 0
@@ -79,11 +83,15 @@ class Quantity:
     percent: bool = False
     scale: int = 1
     unit_factor: Fraction = Fraction(1)
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``symbol`` is one of ``+ - * / ^`` with two parts, or ``neg ! sqrt`` with one."""
+    """``symbol`` is one of ``+ - * / ^ root binom mixed`` with two parts, or ``neg !`` with one.
+
+    ``root`` has degree and radicand; ``mixed`` a whole number and the ``\\frac`` that stands behind it.
+    """
 
     symbol: str
     parts: tuple[Node, ...]
@@ -99,11 +107,13 @@ class Reading:
 
     ``percent``: 40 % is 0.4 (``fraction``), 40 (``points``), or in ``a + 40%`` forty percent of ``a`` (``relative``).
     ``scales``: "2 dozen" is 24, else 2. ``units``: quantities are converted to the smallest unit of their dimension.
+    ``product``: ``2\\frac{1}{2}`` is 1, else two and a half.
     """
 
     percent: PercentReading = "fraction"
     scales: bool = False
     units: bool = False
+    product: bool = False
 
 
 PLAIN = Reading()
@@ -135,9 +145,12 @@ def evaluate(node: Node, reading: Reading) -> Fraction:
         # Identity, not equality: comparing fractions costs more than the multiplication it would save.
         return node.value if factor is _ONE else node.value * factor
     values = [evaluate(part, reading) for part in node.parts]
-    if reading.percent == "relative" and node.symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
+    symbol = node.symbol
+    if symbol == "mixed":
+        symbol = "*" if reading.product else "+"
+    elif reading.percent == "relative" and symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
         values[1] = values[0] * values[1]
-    result = _apply(node.symbol, values)
+    result = _apply(symbol, values)
     if max(result.numerator.bit_length(), result.denominator.bit_length()) > MAX_BITS:
         raise NotComputable("too large")
     return result
@@ -148,24 +161,27 @@ def _is_percent(node: Node, other: Node) -> bool:
 
 
 def _apply(symbol: str, values: list[Fraction]) -> Fraction:
-    if symbol in ("neg", "sqrt", "!"):
-        return _apply_one(symbol, values[0])
+    if symbol == "neg":
+        return -values[0]
+    if symbol == "!":
+        return Fraction(math.factorial(_small(values[0])))
     left, right = values
     if symbol == "^":
         return _power(left, right)
+    if symbol == "root":
+        return _root(left, right)
+    if symbol == "binom":
+        return Fraction(math.comb(_small(left), _small(right)))
     if symbol == "/" and right == 0:
         raise NotComputable("division by zero")
     return _BINARY[symbol](left, right)
 
 
-def _apply_one(symbol: str, value: Fraction) -> Fraction:
-    if symbol == "neg":
-        return -value
-    if symbol == "sqrt":
-        return _root(value)
+def _small(value: Fraction) -> int:
+    """A count that a factorial or a binomial coefficient may have."""
     if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
         raise NotComputable("factorial")
-    return Fraction(math.factorial(value.numerator))
+    return value.numerator
 
 
 def _power(base: Fraction, exponent: Fraction) -> Fraction:
@@ -177,11 +193,20 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
     return base**exponent.numerator
 
 
-def _root(value: Fraction) -> Fraction:
-    if value < 0:
-        raise NotComputable("root of a negative number")
-    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
-    # A fraction in lowest terms has a rational root exactly where both its parts are squares.
-    if top * top != value.numerator or bottom * bottom != value.denominator:
+def _root(degree: Fraction, value: Fraction) -> Fraction:
+    if degree.denominator != 1 or not 2 <= degree <= MAX_DEGREE or (value < 0 and degree % 2 == 0):
+        raise NotComputable("root")
+    size = abs(value)
+    top, bottom = (_whole_root(part, degree.numerator) for part in (size.numerator, size.denominator))
+    return Fraction(top, bottom) if value >= 0 else Fraction(-top, bottom)
+
+
+def _whole_root(value: int, degree: int) -> int:
+    # A fraction in lowest terms has a rational root exactly where both its parts have a whole one.
+    low, high = 0, 1 << (value.bit_length() // degree + 1)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle**degree < value else (low, middle)
+    if low**degree != value:
         raise NotComputable("irrational root")
-    return Fraction(top, bottom)
+    return low

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from errata.arithmetic.cursor import Cursor
+from errata.arithmetic.cursor import PREFIXES, Cursor
 from errata.arithmetic.lexer import Lexeme
 from errata.arithmetic.nodes import Node, Operation, Quantity, Token
 from errata.arithmetic.vocabulary import SCALES, unit_factor
@@ -29,6 +29,7 @@ class Parsed:
     has_words: bool
     start: int
     end: int
+    computes: bool
 
 
 @dataclass(slots=True)
@@ -39,9 +40,12 @@ class Parser(Cursor):
         """term (("+" | "-") term)*"""
         node = self._term()
         while self.symbol() in ("+", "-") and self.starts_operand(1):
-            symbol = self.operator()
-            node = Operation(symbol, (node, self._term()))
+            node = self._operation(self.operator(), node, self._term())
         return node
+
+    def _operation(self, symbol: str, *parts: Node) -> Operation:
+        self.computes = True
+        return Operation(symbol, parts)
 
     def _term(self) -> Node:
         node = self._factor()
@@ -50,15 +54,28 @@ class Parser(Cursor):
             if self.symbol() in ("*", "/") and self.starts_operand(1):
                 symbol = self.operator()
                 divided = divided or symbol == "/"
-                node = Operation(symbol, (node, self._factor()))
-            elif self.kind() == "open" and self.lexemes[self.pos].glued and self.lexemes[self.pos].text in "([{":
+                node = self._operation(symbol, node, self._factor())
+            elif self._juxtaposed():
                 self.unjudgeable = self.unjudgeable or divided  # a/b(c): two readings
-                node = Operation("*", (node, self._factor()))
+                node = self._operation("*", node, self._factor())
             elif self._of_ahead(node):
                 self.pos += self._of_ahead(node)
-                node = Operation("*", (node, self._factor()))
+                node = self._operation("*", node, self._factor())
             else:
                 return node
+
+    def _juxtaposed(self) -> bool:
+        """Whether a factor follows without a sign: "2(3)", in mathematics also "2\\sqrt{9}", "3!2!" and "(3) 4"."""
+        lexeme = self.peek()
+        if lexeme is None or not self.pos:
+            return False
+        together = lexeme.glued or (lexeme.math and not lexeme.opens)
+        if lexeme.kind == "open":
+            return together and lexeme.text[0] in "([{"
+        before = self.lexemes[self.pos - 1]
+        if self.symbol() in PREFIXES:
+            return together and lexeme.math and before.kind != "word"
+        return lexeme.kind == "num" and together and (before.symbol == "!" or (lexeme.math and before.kind == "close"))
 
     def _of_ahead(self, node: Node) -> int:
         """How many lexemes "of", "of the" take in front of a number, where a share of it is meant; else 0."""
@@ -79,9 +96,10 @@ class Parser(Cursor):
         if self.symbol() == "-":
             self.operator("neg")
             self.depth += 1
-            node: Node = Operation("neg", (self._factor() if self.depth <= MAX_DEPTH else self.give_up(),))
+            inner = self._factor() if self.depth <= MAX_DEPTH else self.give_up()
+            self.computes = self.computes or isinstance(inner, Operation)
             self.depth -= 1
-            return node
+            return Operation("neg", (inner,))
         node = self._powers(self._primary())
         while self.kind() == "cur":
             self.pos += 1
@@ -95,18 +113,21 @@ class Parser(Cursor):
                 return node
             if symbol == "super":
                 self.operator("^")
-                node = Operation("^", (node, Quantity(lexeme.value or Fraction(0))))
+                node = self._operation("^", node, Quantity(lexeme.value or Fraction(0)))
             elif symbol == "!":
                 self.operator()
-                node = Operation("!", (node,))
+                node = self._operation("!", node)
                 self.end = lexeme.end
             elif symbol == "^" and self.starts_operand(1):
                 self.operator()
                 negative = self.symbol() == "-"
                 if negative:
                     self.operator("neg")
+                power = self.peek()
+                if power is not None and power.math and power.kind == "num" and len(power.text) > 1:
+                    self.unjudgeable = True  # LaTeX raises one digit: "2^03^1" is a product of powers
                 exponent = self._powers(self._primary())  # binds to the right
-                node = Operation("^", (node, Operation("neg", (exponent,)) if negative else exponent))
+                node = self._operation("^", node, Operation("neg", (exponent,)) if negative else exponent)
             else:
                 return node
 
@@ -120,12 +141,26 @@ class Parser(Cursor):
             return self._quantity()
         if lexeme.kind == "open":
             return self._bracketed()
-        if lexeme.symbol == "frac":
-            return self._fraction()
-        if lexeme.symbol == "sqrt":
-            self.operator()
-            return Operation("sqrt", (self._primary(),))
-        return self.give_up()
+        if lexeme.symbol in ("frac", "binom"):
+            return self._stacked(lexeme.symbol)
+        return self._radical() if lexeme.symbol == "sqrt" else self.give_up()
+
+    def _radical(self) -> Node:
+        self.operator()
+        degree, index = Fraction(2), self.peek()
+        if index is not None and index.text == "[":
+            number = self.peek(1)
+            if number is None or number.kind != "num" or number.value is None or self.kind(2) != "close":
+                return self.give_up()
+            degree = number.value
+            self.take("paren", "(")
+            self.take("number")
+            self.take("paren", ")")
+            index = self.peek()
+        # LaTeX roots one digit of "\\sqrt16"; people mean sixteen.
+        if index is not None and index.math and index.kind == "num" and len(index.text) > 1:
+            return self.give_up()
+        return self._operation("root", Quantity(degree), self._primary())
 
     def _bracketed(self) -> Node:
         self.depth += 1
@@ -133,6 +168,9 @@ class Parser(Cursor):
             return self.give_up()
         self.take("paren", "(")
         node = self.expression()
+        if self.symbol() == "choose" and self.starts_operand(1):
+            self.operator()
+            node = self._operation("binom", node, self.expression())
         if self.kind() != "close":
             return self.give_up()
         self.take("paren", ")")
@@ -141,21 +179,35 @@ class Parser(Cursor):
             self.give_up()
         return node
 
-    def _fraction(self) -> Node:
+    def _stacked(self, symbol: str) -> Node:
+        """A fraction or a binomial coefficient: two groups, or two digits as in ``\\frac12``."""
         self.operator()
         short = self.peek()
-        if short is not None and short.kind == "num":
-            if len(short.text) != 2 or not short.text.isdigit() or short.text[1] == "0":
+        if short is not None and short.kind == "num" and len(short.text) > 1:
+            if len(short.text) != 2 or not short.text.isdecimal() or short.text[1] == "0":
                 return self.give_up()
             top, bottom = (Quantity(Fraction(int(digit))) for digit in short.text)
             self.take("number")
-            return Operation("/", (top, bottom))
-        if self.kind() != "open":
+            return self._stack(symbol, top, bottom)
+        above = self._group()
+        return self._stack(symbol, above, self._group())
+
+    def _group(self) -> Node:
+        lexeme = self.peek()
+        if lexeme is not None and lexeme.kind == "open":
+            return self._bracketed()
+        if lexeme is None or lexeme.kind != "num" or len(lexeme.text) != 1 or lexeme.value is None:
             return self.give_up()
-        above = self._bracketed()
-        if self.kind() != "open":
-            return self.give_up()
-        return Operation("/", (above, self._bracketed()))
+        self.take("number")
+        return Quantity(lexeme.value)
+
+    def _stack(self, symbol: str, above: Node, below: Node) -> Node:
+        if symbol == "binom":
+            return self._operation(symbol, above, below)
+        node = Operation("/", (above, below))
+        # Three quarters is a number, ninety-nine thirds a calculation.
+        self.computes = self.computes or not _in_lowest_terms(node)
+        return node
 
     def _quantity(self) -> Node:
         lexeme = self.lexemes[self.pos]
@@ -165,6 +217,9 @@ class Parser(Cursor):
         priced = self.pos > 0 and self.lexemes[self.pos - 1].kind == "cur"
         self.take("number")
         if value.denominator == 1 and not lexeme.decimals:
+            following = self.peek()
+            if following is not None and following.symbol == "frac" and (following.glued or following.math):
+                return self._mixed(Quantity(value))
             added = self._mixed_part()
             value, exact = value + added, exact or added != 0
         percent = self.kind() == "pct"
@@ -172,15 +227,24 @@ class Parser(Cursor):
             self.end = self.lexemes[self.pos].end
             self.pos += 1
         phrase = self.phrase()
-        scale = SCALES.get(phrase[0].lower(), 1) if phrase else 1
+        # A single letter behind a number is a variable, never a thousand.
+        scale = SCALES.get(phrase[0].lower(), 1) if phrase and len(phrase[0]) > 1 else 1
         units = ("$", *phrase) if priced else phrase
         # The factor stays beside the value: whether units are converted is a reading, chosen when all sides are known.
         factor, seen = unit_factor(units)
         self.units |= seen
-        return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor)
+        counts = bool(phrase) and not priced and not seen and scale == 1 and not percent
+        return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor, counts)
+
+    def _mixed(self, whole: Quantity) -> Node:
+        """``2\\frac{1}{2}``: a mixed number, if the fraction may be the part of one; else a product."""
+        part = self._stacked("frac")
+        if _is_proper(part):
+            return Operation("mixed", (whole, part))
+        return self._operation("*", whole, part)
 
     def _mixed_part(self) -> Fraction:
-        """The fraction of a mixed number (``2 1/2``, ``2½``, ``2\\frac{1}{2}``) behind its whole, or 0."""
+        """The fraction of a mixed number (``2 1/2``, ``2½``) behind its whole, or 0."""
         following = self.peek()
         if following is None:
             return Fraction(0)
@@ -188,14 +252,6 @@ class Parser(Cursor):
             value = following.value or Fraction(0)
             self.take("number")
             return value
-        if following.symbol == "frac" and following.glued:
-            part = self._fraction()
-            if isinstance(part, Operation) and all(isinstance(p, Quantity) and not p.decimals for p in part.parts):
-                top, bottom = (p.value for p in part.parts if isinstance(p, Quantity))
-                if 0 < top < bottom:
-                    return top / bottom
-            self.unjudgeable = True
-            return Fraction(0)
         return self._written_fraction()
 
     def _written_fraction(self) -> Fraction:
@@ -218,6 +274,23 @@ def _is_share(node: Node) -> bool:
     return node.symbol == "/"
 
 
+def _is_proper(node: Node) -> bool:
+    """Whether a fraction of two written numbers lies between 0 and 1."""
+    if not isinstance(node, Operation) or node.symbol != "/":
+        return False
+    top, bottom = node.parts
+    numbers = isinstance(top, Quantity) and isinstance(bottom, Quantity) and not top.decimals and not bottom.decimals
+    return numbers and isinstance(top, Quantity) and isinstance(bottom, Quantity) and 0 < top.value < bottom.value
+
+
+def _in_lowest_terms(node: Operation) -> bool:
+    """Whether both parts of a fraction are whole numbers without a common divisor, the lower one above 1."""
+    top, bottom = node.parts
+    if not isinstance(top, Quantity) or not isinstance(bottom, Quantity) or bottom.value <= 1:
+        return False
+    return (top.value / bottom.value).denominator == bottom.value
+
+
 def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     """The longest side that starts at ``lexemes[first]`` and ends before ``limit``; None where no complete one does."""
     parser = Parser(lexemes, first, limit)
@@ -230,4 +303,4 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     node_or_none = None if parser.unjudgeable else node
     start, end = lexemes[first].start, max(parser.end, parser.tokens[-1].end)
     units = frozenset(parser.units)
-    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end)
+    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end, parser.computes)

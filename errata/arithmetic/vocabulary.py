@@ -22,6 +22,11 @@ _FAMILIES: dict[str, dict[str, int]] = {
     "us volume": {"cup": 1, "pint": 2, "quart": 4, "gallon": 16},
     "metric volume": {"ml": 1, "milliliter": 1, "l": 1000, "liter": 1000, "litre": 1000},
     "money": {"cent": 1, "¢": 1, "dollar": 100, "$": 100},
+    "chinese money": {"分": 1, "分钱": 1, "角": 10, "元": 100},
+    "chinese time": {"秒": 1, "分钟": 60, "小时": 3600, "天": 86400, "周": 604800, "星期": 604800},
+    "chinese length": {"毫米": 1, "厘米": 10, "分米": 100, "米": 1000, "千米": 10**6, "公里": 10**6},
+    "chinese mass": {"克": 1, "千克": 1000, "公斤": 1000, "吨": 10**6},
+    "chinese volume": {"毫升": 1, "升": 1000},
 }  # fmt: skip
 UNITS: dict[str, tuple[str, int]] = {
     unit: (family, factor) for family, units in _FAMILIES.items() for unit, factor in units.items()
@@ -32,6 +37,11 @@ VARIABLE_LETTERS_ALLOWED = frozenset({"a", "A", "I", "g"})
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
+
+
+def forbids_in_chinese(word: str) -> bool:
+    """Whether a Chinese word beside a number may change what the number means; names of units do not."""
+    return word not in UNITS and any(sign in CHINESE_FORBIDDEN for sign in word)
 
 
 # A clause ends here: what stands on the two sides of such a word is not one expression.
@@ -50,6 +60,13 @@ OF_FORBIDDEN = _words(
     " ninth tenth tenths percent percentage remainder modulus root square cube power multiple factorial"
 )
 AFTER_FORBIDDEN = _words("remainder rem r R squared cubed factorial choose mod modulo base")
+# In a Chinese word before or behind a number: a share, an operation, a comparison, a power of ten.
+CHINESE_FORBIDDEN = frozenset("半倍乘除加减余商积和差方根率比均约占折百千万亿")
+# In front of a piece of mathematics that holds its whole equation, only these still alter it.
+BEFORE_MATH_FORBIDDEN = _words(
+    "half twice thrice double triple quadruple third quarter fourth fifth sixth tenth log ln sin cos tan exp sqrt"
+)
+OF_MATH_FORBIDDEN = OF_FORBIDDEN - {"out", "remainder", "multiple", "modulus"}
 MEAN_WORDS = _words("average mean median")
 APPROXIMATE = _words("about approximately roughly around nearly almost approx")
 

@@ -11,17 +11,20 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
+from itertools import islice
 
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, marks_agree, tokens_of
+from errata.arithmetic.lexer import mark_spans
+from errata.arithmetic.mathmode import math_spans
+from errata.arithmetic.operands import begins_operand, factor_end, factors_before, product_end, signs
 from errata.calculations import changes_sign, omits, reorders, substitutes
 from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
+from errata.kinds.slips import other_numbers, sign_like
 from errata.proof import prove_contradiction
 from errata.types import Domain, EvidenceKind
 
 _BINARY = ("+", "-", "*", "/")
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _OFFERED = re.compile(r"(?<![\d.,])(?<!\d )\d+(?:,\d{3})*(?:\.\d+)?(?![ ,]?\d)")  # no part of "350 000"
 # How often a new sign is drawn. With these weights as many "*" become "+" as "+" become "*", and so for any two signs
 # that are as frequent as in GSM8K's reference solutions (37, 29, 18, 16 %): edits that made rare signs common would
@@ -39,6 +42,8 @@ _OPPOSITES = (
     ("week", "month"), ("weeks", "months"), ("month", "year"), ("months", "years"), ("morning", "evening"),
     ("at least", "at most"), ("with", "without"), ("all", "half of"), ("remaining", "original"), ("left", "used"),
 )  # fmt: skip
+_LONGEST_SIGN = 10  # characters of a sign with its spaces, "divided by" included
+_UNIT_BEHIND = re.compile(r"\s*(?:[A-Za-z%¢°\u3040-\u9fff]|\\text|\\%|\^\{?\\circ)")
 _HAS_NUMBER = re.compile(r"\d")
 _HAS_EQUATION = re.compile("=")
 _WORDS_ONLY = re.compile(r"\A[^\d=]*\Z")
@@ -55,7 +60,8 @@ class Proposal:
 
 
 Proposals = Iterator[Proposal]
-Propose = Callable[[str, str], Proposals]
+Propose = Callable[[Site], Proposals]
+_MOST_READ = 1_000_000  # characters of edited steps that are judged to find one edit: a long step gets fewer tries
 
 
 def _false_edits(propose: Propose, site: Site, most: int, rng: random.Random | None) -> list[str]:
@@ -70,7 +76,7 @@ def _false_edits(propose: Propose, site: Site, most: int, rng: random.Random | N
     def is_error(edited: str) -> bool:
         return prove_contradiction(step, edited) is not None and (not agreeing or marks_agree(edited))
 
-    proposals = propose(step, site.problem.question)
+    proposals = islice(propose(site), max(1, _MOST_READ // max(1, len(step))))
     return usable_edits(proposals, lambda p: apply_changes(step, p.equation, p.changes), is_error, most, rng)
 
 
@@ -87,108 +93,118 @@ def _numbers(step: str, *, in_expressions: bool) -> Iterator[tuple[Equation, int
                 yield equation, at, token
 
 
-def _calculation(step: str, _question: str) -> Proposals:
+def _calculation(site: Site) -> Proposals:
     """Another result: the number on a side that computes nothing."""
-    for equation, at, token in _numbers(step, in_expressions=False):
-        for text, weight in _other_numbers(token):
+    for equation, at, token in _numbers(site.text, in_expressions=False):
+        for text, weight in other_numbers(token):
             yield Proposal(equation, (TokenChange(at, at, text),), weight)
 
 
-def _substitution(step: str, question: str) -> Proposals:
+def _substitution(site: Site) -> Proposals:
     """Another operand: first the numbers that question and step themselves offer, as a careless reader would take."""
-    offered = list(dict.fromkeys(_OFFERED.findall(f"{question} {step}")))
-    for equation, at, token in _numbers(step, in_expressions=True):
+    offered = list(dict.fromkeys(_OFFERED.findall(f"{site.problem.question} {site.text}")))
+    for equation, at, token in _numbers(site.text, in_expressions=True):
+        decimals = len(token.text.partition(".")[2])
         others = [n for n in offered if n.replace(",", "") != token.text.replace(",", "")]
-        for text, weight in [*((other, 1.0) for other in others[:4]), *_other_numbers(token)]:
+        # A fraction in place of a whole number, or the other way, would not pass for a slip.
+        alike = [(n, 1.0) for n in others if len(n.partition(".")[2]) == decimals]
+        for text, weight in [*alike[:4], *other_numbers(token)]:
             yield Proposal(equation, (TokenChange(at, at, text),), weight)
 
 
-def _operator(step: str, _question: str) -> Proposals:
-    """Another operation sign, written as the sign it replaces was."""
-    for equation in _true_equations(step):
+def _operator(site: Site) -> Proposals:
+    """Another operation sign, written as the solution writes it."""
+    pieces = math_spans(site.text)
+    for equation in _true_equations(site.text):
+        latex = any(start <= equation.start < end for start, end in pieces)
         for at, token in enumerate(tokens_of(equation)):
-            if token.kind == "operator" and token.symbol in _BINARY and len(token.text) <= 6:
-                for symbol in _BINARY:
-                    if symbol != token.symbol:
-                        change = TokenChange(at, at, _written(symbol, token.text))
-                        yield Proposal(equation, (change,), _SIGN_WEIGHTS[symbol])
+            if token.kind != "operator" or token.symbol not in _BINARY or len(token.text) > _LONGEST_SIGN:
+                continue
+            for symbol in _BINARY:
+                sign = sign_like(symbol, token, site.solution, latex) if symbol != token.symbol else None
+                if sign is not None:
+                    yield Proposal(equation, (TokenChange(at, at, sign),), _SIGN_WEIGHTS[symbol])
 
 
-def _order(step: str, _question: str) -> Proposals:
-    """Two terms swapped around one operation."""
+def _order(site: Site) -> Proposals:
+    """Two terms swapped around one operation, or the two parts of a fraction; powers and brackets go with them."""
+    step = site.text
     for equation in _true_equations(step):
-        tokens = tokens_of(equation)
-        for at in range(1, len(tokens) - 1):
-            left, sign, right = tokens[at - 1], tokens[at], tokens[at + 1]
-            numbers = left.kind == right.kind == "number"
-            if numbers and sign.kind == "operator" and sign.symbol in _BINARY and _in_one_side(equation, left, right):
-                changes = TokenChange(at - 1, at - 1, right.text), TokenChange(at + 1, at + 1, left.text)
-                yield Proposal(equation, changes)
+        marked = any(equation.start <= start < equation.end for start, _ in mark_spans(step))
+        base = 0
+        for side in equation.sides:
+            for left, right in _swaps(side.tokens):
+                single = left[0] == left[1] and right[0] == right[1]
+                texts = [step[side.tokens[a].start : side.tokens[b].end] for a, b in (left, right)]
+                # A mark writes brackets and fractions in its own way, and "\\left" stays with its "\\right".
+                if (single or not marked) and all(map(_keeps_brackets, texts)):
+                    first = TokenChange(base + left[0], base + left[1], texts[1])
+                    yield Proposal(equation, (first, TokenChange(base + right[0], base + right[1], texts[0])))
+            base += len(side.tokens)
 
 
-def _omission(step: str, _question: str) -> Proposals:
+def _swaps(tokens: tuple[Token, ...]) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """The first and last token of both factors around each sign, and of both parts of each fraction."""
+    before = factors_before(tokens)
+    for at in signs(tokens):
+        start, end = before.get(at - 1), factor_end(tokens, at + 1)
+        if start is None or end is None:
+            continue
+        joined = begins_operand(tokens, end + 1) or (start > 0 and not _parts(tokens[start - 1]))
+        if not joined:  # "2(3) - 4" would become "24 - (3)"
+            yield (start, at - 1), (at + 1, end)
+    for at, token in enumerate(tokens):
+        if token.symbol == "frac" and begins_operand(tokens, at) and at + 1 < len(tokens):
+            above = factor_end(tokens, at + 1) if tokens[at + 1].symbol == "(" else None
+            below = factor_end(tokens, above + 1) if above is not None else None
+            if above is not None and below is not None and tokens[above + 1].symbol == "(":
+                yield (at + 1, above), (above + 1, below)
+
+
+def _parts(token: Token) -> bool:
+    """Whether what follows a token is not its factor: a sign, or a bracket that opens."""
+    return (token.kind == "operator" and token.symbol != "!") or token.symbol == "("
+
+
+def _omission(site: Site) -> Proposals:
     """One term of three or more dropped, with the operation before it (or behind it, for the first)."""
+    step = site.text
     for equation in _true_equations(step):
         at = 0
         for side in equation.sides:
-            yield from (Proposal(equation, (change,)) for change in _drops(side.tokens, at))
+            yield from (Proposal(equation, (change,)) for change in _drops(step, side.tokens, at))
             at += len(side.tokens)
 
 
-def _drops(tokens: tuple[Token, ...], base: int) -> Iterator[TokenChange]:
-    signs = [i for i, t in enumerate(tokens) if t.kind == "operator" and t.symbol in _BINARY]
-    if len(signs) < 2:
+def _drops(step: str, tokens: tuple[Token, ...], base: int) -> Iterator[TokenChange]:
+    """What can be dropped from a side: a term with all its factors, powers and brackets, or one factor."""
+    places = signs(tokens)
+    fractions = sum(token.symbol == "frac" and token.text != "/" for token in tokens)
+    if not places or len(places) + fractions < 2:
         return
-    for at in signs:
-        if at + 1 < len(tokens) and tokens[at + 1].kind == "number":
-            yield TokenChange(base + at, base + at + 1, "")
-    if signs[0] == 1 and tokens[0].kind == "number":
-        yield TokenChange(base, base + 1, "")
+    for at in places:
+        end = product_end(tokens, at + 1, signed=tokens[at].symbol in "+-")
+        if end is None:
+            continue
+        if not _keeps_brackets(step[tokens[at].start : tokens[end].end]):
+            continue
+        following = tokens[end + 1].start if end + 1 < len(tokens) else len(step)
+        behind = _UNIT_BEHIND.match(step, tokens[end].end, following)
+        if behind is None:
+            yield TokenChange(base + at, base + end, "")
+        elif end + 1 < len(tokens) and "\\" not in behind[0]:
+            yield TokenChange(base + at, base + end, "", following)
+    first = product_end(tokens, 0, signed=tokens[places[0]].symbol in "+-")
+    if first is not None and first + 1 < len(tokens) and first + 1 in places:
+        between = step[tokens[first + 1].end : tokens[first + 2].start]
+        # "\\left(" stays with its bracket; a currency sign goes, because the one in front stays.
+        kept = between.lstrip() if "\\" in between else ""
+        if _keeps_brackets(step[tokens[0].start : tokens[first + 1].end]):
+            yield TokenChange(base, base + first + 1, "", tokens[first + 2].start - len(kept))
 
 
-def _in_one_side(equation: Equation, left: Token, right: Token) -> bool:
-    return any(side.start <= left.start and right.end <= side.end for side in equation.sides)
-
-
-def _written(symbol: str, like: str) -> str:
-    """The operation sign in the manner of the text: LaTeX, typographic or ASCII, with the same spaces."""
-    latex = {"*": "\\times", "/": "\\div"}
-    typographic = {"*": "×", "/": "÷"}
-    bare = like.strip()
-    if bare.startswith("\\"):
-        sign = latex.get(symbol, symbol)
-    else:
-        sign = typographic.get(symbol, symbol) if bare in "×÷−–" else symbol
-    lead = like[: len(like) - len(like.lstrip())]
-    return lead + sign + like[len(like.rstrip()) :]
-
-
-def _other_numbers(token: Token) -> list[tuple[str, float]]:
-    """Numbers a slip would write instead, with weights: a digit off by one or two, a carry lost, digits swapped.
-
-    In the token's own notation. A round number mostly stays as round as it is: solutions are full of round numbers, and
-    edits that made them odd would tell the sides apart by that alone.
-    """
-    text = token.text
-    if not _NUMBER.fullmatch(text):
-        return []
-    plain = text.replace(",", "")
-    value = Decimal(plain)
-    unit = Decimal(1).scaleb(int(value.as_tuple().exponent))
-    digits = plain.replace(".", "")
-    rounded = unit.scaleb(len(digits) - len(digits.rstrip("0"))) if value else unit
-    found = {value + step * rounded: 1.0 if abs(step) < 10 else 0.5 for step in (1, -1, 2, -2, 10, -10)}
-    for step in (1, -1):
-        found.setdefault(value + step * unit, 0.5)
-    for at in _swappable(plain):
-        found.setdefault(Decimal(plain[:at] + plain[at + 1] + plain[at] + plain[at + 2 :]), 1.0)
-    numbers = [(n.quantize(unit), weight) for n, weight in found.items() if n > 0 and n != value]
-    return [(f"{n:,}" if "," in text else f"{n}", weight) for n, weight in numbers]
-
-
-def _swappable(digits: str) -> list[int]:
-    pairs = range(len(digits) - 1)
-    return [i for i in pairs if digits[i].isdigit() and digits[i + 1].isdigit() and digits[i] != digits[i + 1]][:2]
+def _keeps_brackets(dropped: str) -> bool:
+    return dropped.count("\\left") == dropped.count("\\right")
 
 
 def _misreadings(site: Site, most: int, rng: random.Random | None) -> list[str]:

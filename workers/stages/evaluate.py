@@ -129,8 +129,8 @@ def rejudge(context: StageContext) -> Finish:
     markers = InjectionConfig.model_validate(config).thoughts.markers
     judged = judge_texts(context, domain, ((problem, solution.text) for solution, problem in found), markers)
     stored = {solution.id: _stored(solution) for solution in solutions.values()}
-    difference = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
-    rows = [_change_row(change, solutions[change.key], lease) for change in difference.changes]
+    changes = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
+    rows = [_change_row(change, solutions[change.key], lease) for change in changes]
 
     def write(session: Session) -> None:
         insert_ignore(session, VerdictChangeRow, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -56,11 +57,30 @@ _AFTER = st.sampled_from(["", ".", " apples", " apples in total.", " dollars and
 
 @settings(max_examples=300)
 @given(_BEFORE, expressions(), st.integers(-20_000, 20_000), _AFTER)
-def test_an_integer_result_is_judged_by_half_a_unit(before: str, e: Expression, shown: int, after: str) -> None:
+def test_a_whole_result_is_exact_unless_the_text_rounds(before: str, e: Expression, shown: int, after: str) -> None:
     for result in (shown, round(e.value)):
+        near = abs(e.value - result) <= Fraction(1, 2)
         (equation,) = find_equations(f"{before}{e.text} = {result}{after}")
         assert equation.sides[0].value == e.value
-        assert equation.holds is (abs(e.value - result) <= Fraction(1, 2))
+        # Counted things are whole, and what was computed with rounded decimals may be off as they are.
+        loose = near and ("apples" in after or re.search(r"\.\d\d", e.text) is not None)
+        assert equation.holds is (True if e.value == result else None if near else False) or loose
+        assert not equation.rounds or (equation.holds is None and near)
+        (said,) = find_equations(f"{before}{e.text} = {result}{after} (to the nearest whole number)")
+        assert said.holds is near
+
+
+@settings(max_examples=150)
+@given(expressions(), st.integers(1, 3))
+def test_decimals_are_judged_by_half_a_unit(e: Expression, places: int) -> None:
+    shown = round(e.value, places)
+    text = f"{float(shown):.{places}f}"
+    assume(Fraction(text) == shown and e.value > 0)
+    for by in (0, 1, -1, 3):
+        result = shown + Fraction(by, 10**places)
+        assume(result > 0)
+        (equation,) = find_equations(f"{e.text} = {float(result):.{places}f}")
+        assert equation.holds is (abs(e.value - result) <= Fraction(1, 2 * 10**places))
 
 
 @settings(max_examples=150)
@@ -80,6 +100,7 @@ def test_two_computed_sides_are_judged_exactly(left: Expression, right: Expressi
 def test_a_contradiction_is_proven_from_text_and_marks_alike(before: str, e: Expression, by: int, after: str) -> None:
     true, wrong = round(e.value), round(e.value) + by
     assume(abs(e.value - wrong) > Fraction(1, 2))
+    after += " (to the nearest whole number)"
     original, edited = (f"{before}{e.text} = <<1+1=3>>{result}{after}" for result in (true, wrong))
     evidence = prove_contradiction(original, edited)
     assert evidence is not None

@@ -48,7 +48,8 @@ def solutions(shared_data: Path) -> list[tuple[str, bool]]:
 def test_nearly_every_correct_solution_is_consistent(solutions: list[tuple[str, bool]]) -> None:
     correct = [text for text, label in solutions if label]
     assert len(correct) == 615
-    assert len([text for text in correct if not is_consistent(text)]) == 8
+    # Seven with a wrong or contradictory line, one with a fraction cut, one with 450/70 = 6: all read by eye.
+    assert len([text for text in correct if not is_consistent(text)]) == 9
     assert len([text for text in correct if not marks_agree(text)]) == 8
     assert sum(bool(calculator_marks(text)) for text in correct) == 614
 
@@ -68,8 +69,12 @@ def test_plain_equations_are_judged_as_python_judges_them(solutions: list[tuple[
             if not found or found[0].holds is None or found[0].sides[1].text.strip("$") != match["right"]:
                 continue
             shown = match["right"].replace(",", "")
-            half = Fraction(1, 2 * 10 ** len(shown.partition(".")[2]))
+            decimals = len(shown.partition(".")[2])
+            half = Fraction(1, 2 * 10**decimals)
             gap = abs(_independent(match["left"].rstrip(".,")) - Fraction(shown))
+            if not decimals and 0 < gap <= half:
+                assert found[0].holds is not False  # whether a whole number rounds here is a matter of words
+                continue
             assert found[0].holds is (gap <= half), match[0]
             checked += 1
     assert checked > 2000
