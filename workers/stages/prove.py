@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.identity import Context
 from errata.proof import Continuations, Outcome, Proof, prove_edit, prove_verifier
 from errata.steps import splice, split_steps
 from errata.types import Domain, Reason, Verdict
@@ -77,8 +78,10 @@ def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_R
         judged = (verdicts[place[0]], verdicts[place[1]]) if place else None
         counts = Continuations.from_verdicts(*judged) if judged else None
         gap = rows.job.config.proof.continuations.gap
-        proofs.append(prove_edit(edit.original, str(edit.edited), continuations=counts, gap=gap))
-        rests.append(_rest(rows.job, edit, rows.solutions[edit.solution_id], judged))
+        solution = rows.solutions[edit.solution_id]
+        around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
+        proofs.append(prove_edit(edit.original, str(edit.edited), continuations=counts, gap=gap, context=around))
+        rests.append(_rest(rows.job, edit, solution, judged))
     return proofs, rests
 
 
