@@ -75,6 +75,7 @@ def app_from_env() -> FastAPI:
     whoever starts uvicorn gives it the same one.
     """
     store, settings = StoreSettings(), ApiSettings()
+    store.register_kinds()
     db = Database(store.database_url)
     check_binding(settings, db)
     return create_app(db, store, Dispatcher(create_celery(store.broker_url)), settings)

@@ -9,9 +9,9 @@ import random
 from dataclasses import replace
 
 from errata.kinds import algebra, code, logic, math
-from errata.kinds.registry import Kind, ProfileRule, Site, kinds_of, register
+from errata.kinds.registry import Kind, ProfileRule, Site, kinds_of, register, replace_custom
 
-__all__ = ["Kind", "ProfileRule", "Site", "kinds_of", "register"]
+__all__ = ["Kind", "ProfileRule", "Site", "kinds_of", "register", "replace_custom"]
 
 
 def _with_algebra(kind: Kind) -> Kind:

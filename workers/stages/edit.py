@@ -103,7 +103,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
     editing = job.config.editing
     # Greedy decoding would give the same reply again.
     attempts = editing.attempts if editing.temperature > 0 else 1
-    if job.model is None:
+    if job.editor is None:
         return
     requests = [_request(job, draft, 0) for draft in drafts]
 
@@ -118,7 +118,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
         requests[at] = _request(job, draft, len(draft.attempts))
         return requests[at]
 
-    context.generate(job.model, list(requests), take)
+    context.generate(job.editor, list(requests), take)
 
 
 def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
