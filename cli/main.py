@@ -206,7 +206,9 @@ def list_models() -> None:
 def _store() -> StoreSettings:
     from models.settings import StoreSettings
 
-    return StoreSettings()
+    store = StoreSettings()
+    store.register_kinds()
+    return store
 
 
 def main() -> None:

@@ -3,14 +3,15 @@
 A pair should differ in its error and in nothing else. A small classifier sees single sides, out of context: lengths,
 ``\\boxed``, telling words, n-grams. If it separates rejected from chosen on problems it was not fitted on, so can a
 language model, and it would learn that instead of the error. Step and full pairs are audited apart: full pairs are two
-different solutions, and do differ.
+different solutions, and do differ. So is every error kind, in each form: pooled, a shortcut in one kind is lost among
+the others.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ from errata.statistics import mean_interval
 FOLDS = 5
 MIN_PROBLEMS = 20
 MAX_PAIRS = 4_000
+KIND_PAIRS = 300  # of one kind and form: fewer leave an interval too wide to say anything
+KIND_MAX_PAIRS = 1_500
 THRESHOLD = 0.65
 _TOP = 12
 _CHARACTERS = 2_000  # of a long side whose n-grams are looked at: half from its start, half from its end
@@ -107,9 +110,11 @@ class AuditSample:
     def __init__(self, limit: int = MAX_PAIRS) -> None:
         self._limit = limit
         self._heap: list[tuple[int, AuditPair]] = []
+        self.offered = 0
 
     def add(self, pair: AuditPair) -> None:
         """Offer one pair."""
+        self.offered += 1
         # heapq pops the smallest entry: negative hashes let the largest hash leave when the heap is full.
         entry = (-derive_seed("audit", pair.problem, pair.chosen, pair.rejected), pair)
         if len(self._heap) < self._limit:
@@ -145,6 +150,24 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
     bounds = (interval.estimate, interval.low, interval.high)
     shortcut = interval.estimate > THRESHOLD
     return AuditReport(type, len(looked_at), problems, *bounds, pairwise, THRESHOLD, shortcut, rejected, chosen)
+
+
+def audit_kinds(samples: Mapping[tuple[str, str], AuditSample], *, seed: int = 0) -> list[dict[str, Any]]:
+    """What the classifier reached on the step pairs of each (kind, form) with at least ``KIND_PAIRS``, as JSON values.
+
+    In order of kind and form. A group with fewer pairs is left out: its figure would be a guess.
+    """
+    found: list[dict[str, Any]] = []
+    for (kind, form), sample in sorted(samples.items()):
+        if sample.offered < KIND_PAIRS:
+            continue
+        report = audit(sample.pairs(), "step", seed=seed)
+        if report.auc is None:
+            continue
+        figures = {name: getattr(report, name) for name in ("auc", "low", "high", "pairwise", "shortcut")}
+        clues = [name for name, _ in report.toward_rejected[:3]]
+        found.append({"kind": kind, "form": form, "pairs": sample.offered, **figures, "clues": clues})
+    return found
 
 
 def style(text: str) -> list[float]:

@@ -60,6 +60,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
     for title, key in (("type", "type"), ("error kind", "error_kind"), ("proof", "evidence")):
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in counts[key].items()])
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
+    lines += _audit_by_kind(manifest.get("audit_by_kind"))
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
 
@@ -76,13 +77,18 @@ def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
         (
             f"`{job['job_id']}`",
             f"`{job['problem_set_id']}`",
-            _escaped(job["language_model"] or "solutions brought along"),
+            _escaped(_models(job)),
             _escaped(job["preset"]),
             f"{job['pairs']:,}",
         )
         for job in lineage
     ]
     return ["## Lineage", "", *_table(("injection job", "problem set", "language model", "preset", "pairs"), rows)]
+
+
+def _models(job: Mapping[str, Any]) -> str:
+    solver, editor = job["language_model"] or "solutions brought along", job.get("editor_model")
+    return f"{solver}, edited by {editor}" if editor else solver
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -104,6 +110,25 @@ def _audit(audit: Mapping[str, Any] | None) -> list[str]:
                 lines.append(f"- toward {title}: {names or 'nothing'}")
             lines.append("")
     return lines
+
+
+def _audit_by_kind(groups: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """A table of the kinds and forms with enough pairs to say; those above the threshold are marked."""
+    if not groups:
+        return []
+    rows = [
+        (
+            _escaped(group["kind"]),
+            _escaped(group["form"]),
+            f"{group['pairs']:,}",
+            f"{group['auc']:.2f} ({group['low']:.2f} to {group['high']:.2f})",
+            f"**above the threshold**; look at {', '.join(_escaped(c) for c in group['clues'])}"
+            if group["shortcut"]
+            else "no shortcut above the threshold",
+        )
+        for group in groups
+    ]
+    return _table(("error kind", "form", "pairs", "AUC", "finding"), rows)
 
 
 def _escaped(text: Any) -> str:

@@ -81,6 +81,9 @@ class EditingConfig(Strict):
     """How steps are edited (step 6)."""
 
     editor: Literal["model", "rules", "random-token"] = "model"
+    editor_model: str | None = Field(
+        None, min_length=1, max_length=200, description="The model that edits, by its name; null: the one that solves."
+    )
     layout: Literal["errata", "paper", "scripts"] = "errata"
     mix: Literal["weights", "profile"] = "weights"
     kinds: dict[str, Annotated[float, Field(ge=0.0, le=1000.0)]] | None = Field(
@@ -160,13 +163,17 @@ class InjectionConfig(Strict):
     def _consistent(self) -> InjectionConfig:
         if not (self.pairs.step or self.pairs.full):
             raise ValueError("pairs: at least one of 'step' and 'full' must be true")
+        if self.editing.editor_model is not None and self.editing.editor != "model":
+            raise ValueError(f"editing.editor_model: the editor '{self.editing.editor}' asks no model")
         return self
 
     @property
     def needs_model(self) -> bool:
-        """Whether any stage of the job calls a language model."""
+        """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
         edits = (
-            self.editing.editor == "model" or self.proof.continuations.when != "never" or self.proof.mode == "dynamic"
+            (self.editing.editor == "model" and self.editing.editor_model is None)
+            or self.proof.continuations.when != "never"
+            or self.proof.mode == "dynamic"
         )
         return self.sampling.source == "model" or (self.pairs.step and edits)
 

@@ -123,7 +123,10 @@ def _kinds(
 
     By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
     """
-    kinds = {name: kind for name, kind in kinds_of(domain).items() if _weight(name, weights)}
+    # A kind of the operator's own is used where the job names it, never because all kinds are.
+    named = config.editing.kinds or {}
+    known = {name: kind for name, kind in kinds_of(domain).items() if kind.version is None or name in named}
+    kinds = {name: kind for name, kind in known.items() if _weight(name, weights)}
     # Every kind's clock rings at an exponential time with its weight as rate. The first to ring is a draw by weight,
     # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
     # kind is tried, so how many are tried changes no later draw.
@@ -135,6 +138,10 @@ def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
     """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
     if config.editing.editor == "random-token" or config.editing.layout != "errata":
         return kind.applies(site.body)
+    if kind.version is not None and not (config.editing.editor == "model" and kind.applies(site.body)):
+        return False
+    if kind.version is not None and kind.check is not EvidenceKind.DIVERGENCE:
+        return True
     if kind.check is not EvidenceKind.DIVERGENCE:
         return bool(kind.twin(site, 1, None))
     if config.proof.continuations.when == "never" and config.proof.unproven == "drop":

@@ -1,4 +1,4 @@
-"""Proof that an edit is wrong (docs/method.md step 8, ours): contradiction, divergence, verifier, or honestly unproven.
+"""Proof that an edit is wrong (docs/method.md step 8, ours): contradiction, identity, divergence, verifier, or none.
 
 Pure: texts, counts and verdicts in, evidence out. Continuations and verdicts are made elsewhere (workers). Calculator
 marks are looked through, so proof never rests on a mark alone.
@@ -12,6 +12,7 @@ from enum import StrEnum
 from fractions import Fraction
 
 from errata.arithmetic import Equation, find_equations, strip_marks
+from errata.identity import Context, prove_identity
 from errata.statistics import proportion_interval
 from errata.types import Evidence, EvidenceKind, Verdict
 
@@ -165,15 +166,20 @@ def prove_edit(
     *,
     continuations: Continuations | None = None,
     gap: float = 0.5,
+    context: Context | None = None,
 ) -> Proof:
     """The verdict on an edit of a mathematical step.
 
-    A contradiction needs nothing else. Without one, diverging continuations prove the edit; continuations of which at
-    least half reach gold, from a step without a false equation, make it a false negative (docs/method.md step 8).
+    A contradiction needs nothing else, a broken identity the step's ``context``. Without either, diverging
+    continuations prove the edit; continuations of which at least half reach gold, from a step without a false equation,
+    make it a false negative (docs/method.md step 8).
     """
     contradiction = prove_contradiction(original_step, edited_step)
     if contradiction is not None:
         return Proof(Outcome.PROVEN, contradiction)
+    identity = prove_identity(original_step, edited_step, context)
+    if identity is not None:
+        return Proof(Outcome.PROVEN, identity)
     if continuations is None:
         return _unproven("no equation of the step became false")
     evidence = prove_divergence(continuations, gap)

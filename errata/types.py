@@ -29,6 +29,7 @@ class EvidenceKind(StrEnum):
     """Why an edit is labelled an error (docs/method.md, step 8)."""
 
     CONTRADICTION = "contradiction"
+    IDENTITY = "identity"
     DIVERGENCE = "divergence"
     VERIFIER = "verifier"
     UNPROVEN = "unproven"
@@ -147,7 +148,8 @@ class Evidence:
     """The proof that an edit is wrong, JSON-friendly, stored with edit and pair.
 
     ``detail`` holds for ``contradiction``: ``equation`` (as written in the edit), ``left``, ``right`` (exact values as
-    strings), ``original``; for ``divergence``: ``rate``, ``low``, ``high``, ``original_rate``, ``k``; for
+    strings), ``original``; for ``identity``: the same and ``at``, values of the variables where the sides differ, as
+    strings; for ``divergence``: ``rate``, ``low``, ``high``, ``original_rate``, ``k``; for
     ``verifier``: ``report``; for ``unproven``: ``why``.
     """
 

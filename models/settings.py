@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from errata.kinds import replace_custom
+from errata.kinds.custom import load_kinds
+
 _BROKERS = ("memory", "redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps")
 
 
@@ -30,6 +33,17 @@ class StoreSettings(BaseSettings):
         description="Generation and training lend the GPU to each other; auto: where the machine has exactly one.",
     )
     files_url: str | None = Field(None, alias="ERRATA_FILES_URL", description="fsspec URL; default: a folder of home.")
+
+    kinds_file: Path | None = Field(
+        None, alias="ERRATA_KINDS_FILE", description="JSON file with error kinds of the operator's own."
+    )
+
+    @field_validator("kinds_file")
+    @classmethod
+    def _kinds(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            load_kinds(value)  # its ValueError says what is wrong in the file
+        return value
 
     @field_validator("database_url_given")
     @classmethod
@@ -65,6 +79,11 @@ class StoreSettings(BaseSettings):
         if self.database_url_given:
             return _psycopg(self.database_url_given)
         return f"sqlite:///{self.home.resolve() / 'errata.db'}"
+
+    def register_kinds(self) -> None:
+        """Make the file's kinds known to this process. Raises ValueError for a name that a built-in kind has."""
+        kinds = load_kinds(self.kinds_file) if self.kinds_file is not None else []
+        replace_custom(entry.kind() for entry in kinds)
 
     @property
     def embedded(self) -> bool:

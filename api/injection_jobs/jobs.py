@@ -82,6 +82,8 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
     config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
     _check_kinds(config, domain)
     _check_brought(session, config, problem_set)
+    if config.editing.editor_model is not None:
+        body_model(session, config.editing.editor_model, workspace_id, "config.editing.editor_model")
     model = None
     if body.language_model is not None:
         model = body_model(session, body.language_model, workspace_id, "language_model")
@@ -98,7 +100,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
         language_model_id=model.id if model else None,
         name=body.name,
         config=config.model_dump(mode="json"),
-        prompt_versions=_prompt_versions(config),
+        prompt_versions=_prompt_versions(config, domain),
     )
     session.add(job)
     session.flush()
@@ -114,6 +116,9 @@ def _check_kinds(config: InjectionConfig, domain: Domain) -> None:
     remedy = f"the kinds of domain '{domain}' are {', '.join(known)}"
     if unknown:
         raise Invalid.field("config.editing.kinds", f"domain '{domain}' has no kind '{unknown[0][:80]}'", remedy)
+    if config.editing.editor != "model" and (own := next((k for k in kinds if known[k].version is not None), None)):
+        told = f"kind '{own}' is the operator's own and has no rule: editor '{config.editing.editor}' cannot make it"
+        raise Invalid.field("config.editing.kinds", told, "use the editor 'model', or leave the kind out")
     if not any(weight > 0 for weight in kinds.values()):
         raise Invalid.field("config.editing.kinds", "no kind has a weight above 0", remedy)
 
@@ -130,8 +135,10 @@ def _check_brought(session: Session, config: InjectionConfig, problem_set: Probl
         )
 
 
-def _prompt_versions(config: InjectionConfig) -> dict[str, str]:
-    versions = {}
+def _prompt_versions(config: InjectionConfig, domain: Domain) -> dict[str, str]:
+    """The versions of every prompt the job uses; of an operator's kind, ``kind:NAME`` and the hash of its entry."""
+    known, named = kinds_of(domain), config.editing.kinds or {}
+    versions = {f"kind:{name}": version for name in named if (version := known[name].version) is not None}
     if config.sampling.source == "model":
         versions["solve"] = SOLVE_VERSION
     if config.editing.editor == "model":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +43,19 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
     manifest = row.manifest or {}
     return {
         "files": manifest.get("files") or [],
-        "figures": flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
+        "figures": [
+            *flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
+            *(_audited(group) for group in manifest.get("audit_by_kind") or ()),
+        ],
         "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),
         "runs": session.scalars(runs.limit(_MAX_LINKS)).all(),
     }
+
+
+def _audited(group: Mapping[str, Any]) -> tuple[str, str]:
+    """The shortcut audit of one error kind and form."""
+    told = f"AUC {group['auc']:.2f} ({group['low']:.2f} to {group['high']:.2f}) over {group['pairs']:,} pairs"
+    return f"audit of {group['kind']}, {group['form']}", f"{told}, a shortcut" if group["shortcut"] else told
 
 
 def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from models.workspaces import ProblemRow, ProblemSet
 
 _SENTENCES = {
     "contradiction": "An equation in the edited step is false; the same place in the original was true.",
+    "identity": "An identity of the original step holds for all values; the edited one fails at the values given.",
     "divergence": "Continuing from the edited step misses the right answer far more often than from the original.",
     "verifier": "The edited whole fails its checker; the original passes.",
     "unproven": "Nothing shows that the edit is wrong. It was kept by the job's policy.",
@@ -68,13 +69,20 @@ def proof_of(kind: str | None, detail: dict[str, Any], pair_type: str) -> Proof:
     if kind is None:
         return Proof(_FULL_PAIR if pair_type == "full" else "")
     sentence = _SENTENCES.get(kind, "")
-    if kind == "contradiction":
+    if kind in ("contradiction", "identity"):
         equation, left, right, original = (_text(detail, name) for name in ("equation", "left", "right", "original"))
-        return Proof(sentence, equation, left, right, original)
+        return Proof(sentence, equation, left, right, original, note=_point(detail.get("at")))
     note = _text(detail, "report") or _text(detail, "why")
     if note is None and (count := _text(detail, "k")):
         note = f"{count} continuations from each step."
     return Proof(sentence, rates=tuple(_rates(detail)), note=note)
+
+
+def _point(values: Any) -> str | None:
+    """The values at which an identity fails."""
+    if not isinstance(values, dict):
+        return None
+    return "At " + ", ".join(f"{visible(str(name))} = {visible(str(value))}" for name, value in values.items()) + "."
 
 
 def _text(detail: dict[str, Any], name: str) -> str | None:

@@ -16,6 +16,7 @@ from typing import Literal, Protocol, TypeVar
 from errata.calculations import Calculation
 from errata.types import Domain, EvidenceKind, Problem, Step
 
+OPERATORS_BODY = 4_000  # characters of a step that an operator's expression looks at
 _MOST_PROPOSED = 400  # of one step and kind: enough to choose among, bounded work
 
 
@@ -72,6 +73,8 @@ class Kind:
     ``check`` is the evidence that can prove the kind's edits wrong.
     ``profile``: how wrong samples are counted for the kind; a kind without a rule keeps the count of zero, and so the
     smallest weight under ``mix: "profile"``.
+    ``version`` is set for a kind of the operator's own (errata.kinds.custom): a hash of what it says. Such a kind has
+    no rule, is used only by jobs that name it, and only the evidence ``check`` proves its edits.
     """
 
     name: str
@@ -81,10 +84,12 @@ class Kind:
     twin: Callable[[Site, int, random.Random | None], list[str]]
     check: EvidenceKind
     profile: ProfileRule = ProfileRule()
+    version: str | None = None
 
     def applies(self, body: str) -> bool:
         """The paper's rule for offering the kind: what the step's body must hold."""
-        return self.pattern.search(body) is not None
+        # An operator's expression is bounded by the text it sees; ours are linear.
+        return self.pattern.search(body if self.version is None else body[:OPERATORS_BODY]) is not None
 
 
 _KINDS: dict[Domain, dict[str, Kind]] = {domain: {} for domain in Domain}
@@ -101,6 +106,17 @@ def register(*kinds: Kind) -> None:
             if kind.name in _KINDS[domain]:
                 raise ValueError(f"domain '{domain}' has a kind '{kind.name}' already")
             _KINDS[domain][kind.name] = kind
+
+
+def replace_custom(kinds: Iterable[Kind]) -> None:
+    """Make these the operator's kinds, in place of any registered before. Raises ValueError for a name that is taken.
+
+    Called once, by the composition root, before anything is planned.
+    """
+    for known in _KINDS.values():
+        for name in [name for name, kind in known.items() if kind.version is not None]:
+            del known[name]
+    register(*kinds)
 
 
 def kinds_of(domain: Domain) -> dict[str, Kind]:

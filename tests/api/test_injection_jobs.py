@@ -8,6 +8,8 @@ import pytest
 from sqlalchemy import select, update
 
 from errata.funnel import Funnel
+from errata.kinds import replace_custom
+from errata.kinds.custom import CustomKind
 from models.base import db_now, new_id
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
 from models.leases import claim
@@ -59,6 +61,37 @@ def test_a_job_with_a_language_model_names_its_prompts(client: CheckedClient, da
     assert "/x" not in str(job), "where a model is stored is not told"
 
 
+def test_another_model_may_edit(client: CheckedClient, database: Database) -> None:
+    set_id = post_problems(client)
+    bring(client, set_id)
+    add_model(database, "other")
+    config = {"sampling": {"source": "brought"}, "editing": {"editor_model": "other"}}
+    answer = client.post("/v1/injection-jobs", json={"problem_set": set_id, "config": config})
+    assert answer.status_code == 202, "brought solutions and another editor need no model that solves"
+    assert answer.json()["config"]["editing"]["editor_model"] == "other"
+    assert answer.json()["language_model"] is None
+    solving = {"problem_set": set_id, "config": {"editing": {"editor_model": "other"}}}
+    assert client.post("/v1/injection-jobs", json=solving).json()["errors"][0]["field"] == "language_model"
+
+
+def test_a_job_keeps_the_version_of_an_operators_kind(client: CheckedClient, database: Database) -> None:
+    entry = {"name": "wrong_unit", "instruction": "Use a wrong unit in this step.", "check": "contradiction"}
+    kind = CustomKind.model_validate(entry)
+    set_id = post_problems(client)
+    add_model(database)
+    replace_custom([kind.kind()])
+    try:
+        body = {"problem_set": set_id, "language_model": "tiny"}
+        named = {**body, "config": {"editing": {"kinds": {"wrong_unit": 1.0}}}}
+        job = client.post("/v1/injection-jobs", json=named).json()
+        assert job["prompt_versions"]["kind:wrong_unit"] == kind.version
+        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {"solve", "edit"}
+        by_rule = {**body, "config": {"editing": {"editor": "rules", "kinds": {"wrong_unit": 1.0}}}}
+        assert "has no rule" in client.post("/v1/injection-jobs", json=by_rule).json()["errors"][0]["message"]
+    finally:
+        replace_custom([])
+
+
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"problem_set": None}, "problem_set", "string"),
     ({"problem_set": "pset_unknown"}, "problem_set", "no such problem set"),
@@ -76,6 +109,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"config": {"editing": {"kinds": {"entity": 1}}}}, "config.editing.kinds", "no kind 'entity'"),
     ({"config": {"editing": {"kinds": {}}}}, "config.editing.kinds", "above 0"),
     ({"config": {"sampling": {"source": "brought"}}}, "config.sampling.source", "no solutions were brought"),
+    ({"config": {"editing": {"editor_model": "nope"}}}, "config.editing.editor_model", "no language model"),
+    ({"config": {"editing": {"editor": "rules", "editor_model": "tiny"}}}, "config", "asks no model"),
     ({"language_model": None}, "language_model", "none is named"),
     ({"language_model": "unknown"}, "language_model", "no language model"),
     ({"language_model": "../../etc/passwd"}, "language_model", "match"),

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from errata.audit import MIN_PROBLEMS, AuditPair, AuditSample, audit, style
+from errata.audit import MIN_PROBLEMS, AuditPair, AuditSample, audit, audit_kinds, style
 
 
 def _pairs(count: int, suffix: str = "", prefix: str = "") -> list[AuditPair]:
@@ -117,3 +117,21 @@ def test_the_sample_depends_on_content_and_not_on_order() -> None:
 
 def test_style_counts_what_its_names_say() -> None:
     assert style("Wait, 3  + 4 = \\boxed{7}\n<<3+4=7>>") == [34.0, 19.0, 1.0, 6.0, 1.0, 1.0, 2.0, 1.0, 1.0]
+
+
+def test_each_kind_and_form_is_audited_alone() -> None:
+    """Pooled, a shortcut in one kind is hidden by the others."""
+    clean, spoilt, few = AuditSample(), AuditSample(), AuditSample()
+    for pair in _pairs(1200):
+        clean.add(pair)
+    for pair in _pairs(300, " Oops"):
+        spoilt.add(pair)
+    for pair in _pairs(299):
+        few.add(pair)
+    groups = {("operator", "stands"): spoilt, ("calculation", "stands"): clean, ("order", "consistent"): few}
+    first, second = audit_kinds(groups)
+    assert (first["kind"], first["form"], first["pairs"], first["shortcut"]) == ("calculation", "stands", 1200, False)
+    assert (second["kind"], second["pairs"], second["shortcut"]) == ("operator", 300, True)
+    assert second["auc"] > 0.9
+    assert second["clues"]
+    json.dumps([first, second])

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.identity import Context
 from errata.prompts import SOLVE_VERSION, solve_prompt
-from errata.proof import prove_contradiction
+from errata.proof import Outcome, prove_edit
 from errata.seeds import derive_seed
 from errata.types import Domain
 from models.jobs import EditRow, SolutionRow
@@ -18,7 +19,7 @@ from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_counts, count_continuations
-from workers.stages.loading import Job, load_rows
+from workers.stages.loading import Job, ShardRows, load_rows
 
 
 def continue_edits(context: StageContext) -> Finish:
@@ -28,7 +29,7 @@ def continue_edits(context: StageContext) -> Finish:
     """
     rows = load_rows(context)
     job, solutions = rows.job, rows.solutions
-    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited))]
+    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited), _around(rows, row))]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
     # Keyed by what is continued: several edits of one step share the continuations of its original.
@@ -52,8 +53,12 @@ def continue_edits(context: StageContext) -> Finish:
     return Finish(Stage.PROVE, write)
 
 
-def needs_continuations(job: Job, original: str, edited: str) -> bool:
-    """Whether an edit is to be continued: never, always, or only where its own text does not contradict itself.
+def _around(rows: ShardRows, row: EditRow) -> Context:
+    return Context(rows.problems[row.problem_id].question, rows.solutions[row.solution_id].text, row.start)
+
+
+def needs_continuations(job: Job, original: str, edited: str, around: Context) -> bool:
+    """Whether an edit is to be continued: never, always, or only where its own text does not prove it wrong.
 
     Where a verifier decides (logic, code), never: continuations would add nothing.
     """
@@ -62,7 +67,9 @@ def needs_continuations(job: Job, original: str, edited: str) -> bool:
     config = job.config.proof
     if config.mode == "dynamic" or config.continuations.when == "always":
         return True
-    return config.continuations.when == "unproven" and prove_contradiction(original, edited) is None
+    if config.continuations.when != "unproven":
+        return False
+    return prove_edit(original, edited, context=around).outcome is not Outcome.PROVEN
 
 
 def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:

@@ -102,11 +102,19 @@ class Auditor:
     def __init__(self) -> None:
         self._module = importlib.import_module("errata.audit")
         self._samples: dict[str, Any] = {}
+        self._kinds: dict[tuple[str, str], Any] = {}
 
     def add(self, pair: PairRow) -> None:
         """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
         sample = self._samples.setdefault(pair.type, self._module.AuditSample())
-        sample.add(self._module.AuditPair(" ".join(pair.question.split()), pair.chosen, pair.rejected))
+        sides = self._module.AuditPair(" ".join(pair.question.split()), pair.chosen, pair.rejected)
+        sample.add(sides)
+        if pair.type == "step" and pair.error_kind:
+            # Pairs made before there were forms leave the result standing, as the paper's do.
+            group = (pair.error_kind, getattr(pair, "form", None) or "stands")
+            if group not in self._kinds:
+                self._kinds[group] = self._module.AuditSample(self._module.KIND_MAX_PAIRS)
+            self._kinds[group].add(sides)
 
     def report(self) -> dict[str, Any]:
         """Per pair type what a classifier reached that never sees the question (errata.audit), as JSON values."""
@@ -114,6 +122,10 @@ class Auditor:
             type_: self._module.audit(sample.pairs(), type_).as_dict()
             for type_, sample in sorted(self._samples.items())
         }
+
+    def by_kind(self) -> list[dict[str, Any]]:
+        """The same for the step pairs of each error kind and form that has enough of them."""
+        return list(self._module.audit_kinds(self._kinds))
 
 
 class DatasetFiles:

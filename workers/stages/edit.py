@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata import injection
+from errata.identity import Context
 from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
@@ -52,6 +53,11 @@ class Draft:
         """The step's text, separator included."""
         return self.solution.text[self.step.start : self.step.end]
 
+    @property
+    def around(self) -> Context:
+        """Where the step stands: what proof may have to know."""
+        return Context(self.problem.question, self.solution.text, self.step.start)
+
 
 def edit(context: StageContext) -> Finish:
     """Insert one row per edited step, kept or rejected with its reason; steps not offered are counted by reason."""
@@ -82,7 +88,7 @@ def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
     screened = [draft for draft in drafts if draft.reason is None]
     if not screened:
         return Stage.PAIR
-    asks = any(needs_continuations(job, draft.original, str(draft.edited)) for draft in screened)
+    asks = any(needs_continuations(job, draft.original, str(draft.edited), draft.around) for draft in screened)
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
@@ -97,7 +103,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
     editing = job.config.editing
     # Greedy decoding would give the same reply again.
     attempts = editing.attempts if editing.temperature > 0 else 1
-    if job.model is None:
+    if job.editor is None:
         return
     requests = [_request(job, draft, 0) for draft in drafts]
 
@@ -112,7 +118,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
         requests[at] = _request(job, draft, len(draft.attempts))
         return requests[at]
 
-    context.generate(job.model, list(requests), take)
+    context.generate(job.editor, list(requests), take)
 
 
 def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:

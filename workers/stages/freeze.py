@@ -70,6 +70,7 @@ class DatasetSelection:
             "problem_set_sha256": problem_set.content_sha256,
             "language_model": model.name if model else None,
             "language_model_fingerprint": model.fingerprint if model else None,
+            "editor_model": (job.config.get("editing") or {}).get("editor_model"),
             "preset": job.config.get("preset"),
             "prompt_versions": job.prompt_versions,
             "config": job.config,
@@ -155,6 +156,7 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
         "audit": files.auditor.report(),
+        "audit_by_kind": files.auditor.by_kind(),
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session
 
 from errata.answers import Judgement
 from errata.config import InjectionConfig
+from errata.kinds import kinds_of
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
@@ -27,7 +28,10 @@ VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
 
 @dataclass(frozen=True)
 class Job:
-    """An injection job as its stages see it; ``model`` is None where the configuration needs none."""
+    """An injection job as its stages see it; ``model`` is None where the configuration needs none.
+
+    ``editor`` is the model that edits: ``model``, or another where the configuration names one.
+    """
 
     id: str
     workspace_id: str
@@ -35,6 +39,7 @@ class Job:
     config: InjectionConfig
     domain: Domain
     model: ModelSpec | None
+    editor: ModelSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,31 @@ def load_job(session: Session, lease: Lease) -> Job:
     row = session.get_one(InjectionJob, lease.owner_id)
     config = InjectionConfig.model_validate(row.config)
     domain = load_domain(session, row.problem_set_id)
+    _check_kinds(row.prompt_versions or {}, domain)
     model = load_spec(session, row.language_model_id) if config.needs_model else None
-    return Job(row.id, row.workspace_id, row.problem_set_id, config, domain, model)
+    name = config.editing.editor_model
+    editor = model if name is None else _named_spec(session, name, row.workspace_id)
+    return Job(row.id, row.workspace_id, row.problem_set_id, config, domain, model, editor)
+
+
+def _check_kinds(versions: Mapping[str, str], domain: Domain) -> None:
+    """Raises ValueError where an operator's kind is not what it was when the job was accepted."""
+    known = kinds_of(domain)
+    for name, version in versions.items():
+        kind = name.removeprefix("kind:")
+        if kind != name and (kind not in known or known[kind].version != version):
+            raise ValueError(
+                f"the operator's kind '{kind}' is not the one that the job was accepted with:"
+                " put it back into ERRATA_KINDS_FILE and retry, or post the job anew"
+            )
+
+
+def _named_spec(session: Session, name: str, workspace_id: str) -> ModelSpec:
+    """The engine's view of a model by its name, a workspace's own before an operator's. Raises EngineError."""
+    visible = or_(LanguageModel.workspace_id == workspace_id, LanguageModel.workspace_id.is_(None))
+    rows = session.scalars(select(LanguageModel).where(LanguageModel.name == name, visible)).all()
+    row = min(rows, key=lambda found: found.workspace_id != workspace_id, default=None)
+    return load_spec(session, row.id if row else None)
 
 
 def load_spec(session: Session, model_id: str | None) -> ModelSpec:

@@ -101,7 +101,7 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         "edit_id": edit.id,
         "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
         "source": solution.source,
-        "language_model": job.model.name if by_model and job.model else None,
+        "language_model": job.editor.name if by_model and job.editor else None,
         "prompt_version": EDIT_VERSIONS[job.config.editing.layout] if by_model else job.config.editing.editor,
         "seed": edit.attempts[-1]["seed"] if edit.attempts else None,
     }

@@ -6,9 +6,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.identity import Context
+from errata.kinds import kinds_of
 from errata.proof import Continuations, Outcome, Proof, prove_edit, prove_verifier
 from errata.steps import splice, split_steps
-from errata.types import Domain, Reason, Verdict
+from errata.types import Domain, Evidence, EvidenceKind, Reason, Verdict
 from models.jobs import EditRow, SolutionRow
 from models.session import update_by_key
 from models.states import Stage
@@ -31,6 +33,7 @@ def prove(context: StageContext) -> Finish:
         rests: list[_Rest | None] = [None] * len(edits)
     else:
         proofs, rests = _prove(context, rows)
+    proofs = [_held_to_check(job, edit, proof) for edit, proof in zip(edits, proofs, strict=True)]
     proven = [_row(job, edit, proof, rest) for edit, proof, rest in zip(edits, proofs, rests, strict=True)]
     kinds = [{**row, "kind": edit.kind} for row, edit in zip(proven, edits, strict=True)]
 
@@ -39,6 +42,17 @@ def prove(context: StageContext) -> Finish:
         add_counts(session, context.lease, count_proofs(kinds))
 
     return Finish(Stage.PAIR, write)
+
+
+def _held_to_check(job: Job, edit: EditRow, proof: Proof) -> Proof:
+    """An edit of an operator's kind is proven by the evidence that the kind names, or not at all."""
+    kind = kinds_of(job.domain).get(edit.kind)
+    if kind is None or kind.version is None or proof.outcome is not Outcome.PROVEN:
+        return proof
+    if proof.evidence.kind is kind.check:
+        return proof
+    why = f"kind '{kind.name}' asks for {kind.check}; found was {proof.evidence.kind}"
+    return Proof(Outcome.UNPROVEN, Evidence(EvidenceKind.UNPROVEN, {"why": why}))
 
 
 def _verify(context: StageContext, rows: ShardRows) -> list[Proof]:
@@ -78,8 +92,10 @@ def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_R
         judged = (verdicts[place[0]], verdicts[place[1]]) if place else None
         counts = Continuations.from_verdicts(*judged) if judged else None
         gap = rows.job.config.proof.continuations.gap
-        proofs.append(prove_edit(edit.original, str(edit.edited), continuations=counts, gap=gap))
-        rests.append(_rest(rows.job, edit, rows.solutions[edit.solution_id], judged))
+        solution = rows.solutions[edit.solution_id]
+        around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
+        proofs.append(prove_edit(edit.original, str(edit.edited), continuations=counts, gap=gap, context=around))
+        rests.append(_rest(rows.job, edit, solution, judged))
     return proofs, rests
 
 

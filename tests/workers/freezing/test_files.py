@@ -163,3 +163,17 @@ def test_the_audit_of_each_pair_type_is_in_manifest_and_card(frozen: Freeze, sto
     assert "**Warning.** A classifier that never sees the question tells the sides of step pairs apart" in card
     only = (frozen(types=["full"]).manifest or {})["audit"]
     assert only == {"full": report["full"]}
+
+
+def test_the_audit_of_each_kind_is_in_manifest_and_card(
+    frozen: Freeze, store: StoreSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("errata.audit.KIND_PAIRS", 30)
+    dataset = frozen()
+    groups = (dataset.manifest or {})["audit_by_kind"]
+    assert {(group["kind"], group["form"]) for group in groups} == {(kind, "stands") for kind in KINDS}
+    assert sum(group["pairs"] for group in groups) == 2 * PROBLEMS
+    assert all(group["shortcut"] for group in groups), "the fixture's rejected steps read alike"
+    card = FileStore(store.files).read_bytes(f"{dataset.folder}/README.md").decode()
+    assert "| error kind | form | pairs | AUC | finding |" in card
+    assert "| operator | stands |" in card
