@@ -80,6 +80,11 @@ class LocalTokenizer:
         return {"input_ids": self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
 
     @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the `tokenizers` library, as transformers names it."""
+        return self._tokenizer
+
+    @property
     def eos_token_id(self) -> int | None:
         """The id of the token that ends a turn, or None where the model names none."""
         token = self._special().get("eos_token")
