@@ -125,8 +125,11 @@ def scores_to_json(scores: Scores) -> list[Any]:
 
 def scores_from_json(data: list[Any]) -> Scores:
     """The scores whose ``scores_to_json`` this is."""
-    tokens = (TokenScore(*token[:4], tuple(Alternative(*other) for other in token[4])) for token in data[0])
-    return Scores(tuple(tokens), data[1], data[2])
+    tokens = tuple(
+        TokenScore(token, start, end, logprob, tuple(Alternative(*other) for other in others))
+        for token, start, end, logprob, others in data[0]
+    )
+    return Scores(tokens, data[1], data[2])
 
 
 def load_class(implementation: str) -> Any:

@@ -16,7 +16,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -31,6 +31,7 @@ from workers.engines.base import (
     storable,
 )
 from workers.engines.follow_ups import FollowUp
+from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import (
@@ -213,7 +214,9 @@ class OpenAIEngine:
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
         body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
-        return await self._fitting("/completions", body, unit, retried)
+        held = held_back_of(self._tokenizer, unit.request.prompt)
+        found = await self._fitting("/completions", body, unit, retried)
+        return [replace(completion, text=without_held_back(completion.text, held)) for completion in found]
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
         prompt = unit.request.prompt

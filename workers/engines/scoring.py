@@ -43,7 +43,7 @@ class TextScorer:
             raise EngineError("this tokenizer tells no character offsets: give the model a tokenizer.json")
         # A copy: the post-processors of byte-level tokenizers cut spaces off the offsets.
         self._plain = Tokenizer.from_str(backend.to_str())
-        self._plain.post_processor = None  # type: ignore[assignment]
+        self._plain.post_processor = None
         self._plain.no_truncation()
         self._plain.no_padding()
         self._anchor = self._plain.encode("a", add_special_tokens=False).ids

@@ -25,6 +25,7 @@ from workers.engines.base import (
     ScoreRequest,
     Scores,
 )
+from workers.engines.joints import decoded_behind, end_of_turn, held_back_of, without_held_back
 from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
@@ -42,6 +43,7 @@ class _Row:
     prompt_ids: list[int]
     request: GenerationRequest
     limit: int
+    held_back: str = ""  # spaces of the prompt's opening that the model writes itself
     tokens: list[int] = field(default_factory=list)
     text: str | None = None
     finish_reason: FinishReason | None = None
@@ -158,7 +160,13 @@ class TransformersEngine:
         room = self.max_context - len(ids)
         if room <= 0:
             return [_Row(index, i, ids, request, 0, text="", finish_reason="length") for i in range(request.n)]
-        return [_Row(index, i, ids, request, min(request.max_tokens, room)) for i in range(request.n)]
+        held, limit = held_back_of(self.tokenizer, request.prompt), min(request.max_tokens, room)
+        return [_Row(index, i, ids, request, limit, held) for i in range(request.n)]
+
+    def text(self, row: _Row, ids: list[int]) -> str:
+        """What a row's tokens add to its prompt's opening."""
+        decoded = decoded_behind(self.tokenizer, ids, opened=bool(row.request.prompt.assistant_prefix))
+        return without_held_back(decoded, row.held_back)
 
     @torch.inference_mode()
     def _decode(self, rows: list[_Row], cancelled: Callable[[], bool]) -> None:
@@ -218,7 +226,7 @@ class _Batch:
         engine = self.engine
         if token in engine.end_ids:
             row.tokens.append(token)
-            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens[:-1], skip_special_tokens=True), "stop"
+            row.text, row.finish_reason = engine.text(row, row.tokens[:-1]), "stop"
             return True
         row.tokens.append(token)
         stops = (*row.request.stop, *row.request.prompt.stop)
@@ -226,13 +234,13 @@ class _Batch:
             # The end alone: decoding the whole at each token would be quadratic in its length.
             tail = engine.tokenizer.decode(row.tokens[-_STOP_WINDOW:])
             if any(stop in tail for stop in stops):
-                text = engine.tokenizer.decode(row.tokens, skip_special_tokens=True)
+                text = engine.text(row, row.tokens)
                 # The earliest, and not the one found first: two may have come with one token.
                 cut = min((text.find(stop) for stop in stops if stop in text), default=len(text))
                 row.text, row.finish_reason = text[:cut], "stop"
                 return True
         if len(row.tokens) >= row.limit:
-            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
+            row.text, row.finish_reason = engine.text(row, row.tokens), "length"
             return True
         return False
 
@@ -264,8 +272,8 @@ def _best_device() -> str:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a turn: the tokenizer's and the model's generation config's (chat models have several)."""
-    ids = {tokenizer.eos_token_id}
+    """Every id that ends a turn: the tokenizer's, the chat template's and those of the model's generation config."""
+    ids = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids.update(configured if isinstance(configured, list) else [configured])
     return frozenset(i for i in ids if i is not None)

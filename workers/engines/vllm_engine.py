@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -31,6 +31,7 @@ from workers.engines.base import (
     ScoreRequest,
     Scores,
 )
+from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.openai_wire import Unit, of_place, units
 from workers.engines.registry import VllmSettings
 from workers.engines.rendering import prompt_ids
@@ -188,13 +189,14 @@ class VllmEngine:
         self._inside[name] = place
 
     def _answer(self, place: tuple[int, int], output: Any) -> list[Completion] | Scores:
-        text = self._scored.pop(place, None)
-        request = self._batches[place[0]].planned[place[1]]
-        if text is None or not isinstance(request, ScoreRequest):
-            return _completions(output)
+        unit = self._batches[place[0]].planned[place[1]]
+        if isinstance(unit, Unit):
+            held = held_back_of(self.tokenizer, unit.request.prompt)
+            return [replace(found, text=without_held_back(found.text, held)) for found in _completions(output)]
+        text = self._scored.pop(place)
         ids = text.ids[text.first :]
         told = [of_place(found, i) for found, i in zip(output.prompt_logprobs[text.first :], ids, strict=True)]
-        return _needed(self._scorer).scores(request, text, told, output.num_cached_tokens or 0)
+        return _needed(self._scorer).scores(unit, text, told, output.num_cached_tokens or 0)
 
     def _adapter(self, folder: str | None) -> LoRARequest | None:
         """vLLM's handle of an adapter; it loads the weights at the first request that names it."""

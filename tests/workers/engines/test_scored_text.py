@@ -2,48 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from errata.types import Message, Prompt
 from tests.workers.engines.conftest import MODEL
+from tests.workers.engines.small_tokenizers import saved, with_spaces_prepended
 from workers.engines.base import EngineError, ScoreRequest
 from workers.engines.rendering import LocalTokenizer
 from workers.engines.scoring import TextScorer
-
-TEMPLATE = "{% for m in messages %}[{{ m['content'] }}]{% endfor %}"
 
 
 def request(text: str, opening: str = "") -> ScoreRequest:
     """A request to score a text."""
     return ScoreRequest(Prompt((Message("user", "q"),), opening, "v"), text)
-
-
-def saved(folder: Path, tokenizer: Tokenizer) -> LocalTokenizer:
-    """The tokenizer as a model's folder has it."""
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": TEMPLATE}))
-    return LocalTokenizer(str(folder))
-
-
-def with_spaces_prepended(folder: Path) -> LocalTokenizer:
-    """A tokenizer made like Llama 2's: a space before every text, and a decoder that drops it."""
-    words = ["▁", "▁Step", "▁5", "5", "7", "[", "]", "q", "▁[", "=", "▁=", "a", "▁a", ":"]
-    vocabulary = {"<unk>": 0, **{word: at for at, word in enumerate(words, 1)}}
-    letters = {c for word in words for c in word}
-    for at, letter in enumerate(sorted(letters - vocabulary.keys())):
-        vocabulary[letter] = 100 + at
-    merges = [("▁", "S"), ("t", "e"), ("te", "p"), ("▁S", "tep"), ("▁", "5"), ("▁", "["), ("▁", "="), ("▁", "a")]
-    for left, right in merges:
-        for part in (left, right, left + right):
-            vocabulary.setdefault(part, len(vocabulary) + 200)
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    return saved(folder, tokenizer)
 
 
 def test_a_character_of_several_tokens_gives_each_of_them_its_offsets() -> None:
@@ -65,7 +39,7 @@ def test_a_token_that_begins_in_the_opening_counts_from_the_texts_start() -> Non
 
 
 def test_a_space_that_the_tokenizer_puts_before_a_text_is_in_no_offset_and_no_alternative(tmp_path: Path) -> None:
-    scorer = TextScorer(with_spaces_prepended(tmp_path))
+    scorer = TextScorer(saved(tmp_path, with_spaces_prepended()))
     asked = request("5 = 5")
     text = scorer.encode(asked)
     assert text.spans == [(0, 1), (1, 3), (3, 5)]
