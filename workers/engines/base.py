@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from errata.types import Message, Prompt
 
 FinishReason = Literal["stop", "length"]
+#: vLLM tells twenty alternatives at each token unless started otherwise, the text's own token among them.
+MOST_ALTERNATIVES = 19
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -56,12 +58,78 @@ class Completion:
     cached_tokens: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """A text that stands behind a prompt, to be scored token by token; nothing is generated.
+
+    ``alternatives``: how many other tokens are told at each place, at most ``MOST_ALTERNATIVES``. Raises ValueError.
+    """
+
+    prompt: Prompt
+    text: str
+    alternatives: int = 15
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alternatives <= MOST_ALTERNATIVES:
+            raise ValueError(f"alternatives: 0 to {MOST_ALTERNATIVES}")
+
+
+class Alternative(NamedTuple):
+    """Another token that the model could have written at a place: its text there, and its log-probability."""
+
+    text: str
+    logprob: float
+
+
+class TokenScore(NamedTuple):
+    """One token of a scored text: ``text[start:end]``, its natural log-probability, and other tokens, likeliest first.
+
+    The tokens of a text cover it without a gap. Several tokens that make one character all have its offsets.
+    """
+
+    id: int
+    start: int
+    end: int
+    logprob: float
+    alternatives: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A text's tokens in order; none where prompt and text do not fit the context. ``prompt_tokens`` counts both."""
+
+    tokens: tuple[TokenScore, ...]
+    prompt_tokens: int
+    cached_tokens: int = 0
+
+
+def _prompt_from_json(data: dict[str, Any]) -> Prompt:
+    messages = tuple(Message(**m) for m in data["messages"])
+    return Prompt(messages, data["assistant_prefix"], data["version"], tuple(data["stop"]))
+
+
 def request_from_json(data: dict[str, Any]) -> GenerationRequest:
     """The request whose ``asdict`` this is: so requests travel to an engine child, as JSON lines and not as pickles."""
-    prompt = data["prompt"]
-    messages = tuple(Message(**m) for m in prompt["messages"])
-    parsed = Prompt(messages, prompt["assistant_prefix"], prompt["version"], tuple(prompt["stop"]))
-    return GenerationRequest(**{**data, "prompt": parsed, "stop": tuple(data["stop"])})
+    return GenerationRequest(**{**data, "prompt": _prompt_from_json(data["prompt"]), "stop": tuple(data["stop"])})
+
+
+def score_request_from_json(data: dict[str, Any]) -> ScoreRequest:
+    """The request whose ``asdict`` this is."""
+    return ScoreRequest(**{**data, "prompt": _prompt_from_json(data["prompt"])})
+
+
+def scores_to_json(scores: Scores) -> list[Any]:
+    """The scores as JSON values; without the names of fields, which would be most of the line."""
+    return [scores.tokens, scores.prompt_tokens, scores.cached_tokens]
+
+
+def scores_from_json(data: list[Any]) -> Scores:
+    """The scores whose ``scores_to_json`` this is."""
+    tokens = tuple(
+        TokenScore(token, start, end, logprob, tuple(Alternative(*other) for other in others))
+        for token, start, end, logprob, others in data[0]
+    )
+    return Scores(tokens, data[1], data[2])
 
 
 def load_class(implementation: str) -> Any:
@@ -100,13 +168,14 @@ class Capabilities:
 
     ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
     from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``repeatable``: the same list
-    of requests gives the same text.
+    of requests gives the same text. ``prompt_logprobs``: scores a text that is given (ScoreRequest).
     """
 
     assistant_prefix: bool
     per_request_seed: bool
     prefix_cache: bool
     repeatable: bool = False
+    prompt_logprobs: bool = False
 
 
 def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
@@ -119,6 +188,16 @@ def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationReques
         )
     sampled = any(request.temperature > 0 for request in requests)
     return ["per_request_seed"] if sampled and not able.per_request_seed else []
+
+
+def require_scoring(name: str, able: Capabilities) -> None:
+    """Raises EngineError where an engine cannot score a text."""
+    if not able.prompt_logprobs:
+        raise EngineError(
+            f"language model {name!r}: its engine tells no log-probabilities of a given text (capability"
+            " prompt_logprobs), which the editor 'slip' needs; serve the model by transformers, by vllm, or by a vLLM"
+            " server whose registry entry has the setting 'tokenizer' (a folder or hub id)"
+        )
 
 
 @dataclass
@@ -156,7 +235,25 @@ class Engine(Protocol):
         ...
 
 
-Outcome = list[list[Completion]] | EngineError
+@runtime_checkable
+class ScoringEngine(Protocol):
+    """An engine with the capability ``prompt_logprobs`` that takes one batch at a time."""
+
+    def score(self, requests: Sequence[ScoreRequest], cancelled: Callable[[], bool] = lambda: False) -> list[Scores]:
+        """Scores per request, in request order. Raises EngineError, or Cancelled soon after ``cancelled()``."""
+        ...
+
+
+Outcome = list[list[Completion]] | list[Scores] | EngineError
+
+
+@runtime_checkable
+class ContinuousScoringEngine(Protocol):
+    """A ContinuousEngine with the capability ``prompt_logprobs``: texts to be scored join its open batches."""
+
+    def submit_scores(self, number: int, requests: Sequence[ScoreRequest], adapter: str | None = None) -> None:
+        """Open a batch as ``submit`` does; its outcome is a list of Scores."""
+        ...
 
 
 @runtime_checkable

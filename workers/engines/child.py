@@ -2,12 +2,13 @@
 
 First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
-model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. ``{"pulse": true}`` is said every few
-seconds while an engine generates. An engine that takes several batches at once (a ContinuousEngine) is given each as it
-comes, and answers come in the order in which they end. At most LOADED models stay loaded, the least recently used is
-dropped first; a model is loaded only while no batch is open, and swapping one costs its weights, not the libraries.
-Ends when stdin closes: a dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process
-frees its device for certain.
+model's load) or ``{"id": 1, "error": ...}``. With ``scored`` in place of ``requests``, and ``model`` (its name), the
+answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"pulse": true}`` is said every few seconds while an engine
+works. An engine that takes several batches at once (a ContinuousEngine) is given each as it comes, and answers come in
+the order in which they end. At most LOADED models stay loaded, the least recently used is dropped first; a model is
+loaded only while no batch is open, and swapping one costs its weights, not the libraries. Ends when stdin closes: a
+dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process frees its device for
+certain.
 """
 
 from __future__ import annotations
@@ -27,12 +28,19 @@ from typing import Any
 from workers.engines.base import (
     Cancelled,
     ContinuousEngine,
+    ContinuousScoringEngine,
     Engine,
     EngineError,
     GenerationRequest,
     Outcome,
+    ScoreRequest,
+    Scores,
+    ScoringEngine,
     load_class,
     request_from_json,
+    require_scoring,
+    score_request_from_json,
+    scores_to_json,
 )
 
 _PULSE_SECONDS = 5.0
@@ -155,16 +163,34 @@ class _Scheduler:
         except Exception as error:
             self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
             return
-        requests = [request_from_json(r) for r in message["requests"]]
         self._began[number] = time.monotonic()
         try:
+            if "scored" in message:
+                self._score(engine, message, [score_request_from_json(r) for r in message["scored"]])
+                return
+            requests = [request_from_json(r) for r in message["requests"]]
             if isinstance(engine, ContinuousEngine):
                 engine.submit(number, requests, message["config"].get("adapter"))
                 self._open[number] = engine
             else:
                 self._end(number, self._generate(engine, number, requests))
+        except EngineError as error:
+            self._end(number, {"error": str(error)})
         except Exception as error:
             self._end(number, {"error": f"{type(error).__name__}: {error}"})
+
+    def _score(self, engine: AnyEngine, message: dict[str, Any], requests: Sequence[ScoreRequest]) -> None:
+        number = message["id"]
+        if isinstance(engine, ContinuousEngine) and isinstance(engine, ContinuousScoringEngine):
+            engine.submit_scores(number, requests, message["config"].get("adapter"))
+            self._open[number] = engine
+        elif isinstance(engine, ScoringEngine):
+            try:
+                self._end(number, _answer(engine, engine.score(requests, lambda: self._cancelled(number))))
+            except Cancelled:
+                self._end(number, {"cancelled": True})
+        else:
+            require_scoring(message["model"], engine.capabilities)
 
     def _generate(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
         try:
@@ -195,7 +221,9 @@ def _answer(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, EngineError):
         return {"error": str(outcome)}
     about = {"version": engine.version, "capabilities": asdict(engine.capabilities)}
-    return {"completions": [[asdict(c) for c in result] for result in outcome], **about}
+    scores = [scores_to_json(each) for each in outcome if isinstance(each, Scores)]
+    completions = [[asdict(c) for c in each] for each in outcome if not isinstance(each, Scores)]
+    return {"scores": scores, "completions": completions, **about}
 
 
 if __name__ == "__main__":

@@ -15,15 +15,25 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, storable
+from workers.engines.base import (
+    Capabilities,
+    Completion,
+    EngineError,
+    GenerationRequest,
+    ScoreRequest,
+    Scores,
+    storable,
+)
 from workers.engines.follow_ups import FollowUp
-from workers.engines.openai_http import RequestRejected, Server, ServerLoop
+from workers.engines.joints import held_back_of, without_held_back
+from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
+from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import (
     HOSTED,
     SERVER_KINDS,
@@ -36,7 +46,9 @@ from workers.engines.openai_wire import (
 )
 from workers.engines.registry import OpenAISettings
 from workers.engines.rendering import LocalTokenizer, prompt_ids
+from workers.engines.scoring import TextScorer
 
+T = TypeVar("T")
 _ASK_AGAIN_SECONDS = 60.0
 _CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
 
@@ -67,6 +79,7 @@ class OpenAIEngine:
         self._gate = loop.gate(settings.base_url)
         loop.run(self._gate.limit(name, settings.concurrency))
         self._about: _About | None = None
+        self._scorer: TextScorer | None = None
         self._stale = False  # something went wrong: ask anew what stands there, it may have been replaced
         self._asked = self._closed_until = -math.inf  # by the monotonic clock
 
@@ -82,6 +95,7 @@ class OpenAIEngine:
             assistant_prefix=self._kind.continuation is not None or self._tokenizer is not None,
             per_request_seed=self._kind.per_request_seed,
             prefix_cache=self._kind.prefix_cache,
+            prompt_logprobs=self._kind.prompt_logprobs and self._tokenizer is not None,
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
@@ -113,11 +127,33 @@ class OpenAIEngine:
         What follows from an answer leaves at once, in its place.
         """
         counts: Counter[str] = Counter() if retried is None else retried
+        return self._answered(lambda: self._all(requests, counts, follow_up), cancelled, counts)
+
+    def score(
+        self,
+        requests: Sequence[ScoreRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        retried: Counter[str] | None = None,
+    ) -> list[Scores]:
+        """Scores per request; see workers.engines.base. Needs the capability ``prompt_logprobs``."""
+        counts: Counter[str] = Counter() if retried is None else retried
+        if self._scorer is None:
+            self._scorer = TextScorer(self._tokenizer)
+        scorer = ServerScorer(self._scorer, self._server, self._gate, self._settings)
+        return self._answered(lambda: scorer.all(requests, self._kind, self._max_context(), counts), cancelled, counts)
+
+    def _answered(
+        self, work: Callable[[], Coroutine[Any, Any, T]], cancelled: Callable[[], bool], counts: Counter[str]
+    ) -> T:
+        """What the work gives, and notes of the trouble it met."""
         before = counts.total()
         try:
             self.connect(cancelled, counts)
             before = counts.total()
-            return self._loop.run(self._all(requests, counts, follow_up), cancelled)
+            return self._loop.run(work(), cancelled)
+        except RequestRejected as refusal:
+            self._stale = True
+            raise self._refusal(refusal) from None
         except EngineError as error:
             self._stale = True
             if error.wait_seconds:
@@ -137,14 +173,7 @@ class OpenAIEngine:
     ) -> list[list[Completion]]:
         planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
         failed = asyncio.Event()
-        tasks = [asyncio.create_task(self._one(unit, retried, failed, follow_up)) for unit in planned]
-        try:
-            answers = await asyncio.gather(*tasks)
-        except BaseException:  # cancelled too: closing a connection stops the server's work on its request
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)  # until they have let go of the gate
-            raise
+        answers = await all_or_none(self._one(unit, retried, failed, follow_up) for unit in planned)
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
             results[unit.index] += answer
@@ -165,10 +194,8 @@ class OpenAIEngine:
                     if following is None:
                         return answer
                     [unit] = units(unit.index, following, None)  # one completion each, so one unit
-            except BaseException as error:
+            except BaseException:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
-                if isinstance(error, RequestRejected):
-                    raise self._refusal(error) from None
                 raise
 
     def _refusal(self, refusal: RequestRejected) -> EngineError:
@@ -187,7 +214,9 @@ class OpenAIEngine:
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
         body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
-        return await self._fitting("/completions", body, unit, retried)
+        held = held_back_of(self._tokenizer, unit.request.prompt)
+        found = await self._fitting("/completions", body, unit, retried)
+        return [replace(completion, text=without_held_back(completion.text, held)) for completion in found]
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
         prompt = unit.request.prompt

@@ -274,6 +274,18 @@ class ServerLoop:
         self._loop.close()
 
 
+async def all_or_none(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Every result in order. Where one raises, or the whole is cancelled, the others are cancelled too."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:  # cancelled too: closing a connection stops the server's work on its request
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # until they have let go of the gate
+        raise
+
+
 async def _end(last: Iterable[Coroutine[Any, Any, None]]) -> None:
     # Tasks first and connections after them: a closed session under a running request would be its error.
     others = asyncio.all_tasks() - {asyncio.current_task()}

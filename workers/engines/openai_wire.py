@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workers.engines.base import Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.scoring import TokenLogprobs
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class ServerKind:
 
     ``request``: what every request carries beyond the standard. Servers fill what it leaves open from the model's
     generation_config.json (repetition penalty, top-k, ...); a job's configuration alone decides how it samples.
+    ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name.
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
     reliably. ``about``: the page, and its key, where the server tells its version.
     """
@@ -26,6 +28,7 @@ class ServerKind:
     about: tuple[str, str] | None = None
     per_request_seed: bool = False
     prefix_cache: bool = False
+    prompt_logprobs: bool = False
 
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
@@ -42,6 +45,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
             about=("/version", "version"),
             per_request_seed=True,
             prefix_cache=True,
+            prompt_logprobs=True,
         ),
         ServerKind(
             "sglang",
@@ -98,6 +102,32 @@ def request_body(model: str, kind: ServerKind, unit: Unit, max_tokens: int) -> d
     if unit.stops:
         body["stop"] = unit.stops
     return {**body, **kind.request}
+
+
+def scoring_body(model: str, kind: ServerKind, ids: list[int], alternatives: int) -> dict[str, Any]:
+    """A request for the log-probabilities of the prompt itself; a server generates one token at least."""
+    # One more than is asked for: the text's own token counts among them where it is likely.
+    body = {"model": model, "prompt": ids, "max_tokens": 1, "temperature": 0.0, "prompt_logprobs": alternatives + 1}
+    return {**body, **kind.request}
+
+
+def read_prompt_logprobs(answer: dict[str, Any], ids: Sequence[int], first: int) -> list[TokenLogprobs] | None:
+    """What is told of ``ids`` from ``first`` on; None for an answer without it."""
+    choices = answer.get("choices") or [{}]
+    told = choices[0].get("prompt_logprobs") if isinstance(choices[0], dict) else None
+    if not isinstance(told, list) or len(told) != len(ids):
+        return None
+    return [of_place(place, token) for place, token in zip(told[first:], ids[first:], strict=True)]
+
+
+def of_place(place: Mapping[Any, Any], token: int) -> TokenLogprobs:
+    """vLLM's log-probabilities at one place, by token id: the token's own, and all of them."""
+    found = {int(other): _logprob(value) for other, value in place.items()}
+    return found[token], list(found.items())
+
+
+def _logprob(value: Any) -> float:
+    return float(value["logprob"] if isinstance(value, Mapping) else value.logprob)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, TypeVar
 
 from workers.engines.base import (
     Cancelled,
@@ -16,8 +16,11 @@ from workers.engines.base import (
     GenerationRequest,
     Journal,
     ModelSpec,
+    ScoreRequest,
+    Scores,
     fallbacks,
     load_class,
+    require_scoring,
     storable,
 )
 from workers.engines.follow_ups import FollowUp, in_rounds
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from workers.engines.openai_http import ServerLoop
 
 _SERVERS = "servers"  # the name of the lock that all engines over HTTP share
+T = TypeVar("T")
 
 
 class EnginePool:
@@ -75,20 +79,38 @@ class EnginePool:
         if not requests:
             return []
         journal = Journal() if journal is None else journal
-        journal.engine = model.engine  # before anything can fail: the events of a failure name the engine
-        kind = ENGINES.get(model.engine)
-        if kind is None:
-            raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
+        kind = _kind(model, journal)
         if not kind.in_child:
             return self._by_server(kind, model, requests, cancelled, journal, follow_up)
 
         # The GPU is lent per round and not per call: between two rounds training may have its turn.
         def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
-            with nullcontext() if self._gpu is None else self._gpu.lent(f"generation with {model.name}"):
-                found = self._by_child(kind, model, asked, cancelled, journal)
+            found = self._by_child(
+                kind, model, cancelled, lambda child: child.generate(model, asked, cancelled, journal)
+            )
             return [[storable(completion) for completion in result] for result in found]
 
         return in_rounds(ask, requests, follow_up)
+
+    def score(
+        self,
+        model: ModelSpec,
+        requests: Sequence[ScoreRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        journal: Journal | None = None,
+    ) -> list[Scores]:
+        """Scores per request. Raises EngineError where the engine lacks ``prompt_logprobs``; else as ``generate``."""
+        if not requests:
+            return []
+        journal = Journal() if journal is None else journal
+        kind = _kind(model, journal)
+        if kind.in_child:
+            return self._by_child(
+                kind, model, cancelled, lambda child: child.score(model, requests, cancelled, journal)
+            )
+        with self._connected(kind, model, cancelled, journal) as server:
+            require_scoring(model.name, server.capabilities)
+            return server.score(requests, cancelled, journal.retried)
 
     def _by_server(
         self,
@@ -99,13 +121,21 @@ class EnginePool:
         journal: Journal,
         follow_up: FollowUp | None,
     ) -> list[list[Completion]]:
+        with self._connected(kind, model, cancelled, journal) as server:
+            journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
+            return server.generate(requests, cancelled, journal.retried, follow_up)
+
+    @contextmanager
+    def _connected(
+        self, kind: EngineKind, model: ModelSpec, cancelled: Callable[[], bool], journal: Journal
+    ) -> Iterator[OpenAIEngine]:
+        """The model's server, asked what it is; what is done with it counts as the engine's time."""
         server = self._server(kind, model)
         server.connect(cancelled, journal.retried)
         journal.version, journal.capabilities = server.version, server.capabilities
-        journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
         started = time.monotonic()
         try:
-            return server.generate(requests, cancelled, journal.retried, follow_up)
+            yield server
         finally:  # failed or not, the server worked for it
             journal.seconds += time.monotonic() - started
 
@@ -128,19 +158,16 @@ class EnginePool:
                     child.close()
 
     def _by_child(
-        self,
-        kind: EngineKind,
-        model: ModelSpec,
-        requests: Sequence[GenerationRequest],
-        cancelled: Callable[[], bool],
-        journal: Journal,
-    ) -> list[list[Completion]]:
-        while True:
-            try:
-                return self._living_child(kind, cancelled).generate(model, requests, cancelled, journal)
-            except ChildGone:  # it died of another batch while this one waited: no fault of this one
-                if cancelled():
-                    raise Cancelled from None
+        self, kind: EngineKind, model: ModelSpec, cancelled: Callable[[], bool], ask: Callable[[ChildEngine], T]
+    ) -> T:
+        """What a living child answers, while the GPU is lent to us."""
+        with nullcontext() if self._gpu is None else self._gpu.lent(f"generation with {model.name}"):
+            while True:
+                try:
+                    return ask(self._living_child(kind, cancelled))
+                except ChildGone:  # it died of another batch while this one waited: no fault of this one
+                    if cancelled():
+                        raise Cancelled from None
 
     def _living_child(self, kind: EngineKind, cancelled: Callable[[], bool]) -> ChildEngine:
         while not self._starting[kind.name].acquire(timeout=0.2):
@@ -178,3 +205,12 @@ class EnginePool:
             if key not in self._servers:
                 self._servers[key] = load_class(kind.implementation)(model.name, model.config, self._loop)
             return self._servers[key]
+
+
+def _kind(model: ModelSpec, journal: Journal) -> EngineKind:
+    """The model's engine. Raises EngineError for one that is not installed here."""
+    journal.engine = model.engine  # before anything can fail: the events of a failure name the engine
+    kind = ENGINES.get(model.engine)
+    if kind is None:
+        raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
+    return kind

@@ -25,7 +25,10 @@ from workers.engines.base import (
     GenerationRequest,
     Journal,
     ModelSpec,
+    ScoreRequest,
+    Scores,
     fallbacks,
+    scores_from_json,
 )
 from workers.engines.registry import EngineKind
 
@@ -119,19 +122,35 @@ class ChildEngine:
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
         """
+        answer = self._in_turn({"config": model.config, "requests": [asdict(r) for r in requests]}, cancelled)
+        if journal is not None:
+            able = _noted(journal, answer)
+            journal.fallbacks.update(fallbacks(model.name, able, requests))
+        return [[Completion(**c) for c in result] for result in answer["completions"]]
+
+    def score(
+        self,
+        model: ModelSpec,
+        requests: Sequence[ScoreRequest],
+        cancelled: Callable[[], bool] = lambda: False,
+        journal: Journal | None = None,
+    ) -> list[Scores]:
+        """Scores per request; see ``generate``. Raises EngineError for an engine without ``prompt_logprobs`` too."""
+        message = {"config": model.config, "model": model.name, "scored": [asdict(r) for r in requests]}
+        answer = self._in_turn(message, cancelled)
+        if journal is not None:
+            _noted(journal, answer)
+        return [scores_from_json(each) for each in answer["scores"]]
+
+    def _in_turn(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+        """The answer to a batch, once the engine has room for it."""
         while not self._slots.acquire(timeout=_LOOK_SECONDS):
             if cancelled():
                 raise Cancelled
         try:
-            answer = self._ask({"config": model.config, "requests": [asdict(r) for r in requests]}, cancelled)
+            return self._ask(message, cancelled)
         finally:
             self._slots.release()
-        if journal is not None:
-            able = Capabilities(**answer["capabilities"])
-            journal.version, journal.capabilities = answer["version"], able
-            journal.seconds += answer["seconds"]
-            journal.fallbacks.update(fallbacks(model.name, able, requests))
-        return [[Completion(**c) for c in result] for result in answer["completions"]]
 
     def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
         number, batch = next(self._numbers), _Batch()
@@ -216,3 +235,11 @@ class ChildEngine:
         self._child.wait(_CANCEL_GRACE_SECONDS)
         words = self._child.last_words(lines=3)
         return f"the engine's process {self._child.how_it_ended()}" + (f"; its last words: {words}" if words else "")
+
+
+def _noted(journal: Journal, answer: dict[str, Any]) -> Capabilities:
+    """Write down who answered and how long it worked."""
+    able = Capabilities(**answer["capabilities"])
+    journal.version, journal.capabilities = answer["version"], able
+    journal.seconds += answer["seconds"]
+    return able

@@ -15,14 +15,25 @@ from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from jinja2 import TemplateError
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from errata.types import Prompt
 from workers.engines.base import EngineError
+from workers.engines.joints import ids_of, opening_ids
 
-_SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+class _Generation(Extension):
+    """``{% generation %}``: marks what the model writes, for training masks. The text inside is rendered as it is."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 def rendered_messages(tokenizer: Any, prompt: Prompt) -> str:
@@ -36,10 +47,10 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 
     ``tokenizer`` is one of transformers' (or has its two methods, as LocalTokenizer has). Joining by
     ids keeps a prefix's tokens the same whatever precedes it, so that what is trained on later is what was sampled.
+    Spaces that a prefix ends in may be left to the model (workers.engines.joints).
     """
-    ids: list[int] = tokenizer(rendered_messages(tokenizer, prompt), add_special_tokens=False)["input_ids"]
-    prefix = prompt.assistant_prefix
-    return ids + (tokenizer(prefix, add_special_tokens=False)["input_ids"] if prefix else [])
+    rendered = rendered_messages(tokenizer, prompt)
+    return ids_of(tokenizer, rendered) + opening_ids(tokenizer, rendered, prompt.assistant_prefix)
 
 
 class LocalTokenizer:
@@ -58,11 +69,14 @@ class LocalTokenizer:
         # tokenizer.json may carry both from training; transformers ignores them unless asked, and so do we.
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        config = self._file("tokenizer_config.json")
-        self._config: dict[str, Any] = {} if config is None else json.loads(config.read_text("utf-8"))
+        self._config = self._json("tokenizer_config.json")
+        # As transformers: an old folder without this table has its tokens in two files of their own.
+        if "added_tokens_decoder" not in self._config:
+            self._config |= self._json("special_tokens_map.json")
+        self._tokenizer.add_tokens(self._missing_tokens())
         # A template is a stranger's code: sandboxed, it reaches no attribute that could run anything.
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
         )
         environment.filters["tojson"] = _to_json
         environment.globals.update(raise_exception=_raise, strftime_now=_now)
@@ -80,16 +94,39 @@ class LocalTokenizer:
         return {"input_ids": self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
 
     @property
+    def backend_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the `tokenizers` library, as transformers names it."""
+        return self._tokenizer
+
+    @property
     def eos_token_id(self) -> int | None:
         """The id of the token that ends a turn, or None where the model names none."""
         token = self._special().get("eos_token")
         found: int | None = None if token is None else self._tokenizer.token_to_id(token)
         return found
 
-    def decode(self, ids: list[int]) -> str:
-        """The text of token ids, special tokens included."""
-        text: str = self._tokenizer.decode(ids, skip_special_tokens=False)
+    def decode(self, ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        """The text of token ids."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
         return text
+
+    def _missing_tokens(self) -> list[AddedToken]:
+        """Tokens that the other files name and tokenizer.json lacks, in the order of their ids."""
+        known = {token.content for token in self._tokenizer.get_added_tokens_decoder().values()}
+        special = {text: AddedToken(text, special=True, normalized=False) for text in self._special().values()}
+        table = {int(at): _added(token) for at, token in (self._config.get("added_tokens_decoder") or {}).items()}
+        if not table:
+            legacy = {at: text for text, at in self._json("added_tokens.json").items()}
+            table = {at: special.get(text) or AddedToken(text, normalized=True) for at, text in legacy.items()}
+        found = [token for _, token in sorted(table.items(), key=lambda item: item[0])]
+        listed = {token.content for token in found}
+        found += [token for text, token in special.items() if text not in listed]
+        return [token for token in found if token.content not in known]
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self._file(name)
+        found: dict[str, Any] = {} if path is None else json.loads(path.read_text("utf-8"))
+        return found
 
     def _file(self, name: str) -> Path | None:
         if Path(self._source).is_dir():
@@ -114,9 +151,22 @@ class LocalTokenizer:
         return found
 
     def _special(self) -> dict[str, str]:
-        tokens = {name: self._config.get(name) for name in _SPECIAL}
-        texts = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
-        return {name: text for name, text in texts.items() if text is not None}
+        """The texts of the special tokens by name, a model's own (``image_token``) among them."""
+        more = self._config.get("extra_special_tokens")
+        named = {**self._config, **(more if isinstance(more, dict) else {})}
+        texts = {
+            name: token.get("content") if isinstance(token, dict) else token
+            for name, token in named.items()
+            if name.endswith("_token")
+        }
+        return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def _added(token: dict[str, Any]) -> AddedToken:
+    flags = {
+        name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token
+    }
+    return AddedToken(token["content"], **flags)
 
 
 def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:

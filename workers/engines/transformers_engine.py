@@ -15,11 +15,23 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from workers.engines.base import Cancelled, Capabilities, Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.base import (
+    Cancelled,
+    Capabilities,
+    Completion,
+    EngineError,
+    FinishReason,
+    GenerationRequest,
+    ScoreRequest,
+    Scores,
+)
+from workers.engines.joints import decoded_behind, end_of_turn, held_back_of, without_held_back
 from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
+from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
 
 _STOP_WINDOW = 16  # tokens decoded at each step to look for a stop string
+_SCORED_LOGITS = 1 << 26  # logits held at once while texts are scored: 256 MiB in float32
 
 
 @dataclass
@@ -31,6 +43,7 @@ class _Row:
     prompt_ids: list[int]
     request: GenerationRequest
     limit: int
+    held_back: str = ""  # spaces of the prompt's opening that the model writes itself
     tokens: list[int] = field(default_factory=list)
     text: str | None = None
     finish_reason: FinishReason | None = None
@@ -58,7 +71,9 @@ class TransformersEngine:
             per_request_seed=True,
             prefix_cache=False,
             repeatable=self.device.type == "cpu" and dtype == torch.float32,
+            prompt_logprobs=True,
         )
+        self._scorer: TextScorer | None = None
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
@@ -73,6 +88,62 @@ class TransformersEngine:
         for row in sorted(rows, key=lambda row: (row.index, row.sample)):
             results[row.index].append(_completion(row))
         return results
+
+    def score(self, requests: Sequence[ScoreRequest], cancelled: Callable[[], bool] = lambda: False) -> list[Scores]:
+        """Scores per request, in request order, by one forward pass for each batch; see workers.engines.base."""
+        if self._scorer is None:
+            self._scorer = TextScorer(self.tokenizer)
+        texts = [self._scorer.encode(request) for request in requests]
+        results = [unscored(text) for text in texts]
+        fitting = [at for at, text in enumerate(texts) if text.spans and len(text.ids) <= self.max_context]
+        fitting.sort(key=lambda at: len(texts[at].ids))
+        for members in self._scored_batches(texts, fitting):
+            if cancelled():
+                raise Cancelled
+            most = max(requests[at].alternatives for at in members) + 1  # the text's own token may be among them
+            told = self._logprobs([texts[at] for at in members], most)
+            for at, row in zip(members, told, strict=True):
+                results[at] = self._scorer.scores(requests[at], texts[at], row)
+        return results
+
+    def _scored_batches(self, texts: Sequence[ScoredText], order: Sequence[int]) -> list[list[int]]:
+        """Texts of like lengths together, as many as their logits leave room for."""
+        vocabulary = int(self.model.get_output_embeddings().weight.shape[0])
+        batches: list[list[int]] = []
+        width = 0  # positions whose logits are kept, the same in every row of a batch
+        for at in order:
+            width = max(width, len(texts[at].spans) + 1) if batches else len(texts[at].spans) + 1
+            room = max(1, min(self.batch_size, _SCORED_LOGITS // (width * vocabulary)))
+            if batches and len(batches[-1]) < room:
+                batches[-1].append(at)
+            else:
+                width = len(texts[at].spans) + 1
+                batches.append([at])
+        return batches
+
+    @torch.inference_mode()
+    def _logprobs(self, texts: Sequence[ScoredText], most: int) -> list[list[TokenLogprobs]]:
+        """For each token of each text its log-probability, and the ``most`` likeliest ids at its place."""
+        width, kept = max(len(text.ids) for text in texts), max(len(text.spans) for text in texts) + 1
+        pad = self.tokenizer.pad_token_id or 0
+        # Padded on the left: every text ends at the last position, so the kept positions are the last ones of all rows.
+        ids = torch.tensor([[pad] * (width - len(text.ids)) + text.ids for text in texts], device=self.device)
+        mask = torch.tensor([[0] * (width - len(t.ids)) + [1] * len(t.ids) for t in texts], device=self.device)
+        position = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = self.model(
+            input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False, logits_to_keep=kept
+        )
+        found: list[list[TokenLogprobs]] = []
+        for row, text in enumerate(texts):
+            count = len(text.spans)
+            # A token is told by the position before it; what the last position tells is behind the text.
+            logprobs = out.logits[row, -count - 1 : -1].float().log_softmax(-1)
+            own = logprobs.gather(-1, ids[row, -count:, None])[:, 0].tolist()
+            values, likeliest = logprobs.topk(min(most, logprobs.shape[-1]), dim=-1)
+            pairs = zip(likeliest.tolist(), values.tolist(), strict=True)
+            others = [list(zip(*pair, strict=True)) for pair in pairs]
+            found.append(list(zip(own, others, strict=True)))
+        return found
 
     def close(self) -> None:
         """Free the weights."""
@@ -89,7 +160,13 @@ class TransformersEngine:
         room = self.max_context - len(ids)
         if room <= 0:
             return [_Row(index, i, ids, request, 0, text="", finish_reason="length") for i in range(request.n)]
-        return [_Row(index, i, ids, request, min(request.max_tokens, room)) for i in range(request.n)]
+        held, limit = held_back_of(self.tokenizer, request.prompt), min(request.max_tokens, room)
+        return [_Row(index, i, ids, request, limit, held) for i in range(request.n)]
+
+    def text(self, row: _Row, ids: list[int]) -> str:
+        """What a row's tokens add to its prompt's opening."""
+        decoded = decoded_behind(self.tokenizer, ids, opened=bool(row.request.prompt.assistant_prefix))
+        return without_held_back(decoded, row.held_back)
 
     @torch.inference_mode()
     def _decode(self, rows: list[_Row], cancelled: Callable[[], bool]) -> None:
@@ -149,7 +226,7 @@ class _Batch:
         engine = self.engine
         if token in engine.end_ids:
             row.tokens.append(token)
-            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens[:-1], skip_special_tokens=True), "stop"
+            row.text, row.finish_reason = engine.text(row, row.tokens[:-1]), "stop"
             return True
         row.tokens.append(token)
         stops = (*row.request.stop, *row.request.prompt.stop)
@@ -157,13 +234,13 @@ class _Batch:
             # The end alone: decoding the whole at each token would be quadratic in its length.
             tail = engine.tokenizer.decode(row.tokens[-_STOP_WINDOW:])
             if any(stop in tail for stop in stops):
-                text = engine.tokenizer.decode(row.tokens, skip_special_tokens=True)
+                text = engine.text(row, row.tokens)
                 # The earliest, and not the one found first: two may have come with one token.
                 cut = min((text.find(stop) for stop in stops if stop in text), default=len(text))
                 row.text, row.finish_reason = text[:cut], "stop"
                 return True
         if len(row.tokens) >= row.limit:
-            row.text, row.finish_reason = engine.tokenizer.decode(row.tokens, skip_special_tokens=True), "length"
+            row.text, row.finish_reason = engine.text(row, row.tokens), "length"
             return True
         return False
 
@@ -195,8 +272,8 @@ def _best_device() -> str:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a turn: the tokenizer's and the model's generation config's (chat models have several)."""
-    ids = {tokenizer.eos_token_id}
+    """Every id that ends a turn: the tokenizer's, the chat template's and those of the model's generation config."""
+    ids = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
     configured = getattr(model.generation_config, "eos_token_id", None)
     ids.update(configured if isinstance(configured, list) else [configured])
     return frozenset(i for i in ids if i is not None)

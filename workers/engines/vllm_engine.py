@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,10 +22,20 @@ from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.sampling_params import RequestOutputKind
 
-from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, Outcome
-from workers.engines.openai_wire import Unit, units
+from workers.engines.base import (
+    Capabilities,
+    Completion,
+    EngineError,
+    GenerationRequest,
+    Outcome,
+    ScoreRequest,
+    Scores,
+)
+from workers.engines.joints import held_back_of, without_held_back
+from workers.engines.openai_wire import Unit, of_place, units
 from workers.engines.registry import VllmSettings
 from workers.engines.rendering import prompt_ids
+from workers.engines.scoring import ScoredText, TextScorer, unscored
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
 _PER_STEP = 32  # requests handed over between two steps
@@ -36,10 +46,21 @@ class _Batch:
     """A batch on its way: what it was cut into, the answers so far, and how many are missing."""
 
     size: int
-    planned: list[Unit]
-    answers: list[list[Completion]]
+    planned: Sequence[Unit | ScoreRequest]
+    answers: list[list[Completion] | Scores]
     missing: int
     adapter: LoRARequest | None
+
+    def outcome(self) -> Outcome:
+        """The answers per request, all there."""
+        scores = [answer for answer in self.answers if isinstance(answer, Scores)]
+        if scores:
+            return scores
+        results: list[list[Completion]] = [[] for _ in range(self.size)]
+        for unit, answer in zip(self.planned, self.answers, strict=True):
+            if isinstance(unit, Unit) and isinstance(answer, list):
+                results[unit.index] += answer
+        return results
 
 
 class VllmEngine:
@@ -72,18 +93,30 @@ class VllmEngine:
             per_request_seed=True,
             prefix_cache=True,
             repeatable=current_platform.is_cpu() and model.dtype == torch.float32,
+            prompt_logprobs=True,
         )
+        self._scorer: TextScorer | None = None
         self._room = _AHEAD * int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         self._batches: dict[int, _Batch] = {}
         self._waiting: deque[tuple[int, int]] = deque()  # batch and unit, not yet given to vLLM
         self._inside: dict[str, tuple[int, int]] = {}  # the same by vLLM's name for it, once given
+        self._scored: dict[tuple[int, int], ScoredText] = {}  # what is being scored, by batch and place
         self._names = itertools.count()
 
     def submit(self, number: int, requests: Sequence[GenerationRequest], adapter: str | None = None) -> None:
         """Open a batch. Raises EngineError for an adapter where no room was made for any."""
         planned = [unit for index, request in enumerate(requests) for unit in units(index, request, None)]
-        answers: list[list[Completion]] = [[] for _ in planned]
-        self._batches[number] = _Batch(len(requests), planned, answers, len(planned), self._adapter(adapter))
+        self._open(number, len(requests), planned, adapter)
+
+    def submit_scores(self, number: int, requests: Sequence[ScoreRequest], adapter: str | None = None) -> None:
+        """Open a batch of texts to be scored. Raises EngineError as ``submit``, and for a slow tokenizer."""
+        if self._scorer is None:
+            self._scorer = TextScorer(self.tokenizer)
+        self._open(number, len(requests), requests, adapter)
+
+    def _open(self, number: int, size: int, planned: Sequence[Unit | ScoreRequest], adapter: str | None) -> None:
+        answers: list[list[Completion] | Scores] = [[] for _ in planned]
+        self._batches[number] = _Batch(size, planned, answers, len(planned), self._adapter(adapter))
         self._waiting.extend((number, at) for at in range(len(planned)))
 
     def cancel(self, number: int) -> None:
@@ -100,13 +133,13 @@ class VllmEngine:
             if place is None:  # not finished, or of a batch that was cancelled while vLLM made this step
                 continue
             try:
-                self._take(place, _completions(output))
+                self._take(place, self._answer(place, output))
             except EngineError as error:
                 broken[place[0]] = error
         for number in broken:  # its other requests too: a batch is answered whole or not at all
             self.cancel(number)
         ended = [number for number, batch in self._batches.items() if not batch.missing]
-        return [*broken.items(), *((number, _results(self._batches.pop(number))) for number in ended)]
+        return [*broken.items(), *((number, self._batches.pop(number).outcome()) for number in ended)]
 
     def close(self) -> None:
         """Free weights and cache."""
@@ -129,15 +162,41 @@ class VllmEngine:
 
     def _hand_over(self, number: int, at: int) -> None:
         unit = self._batches[number].planned[at]
+        if isinstance(unit, ScoreRequest):
+            self._hand_over_scored((number, at), unit)
+            return
         ids = prompt_ids(self.tokenizer, unit.request.prompt)
         limit = min(unit.request.max_tokens, self.max_context - len(ids))
         if limit <= 0:
             self._take((number, at), [Completion("", "length", len(ids) * (i == 0), 0) for i in range(unit.count)])
             return
+        self._add((number, at), ids, _sampling(unit, limit))
+
+    def _hand_over_scored(self, place: tuple[int, int], request: ScoreRequest) -> None:
+        text = _needed(self._scorer).encode(request)
+        if not text.spans or len(text.ids) >= self.max_context:  # vLLM generates a token, which needs a place too
+            self._take(place, unscored(text))
+            return
+        self._scored[place] = text
+        # One more than is asked for: the text's own token counts among them where it is likely.
+        told = request.alternatives + 1
+        self._add(place, text.ids, _scoring(told))
+
+    def _add(self, place: tuple[int, int], ids: list[int], sampling: SamplingParams) -> None:
         name = f"errata-{next(self._names)}"
-        adapter = self._batches[number].adapter
-        self._engine.add_request(name, TokensPrompt(prompt_token_ids=ids), _sampling(unit, limit), lora_request=adapter)
-        self._inside[name] = (number, at)
+        adapter = self._batches[place[0]].adapter
+        self._engine.add_request(name, TokensPrompt(prompt_token_ids=ids), sampling, lora_request=adapter)
+        self._inside[name] = place
+
+    def _answer(self, place: tuple[int, int], output: Any) -> list[Completion] | Scores:
+        unit = self._batches[place[0]].planned[place[1]]
+        if isinstance(unit, Unit):
+            held = held_back_of(self.tokenizer, unit.request.prompt)
+            return [replace(found, text=without_held_back(found.text, held)) for found in _completions(output)]
+        text = self._scored.pop(place)
+        ids = text.ids[text.first :]
+        told = [of_place(found, i) for found, i in zip(output.prompt_logprobs[text.first :], ids, strict=True)]
+        return _needed(self._scorer).scores(unit, text, told, output.num_cached_tokens or 0)
 
     def _adapter(self, folder: str | None) -> LoRARequest | None:
         """vLLM's handle of an adapter; it loads the weights at the first request that names it."""
@@ -148,7 +207,7 @@ class VllmEngine:
         number = len(self._adapters) + 1  # vLLM tells adapters apart by a number from 1 on
         return self._adapters.setdefault(folder, LoRARequest(f"adapter-{number}", number, folder))
 
-    def _take(self, place: tuple[int, int], answer: list[Completion]) -> None:
+    def _take(self, place: tuple[int, int], answer: list[Completion] | Scores) -> None:
         batch = self._batches[place[0]]
         batch.answers[place[1]] = answer
         batch.missing -= 1
@@ -158,7 +217,7 @@ class VllmEngine:
         if names:
             self._engine.abort_request(names)
         for name in names:
-            del self._inside[name]
+            self._scored.pop(self._inside.pop(name), None)
 
 
 def _sampling(unit: Unit, max_tokens: int) -> SamplingParams:
@@ -173,12 +232,15 @@ def _sampling(unit: Unit, max_tokens: int) -> SamplingParams:
     )
 
 
-def _results(batch: _Batch) -> list[list[Completion]]:
-    """The answers per request."""
-    results: list[list[Completion]] = [[] for _ in range(batch.size)]
-    for unit, answer in zip(batch.planned, batch.answers, strict=True):
-        results[unit.index] += answer
-    return results
+def _scoring(told: int) -> SamplingParams:
+    """Greedy, one token, which is not read: vLLM generates at least one."""
+    return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=told, output_kind=RequestOutputKind.FINAL_ONLY)
+
+
+def _needed(scorer: TextScorer | None) -> TextScorer:
+    if scorer is None:
+        raise EngineError("a text to be scored came before submit_scores")
+    return scorer
 
 
 def _completions(output: Any) -> list[Completion]:

@@ -18,7 +18,7 @@ from models.leases import Lease
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
-from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec, ScoreRequest, Scores
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
 
@@ -38,6 +38,16 @@ class Generator(Protocol):
 
         With ``follow_up`` the last completions of each request (workers.engines.follow_ups).
         """
+        ...
+
+    def score(
+        self,
+        model: ModelSpec,
+        requests: Sequence[ScoreRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal | None = None,
+    ) -> list[Scores]:
+        """Scores of given texts, in request order. Raises EngineError where the model's engine cannot tell them."""
         ...
 
     def close(self) -> None:
@@ -62,6 +72,10 @@ class StageContext:
     ) -> list[list[Completion]]:
         """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
         return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
+
+    def score(self, model: ModelSpec, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Scores per request; see ``generate``."""
+        return self.engines.score(model, requests, self.cancelled, self.journal)
 
 
 def _nothing(_session: Session) -> None:

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from errata.types import Message, Prompt
-from workers.engines.base import EngineError, GenerationRequest, Journal, ModelSpec, load_class
+from workers.engines.base import EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, load_class
 from workers.engines.openai_wire import SERVER_KINDS
 from workers.engines.pool import EnginePool
 from workers.engines.registry import (
@@ -52,6 +52,14 @@ def test_a_registered_engine_answers_through_the_pools_child(toy: EngineKind) ->
     [completions] = pool.generate(ModelSpec("m", "toy", config), [REQUEST], journal=journal)
     assert [completion.text for completion in completions] == ["ONE AND ONE?"] * 2
     assert (journal.engine, journal.version) == ("toy", "toy 1")
+    pool.close()
+
+
+def test_an_engine_that_scores_no_texts_is_refused_by_name(toy: EngineKind) -> None:
+    pool = EnginePool()
+    asked = ScoreRequest(REQUEST.prompt, "two")
+    with pytest.raises(EngineError, match=r"^language model 'm': .*capability prompt_logprobs"):
+        pool.score(ModelSpec("m", toy.name, {"path": "/base"}), [asked])
     pool.close()
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
 from errata.types import Domain
+from workers.engines.joints import continuation_ids, end_of_turn, ids_of
 from workers.training.config import TrainingConfig
 
 Objective = Literal["dpo", "sft"]
@@ -41,6 +42,9 @@ class Tokenizer(Protocol):
 
     def apply_chat_template(self, conversation: Any, /, *, add_generation_prompt: bool, tokenize: bool) -> Any:
         """The rendered messages."""
+
+    def decode(self, ids: Any, /, *, skip_special_tokens: bool = False) -> Any:
+        """The text of ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,12 +146,14 @@ class Encoder:
     """Turns rows into :class:`Pair`; keeps the ids of texts already seen (a problem's pairs share most of them)."""
 
     def __init__(self, tokenizer: Tokenizer, config: TrainingConfig, boundaries: StepBoundaries) -> None:
-        if config.eos == "full" and tokenizer.eos_token_id is None:
+        # What the model writes at its turn's end, and so what it is asked to write there.
+        self._end = end_of_turn(tokenizer) if config.eos == "full" else None
+        if config.eos == "full" and self._end is None:
             raise DatasetError("the tokenizer has no EOS token: set eos to 'none' or give the model one")
         self._tokenizer = tokenizer
         self._config = config
         self._boundaries = boundaries
-        self._ids_of: dict[str, tuple[int, ...]] = {}
+        self._ids_of: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def pair(self, row: dict[str, Any]) -> Pair:
         """The ids of one ``steps_and_full`` row, uncut."""
@@ -155,7 +161,7 @@ class Encoder:
         if is_step:
             # A step ends in the middle of a solution: EOS would teach the model to stop there.
             prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", domain))
-            chosen, rejected = self._ids(row["chosen"]), self._ids(row["rejected"])
+            chosen, rejected = (self._ids(row[side], begins=not prefix) for side in ("chosen", "rejected"))
         else:
             prefix = self._ids(row.get("prefix") or "")
             chosen, rejected = (self._solution(problem, row[side], domain) for side in ("chosen", "rejected"))
@@ -179,11 +185,10 @@ class Encoder:
         return self._join(self._boundaries.of_solution(problem, text, domain)) + self._eos()
 
     def _join(self, pieces: Sequence[str]) -> tuple[int, ...]:
-        return tuple(i for piece in pieces for i in self._ids(piece))
+        return tuple(i for at, piece in enumerate(pieces) for i in self._ids(piece, begins=at == 0))
 
     def _eos(self) -> tuple[int, ...]:
-        eos = self._tokenizer.eos_token_id
-        return (eos,) if self._config.eos == "full" and eos is not None else ()
+        return () if self._end is None else (self._end,)
 
     def _prompt(self, row: dict[str, Any]) -> tuple[int, ...]:
         prompt = solve_prompt(row["question"], _domain(row))
@@ -191,10 +196,12 @@ class Encoder:
         # The template writes its special tokens as text, so the tokenizer must add none of its own.
         return self._ids(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
-    def _ids(self, text: str) -> tuple[int, ...]:
-        if text not in self._ids_of:
-            self._ids_of[text] = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-        return self._ids_of[text]
+    def _ids(self, text: str, *, begins: bool = True) -> tuple[int, ...]:
+        """``begins``: nothing of the reply stands before the text, so a tokenizer may put its space there."""
+        if (text, begins) not in self._ids_of:
+            ids = ids_of(self._tokenizer, text) if begins else continuation_ids(self._tokenizer, text)
+            self._ids_of[text, begins] = tuple(ids)
+        return self._ids_of[text, begins]
 
 
 def _domain(row: dict[str, Any]) -> Domain:

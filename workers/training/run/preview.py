@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.engines.base import EngineError
+from workers.engines.joints import end_of_turn
 from workers.engines.rendering import LocalTokenizer
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain, RunSpec
@@ -124,7 +125,8 @@ def _example(pair: Pair, tokenizer: LocalTokenizer) -> dict[str, Any]:
 
 def _side(ids: tuple[int, ...], start: int, end: int, tokenizer: LocalTokenizer) -> dict[str, Any]:
     """A trained side: every token of it is scored; ``divergent`` is the span in which the sides differ."""
-    eos = [at for at, token in enumerate(ids) if token == tokenizer.eos_token_id]
+    ending = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    eos = [at for at, token in enumerate(ids) if token in ending]
     part = _part(ids[:_SHOWN_TOKENS], len(ids), tokenizer)
     return {**part, "divergent": [start, len(ids) - end], "eos": eos, "ends_with_eos": len(ids) - 1 in eos}
 

@@ -1,0 +1,54 @@
+"""Log-probabilities of given texts from a server: one request a text, as many in flight as the gate lets through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from workers.engines.base import EngineError, ScoreRequest, Scores
+from workers.engines.openai_http import Gate, Server, all_or_none
+from workers.engines.openai_wire import ServerKind, read_prompt_logprobs, scoring_body
+from workers.engines.registry import OpenAISettings
+from workers.engines.scoring import TextScorer, unscored
+
+
+class ServerScorer:
+    """Scores texts on one server. Belongs to the servers' event loop."""
+
+    def __init__(self, scorer: TextScorer, server: Server, gate: Gate, settings: OpenAISettings) -> None:
+        self._scorer, self._server, self._gate, self._settings = scorer, server, gate, settings
+
+    async def all(
+        self, requests: Sequence[ScoreRequest], kind: ServerKind, context: int | None, retried: Counter[str]
+    ) -> list[Scores]:
+        """Scores per request. Raises EngineError, or RequestRejected."""
+        failed = asyncio.Event()
+        return await all_or_none(self._one(request, kind, context, retried, failed) for request in requests)
+
+    async def _one(
+        self,
+        request: ScoreRequest,
+        kind: ServerKind,
+        context: int | None,
+        retried: Counter[str],
+        failed: asyncio.Event,
+    ) -> Scores:
+        async with self._gate:
+            text = self._scorer.encode(request)
+            # The token that a server generates needs a place too.
+            if failed.is_set() or not text.spans or (context is not None and len(text.ids) >= context):
+                return unscored(text)
+            body = scoring_body(self._settings.model, kind, text.ids, request.alternatives)
+            try:
+                for _ in range(self._settings.retries + 1):
+                    answer = await self._server.post("/completions", body, retried)
+                    told = read_prompt_logprobs(answer, text.ids, text.first)
+                    if told is not None:
+                        return self._scorer.scores(request, text, told)
+                    retried["an unusable answer"] += 1
+            except BaseException:
+                failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
+                raise
+            failed.set()
+            raise EngineError("the server's answers lack the prompt's log-probabilities", retryable=True)
