@@ -13,20 +13,38 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import errors
-from api.auth import check_binding
-from api.deps import Api
-from api.middleware import BodyLimit, SecurityHeaders
+from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, service
+from api.http import errors
+from api.http.auth import check_binding
+from api.http.middleware import BodyLimit, SecurityHeaders
+from api.http.routing import Api
+from api.injection_jobs import contents as job_contents
+from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
-from api.routes import ROUTERS
-from api.routes.problem_sets import DOCUMENTS
+from api.problem_sets import routes as problem_sets
+from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
+from api.training import routes as training
 from models.session import Database
 from models.settings import StoreSettings
 from workers.dispatch import Dispatcher, create_celery
 
 VERSION = "0.1.0"
+#: Every resource. A new one adds its module here.
+RESOURCES = (
+    problem_sets,
+    injection_jobs,
+    job_contents,
+    estimates,
+    rejudgings,
+    pairs,
+    datasets,
+    training,
+    evaluations,
+    language_models,
+    service,
+)
 
 
 def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, settings: ApiSettings) -> FastAPI:
@@ -41,7 +59,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     )
     app.state.api = Api.of(db, store, dispatcher, settings)
     errors.install(app)
-    for router in (*ROUTERS, pages):
+    for router in (*(resource.router for resource in RESOURCES), pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, settings=settings)

@@ -1,4 +1,8 @@
-"""From a pilot's rows to a forecast: what each of its problems cost and gave, and totals for the whole set."""
+"""``/v1/injection-jobs:estimate`` and ``/v1/estimates``: what a job would make and cost, forecast from a pilot.
+
+A pilot is an injection job over a few problems of the set. From its rows comes what each of its problems cost and gave,
+and from that the totals for the whole set.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,148 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
+from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from api.http.errors import Invalid
+from api.http.routing import make_router
+from api.injection_jobs.jobs import InjectionJobIn, add_injection_job
+from api.jobs import JobResource
+from api.language_models import model_names
 from api.progress import progress_of
-from api.registry import model_names
-from api.schemas.estimates import EstimateOut, ForecastOut, IntervalOut, PilotOut, StageTokensOut
+from api.schemas import Progress, RowAnswer, key_of
 from errata.funnel import Funnel
 from errata.statistics import total_interval
-from models.estimates import Estimate
-from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
+from models.base import new_id
+from models.jobs import EditRow, Estimate, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow, pilot_workspace
 from models.results import job_funnel
 from models.states import JobState, Stage
+from workers.dispatch import Hint, plan_pilot
 
+router = make_router("/v1", "estimates")
 _KINDS = ("prompt", "completion")
+
+
+class EstimateIn(InjectionJobIn):
+    """The job as it would be posted, and how many of its problems the pilot takes."""
+
+    pilot_problems: int = Field(
+        16, ge=2, le=256, description="Problems of the pilot, spread over the set; all where it has fewer."
+    )
+
+
+class IntervalOut(BaseModel):
+    """A forecast with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class StageTokensOut(BaseModel):
+    """Tokens of one stage."""
+
+    prompt: IntervalOut
+    completion: IntervalOut
+
+
+class ForecastOut(BaseModel):
+    """Totals for the whole problem set. The intervals say what the choice of the pilot's problems leaves open."""
+
+    problems: int
+    pairs: IntervalOut
+    pairs_by_type: dict[str, IntervalOut]
+    tokens: IntervalOut = Field(description="Prompt and completion, all stages.")
+    tokens_by_stage: dict[str, StageTokensOut]
+    tokens_per_pair: float | None
+    seconds: IntervalOut = Field(
+        description="Work of one worker, shard after shard at the pilot's pace; shards in flight at once share it."
+    )
+
+
+class PilotOut(BaseModel):
+    """What the pilot was; its pairs are in no list and in no dataset."""
+
+    problems: int
+    positions: list[int] = Field(description="Which problems of the set, from 0.")
+    funnel: dict[str, Any]
+
+
+class EstimateOut(RowAnswer):
+    """An estimate. State and progress are the pilot's; ``forecast`` is there once it has succeeded."""
+
+    object: Literal["estimate"] = "estimate"
+    id: str
+    state: str
+    error: str | None
+    problem_set: str = Field(validation_alias="problem_set_id")
+    language_model: str | None
+    preset: Annotated[str, key_of("preset", "errata")] = Field(validation_alias="config")
+    config: dict[str, Any]
+    pilot: PilotOut
+    forecast: ForecastOut | None
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def new_estimate(session: Session, workspace_id: str, body: EstimateIn) -> tuple[Estimate, list[Hint]]:
+    """Add an estimate and its pilot in the caller's transaction. Raises Invalid naming the field."""
+    pilot, problem_set = add_injection_job(session, workspace_id, body)
+    count = problem_set.problem_count
+    if count == 0:
+        raise Invalid.field("problem_set", "the set has no problems", "post one that has some")
+    # No key opens the pilots' workspace: so its pairs reach no list and no dataset.
+    pilot.workspace_id = pilot_workspace(session)
+    session.flush()
+    hints = plan_pilot(session, pilot, count, body.pilot_problems)
+    row = Estimate(id=new_id("est"), workspace_id=workspace_id, pilot_id=pilot.id, problems=count)
+    session.add(row)
+    session.flush()
+    return row, hints
+
+
+def _answer(session: Session, estimate: Estimate) -> EstimateOut:
+    pilot = session.get_one(InjectionJob, estimate.pilot_id, populate_existing=True)
+    shard = session.scalars(select(Shard).where(Shard.injection_job_id == pilot.id)).one()
+    positions = list(shard.positions or [])
+    done = pilot.state == JobState.SUCCEEDED
+    return EstimateOut.of(
+        pilot,
+        id=estimate.id,
+        created_at=estimate.created_at,
+        language_model=model_names(session, [pilot.language_model_id]).get(pilot.language_model_id or ""),
+        pilot=PilotOut(problems=len(positions), positions=positions, funnel=job_funnel(session, pilot).to_dict()),
+        forecast=_forecast(list(costs(session, pilot.id, shard).values()), estimate.problems) if done else None,
+        progress=progress_of(session, InjectionJob, [pilot])[pilot.id],
+    )
+
+
+JobResource(
+    table=Estimate,
+    body=EstimateIn,
+    model=EstimateOut,
+    name="estimate",
+    create=new_estimate,
+    create_path="/injection-jobs:estimate",
+    create_name="estimate_injection_job",
+    answers=lambda session, rows: [_answer(session, row) for row in rows],
+    states=None,  # state and events are the pilot's
+    has_events=False,
+    leased=lambda estimate: (InjectionJob, estimate.pilot_id),
+    texts={
+        "create": "Run a pilot over a few problems and forecast pairs, tokens and time of the whole job."
+        " Starts no job.",
+        "list": "Estimates, newest first.",
+        "get": "One estimate, with its forecast once the pilot has succeeded.",
+        "cancel": "Stop the pilot.",
+    },
+).register(router)
 
 
 @dataclass
@@ -35,30 +165,6 @@ class Cost:
     def spent(self, stage: str) -> float:
         """Tokens of a stage."""
         return sum(self.tokens.get((stage, kind), 0.0) for kind in _KINDS)
-
-
-def estimate_out(session: Session, estimate: Estimate) -> EstimateOut:
-    """The answer for an estimate as it now stands."""
-    pilot = session.get_one(InjectionJob, estimate.pilot_id, populate_existing=True)
-    shard = session.scalars(select(Shard).where(Shard.injection_job_id == pilot.id)).one()
-    funnel = job_funnel(session, pilot)
-    positions = list(shard.positions or [])
-    done = pilot.state == JobState.SUCCEEDED
-    return EstimateOut(
-        id=estimate.id,
-        state=pilot.state,
-        error=pilot.error,
-        problem_set=pilot.problem_set_id,
-        language_model=model_names(session, [pilot.language_model_id]).get(pilot.language_model_id or ""),
-        preset=pilot.config.get("preset", "errata"),
-        config=pilot.config,
-        pilot=PilotOut(problems=len(positions), positions=positions, funnel=funnel.to_dict()),
-        forecast=_forecast(list(costs(session, pilot.id, shard).values()), estimate.problems) if done else None,
-        progress=progress_of(session, InjectionJob, [pilot])[pilot.id],
-        created_at=estimate.created_at,
-        started_at=pilot.started_at,
-        finished_at=pilot.finished_at,
-    )
 
 
 def costs(session: Session, pilot_id: str, shard: Shard) -> dict[str, Cost]:
@@ -86,6 +192,7 @@ def _continuations(session: Session, pilot_id: str, shard: Shard, found: dict[st
     spent = Funnel.from_dict(shard.ledger.get("funnel") or {}).counts["tokens"].get(Stage.CONTINUE)
     edits = session.execute(select(EditRow.problem_id, EditRow.continuations).where(EditRow.job_id == pilot_id))
     continued = Counter(problem for problem, texts in edits if texts)
+    # By the number of continued edits, as the engine counts a shard's continuations together.
     for problem, count in continued.items() if spent else ():
         share = count / continued.total()
         found[problem].tokens |= {(Stage.CONTINUE, kind): spent[kind] * share for kind in _KINDS}
@@ -115,10 +222,8 @@ def _forecast(found: Sequence[Cost], problems: int) -> ForecastOut:
 
     used = {stage for cost in found for stage, _ in cost.tokens}  # what the pilot had no use for is not forecast
     stages = [str(stage) for stage in Stage if stage in used]
-    pairs, tokens = (
-        [float(cost.pairs.total()) for cost in found],
-        [sum(cost.tokens.values()) for cost in found],
-    )
+    pairs = [float(cost.pairs.total()) for cost in found]
+    tokens = [sum(cost.tokens.values()) for cost in found]
     return ForecastOut(
         problems=problems,
         pairs=total(pairs),

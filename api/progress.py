@@ -1,91 +1,120 @@
-"""How far jobs are: one grouped query over their shards, whether for one job or for a page of them."""
+"""How far a job or a training run is, and how long it will take: the one answer that JSON and pages both give.
+
+A shard counts by the share of its stages that lie behind it. A quarantined or cancelled shard has ended: nothing more
+is computed for it, so it counts in full for the fraction and the time left. What is lost with it is told apart, as
+``quarantined`` and ``cancelled`` among the shards, and never by a smaller fraction.
+
+All times are the database's. Nothing here writes.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.schemas.common import Progress, ShardCounts
+from api.schemas import Progress, ShardCounts
 from errata.funnel import Funnel
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
-from models.outputs import Dataset, Evaluation
-from models.rejudgings import Rejudging
-from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
+from models.outputs import Dataset, Evaluation, Event, Metric, Rejudging, TrainingRun
+from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, TrainingState
 
-#: The stages each kind of job walks, in order.
-ROADS: dict[OwnerTable, tuple[Stage, ...]] = {
+#: The stages of each kind of job, in order.
+STAGES: dict[OwnerTable, tuple[Stage, ...]] = {
     InjectionJob: (Stage.SAMPLE, Stage.GRADE, Stage.EDIT, Stage.CONTINUE, Stage.PROVE, Stage.PAIR),
     Dataset: (Stage.FREEZE,),
     Evaluation: (Stage.ANSWER, Stage.JUDGE),
     Rejudging: (Stage.REJUDGE,),
 }
-_COLUMNS: dict[OwnerTable, Any] = {table: getattr(Shard, column) for column, table in OWNERS}
-Group = tuple[str, str, int, int]  # stage, state, shards, problems
+MIN_FRACTION_FOR_ETA = 0.03  # below it the first shards' start-up dominates, and the quotient is a guess
+# Only some jobs have continuations: a stage of its own would stand on the page of every job, mostly for nothing.
+_COUNTED_WITH = {Stage.CONTINUE: Stage.PROVE}
+_OWNER_COLUMNS: dict[OwnerTable, Any] = {table: getattr(Shard, column) for column, table in OWNERS}
+_MAX_QUEUED = 10_000
+
+_RECENT_STEPS = 200  # the speed of a run is taken from these
+_WRITE_WINDOW = timedelta(seconds=0.5)  # a trainer writes once a second: metrics closer together were written at once
+_ATTEMPT_STARTED = "training.running"  # the event at the start of every attempt
+
+
+class ShardGroup(NamedTuple):
+    """The shards of one job that share stage and state; ``problems`` counts those of all of them."""
+
+    stage: str
+    state: str
+    shards: int
+    problems: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageShards:
+    """A job's shards as one stage sees them: past it, in it, waiting for it, and quarantined in it."""
+
+    stage: str
+    done: int
+    running: int
+    waiting: int
+    quarantined: int
+    total: int
+
+    @property
+    def share(self) -> float:
+        """Share of all shards that are past this stage, from 0 to 1."""
+        return self.done / self.total if self.total else 0.0
 
 
 def progress_of(session: Session, table: OwnerTable, rows: Sequence[Owner]) -> dict[str, Progress]:
-    """The progress of each row, by id."""
+    """The progress of each row, by id: one grouped query for all of them, which loads no shard."""
     if not rows:
         return {}
-    now = session.scalar(select(db_now()))
-    owner = _COLUMNS[table]
-    query = (
-        select(owner, Shard.stage, Shard.state, func.count(), func.sum(Shard.stop - Shard.start))
-        .where(owner.in_([row.id for row in rows]))
-        .group_by(owner, Shard.stage, Shard.state)
-    )
-    groups: dict[str, list[Group]] = defaultdict(list)
-    for row_id, stage, state, shards, problems in session.execute(query):
-        groups[row_id].append((stage, state, shards, int(problems)))
-    waiting = _waiting(session, table) if any(row.state == JobState.QUEUED for row in rows) else {}
-    return {row.id: _progress(row, ROADS[table], groups[row.id], now, waiting.get(row.id)) for row in rows}
+    now = session.scalars(select(db_now())).one()
+    groups = _groups(session, table, [row.id for row in rows])
+    waiting = _queue_positions(session, table) if any(row.state == JobState.QUEUED for row in rows) else {}
+    return {row.id: _progress(row, STAGES[table], groups[row.id], now, waiting.get(row.id)) for row in rows}
 
 
-def _waiting(session: Session, table: OwnerTable) -> dict[str, int]:
-    query = select(table.id).where(table.state == JobState.QUEUED).order_by(table.created_at, table.id).limit(10_000)
-    return {row_id: position for position, row_id in enumerate(session.scalars(query), start=1)}
+def stages_of(session: Session, table: OwnerTable, row_id: str) -> list[StageShards]:
+    """One job's shards, stage by stage."""
+    return count_stages(STAGES[table], _groups(session, table, [row_id])[row_id])
 
 
-def _progress(
-    row: Owner, road: tuple[Stage, ...], groups: list[Group], now: datetime | None, queue_position: int | None
-) -> Progress:
-    total = sum(shards for _, _, shards, _ in groups)
-    ended = sum(
-        shards * (1.0 if state in SHARD_TERMINAL else road.index(Stage(stage)) / len(road))
-        for stage, state, shards, _ in groups
-    )
-    fraction = 1.0 if row.state in TERMINAL else (ended / total if total else 0.0)
-    problems_done = sum(problems for _, state, _, problems in groups if state == ShardState.DONE)
-    until = row.finished_at or now
-    elapsed = (until - row.started_at).total_seconds() if row.started_at and until else None
-    running = row.state in (JobState.RUNNING, JobState.CANCELLING)
-    return Progress(
-        fraction=round(fraction, 4),
-        shards=_counts(groups, total),
-        problems_done=problems_done,
-        problems_total=sum(problems for _, _, _, problems in groups),
-        elapsed_seconds=elapsed,
-        problems_per_second=problems_done / elapsed if elapsed and problems_done else None,
-        eta_seconds=elapsed * (1 - fraction) / fraction if running and elapsed and fraction > 0 else None,
-        queue_position=queue_position,
-    )
+def count_stages(stages: Sequence[Stage], groups: Sequence[ShardGroup]) -> list[StageShards]:
+    """``stages_of`` from counts. Continuations count with the proof that they are for."""
+    shown = [stage for stage in stages if stage not in _COUNTED_WITH]
+    total = sum(group.shards for group in groups)
+    counted = []
+    for index, stage in enumerate(shown):
+        here: Counter[str] = Counter()
+        for group in groups:
+            at = shown.index(_COUNTED_WITH.get(Stage(group.stage), Stage(group.stage)))
+            # A finished shard keeps the name of its last stage, though it is past that one too.
+            if at > index or group.state == ShardState.DONE:
+                here["past"] += group.shards
+            elif at == index:
+                here[group.state] += group.shards
+        running, waiting, quarantined = (here[state] for state in ("running", "queued", "quarantined"))
+        counted.append(StageShards(stage, here["past"], running, waiting, quarantined, total))
+    return counted
 
 
-def _counts(groups: list[Group], total: int) -> ShardCounts:
-    states: dict[str, int] = dict.fromkeys(ShardState, 0)
-    stages: dict[str, dict[str, int]] = {}
-    for stage, state, shards, _ in groups:
-        states[state] += shards
-        if state not in SHARD_TERMINAL:
-            stages.setdefault(stage, {})[state] = shards
-    return ShardCounts(total=total, stages=stages, **{str(state): count for state, count in states.items()})
+def elapsed_seconds(row: Owner | TrainingRun, now: datetime) -> float | None:
+    """Seconds from start to end, or until ``now``; None before the start."""
+    return None if row.started_at is None else max(0.0, ((row.finished_at or now) - row.started_at).total_seconds())
+
+
+def eta_seconds(state: str, fraction: float, elapsed: float | None) -> float | None:
+    """Seconds left at the mean speed so far; None while that would be a guess (not running, or hardly begun)."""
+    # A cancelling job stops wherever its shards are: what its speed would still need says nothing about its end.
+    if state != JobState.RUNNING or elapsed is None or fraction < MIN_FRACTION_FOR_ETA:
+        return None
+    return elapsed * (1 - fraction) / fraction
 
 
 def tokens_of(funnel: Funnel) -> dict[str, int]:
@@ -95,3 +124,97 @@ def tokens_of(funnel: Funnel) -> dict[str, int]:
         for name in totals:
             totals[name] += stage.get(name, 0)
     return totals
+
+
+def steps_fraction(run: TrainingRun) -> float:
+    """Share of a training run's optimizer steps that are taken; 0 while their number is not known."""
+    return run.step / run.total_steps if run.total_steps else 0.0
+
+
+def seconds_per_step(session: Session, run: TrainingRun) -> float | None:
+    """Mean over the newest steps of the current attempt: pauses and interruptions do not count. None: not known yet.
+
+    Measured between metrics, from the last of the first batch of them to the last of all. What an attempt does before
+    its first step (the reference pass) does not count either.
+    """
+    attempts = select(Event.created_at).where(Event.subject_id == run.id, Event.type == _ATTEMPT_STARTED)
+    started = session.scalar(attempts.order_by(Event.id.desc()).limit(1))
+    query = select(Metric.step, Metric.created_at).where(Metric.run_id == run.id, Metric.phase == "train")
+    if started is not None:
+        query = query.where(Metric.created_at >= started)
+    rows = session.execute(query.order_by(Metric.step.desc()).limit(_RECENT_STEPS)).all()
+    if not rows:
+        return None
+    newest = rows[0]
+    # Metrics that were written together share one time: counted from its first step, they would seem to take no time.
+    first = next(row for row in rows if row.created_at <= rows[-1].created_at + _WRITE_WINDOW)
+    if newest.step == first.step:
+        return None
+    seconds_each: float = (newest.created_at - first.created_at).total_seconds() / (newest.step - first.step)
+    return seconds_each
+
+
+def seconds_left(run: TrainingRun, per_step: float | None) -> float | None:
+    """Seconds until the last step; None for a run that does not run, or whose speed or length is not known."""
+    if run.state != TrainingState.RUNNING or per_step is None or run.total_steps is None:
+        return None
+    return per_step * (run.total_steps - run.step)
+
+
+def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str, list[ShardGroup]]:
+    owner = _OWNER_COLUMNS[table]
+    query = (
+        select(owner, Shard.stage, Shard.state, func.count(), func.sum(Shard.stop - Shard.start))
+        .where(owner.in_(ids))
+        .group_by(owner, Shard.stage, Shard.state)
+    )
+    groups: dict[str, list[ShardGroup]] = defaultdict(list)
+    for row_id, stage, state, shards, problems in session.execute(query):
+        groups[row_id].append(ShardGroup(stage, state, shards, int(problems)))
+    return groups
+
+
+def _queue_positions(session: Session, table: OwnerTable) -> dict[str, int]:
+    query = select(table.id).where(table.state == JobState.QUEUED)
+    ids = session.scalars(query.order_by(table.created_at, table.id).limit(_MAX_QUEUED))
+    return {row_id: position for position, row_id in enumerate(ids, start=1)}
+
+
+def _progress(
+    row: Owner, stages: tuple[Stage, ...], groups: Sequence[ShardGroup], now: datetime, queue_position: int | None
+) -> Progress:
+    fraction = _fraction(row.state, stages, groups)
+    elapsed = elapsed_seconds(row, now)
+    done = sum(group.problems for group in groups if group.state == ShardState.DONE)
+    return Progress(
+        fraction=round(fraction, 4),
+        shards=_counts(groups),
+        problems_done=done,
+        problems_total=sum(group.problems for group in groups),
+        elapsed_seconds=elapsed,
+        problems_per_second=done / elapsed if elapsed and done else None,
+        eta_seconds=eta_seconds(row.state, fraction, elapsed),
+        queue_position=queue_position,
+    )
+
+
+def _fraction(state: str, stages: tuple[Stage, ...], groups: Sequence[ShardGroup]) -> float:
+    """Share of all stages of all shards that has ended. Stages count alike: none is known to be longer beforehand."""
+    if state in TERMINAL:
+        return 1.0
+    total = sum(group.shards for group in groups)
+    ended = sum(
+        group.shards * (1.0 if group.state in SHARD_TERMINAL else stages.index(Stage(group.stage)) / len(stages))
+        for group in groups
+    )
+    return ended / total if total else 0.0
+
+
+def _counts(groups: Sequence[ShardGroup]) -> ShardCounts:
+    states: dict[str, int] = dict.fromkeys(ShardState, 0)
+    stages: dict[str, dict[str, int]] = {}
+    for group in groups:
+        states[group.state] += group.shards
+        if group.state not in SHARD_TERMINAL:
+            stages.setdefault(group.stage, {})[group.state] = group.shards
+    return ShardCounts(total=sum(states.values()), stages=stages, **states)

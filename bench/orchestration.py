@@ -25,7 +25,7 @@ from bench import random_llama
 from bench.replay import recording, straight
 from bench.service import Service, need_vllm, report, running, unwind_when_told
 from demo import problems
-from demo.plan import PLANS
+from demo.pipeline import PLANS
 from errata.types import Problem
 from tests.vllm_server import VllmServer
 

@@ -31,20 +31,18 @@ from sqlalchemy import select
 from demo.problems import generate
 from errata.config import resolve
 from errata.types import Problem, Verdict
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, Shard, SolutionRow
-from models.language_models import LanguageModel
-from models.problems import ProblemRow, ProblemSet
+from models.migrate import Base
 from models.session import Database
 from models.settings import StoreSettings
-from models.tables import Base
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 MODEL = Path(__file__).resolve().parents[1] / "demo" / "model"
 K = 5

@@ -18,8 +18,8 @@ from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
 from workers.training.config import resolve
-from workers.training.data import Pair
-from workers.training.trainer import RiseTrainer
+from workers.training.run.data import Pair
+from workers.training.run.trainer import RiseTrainer
 
 VOCABULARY = 2048
 # Deciles of token counts, measured on 400 GSM8K questions and 1,600 solutions to them; a chat turn adds about 45.

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 
 from bench.training_peers import SIZES, Ours, Stock, make_model, make_pairs
-from workers.training.data import Pair
-from workers.training.plan import micro_batches
-from workers.training.trainer import RiseTrainer
-from workers.training.tree import pack
+from workers.training.run.batches import micro_batches
+from workers.training.run.data import Pair
+from workers.training.run.packing import pack
+from workers.training.run.trainer import RiseTrainer
 
 
 def seconds(work: Any, device: str) -> float:

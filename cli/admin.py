@@ -13,19 +13,18 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
-from api import auth
-from cli.refusal import Refused
-from cli.services import open_database, reach_database, upgrade_database
-from models.accounts import DEFAULT_WORKSPACE, ApiKey, Workspace
+from api.http import auth
+from cli import CliError
+from cli.common import open_database, reach_database, upgrade_database
 from models.base import new_id
-from models.language_models import LanguageModel
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
 from workers.app import create_celery
-from workers.engines.entries import SETTINGS, checked
+from workers.engines.registry import ENGINES, checked
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
-    """Upgrade the schema, or with ``check`` only say whether it is current. Raises Refused."""
+    """Upgrade the schema, or with ``check`` only say whether it is current. Raises CliError."""
     if check:
         open_database(store).dispose()
     else:
@@ -34,7 +33,7 @@ def migrate(store: StoreSettings, *, check: bool) -> None:
 
 
 def health(store: StoreSettings, url: str | None) -> None:
-    """Raises Refused naming what does not answer."""
+    """Raises CliError naming what does not answer."""
     reach_database(store).dispose()
     try:
         if not store.embedded:
@@ -43,14 +42,14 @@ def health(store: StoreSettings, url: str | None) -> None:
         if url:
             httpx.get(url, timeout=5).raise_for_status()
     except (BrokerError, OSError) as error:
-        raise Refused(f"the broker does not answer: {error}") from None
+        raise CliError(f"the broker does not answer: {error}") from None
     except httpx.HTTPError as error:
-        raise Refused(f"{url} does not answer: {error}") from None
+        raise CliError(f"{url} does not answer: {error}") from None
     print("healthy")
 
 
 def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: str, days: int | None) -> None:
-    """Make a key and print it: the secret on standard output, alone on its line. Raises Refused for a bad scope."""
+    """Make a key and print it: the secret on standard output, alone on its line. Raises CliError for a bad scope."""
     db = open_database(store)
     try:
         with db.begin() as session:
@@ -59,7 +58,8 @@ def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: st
             key, secret = auth.create_key(session, name, workspace=workspace, scopes=wanted, expires_in=expires_in)
             told = f"{key.id} ({', '.join(map(str, key.scopes))}) for workspace '{workspace}'; shown only now:"
     except ValueError as error:
-        raise Refused(str(error)) from None
+        raise CliError(str(error)) from None
+    # Apart from the words, so that a script can take the secret from standard output.
     Console(stderr=True, highlight=False).print(told)
     print(secret)
 
@@ -83,26 +83,27 @@ def list_keys(store: StoreSettings) -> None:
 
 
 def revoke_key(store: StoreSettings, key: str) -> None:
-    """End a key. Raises Refused when there is none."""
+    """End a key. Raises CliError when there is none."""
     with open_database(store).begin() as session:
         if not auth.revoke_key(session, key):
-            raise Refused(f"there is no valid key '{key}'; see `errata keys list`")
+            raise CliError(f"there is no valid key '{key}'; see `errata keys list`")
     print(f"{key} is revoked.")
 
 
 def add_model(
     store: StoreSettings, name: str, engine: str, path: str | None, revision: str | None, settings: list[str]
 ) -> None:
-    """Register a model for every workspace, or change an operator's entry. Raises Refused."""
-    if engine not in SETTINGS:
-        raise Refused(f"there is no engine '{engine}'; give one of {', '.join(SETTINGS)}")
+    """Register a model for every workspace, or change an operator's entry. Raises CliError."""
+    if engine not in ENGINES:
+        raise CliError(f"there is no engine '{engine}'; give one of {', '.join(ENGINES)}")
     config = _engine_config(engine, path, revision, settings)
     with open_database(store).begin() as session:
         auth.ensure_workspace(session)
         query = select(LanguageModel).where(LanguageModel.workspace_id == DEFAULT_WORKSPACE, LanguageModel.name == name)
         row = session.scalars(query).one_or_none()
+        # Jobs that name it must go on meaning the model that was trained.
         if row is not None and row.training_run_id is not None:
-            raise Refused(f"'{name}' is the result of a training run; choose another name")
+            raise CliError(f"'{name}' is the result of a training run; choose another name")
         if row is None:
             row = LanguageModel(id=new_id("lm"), workspace_id=DEFAULT_WORKSPACE, name=name)
             session.add(row)
@@ -123,22 +124,24 @@ def list_models(store: StoreSettings) -> None:
 def _engine_config(engine: str, path: str | None, revision: str | None, settings: list[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     if path is not None:
+        # Made absolute: workers run in other folders. What is no folder is a hub id.
         config["path"] = str(Path(path).resolve()) if Path(path).is_dir() else path
     if revision is not None:
         config["revision"] = revision
     for setting in settings:
         key, mark, value = setting.partition("=")
         if not mark or not key:
-            raise Refused(f"--setting {setting}: give name=value")
+            raise CliError(f"--setting {setting}: give name=value")
         config[key] = None if value == "null" else value
     try:
         return checked(engine, config)
     except ValueError as error:
-        raise Refused(f"{error}; give --path or --setting name=value") from None
+        raise CliError(f"{error}; give --path or --setting name=value") from None
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
+    # Into a pipe there is no width to fit: a wrapped line could not be read by a script.
     Console(width=None if Console().is_terminal else 200, highlight=False).print(table)

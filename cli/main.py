@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from cli.refusal import Refused, configure_logging
+from cli import CliError, configure_logging
+from workers.engines.registry import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
     from models.settings import StoreSettings
@@ -129,7 +130,7 @@ def presets(name: Annotated[str | None, typer.Argument(help="One preset; default
     from errata.config import PRESETS, resolve
 
     if name is not None and name not in PRESETS:
-        raise Refused(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+        raise CliError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
     found = {preset: resolve(preset).model_dump(mode="json") for preset in ([name] if name else PRESETS)}
     print(json.dumps(found[name] if name else found, indent=2))
 
@@ -139,7 +140,7 @@ def demo(
     gsm8k: Annotated[Path | None, typer.Option(help="Bring real solutions from this file; no model needed.")] = None,
     server: Annotated[str | None, typer.Option(help="Use this running service; default: start one.")] = None,
     plan: Annotated[str, typer.Option(help="How big: full, or small for a first look.")] = "full",
-    random_model: Annotated[bool, typer.Option(help="Walk the road with an untrained model.")] = False,
+    random_model: Annotated[bool, typer.Option(help="Use an untrained model of the same shape.")] = False,
     keep_serving: Annotated[bool, typer.Option(help="Keep the dashboard open at the end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on the last line.")] = False,
 ) -> None:
@@ -183,7 +184,7 @@ def revoke_key(key: Annotated[str, typer.Argument(help="Its id: key_...")]) -> N
 @models.command("add")
 def add_model(
     name: Annotated[str, typer.Argument(help="How jobs call it.")],
-    engine: Annotated[str, typer.Option(help="transformers, openai or vllm.")] = "transformers",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = DEFAULT_ENGINE,
     path: Annotated[str | None, typer.Option(help="Folder or hub id of the weights.")] = None,
     revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub id.")] = None,
     setting: Annotated[list[str] | None, typer.Option(help="More of the engine's settings, as name=value.")] = None,
@@ -213,10 +214,11 @@ def main() -> None:
     try:
         configure_logging()
         app()
-    except (Refused, ValidationError) as error:
+    except (CliError, ValidationError) as error:
         print(f"errata: {_one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except ModuleNotFoundError as error:
+        # One of our own modules that is missing is a bug and keeps its traceback.
         if not (error.name or "").startswith(ROOMS):
             print(f"errata: '{error.name}' is not installed; this needs errata[server]", file=sys.stderr)
             sys.exit(1)

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from celery import signals
 
-from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent
+from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
 from workers.dispatch import Dispatcher
-from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
-from workers.training.daemon import TrainerDaemon
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.worker import build_services, close_services
 
 _TICK_SECONDS = 0.05
 _COLLECT_AFTER = (10_000, 10, 10)

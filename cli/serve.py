@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
@@ -13,21 +15,22 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.auth import BindingRefused, check_binding
+from api.http.auth import BindingRefused, check_binding
 from api.settings import ApiSettings
-from cli.kept import Kept
-from cli.refusal import Refused
-from cli.services import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database
+from cli import CliError
+from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database
 from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
+from workers.child_process import ChildProcess
 from workers.dispatch import Dispatcher
-from workers.embedded import EmbeddedWorker
-from workers.services import build_services, close_services
 from workers.settings import WorkerSettings
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
+from workers.worker import build_services, close_services, embedded_worker
 
+log = logging.getLogger(__name__)
 _PORTS_TRIED = 100
+_CHILD_STOP_SECONDS = 30.0
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this
 
 
@@ -53,18 +56,74 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     def serve_until_stopped(self) -> None:
-        """Answer requests until a signal comes. Raises Refused when the application cannot start."""
+        """Answer requests until a signal comes. Raises CliError when the application cannot start."""
         self.run(sockets=[self._sock])
         if not self.started:
-            raise Refused("the API could not start; see the log above")
+            raise CliError("the API could not start; see the log above")
+
+
+class RestartedChild:
+    """A role run as a child process from ``with`` to its end, and started again whenever it ends by itself.
+
+    ``first_wait`` is the time in seconds before it is started again; it doubles up to ``longest_wait`` each time the
+    child has run for less than that.
+    """
+
+    def __init__(
+        self, name: str, command: Sequence[str], *, first_wait: float = 1.0, longest_wait: float = 60.0
+    ) -> None:
+        self._name, self._command = name, command
+        self._first_wait, self._longest_wait = first_wait, longest_wait
+        self._stopping = threading.Event()
+        self._starting = threading.Lock()
+        self._watcher = threading.Thread(target=self._watch, name=f"restart-{name}", daemon=True)
+
+    def __enter__(self) -> RestartedChild:
+        self._start()
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._starting:  # a child that is started at this moment is stopped too
+            self._stopping.set()
+        self._child.stop(_CHILD_STOP_SECONDS)
+        self._watcher.join()
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._child.pid
+
+    def _start(self) -> None:
+        # A session of its own: Ctrl-C at the terminal reaches this process, which then stops the child in order.
+        self._child = ChildProcess(self._name, self._command, read_output=False)
+        self._since = time.monotonic()
+
+    def _watch(self) -> None:
+        wait = self._first_wait
+        while True:
+            self._child.wait()
+            if self._stopping.is_set():
+                return
+            if time.monotonic() - self._since >= self._longest_wait:
+                wait = self._first_wait  # it has proven itself: what ended it now is a new cause
+            log.error("the %s %s; it is started again in %g s", self._name, self._child.how_it_ended(), wait)
+            if self._stopping.wait(wait):
+                return
+            wait = min(2 * wait, self._longest_wait)
+            with self._starting:
+                if self._stopping.is_set():
+                    return
+                self._start()
 
 
 def bind(host: str, port: int, *, next_free: bool) -> socket.socket:
-    """A listening socket. Port 0: any free one; ``next_free``: the first free one from ``port`` on. Raises Refused."""
+    """A listening socket. Port 0: any free one; ``next_free``: the first free one from ``port`` on. Raises CliError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     error: OSError | None = None
     for candidate in range(port, min(port + (_PORTS_TRIED if next_free and port else 1), 65536)):
         sock = socket.socket(family, socket.SOCK_STREAM)
+        # Else a restarted server would have to wait until the kernel forgets the last one's connections.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             sock.bind((host.strip("[]"), candidate))
@@ -74,7 +133,7 @@ def bind(host: str, port: int, *, next_free: bool) -> socket.socket:
             error = failed
             continue
         return sock
-    raise Refused(f"cannot listen on {host}:{port}: {error}; choose another with --port")
+    raise CliError(f"cannot listen on {host}:{port}: {error}; choose another with --port")
 
 
 def address(sock: socket.socket) -> str:
@@ -89,9 +148,9 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
 
     Without a port, the first free one from the settings' on is taken. ``with_parent``: stop when standard input ends.
     """
-    if with_parent:
+    if with_parent:  # first: a parent that is killed while we start is noticed too
         stop_with_parent()
-    settings, kept = _settings(host, port), _trainer(trainer)
+    settings, trainer_child = _settings(host, port), _trainer(trainer)
     upgrade_database(store)
     db = open_database(store)
     app = create_celery(store.broker_url)
@@ -99,7 +158,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
-            with EmbeddedWorker(app, services).running(), kept:
+            with embedded_worker(app, services), trainer_child:
                 server.serve_until_stopped()
         finally:
             close_services(services)
@@ -128,7 +187,7 @@ def _listening(settings: ApiSettings, db: Database, *, next_free: bool) -> Itera
         check_binding(settings, db)
     except BindingRefused as error:
         db.dispose()
-        raise Refused(str(error)) from None
+        raise CliError(str(error)) from None
     with bind(settings.host, settings.port, next_free=next_free) as sock:
         yield sock
 
@@ -138,4 +197,4 @@ def _trainer(wanted: bool) -> AbstractContextManager[object]:
     if not wanted:
         return nullcontext()
     TrainerSettings()
-    return Kept("trainer", [sys.executable, "-m", "cli.main", "trainer", "--with-parent"])
+    return RestartedChild("trainer", [sys.executable, "-m", "cli.main", "trainer", "--with-parent"])

@@ -1,26 +1,27 @@
-"""Make the miniature: ``python -m demo.build_model [--steps N] [--out DIR] [--seed S]``.
+"""Make the miniature: ``python -m demo.build_model [--steps N] [--out DIR] [--seed S] [--untrained]``.
 
 A Llama-architecture model of about a million parameters is trained from scratch on demo.lessons, on a CPU, in
-minutes, and saved with its tokenizer. ``--steps 0`` saves a randomly initialised model of the same shape.
-Only the replies are learnt (plus the prompts, at PROMPT_WEIGHT).
+minutes, and saved with its tokenizer. ``--untrained`` saves a randomly initialised model of the same shape
+with the miniature's tokenizer. Only the replies are learnt (plus the prompts, at PROMPT_WEIGHT).
 """
 
 from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from demo.card import Recipe, write_card
 from demo.lessons import Lesson, drills, lessons
-from demo.measure_model import measure
+from demo.measure_model import Recipe, measure, write_card
 from demo.tokens import MAX_TOKENS, render, train_tokenizer
 
 OUT = Path(__file__).parent / "model"
@@ -28,6 +29,7 @@ STEPS, BATCH, SEED = 2000, 64, 7
 PEAK_RATE, WARMUP, FINAL_SHARE = 6e-3, 100, 0.02
 PROMPT_WEIGHT = 0.05
 _SORTED_TOGETHER = 16
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 Row = tuple[list[int], list[float]]
 """Ids, and the weight of each in the loss."""
@@ -97,6 +99,7 @@ def batches(tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> Iterat
         drill = round(count * drill_share(made / steps))
         rows = encode_drill(tokenizer, list(islice(sheets, drill)))
         rows += encode(tokenizer, list(islice(stream, count - drill)))
+        # Sorted in large groups and shuffled by batch: little padding, and no batch knows its length from its place.
         rows.sort(key=lambda row: len(row[0]))
         chunks = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(chunks)
@@ -171,13 +174,27 @@ def build(out: Path, steps: int, seed: int, problems: int = 2000, edits: int = 5
     write_card(out, recipe, measure(out, problems, edits))
 
 
+def build_untrained(out: Path, seed: int = 0) -> None:
+    """Write an untrained model of the miniature's shape, with its tokenizer. Sets torch's global seed."""
+    torch.manual_seed(seed)
+    model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(OUT))  # type: ignore[no-untyped-call]
+    model.save_pretrained(out)
+    for name in _TOKENIZER:
+        if (OUT / name).exists():
+            shutil.copy(OUT / name, out / name)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--untrained", action="store_true")
     args = parser.parse_args()
+    if args.untrained:
+        build_untrained(args.out)
+        return
     build(args.out, args.steps, args.seed)
 
 

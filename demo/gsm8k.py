@@ -1,4 +1,4 @@
-"""The road with real solutions and no model: GSM8K solutions that real language models wrote, edited by rule."""
+"""The demo with real solutions and no model: GSM8K solutions that real language models wrote, edited by rule."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _solutions(row: dict[str, Any], position: int) -> Iterator[dict[str, Any]]:
             yield {"problem": position, "source": source, "text": value["solution"], "label": value["is_correct"]}
 
 
-def walk(errata: Errata, file: Path, folder: Path, display: Display) -> dict[str, Any]:
-    """Walk it; the result lacks only what the caller knows (seconds, dashboard)."""
+def run_pipeline(errata: Errata, file: Path, folder: Path, display: Display) -> dict[str, Any]:
+    """Run every stage; the result lacks only what the caller knows (seconds, dashboard)."""
     with display.stage("problems", "Posting problems and solutions"):
         problems, solutions = read(file)
         posted = errata.problem_sets.create(file.stem, problems)

@@ -23,6 +23,7 @@ _HELDOUT_ONE_IN = 8
 
 def split_of(question: str) -> Split:
     """The split a question belongs to: one in eight, by a hash of its numbers in order, is held out."""
+    # By the numbers and not by the text: another name or thing must not carry a held-out calculation into training.
     numbers = " ".join(re.findall(r"\d+", question))
     digest = hashlib.sha256(numbers.encode()).digest()
     return "heldout" if digest[0] % _HELDOUT_ONE_IN == 0 else "train"
@@ -64,6 +65,7 @@ def generate(count: int, seed: int, split: Split = "train") -> list[Problem]:
         if len(problems) >= count:
             break
         solution = write_solution(true_bodies(story, results))
+        # The first of equal questions stays, so that a longer list begins with the shorter one.
         problems.setdefault(question, Problem(question, str(results[-1]), solution, story.family))
     return list(problems.values())
 

@@ -1,4 +1,4 @@
-"""``errata demo``: the whole road over HTTP, with the miniature or with real solutions, and the result as JSON.
+"""``errata demo``: everything over HTTP, with the miniature or with real solutions, and the result as JSON.
 
 Uses the service like anyone else: through the client. The product knows nothing of the miniature.
 """
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from typing import Any
 from rich.markup import escape
 
 from client import Errata, ErrataError
-from demo import gsm8k, road
+from demo import gsm8k, pipeline
 from demo.display import Display
-from demo.plan import PLANS
+from demo.pipeline import PLANS
 from demo.service import DemoError, home, register, service
 
 MODEL = Path(__file__).resolve().parent / "model"
@@ -43,14 +44,13 @@ def run(options: Options) -> int:
     try:
         _check(options)
         with tempfile.TemporaryDirectory(prefix="errata-demo-") as scratch:
-            result = _demo(options, display, Path(scratch))
+            _demo(options, display, Path(scratch))
     except (DemoError, ErrataError) as error:
         display.say(f"[red]errata demo:[/red] {escape(str(error))}")
         return 1
     except KeyboardInterrupt:
         display.say("interrupted; what was done is kept, and `errata serve` shows it")
         return 130
-    del result
     return 0
 
 
@@ -61,36 +61,33 @@ def _check(options: Options) -> None:
         raise DemoError(f"there is no file {options.gsm8k}")
 
 
-def _demo(options: Options, display: Display, scratch: Path) -> dict[str, Any]:
-    walk = _walk(options, display, scratch)
-    with display.stage("start", "Starting the service"):
-        context = service(options.server)
-        errata = context.__enter__()
-    try:
-        result = walk(errata)
+def _demo(options: Options, display: Display, scratch: Path) -> None:
+    run_pipeline = _pipeline(options, display, scratch)
+    with ExitStack() as stack:  # starting the service is timed, and it outlives that block
+        with display.stage("start", "Starting the service"):
+            errata = stack.enter_context(service(options.server))
+        result = run_pipeline(errata)
         result["seconds"] = {**display.seconds, "total": round(sum(display.seconds.values()), 1)}
         result["dashboard"] = errata.url + "/"
         _tell(options, display, result)
-        return result
-    finally:
-        context.__exit__(None, None, None)
 
 
-def _walk(options: Options, display: Display, scratch: Path) -> Callable[[Errata], dict[str, Any]]:
+def _pipeline(options: Options, display: Display, scratch: Path) -> Callable[[Errata], dict[str, Any]]:
     folder = home() / "demo"
     if options.gsm8k is not None:
         file = options.gsm8k
-        return lambda errata: gsm8k.walk(errata, file, folder, display)
+        return lambda errata: gsm8k.run_pipeline(errata, file, folder, display)
     name, weights = ("miniature", MODEL) if not options.random_model else ("miniature-random", scratch / "model")
 
-    def walk(errata: Errata) -> dict[str, Any]:
+    def run_pipeline(errata: Errata) -> dict[str, Any]:
         with display.stage("start", "Registering the miniature"):
             if options.random_model:
-                subprocess.run([sys.executable, "-m", "demo.random_model", str(weights)], check=True)
+                build = [sys.executable, "-m", "demo.build_model", "--untrained", "--out", str(weights)]
+                subprocess.run(build, check=True)
             register(errata, name, weights, own=options.server is None)
-        return road.walk(errata, name, PLANS[options.plan], folder, display)
+        return pipeline.run_pipeline(errata, name, PLANS[options.plan], folder, display)
 
-    return walk
+    return run_pipeline
 
 
 def _tell(options: Options, display: Display, result: dict[str, Any]) -> None:

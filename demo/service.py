@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from client import Errata, NotFoundError
+from workers.child_process import ChildEnded, ChildLate, ChildProcess
 
 _MARK = "Errata listens on "
 _START_SECONDS = 60.0
@@ -41,19 +41,9 @@ def service(url: str | None) -> Iterator[Errata]:
 
 def register(errata: Errata, name: str, folder: Path, *, own: bool) -> None:
     """Put a model folder into the registry, as an operator would; on a foreign service it must be there already."""
-    if own:
-        command = [
-            sys.executable,
-            "-m",
-            "cli.main",
-            "models",
-            "add",
-            name,
-            "--path",
-            str(folder),
-            "--setting",
-            "batch_size=128",
-        ]
+    if own:  # through the command, as an operator does: there is no route that adds a model
+        command = [sys.executable, "-m", "cli.main", "models", "add", name]
+        command += ["--path", str(folder), "--setting", "batch_size=128"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DemoError(f"the model could not be registered: {done.stderr.strip()}")
@@ -68,49 +58,29 @@ def register(errata: Errata, name: str, folder: Path, *, own: bool) -> None:
 
 @contextmanager
 def _child() -> Iterator[str]:
-    """``errata serve`` as a child. It ends with us whatever happens: its standard input is a pipe held here."""
+    """The address of ``errata serve`` as a child. It ends with us whatever happens: it watches its parent.
+
+    Raises DemoError when it ends instead, or takes too long to start.
+    """
     logs = home() / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    log_path = logs / "serve.log"
-    command = [sys.executable, "-m", "cli.main", "serve", "--with-parent"]
+    log_file = logs / "serve.log"
     # A model of a million parameters gains nothing from a second thread, and grading works beside it.
     env = {"ERRATA_TORCH_THREADS": "1", **os.environ}
-    with log_path.open("ab") as log:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            env=env,
-            start_new_session=True,
-        )
+    command = [sys.executable, "-m", "cli.main", "serve", "--with-parent"]
+    child = ChildProcess("serve", command, env=env, log_file=log_file)
     try:
-        yield _address(child, log_path)
+        try:
+            address = child.wait_ready(_address, _START_SECONDS)
+        except (ChildEnded, ChildLate):
+            words = child.last_words(lines=5)
+            raise DemoError(f"the service did not start; the end of {log_file}:\n{words}") from None
+        assert address is not None  # nobody cancels
+        yield address
     finally:
-        child.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(_STOP_SECONDS)
-        child.kill()
-        child.wait()
+        child.stop(_STOP_SECONDS)
 
 
-def _address(child: subprocess.Popen[str], log_path: Path) -> str:
-    """The address the child prints once it answers. Raises DemoError when it ends instead, or takes too long."""
-    found: list[str] = []
-    known = threading.Event()
-
-    def read() -> None:
-        assert child.stdout is not None
-        for line in child.stdout:  # to its end, so that the pipe never fills
-            if line.startswith(_MARK):
-                found.append(line.removeprefix(_MARK).strip())
-                known.set()
-        known.set()
-
-    threading.Thread(target=read, name="serve-output", daemon=True).start()
-    known.wait(_START_SECONDS)
-    if not found:
-        tail = "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
-        raise DemoError(f"the service did not start; the end of {log_path}:\n{tail}")
-    return found[0]
+def _address(line: str) -> str | None:
+    """The address in the line that the child prints once it answers requests."""
+    return line.removeprefix(_MARK).strip() if line.startswith(_MARK) else None

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from errata.kinds import kinds_of
 from errata.prompts import edit_prompt, solve_prompt
 from errata.types import Domain, Prompt, Step
+from workers.engines.rendering import rendered_messages
 
 PAD, END = "<|pad|>", "<|end|>"
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -65,6 +66,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 1024) -> PreTrainedT
         show_progress=False,
     )
     sentences = fixed_sentences()
+    # Learnt without the fixed sentences, which are added whole: their words would use up the vocabulary.
     tokenizer.train_from_iterator(_without(texts, sentences), trainer)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in sentences])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
@@ -88,7 +90,4 @@ def _without(texts: Iterable[str], sentences: list[str]) -> Iterable[str]:
 
 def render(tokenizer: PreTrainedTokenizerFast, prompt: Prompt) -> str:
     """The text an engine lets the model continue: the chat turns, then the forced opening of the reply."""
-    turns = [{"role": message.role, "content": message.content} for message in prompt.messages]
-    return (
-        str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)) + prompt.assistant_prefix
-    )
+    return rendered_messages(tokenizer, prompt) + prompt.assistant_prefix

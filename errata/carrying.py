@@ -61,7 +61,9 @@ def carry(flow: Flow, edit: FlowEdit, reach: Reach) -> Carried | None:
     if numbers is None:
         return None
     texts: dict[int, str] = {}
-    for step in range(flow.nodes[edit.node].step, len(flow.steps) if reach == "end" else flow.nodes[edit.node].step + 1):
+    for step in range(
+        flow.nodes[edit.node].step, len(flow.steps) if reach == "end" else flow.nodes[edit.node].step + 1
+    ):
         made = _write(flow, step, follow, [n for n in numbers if n[0].step == step])
         if made is None:
             return None
@@ -155,9 +157,7 @@ def _changes(flow: Flow, node: FlowNode, values: Mapping[int, Fraction]) -> tupl
     return tuple(made)
 
 
-def _prose_changes(
-    flow: Flow, edit: FlowEdit, follow: Following, reach: Reach
-) -> list[tuple[ProseNumber, str]] | None:
+def _prose_changes(flow: Flow, edit: FlowEdit, follow: Following, reach: Reach) -> list[tuple[ProseNumber, str]] | None:
     """The numbers outside calculations that repeat a changed value, each with its new spelling; None: ambiguous."""
     step = flow.nodes[edit.node].step
     old = {flow.nodes[at].value: at for at in follow.values}
@@ -248,4 +248,3 @@ def write_like(value: Fraction, like: str) -> str | None:
     if like.startswith(".") and whole == "0":
         whole = ""
     return f"{whole}.{rest}" if decimals else whole
-

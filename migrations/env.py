@@ -1,4 +1,4 @@
-"""Alembic's entry: the tables of ``models.tables``, the database of ``DATABASE_URL`` (models.settings).
+"""Alembic's entry: every table (``models.migrate``), the database of ``DATABASE_URL`` (models.settings).
 
 Run by ``errata migrate`` and ``models.migrate.upgrade``, which pass their connection, or by the ``alembic`` command
 (``alembic revision --autogenerate -m "..."``), which reads ``[tool.alembic]`` from pyproject.toml.
@@ -13,9 +13,8 @@ from alembic.autogenerate.api import AutogenContext
 from sqlalchemy import JSON, Connection
 
 from models.base import UTCDateTime
-from models.migrate import connect
+from models.migrate import Base, connect
 from models.settings import StoreSettings
-from models.tables import Base
 
 
 def render_item(kind: str, item: Any, autogen: AutogenContext) -> str | Literal[False]:

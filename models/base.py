@@ -90,5 +90,6 @@ class Timestamped:
 
 def new_id(prefix: str) -> str:
     """A public id: ``prefix_`` and 20 characters (100 random bits) without look-alikes."""
+    # Five bits a letter: 100 bits are 20 letters.
     bits = secrets.randbits(100)
     return prefix + "_" + "".join(_ALPHABET[bits >> at & 31] for at in range(0, 100, 5))

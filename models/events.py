@@ -37,6 +37,8 @@ def _insert(session: Session) -> None:
     if not held:
         return
     session.flush()  # whatever else may wait for a lock does so before
+    # Sorted, so that two transactions with events of the same subjects take their locks in one order. Each lock is held
+    # until its transaction has ended: only then may another give out a greater id.
     if session.get_bind().dialect.name == "postgresql":
         for subject in sorted({told.subject_id for told in held}):
             session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, 0))))

@@ -1,15 +1,12 @@
 """The file store: datasets, checkpoints and language models under one root, local or any fsspec URL.
 
-Paths are relative, with forward slashes. What is written appears whole or not at all: locally by a temporary name,
-fsync and rename; on an object store file by file with ``manifest.json`` last, so a folder without one is not there yet.
+Paths are relative, with forward slashes. A folder appears whole or not at all: locally by a temporary name, fsync and
+rename (models.folders); on an object store file by file with ``manifest.json`` last, so that a folder without one is
+not there yet.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -21,7 +18,8 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-MANIFEST = "manifest.json"
+from models.folders import MANIFEST, flush, name_folder
+
 _TMP = ".tmp"
 _MAX_PATH = 1024
 _STALE_SECONDS = 86400  # a build folder this old belongs to a process that was killed
@@ -44,10 +42,11 @@ class FileStore:
     def local_path(self, path: str) -> Path:
         """The local path of a stored file or folder, links resolved. Raises UnsafePath for one outside the root.
 
-        Raises ValueError on a store that is not local: use :meth:`fetch`.
+        Raises ValueError on a store that is not local.
         """
         if self._root is None:
-            raise ValueError("the file store is not local; fetch the folder instead")
+            raise ValueError("the file store is not local")
+        # Resolved before it is compared: a link inside the store may point out of it.
         found = self._root.joinpath(*safe_parts(path)).resolve()
         if not found.is_relative_to(self._root):
             raise UnsafePath(f"path leaves the file store: {path!r}")
@@ -73,24 +72,6 @@ class FileStore:
         with self.open(path) as handle:
             return handle.read()
 
-    def write_bytes(self, path: str, data: bytes) -> None:
-        """Write a file: readers see the old content or the new, never a part."""
-        if self._root is None:
-            self._fs.pipe_file(self._name(path), data)
-            return
-        target = self.local_path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.{secrets.token_hex(6)}.part")
-        try:
-            with part.open("wb") as handle:
-                handle.write(data)
-                handle.flush()
-                os.fsync(handle.fileno())
-            part.replace(target)
-            fsync_folder(target.parent)
-        finally:
-            part.unlink(missing_ok=True)
-
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty local folder to build in, on the store's own disk where that is local; removed at the end."""
@@ -111,58 +92,24 @@ class FileStore:
             return
         target = self.local_path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        for file in sorted(folder.rglob("*")):
-            if file.is_dir():
-                fsync_folder(file)
-            else:
-                _fsync(file)
-        fsync_folder(folder)
-        if target.exists():
-            raise FileExistsError(f"already in the file store: {path}")
-        folder.chmod(0o755)
-        try:
-            folder.rename(target)
-        except OSError as error:  # a folder with content appeared meanwhile
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            raise FileExistsError(f"already in the file store: {path}") from error
-        fsync_folder(target.parent)
+        for inner in folder.rglob("*"):
+            flush(inner)
+        flush(folder)
+        folder.chmod(0o755)  # mkdtemp made it private to this process's user
+        name_folder(folder, target)
 
     def _upload(self, folder: Path, path: str) -> None:
         if self.exists(f"{path}/{MANIFEST}"):
             raise FileExistsError(f"already in the file store: {path}")
+        # The manifest goes last: without a rename, it is what makes the folder complete for readers.
         files = sorted((f for f in folder.rglob("*") if f.is_file()), key=lambda f: (f.name == MANIFEST, str(f)))
         for file in files:
             self._fs.put_file(str(file), self._name(f"{path}/{file.relative_to(folder).as_posix()}"))
-
-    def fetch(self, path: str, cache: Path) -> Path:
-        """A stored folder as a local one: itself on a local store, else a copy made once in ``cache``.
-
-        Raises FileNotFoundError when it is not there (yet).
-        """
-        if not self.exists(path):
-            raise FileNotFoundError(path)
-        if self._root is not None:
-            return self.local_path(path)
-        target = cache.joinpath(*safe_parts(path))
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetch-"))
-            for name in self.names(path):
-                (part / name).parent.mkdir(parents=True, exist_ok=True)
-                self._fs.get_file(self._name(f"{path}/{name}"), str(part / name))
-            part.rename(target)
-        return target
 
     def names(self, path: str) -> list[str]:
         """Relative paths of every file under a folder, sorted; empty when it is not there."""
         base = self._name(path)
         return sorted(str(PurePosixPath(found).relative_to(base)) for found in self._fs.find(base))
-
-    def delete(self, path: str) -> None:
-        """Remove a file or folder; nothing happens when it is not there."""
-        if self.exists(path):
-            self._fs.rm(self._name(path), recursive=True)
 
 
 def safe_parts(path: str) -> tuple[str, ...]:
@@ -173,28 +120,8 @@ def safe_parts(path: str) -> tuple[str, ...]:
     return tuple(parts)
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a local file, hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make renames inside a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _sweep(parent: Path) -> None:
     for folder in parent.glob("build-*"):
         with suppress(OSError):
             if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(folder)
-
-
-def _fsync(path: Path) -> None:
-    with path.open("rb") as handle:
-        os.fsync(handle.fileno())

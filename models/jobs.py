@@ -1,4 +1,4 @@
-"""Injection jobs, the shards every leased computation is cut into, and what the stages write."""
+"""Injection jobs and estimates, the shards every leased computation is cut into, and what the stages write."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Timestamped
+from models.session import insert_ignore
 from models.states import JOB_TRANSITIONS, JobState, ShardState, Stage, state_check
+from models.workspaces import PILOT_WORKSPACE, PILOT_WORKSPACE_NAME, Workspace
 
 
 class JobColumns(Timestamped):
@@ -36,6 +38,27 @@ class InjectionJob(JobColumns, Base):
     config: Mapped[dict[str, Any]]
     prompt_versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     funnel: Mapped[dict[str, Any] | None]
+
+
+class Estimate(Timestamped, Base):
+    """A forecast for an injection job, asked for when its problem set had ``problems`` problems.
+
+    State and figures are those of its pilot, a real injection job over a few of the problems. The pilot and everything
+    its stages write belong to a workspace that no key opens: what hides the rows of other workspaces (lists, ids,
+    datasets, pages) hides a pilot's as well.
+    """
+
+    __tablename__ = "estimates"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"), index=True)
+    pilot_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), unique=True)
+    problems: Mapped[int]
+
+
+def pilot_workspace(session: Session) -> str:
+    """The id of the workspace of pilots. Creates it where it is missing."""
+    insert_ignore(session, Workspace, [{"id": PILOT_WORKSPACE, "name": PILOT_WORKSPACE_NAME}])
+    return PILOT_WORKSPACE
 
 
 class LeaseColumns:

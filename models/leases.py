@@ -1,9 +1,9 @@
-"""Leases on rows: claim, heartbeat, finish, fail, expire. One fenced statement each, clocks are the database's.
+"""Leases on shards: choose, claim, heartbeat, finish, fail, expire. One fenced statement each, by the database's clock.
 
-A shard is claimed by raising its integer ``fence``; every later statement of that claim names the fence, so a worker
-that lost its lease (stopped, stalled, presumed dead) can write nothing. An expired lease is an *interruption*, an error
-raised by the stage is a *failure*: three failures quarantine; after three interruptions a shard runs alone, and
-only interruptions while alone count as failures (docs/architecture.md).
+A claim raises the shard's integer ``fence``, and every later statement of that claim names the fence. So a worker that
+lost its lease (stopped, stalled, presumed dead) can write nothing. An expired lease is an *interruption*; an error
+raised by the stage is a *failure*. Three failures quarantine a shard. After three interruptions it runs alone, and only
+interruptions while alone count as failures (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
-from models.outputs import Dataset, Evaluation
-from models.rejudgings import Rejudging
+from models.outputs import Dataset, Evaluation, Rejudging
+from models.session import update_returning
 from models.states import JobState, ShardState, Stage, move
 
 MAX_FAILURES = 3
@@ -64,9 +64,20 @@ def load_owner(session: Session, shard: Shard) -> Owner:
     return cast(Owner, owner)
 
 
+def column_of(owner: OwnerTable) -> str:
+    """The shard column that names an owner of this table."""
+    return next(column for column, table in OWNERS if table is owner)
+
+
+def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
+    """Whether a shard belongs to this owner."""
+    of_owner: ColumnElement[bool] = getattr(Shard, column_of(owner)) == owner_id
+    return of_owner
+
+
 def owner_in(*states: JobState) -> ColumnElement[bool]:
     """Whether a shard's owner is in one of these states."""
-    # Not `in_`, which is written anew each time it is executed.
+    # Not `in_`: its list is rendered anew at each execution, which costs this hot statement its cached form.
     return or_(
         *(
             exists().where(table.id == getattr(Shard, column), or_(*(table.state == state for state in states)))
@@ -75,42 +86,37 @@ def owner_in(*states: JobState) -> ColumnElement[bool]:
     )
 
 
-def _room_for_alone(worker: str) -> ColumnElement[bool]:
-    """A shard that runs alone waits until its worker is idle; others wait while one runs alone there."""
-    other = aliased(Shard)
-    busy = select(other.id).where(other.state == ShardState.RUNNING, other.worker == worker, other.id != Shard.id)
-    return and_(~busy.where(other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
-
-
-def waits() -> ColumnElement[bool]:
-    """A shard that may be claimed now, as far as its own row says."""
+def is_waiting() -> ColumnElement[bool]:
+    """Whether a shard may be claimed now, as far as its own row says."""
     return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
 
 
-def balanced(session: Session, shard_id: str, first: Sequence[Stage]) -> Shard | None:
-    """The shard to claim where a hint names ``shard_id``: of the same injection job, the stage that fewest run at.
+def choose_shard(session: Session, shard_id: str, first: Sequence[Stage]) -> Shard | None:
+    """The shard to claim for a hint that names ``shard_id``: one of the same injection job that waits at these stages.
 
-    Of equals, the earliest in ``first``; one that must run alone comes last. Towards the job's end, when no more of its
-    shards wait than run, the one with the longest way to go: started last, it would go it on its own. None where none
-    of the job waits at these stages. A shard of anything else than an injection job is its own answer.
+    It is taken from the stage with the fewest running shards; of equal stages, from the earliest in ``first``. Near the
+    end of the job, when no more shards wait than run, it is the one with the most stages left: started last, it would
+    run on after all others. A shard that must run alone comes last. None: no shard of the job waits at these stages.
+    Shards of other owners are not exchanged: the answer is the named one.
     """
     named = session.get(Shard, shard_id)
     if named is None or named.injection_job_id is None:
         return named
     of_job = Shard.injection_job_id == named.injection_job_id
-    waiting, running = _at_stages(session, of_job, first)
-    plainly_waits = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
-    ending = waiting.total() <= running.total()
-    for stage in sorted(first, key=tuple(Stage).index if ending else running.__getitem__):
-        if plainly_waits and stage == named.stage:
+    waiting, running = _count_at_stages(session, of_job, first)
+    # Saves a query in the common case: the hint names a shard that is as good as any other of its stage.
+    named_will_do = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
+    near_end = waiting.total() <= running.total()
+    for stage in sorted(first, key=tuple(Stage).index if near_end else running.__getitem__):
+        if named_will_do and stage == named.stage:
             return named
-        found = session.scalar(_earliest(of_job, Shard.stage == stage, ~Shard.alone))
+        found = session.scalar(_earliest_waiting(of_job, Shard.stage == stage, ~Shard.alone))
         if found is not None:
             return found
-    return session.scalar(_earliest(of_job, Shard.stage.in_(first)))
+    return session.scalar(_earliest_waiting(of_job, Shard.stage.in_(first)))
 
 
-def _at_stages(
+def _count_at_stages(
     session: Session, where: ColumnElement[bool], stages: Sequence[Stage]
 ) -> tuple[Counter[Stage], Counter[Stage]]:
     """How many shards wait and how many run at each of these stages."""
@@ -122,81 +128,78 @@ def _at_stages(
     return counts[ShardState.QUEUED], counts[ShardState.RUNNING]
 
 
-def _earliest(*where: ColumnElement[bool]) -> Select[Shard]:
-    return select(Shard).where(waits(), *where).order_by(Shard.position).limit(1)
+def _earliest_waiting(*where: ColumnElement[bool]) -> Select[Shard]:
+    return select(Shard).where(is_waiting(), *where).order_by(Shard.position).limit(1)
+
+
+def _has_room(worker: str) -> ColumnElement[bool]:
+    """Whether the worker may take a shard: one that runs alone needs an idle worker, others one where none is alone."""
+    other = aliased(Shard)
+    busy = select(other.id).where(other.state == ShardState.RUNNING, other.worker == worker, other.id != Shard.id)
+    return and_(~busy.where(other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
 
 
 def claim(
     session: Session, shard_id: str, worker: str, ttl_seconds: float, stages: Sequence[Stage] | None = None
 ) -> Lease | None:
-    """Take the lease of a waiting shard, or None: taken, finished, not due, or its owner no longer wants it.
+    """Take the lease of a waiting shard. None: taken, finished, not due, or its owner no longer wants it.
 
     With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage. A row that the
     session holds is not read again: of it only the owner counts, which never changes.
     """
-    statement = (
-        update(Shard)
-        .where(
-            Shard.id == shard_id,
-            waits(),
-            owner_in(JobState.QUEUED, JobState.RUNNING),
-            _room_for_alone(worker),
-            true() if stages is None else Shard.stage.in_(stages),
-        )
-        .values(
-            state=ShardState.RUNNING,
-            fence=Shard.fence + 1,
-            worker=worker,
-            lease_expires_at=db_now(ttl_seconds),
-            hinted_at=None,
-        )
-        .returning(Shard)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
     named = session.get(Shard, shard_id)
     if named is None:
         return None
     table, owner_id = owner_of(named)
-    # The first claim moves the owner: locked before the shard, in the order of a cancellation, against a deadlock.
+    # The first claim also moves the owner. A cancellation locks the owner and then its shards; locked in the other
+    # order here, the two would wait for each other for ever.
     queued = select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED)
     is_first = session.scalar(queued.with_for_update()) is not None
-    shard = session.scalars(statement).first()
+    # No SKIP LOCKED: the statement is by primary key. Of two workers the second waits for the first's commit, finds
+    # the shard running, and gets no row.
+    claimable = and_(
+        Shard.id == shard_id,
+        is_waiting(),
+        owner_in(JobState.QUEUED, JobState.RUNNING),
+        _has_room(worker),
+        true() if stages is None else Shard.stage.in_(stages),
+    )
+    values = {
+        "state": ShardState.RUNNING,
+        "fence": Shard.fence + 1,
+        "worker": worker,
+        "lease_expires_at": db_now(ttl_seconds),
+        "hinted_at": None,
+    }
+    shard = update_returning(session, Shard, claimable, Shard, **values).scalars().first()
     if shard is None:
         return None
     if is_first:
         move(session, table, owner_id, JobState.RUNNING)
     positions = None if shard.positions is None else tuple(shard.positions)
-    at = (shard.fence, shard.start, shard.stop, worker, positions)
-    return Lease(shard.id, owner_id, Stage(shard.stage), *at)
+    return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
 
 
-def _mine(lease: Lease) -> ColumnElement[bool]:
+def _is_held(lease: Lease) -> ColumnElement[bool]:
+    # The fence alone tells claims apart: after an expiry the same worker may hold the same shard under a new claim.
     return and_(Shard.id == lease.shard_id, Shard.fence == lease.fence, Shard.state == ShardState.RUNNING)
 
 
 def heartbeat(session: Session, lease: Lease, ttl_seconds: float) -> bool:
     """Extend the lease; False means stop and discard: the lease was lost, or the owner is being cancelled."""
-    statement = update(Shard).where(_mine(lease)).values(lease_expires_at=db_now(ttl_seconds)).returning(Shard.id)
-    if session.execute(statement.execution_options(synchronize_session=False)).first() is None:
-        return False
-    return is_wanted(session, lease)
+    extended = update_returning(session, Shard, _is_held(lease), Shard.id, lease_expires_at=db_now(ttl_seconds))
+    return extended.first() is not None and is_wanted(session, lease)
 
 
 def is_wanted(session: Session, lease: Lease) -> bool:
     """Whether the lease still holds and its owner still wants the result; writes nothing."""
-    wanted = select(Shard.id).where(_mine(lease), owner_in(JobState.QUEUED, JobState.RUNNING))
+    wanted = select(Shard.id).where(_is_held(lease), owner_in(JobState.QUEUED, JobState.RUNNING))
     return session.execute(wanted).first() is not None
 
 
 def _end(session: Session, lease: Lease, **values: Any) -> Shard | None:
-    statement = (
-        update(Shard)
-        .where(_mine(lease))
-        .values(worker=None, lease_expires_at=None, **values)
-        .returning(Shard)
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    ended = session.scalars(statement).first()
+    free = {"worker": None, "lease_expires_at": None}
+    ended: Shard | None = update_returning(session, Shard, _is_held(lease), Shard, **free, **values).scalars().first()
     if ended is not None and values["state"] == ShardState.QUEUED:
         _withdraw_if_cancelling(session, ended)
     return ended
@@ -223,6 +226,7 @@ def finish(session: Session, lease: Lease, next_stage: Stage | None) -> Shard | 
     """
     values: dict[str, Any] = {"state": ShardState.DONE, "error": None}
     if next_stage is not None:
+        # Hinted by the caller right after the commit: marked now, the sweeper need not look at this shard again.
         values = {"state": ShardState.QUEUED, "stage": next_stage, "hinted_at": db_now(), "error": None}
     return _end(session, lease, failures=0, interruptions=0, alone=False, next_run_at=None, **values)
 
@@ -239,7 +243,7 @@ def cancel(session: Session, lease: Lease) -> bool:
 
 def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float = 1.0) -> ShardState | None:
     """Count a failure: requeue with a growing delay, or quarantine at the third. None: the lease was lost."""
-    failures = session.scalar(select(Shard.failures).where(_mine(lease)))
+    failures = session.scalar(select(Shard.failures).where(_is_held(lease)))
     if failures is None:
         return None
     failures += 1
@@ -254,45 +258,35 @@ def interrupt(session: Session, lease: Lease) -> bool:
 
     After the third it runs alone, and then what happens to it is its own. False: the lease was lost.
     """
-    suffered = session.scalar(select(Shard.interruptions).where(_mine(lease)))
-    if suffered is None:
+    interruptions = session.scalar(select(Shard.interruptions).where(_is_held(lease)))
+    if interruptions is None:
         return False
-    values: dict[str, Any] = {"alone": True} if suffered + 1 >= MAX_INTERRUPTIONS else {}
-    values |= {"interruptions": suffered + 1, "next_run_at": None}
+    values: dict[str, Any] = {"alone": True} if interruptions + 1 >= MAX_INTERRUPTIONS else {}
+    values |= {"interruptions": interruptions + 1, "next_run_at": None}
     return _end(session, lease, state=ShardState.QUEUED, **values) is not None
 
 
 def expire(session: Session) -> list[Shard]:
     """Requeue every running shard whose lease ran out, counting an interruption; the answer lists them."""
-    alone_failed = and_(Shard.alone, Shard.failures + 1 >= MAX_FAILURES)
     expired = and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < db_now())
-    quarantine = (
-        update(Shard)
-        .where(expired, alone_failed)
-        .values(
-            state=ShardState.QUARANTINED,
-            failures=Shard.failures + 1,
-            fence=Shard.fence + 1,
-            worker=None,
-            error="the worker died each time this shard ran alone",
-        )
-        .returning(Shard)
-    )
-    requeue = (
-        update(Shard)
-        .where(expired)
-        .values(
-            state=ShardState.QUEUED,
-            fence=Shard.fence + 1,
-            failures=Shard.failures + case((Shard.alone, 1), else_=0),
-            interruptions=Shard.interruptions + 1,
-            alone=or_(Shard.alone, Shard.interruptions + 1 >= MAX_INTERRUPTIONS),
-            worker=None,
-            lease_expires_at=None,
-            hinted_at=None,
-        )
-        .returning(Shard)
-    )
-    options = {"synchronize_session": False, "populate_existing": True}
-    rows = [*session.scalars(quarantine.execution_options(**options))]
-    return [*rows, *session.scalars(requeue.execution_options(**options))]
+    # The fence rises here too: should the worker still live, its next statement finds no row.
+    freed = {"fence": Shard.fence + 1, "worker": None}
+    quarantined = {
+        **freed,
+        "state": ShardState.QUARANTINED,
+        "failures": Shard.failures + 1,
+        "error": "the worker died each time this shard ran alone",
+    }
+    requeued = {
+        **freed,
+        "state": ShardState.QUEUED,
+        "failures": Shard.failures + case((Shard.alone, 1), else_=0),
+        "interruptions": Shard.interruptions + 1,
+        "alone": or_(Shard.alone, Shard.interruptions + 1 >= MAX_INTERRUPTIONS),
+        "lease_expires_at": None,
+        "hinted_at": None,
+    }
+    # In this order: a shard that was requeued is no longer expired, and would escape its quarantine.
+    last = and_(expired, Shard.alone, Shard.failures + 1 >= MAX_FAILURES)
+    rows = list(update_returning(session, Shard, last, Shard, **quarantined).scalars())
+    return [*rows, *update_returning(session, Shard, expired, Shard, **requeued).scalars()]

@@ -18,8 +18,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
+from models import outputs  # noqa: F401  # imports every module with tables, so that the metadata is complete
+from models.base import Base
 from models.session import use_wal
-from models.tables import Base
+
+__all__ = ["Base", "check", "connect", "downgrade", "upgrade"]
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 LOCK_TIMEOUT_SECONDS = 10  # a migration gives up on a table in use rather than queue every request behind itself

@@ -1,4 +1,7 @@
-"""Datasets, training runs with their metrics and checkpoints, evaluations, and the events of all of them."""
+"""What comes of injection jobs: datasets, training runs, evaluations, rejudgings, and the events of all of them.
+
+This module imports every other one that declares tables: with it ``Base.metadata`` is complete.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,34 @@ class EvaluationSample(Base):
     extracted: Mapped[str | None] = mapped_column(Text)
     verifier: Mapped[str | None]
     verdict_seconds: Mapped[float | None]
+
+
+class Rejudging(JobColumns, Base):
+    """One pass over a job's samples. It changes nothing of the job: the difference is its result."""
+
+    __tablename__ = "rejudgings"
+    __table_args__ = (state_check("state", JobState),)
+    injection_job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
+    verifier: Mapped[str]
+    result: Mapped[dict[str, Any] | None]
+
+
+class VerdictChangeRow(Base):
+    """One sample whose verdict or extracted answer differs; samples without a row were judged the same."""
+
+    __tablename__ = "verdict_changes"
+    __table_args__ = (UniqueConstraint("rejudging_id", "solution_id"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    rejudging_id: Mapped[str] = mapped_column(ForeignKey("rejudgings.id"), index=True)
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"))
+    solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
+    role: Mapped[str | None]
+    verdict_before: Mapped[str]
+    verdict_after: Mapped[str]
+    extracted_before: Mapped[str | None] = mapped_column(Text)
+    extracted_after: Mapped[str | None] = mapped_column(Text)
+    verifier_before: Mapped[str | None]
 
 
 class Event(Timestamped, Base):

@@ -1,8 +1,8 @@
-"""What a job's shards add up to, what an evaluation shows, and what two of them show together."""
+"""The result of a job from its rows: funnel, evaluation, rejudging, and the comparison of two evaluations."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +13,7 @@ from errata.funnel import Funnel
 from errata.statistics import majority_at_k, mean_interval, paired_difference, pass_at_k, proportion_interval
 from errata.types import Verdict
 from models.jobs import InjectionJob, Shard
-from models.outputs import Evaluation, EvaluationSample
+from models.outputs import Evaluation, EvaluationSample, VerdictChangeRow
 
 _RIGHT = cast(EvaluationSample.verdict == Verdict.CORRECT, Integer)
 
@@ -85,6 +85,27 @@ def compare(session: Session, before_id: str, after_id: str) -> dict[str, Any]:
         "p_value": found["p_value"],
         "same_config": configs[0] == configs[1],
     }
+
+
+def rejudging_result(session: Session, rejudging_id: str) -> dict[str, Any]:
+    """``samples`` judged again, how many are the ``same`` and ``changed``, and ``verdicts`` that moved, by direction.
+
+    ``drawn`` counts the changed samples that the job had drawn for its pairs. Call it when no shard runs any more.
+    """
+    ledgers = session.scalars(select(Shard.ledger).where(Shard.rejudging_id == rejudging_id))
+    samples = sum(ledger.get("samples", 0) for ledger in ledgers)
+    moved: Counter[str] = Counter()
+    changed = drawn = 0
+    row = VerdictChangeRow
+    columns = (row.verdict_before, row.verdict_after, row.role)
+    groups = select(*columns, func.count()).where(row.rejudging_id == rejudging_id).group_by(*columns)
+    for before, after, role, count in session.execute(groups):
+        changed += count
+        drawn += count if role else 0
+        if before != after:
+            moved[f"{before} to {after}"] += count
+    same = samples - changed
+    return {"samples": samples, "same": same, "changed": changed, "drawn": drawn, "verdicts": dict(moved)}
 
 
 def _rates(session: Session, evaluation_id: str) -> dict[str, tuple[int, int]]:

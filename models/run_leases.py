@@ -1,9 +1,9 @@
 """Leases on training runs: claim, heartbeat, progress, finish, fail, expire. One fenced statement each.
 
-The claim raises the row's integer ``fence``; every later statement of that claim names the fence, so a daemon that lost
-its lease can write nothing. Unlike a shard's, a run's state may be changed by others while it is leased: pausing and
-cancelling *are* the states ``paused`` and ``cancelling``, which the daemon reads at its heartbeat. An expired lease is
-an interruption; the death of the training process is a failure. Three failures without a new checkpoint between them
+The claim raises the row's integer ``fence``, and every later statement of that claim names the fence. So a daemon that
+lost its lease can write nothing. Unlike a shard's, a run's state may be changed by others while it is leased: pausing
+and cancelling *are* the states ``paused`` and ``cancelling``, which the daemon reads at its heartbeat. An expired lease
+is an interruption; the death of the training process is a failure. Three failures without a new checkpoint between them
 fail the run, and so do ten interruptions: a run that takes its trainer or host down must not do so for ever. Clocks are
 the database's.
 """
@@ -13,12 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from models.base import db_now
 from models.outputs import Checkpoint, TrainingRun
-from models.states import TERMINAL, TrainingState, move
+from models.session import update_returning
+from models.states import TrainingState, move
 
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 10
@@ -56,46 +57,36 @@ def next_waiting(session: Session) -> tuple[str, str] | None:
 def claim(session: Session, worker: str, ttl_seconds: float) -> RunLease | None:
     """Take the oldest waiting run into ``validating``, or None when nothing waits."""
     if session.get_bind().dialect.name == "postgresql":
+        # SKIP LOCKED: of two daemons that claim at once, the second takes the next run instead of waiting.
         # Materialised: an inlined LIMIT subquery may be evaluated again after SKIP LOCKED skipped a row.
         chosen = _claimable().with_for_update(skip_locked=True).cte("chosen").prefix_with("MATERIALIZED")
         condition: ColumnElement[bool] = TrainingRun.id.in_(select(chosen.c.id))
-    else:
+    else:  # SQLite has one writer at a time
         condition = TrainingRun.id.in_(_claimable())
-    statement = (
-        update(TrainingRun)
-        .where(condition)
-        .values(
-            state=_S.VALIDATING,
-            fence=TrainingRun.fence + 1,
-            worker=worker,
-            lease_expires_at=db_now(ttl_seconds),
-            progressed_at=db_now(),
-        )
-        .returning(TrainingRun.id, TrainingRun.workspace_id, TrainingRun.fence)
-        .execution_options(synchronize_session=False)
-    )
-    row = session.execute(statement).first()
+    values = {
+        "state": _S.VALIDATING,
+        "fence": TrainingRun.fence + 1,
+        "worker": worker,
+        "lease_expires_at": db_now(ttl_seconds),
+        "progressed_at": db_now(),
+    }
+    claimed = (TrainingRun.id, TrainingRun.workspace_id, TrainingRun.fence)
+    row = update_returning(session, TrainingRun, condition, *claimed, **values).first()
     return None if row is None else RunLease(row.id, row.workspace_id, row.fence, worker)
 
 
-def _mine(lease: RunLease) -> ColumnElement[bool]:
+def _is_held(lease: RunLease) -> ColumnElement[bool]:
     return and_(TrainingRun.id == lease.run_id, TrainingRun.fence == lease.fence, TrainingRun.worker.is_not(None))
 
 
 def _update(session: Session, condition: ColumnElement[bool], **values: Any) -> str | None:
-    statement = (
-        update(TrainingRun)
-        .where(condition)
-        .values(**values)
-        .returning(TrainingRun.state)
-        .execution_options(synchronize_session=False)
-    )
-    return session.execute(statement).scalar()
+    state: str | None = update_returning(session, TrainingRun, condition, TrainingRun.state, **values).scalar()
+    return state
 
 
 def heartbeat(session: Session, lease: RunLease, ttl_seconds: float, **values: Any) -> str | None:
     """Extend the lease and set ``values``; the answer is the run's state, None when the lease is lost."""
-    return _update(session, _mine(lease), lease_expires_at=db_now(ttl_seconds), **values)
+    return _update(session, _is_held(lease), lease_expires_at=db_now(ttl_seconds), **values)
 
 
 def progressed(session: Session, lease: RunLease, ttl_seconds: float, step: int) -> str | None:
@@ -110,8 +101,9 @@ def checkpointed(session: Session, lease: RunLease, ttl_seconds: float) -> str |
 
 def started(session: Session, lease: RunLease, total_steps: int) -> bool:
     """``validating`` becomes ``running``; False when the run is no longer wanted or the lease is lost."""
+    # A run that was resumed keeps the time it first started.
     now = {"started_at": db_now()} if _started_at(session, lease.run_id) is None else {}
-    condition = and_(_mine(lease), TrainingRun.state == _S.VALIDATING)
+    condition = and_(_is_held(lease), TrainingRun.state == _S.VALIDATING)
     return _update(session, condition, state=_S.RUNNING, total_steps=total_steps, **now) is not None
 
 
@@ -121,7 +113,7 @@ def _started_at(session: Session, run_id: str) -> Any:
 
 def succeed(session: Session, lease: RunLease, output_model_id: str, summary: dict[str, Any]) -> bool:
     """The fenced state change that ends a run well; False: discard everything."""
-    condition = and_(_mine(lease), TrainingRun.state == _S.RUNNING)
+    condition = and_(_is_held(lease), TrainingRun.state == _S.RUNNING)
     values = {"state": _S.SUCCEEDED, "output_model_id": output_model_id, "summary": summary, "error": None}
     return _update(session, condition, **values, finished_at=db_now(), **_FREE) is not None
 
@@ -132,14 +124,14 @@ _FREE: dict[str, Any] = {"worker": None, "lease_expires_at": None, "next_run_at"
 def release(session: Session, lease: RunLease) -> bool:
     """Give the lease back unharmed: a run being computed waits again; a paused or cancelling one is left so."""
     computing = (_S.VALIDATING, _S.RUNNING)
-    if _update(session, and_(_mine(lease), TrainingRun.state.in_(computing)), state=_S.QUEUED, **_FREE) is not None:
+    if _update(session, and_(_is_held(lease), TrainingRun.state.in_(computing)), state=_S.QUEUED, **_FREE) is not None:
         return True
-    return _update(session, _mine(lease), **_FREE) is not None
+    return _update(session, _is_held(lease), **_FREE) is not None
 
 
 def cancelled(session: Session, lease: RunLease) -> bool:
     """End a run whose cancellation was asked for."""
-    condition = and_(_mine(lease), TrainingRun.state == _S.CANCELLING)
+    condition = and_(_is_held(lease), TrainingRun.state == _S.CANCELLING)
     return _update(session, condition, state=_S.CANCELLED, finished_at=db_now(), **_FREE) is not None
 
 
@@ -149,18 +141,18 @@ def fail(session: Session, lease: RunLease, error: str, *, fatal: bool, backoff_
     The answer is the state the run was left in; a run that is paused or being cancelled stays so. None: lease lost.
     """
     # Locked until the end: a cancellation or pause that is accepted in between must not be written over.
-    query = select(TrainingRun.failures, TrainingRun.state).where(_mine(lease)).with_for_update()
+    query = select(TrainingRun.failures, TrainingRun.state).where(_is_held(lease)).with_for_update()
     row = session.execute(query).first()
     if row is None:
         return None
     failures = row.failures + 1
     counted = {**_FREE, "failures": failures, "error": error}
     if row.state not in (_S.VALIDATING, _S.RUNNING):
-        return _update(session, _mine(lease), **counted)
+        return _update(session, _is_held(lease), **counted)
     if fatal or failures >= MAX_FAILURES:
-        return _update(session, _mine(lease), **counted, state=_S.FAILED, finished_at=db_now())
+        return _update(session, _is_held(lease), **counted, state=_S.FAILED, finished_at=db_now())
     counted["next_run_at"] = db_now(backoff_seconds * 2 ** (failures - 1))
-    return _update(session, _mine(lease), **counted, state=_S.QUEUED)
+    return _update(session, _is_held(lease), **counted, state=_S.QUEUED)
 
 
 def expire(session: Session) -> list[tuple[str, str, str]]:
@@ -181,14 +173,9 @@ def expire(session: Session) -> list[tuple[str, str, str]]:
         (computing, {**again, "state": _S.QUEUED}),
         (and_(free, TrainingRun.state == _S.CANCELLING), {**_FREE, **over, "state": _S.CANCELLED}),
     ):
-        statement = (
-            update(TrainingRun)
-            .where(condition)
-            .values(**values)
-            .returning(TrainingRun.id, TrainingRun.workspace_id, TrainingRun.state)
-            .execution_options(synchronize_session=False)
-        )
-        rows += [(row.id, row.workspace_id, row.state) for row in session.execute(statement)]
+        changed = (TrainingRun.id, TrainingRun.workspace_id, TrainingRun.state)
+        found = update_returning(session, TrainingRun, condition, *changed, **values)
+        rows += [(row.id, row.workspace_id, row.state) for row in found]
     return rows
 
 
@@ -219,9 +206,6 @@ def request_pause(session: Session, run_id: str) -> bool:
 
 def request_resume(session: Session, run_id: str) -> bool:
     """Let a paused run wait for a trainer again. False: not paused."""
-    return move(session, TrainingRun, run_id, _S.QUEUED) if _is(session, run_id, _S.PAUSED) else False
-
-
-def _is(session: Session, run_id: str, state: TrainingState) -> bool:
-    found = session.scalar(select(TrainingRun.state).where(TrainingRun.id == run_id))
-    return found == state and found not in TERMINAL
+    # Not move(): the table of transitions lets a running one wait again too, which only its trainer may do.
+    paused = and_(TrainingRun.id == run_id, TrainingRun.state == _S.PAUSED)
+    return _update(session, paused, state=_S.QUEUED) is not None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import ColumnElement, Connection, Engine, Result, create_engine, event, insert, make_url, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
+
+from models.base import Base
 
 _SQLITE_WAIT_SECONDS = 30
 _PASSING_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR")
@@ -26,6 +29,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
         self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url, pool_size)
+        # Rows stay readable after their commit: stages compute with rows of sessions that are closed.
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @property
@@ -68,20 +72,51 @@ def passing(error: SQLAlchemyError) -> bool:
     return error.connection_invalidated or state is None or str(state).startswith(_PASSING_STATES)
 
 
-def use_wal(connection: sqlite3.Connection) -> None:
-    """Write-ahead logging, which a file keeps once it has it. Raises ``sqlite3.OperationalError``.
+def insert_ignore(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> int:
+    """Insert the rows whose unique keys are new, and say how many those were. Column defaults apply.
 
-    The switch finds a lock of another connection and, unlike other statements, may not wait for it: asked again here.
+    All rows have the same keys. One prepared statement for all of them: a statement that lists the rows would be put
+    together anew for every call, which costs more than the insertion.
     """
-    deadline = time.monotonic() + _SQLITE_WAIT_SECONDS
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    if not rows:
+        return 0
+    make: Any = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}.get(session.get_bind().dialect.name, insert)
+    statement = make(table.__table__).on_conflict_do_nothing()
+    session.flush()
+    # Without the option the count of an INSERT is -1 on PostgreSQL.
+    options = {"preserve_rowcount": True}
+    return session.connection().execute(statement, list(rows), execution_options=options).rowcount
+
+
+def update_by_key(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
+    """Update the rows whose primary keys these have, each with its other values. All have the same columns."""
+    if rows:  # without rows SQLAlchemy would update the whole table
+        session.execute(update(table), rows)
+
+
+def update_returning(
+    session: Session, table: type[Base], condition: ColumnElement[bool], *returning: Any, **values: Any
+) -> Result[Any]:
+    """One ``UPDATE ... RETURNING``: the rows that ``condition`` still held for, as they are after it.
+
+    Objects of the session are neither searched nor expired; those that are returned get the new values.
+    """
+    statement = update(table).where(condition).values(**values).returning(*returning)
+    return session.execute(statement.execution_options(synchronize_session=False, populate_existing=True))
+
+
+def _is_busy(error: BaseException) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
+# The switch to the write-ahead log finds another connection's lock and, unlike other statements, does not wait for it:
+# the busy timeout does not count here.
+@retry(
+    retry=retry_if_exception(_is_busy), stop=stop_after_delay(_SQLITE_WAIT_SECONDS), wait=wait_fixed(0.02), reraise=True
+)
+def use_wal(connection: sqlite3.Connection) -> None:
+    """Write-ahead logging, which a file keeps once it has it. Raises ``sqlite3.OperationalError``."""
+    connection.execute("PRAGMA journal_mode=WAL")
 
 
 def _postgres_engine(url: str, pool_size: int) -> Engine:
@@ -114,10 +149,14 @@ def _sqlite_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver must not begin for us; see _begin
+        # NORMAL: with a write-ahead log a power cut may take back the last commits, but damages nothing. Foreign keys
+        # are off by default in SQLite.
         for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
         use_wal(connection)
 
+    # A deferred transaction that first reads and then writes fails with SQLITE_BUSY, without waiting, when another one
+    # wrote in between; and two workers could read the same free shard. IMMEDIATE takes the write lock at the start.
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")

@@ -65,7 +65,7 @@ J, T = JobState, TrainingState
 TERMINAL: frozenset[str] = frozenset({J.SUCCEEDED, J.FAILED, J.CANCELLED})
 SHARD_TERMINAL: frozenset[str] = frozenset({ShardState.DONE, ShardState.QUARANTINED, ShardState.CANCELLED})
 
-#: state -> the states it may move to. A terminal state never changes, but for ``extended`` jobs (docs/architecture.md).
+#: state -> the states it may move to. A terminal state never changes.
 JOB_TRANSITIONS: dict[str, frozenset[str]] = {
     J.QUEUED: frozenset({J.RUNNING, J.CANCELLING, J.FAILED}),
     J.RUNNING: frozenset({J.CANCELLING, J.SUCCEEDED, J.FAILED}),

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
+from models.migrate import Base
 from models.session import Database
-from models.tables import Base
 from tests.lacking import lacking
 from tests.ops.services import POSTGRES, REDIS, own_broker, own_database, redis_answers
 

@@ -9,14 +9,12 @@ from sqlalchemy.orm import Session
 
 from errata.config import resolve
 from errata.funnel import Funnel
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import Base, db_now
 from models.events import record
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Dataset, DatasetSource, Evaluation, Metric, TrainingRun
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 
 HOSTILE = (
     "<script>window.hacked=1</script></style></title><img src=x onerror=window.hacked=1>"

@@ -25,6 +25,7 @@ def create_celery(broker_url: str) -> Celery:
         task_store_errors_even_if_ignored=False,
         # Lost hints are re-sent by the sweeper; late acknowledgement would run long shards several times at once.
         task_acks_late=False,
+        # A hint that is fetched ahead waits behind a long stage while another worker may be idle.
         worker_prefetch_multiplier=1,
         worker_disable_prefetch=broker_url.startswith("redis"),
         worker_hijack_root_logger=False,

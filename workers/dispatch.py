@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
 
 from workers.app import RUN_SHARD, create_celery
-from workers.planning import (
+from workers.lifecycle import (
     Hint,
     cancel,
+    complete_owner,
     plan_dataset,
     plan_evaluation,
     plan_injection,
@@ -20,14 +20,13 @@ from workers.planning import (
     plan_rejudging,
     retry_quarantined,
 )
-from workers.settle import settle
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
-from workers.training.preview import PreviewFailed
-from workers.training.preview import prepare as prepare_preview
-from workers.training.preview import preview as preview_training
-from workers.training.protocol import Refused as TrainingRefused
+from workers.training.protocol import CannotTrain as TrainingRefused
+from workers.training.supervise.preview import PreviewFailed
+from workers.training.supervise.preview import preview as preview_training
+from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
     "TRAINING_PRESETS",
@@ -37,6 +36,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingRefused",
     "cancel",
+    "complete_owner",
     "create_celery",
     "plan_dataset",
     "plan_evaluation",
@@ -47,7 +47,6 @@ __all__ = [
     "preview_training",
     "resolve_training",
     "retry_quarantined",
-    "settle",
 ]
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,13 @@ class Dispatcher:
         """How many messages wait in a queue; 0 where it is not there yet, or the broker does not answer."""
         try:
             with self._app.connection_or_acquire() as connection:
-                return _length(connection, queue)
+                try:
+                    with connection.channel() as channel:
+                        return int(channel.queue_declare(queue, passive=True).message_count)
+                # How a transport says that a queue is not there (an empty one, on Redis). Handled inside: an error that
+                # reaches the pool costs the connection.
+                except connection.channel_errors:
+                    return 0
         except Exception as error:  # every transport has its own
             log.debug("the length of %s is not known: %s", queue, error)
             return 0
@@ -76,6 +81,7 @@ class Dispatcher:
         sent = 0
         for hint in hints:
             try:
+                # Not retried here: a request waits for this, and the sweeper sends again what was lost.
                 self._app.send_task(
                     RUN_SHARD, args=[hint.shard_id, hint.queue], queue=hint.queue, retry=False, ignore_result=True
                 )
@@ -84,15 +90,3 @@ class Dispatcher:
                 return sent
             sent += 1
         return sent
-
-
-def _length(connection: Any, queue: str) -> int:
-    """Of a queue that is not there (an empty one, on Redis) the transport says so by an error.
-
-    Handled here: an error that reaches the connection's pool costs the connection.
-    """
-    try:
-        with connection.channel() as channel:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-    except connection.channel_errors:
-        return 0

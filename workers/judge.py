@@ -6,13 +6,9 @@ respawn. An item that brings its child down is a ``timeout``; its neighbors are 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
-import select
-import signal
-import subprocess
 import sys
 import threading
 import time
@@ -23,10 +19,10 @@ from typing import Any
 
 from errata.answers import VERIFIERS, CodeExecutionDisabled, Judgement
 from errata.types import Domain, Problem, Verdict
+from workers.child_process import ChildEnded, ChildLate, ChildProcess
 
 BATCH = 64
 MAX_TEXT = 200_000
-_POLL = 0.1
 _START_SECONDS = 60.0
 
 
@@ -48,74 +44,22 @@ class JudgeUnavailable(RuntimeError):
 
 
 class _ChildLost(Exception):
-    """The child ended, or was late and is to be killed."""
+    """The child ended or was late, after these judgements; the item behind them is at fault."""
 
-
-class _Child:
-    """One child process and its pipe. Not thread-safe: the pool lends it to one thread at a time."""
-
-    def __init__(self, arguments: Sequence[str]) -> None:
-        # No secret of ours reaches a process that reads hostile text: the environment is made anew.
-        keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "workers.judge_child", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**keep, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-            start_new_session=True,
-        )
-        self._pending = b""
-        self.ready = False
-
-    def send(self, batch: list[dict[str, Any]]) -> None:
-        """Hand over a batch. Raises _ChildLost."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(batch).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise _ChildLost from error
-
-    def reply(self, seconds: float, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
-        """The next line within ``seconds``; None when cancelled. Raises _ChildLost."""
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
-        deadline = time.monotonic() + seconds
-        while b"\n" not in self._pending:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise _ChildLost
-            ready, _, _ = select.select([fd], [], [], min(left, _POLL))
-            if ready:
-                piece = os.read(fd, 1 << 16)
-                if not piece:
-                    raise _ChildLost
-                self._pending += piece
-            elif cancelled():
-                return None
-        line, _, self._pending = self._pending.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
-        return reply
-
-    def strike(self) -> None:
-        """Send the signal alone; safe beside a thread that waits for a reply."""
-        with contextlib.suppress(ProcessLookupError):
-            if self._process.returncode is None:
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    def bury(self) -> None:
-        """End the child and what it started, reap it, close its pipes. Only by the thread that holds the child."""
-        self.strike()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+    def __init__(self, judged: list[Judgement], seconds: float) -> None:
+        super().__init__("judge child lost")
+        self.judged, self.seconds = judged, seconds
 
 
 def _never() -> bool:
     return False
+
+
+def _start_child(arguments: Sequence[str]) -> ChildProcess:
+    # No secret of ours reaches a process that reads hostile text: the environment is made anew.
+    keep = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    env = {**keep, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    return ChildProcess("judge", [sys.executable, "-m", "workers.judge_child", *arguments], env=env, echo=False)
 
 
 class JudgePool:
@@ -131,11 +75,12 @@ class JudgePool:
         self._arguments = (str(max(1, round(wall_seconds))), str(memory_mb), "1" if allow_code else "0")
         self._wall_seconds = wall_seconds
         self._allow_code = allow_code
-        self._slots: queue.LifoQueue[_Child | None] = queue.LifoQueue()
+        # Last in, first out: the child that has sympy loaded is used before one that has not, or is not started.
+        self._slots: queue.LifoQueue[ChildProcess | None] = queue.LifoQueue()
         for _ in range(size):
             self._slots.put(None)
         self._executor = ThreadPoolExecutor(size, "judge")
-        self._living: set[_Child] = set()
+        self._children: set[ChildProcess] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -152,10 +97,11 @@ class JudgePool:
         stop = cancelled or _never
         batches = [items[at : at + BATCH] for at in range(0, len(items), BATCH)]
         done: list[Judgement] = []
+        # All are submitted before the first is awaited: the children work side by side.
         for batch, future in [(b, self._executor.submit(self._run, b, stop)) for b in batches]:
             judged = future.result()
             done += judged
-            if len(judged) < len(batch):
+            if len(judged) < len(batch):  # cancelled: what later batches found would leave a hole
                 break
         return done
 
@@ -163,12 +109,10 @@ class JudgePool:
         """Kill the children. Calls still running raise JudgeClosed."""
         self._closed.set()
         with self._lock:
-            living = list(self._living)
-        for child in living:
-            child.strike()
+            children = list(self._children)
+        for child in children:
+            child.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for child in living:
-            self._bury(child)
 
     def __enter__(self) -> JudgePool:
         return self
@@ -179,71 +123,81 @@ class JudgePool:
     def _run(self, items: Sequence[JudgeItem], cancelled: Callable[[], bool]) -> list[Judgement]:
         """Judge one batch with whichever child is free, replacing the child whenever an item brings it down."""
         child = self._slots.get()
+        judged: list[Judgement] = []
+        sound = True  # whether the child waits for its next batch, and not amid one
         try:
-            judged: list[Judgement] = []
             while len(judged) < len(items) and not cancelled():
-                if self._closed.is_set():
-                    raise JudgeClosed
-                child = child or self._spawn()
+                child = child or self._start(cancelled)
+                if child is None:
+                    break
+                sound = False
                 try:
                     judged += self._ask(child, items[len(judged) :], cancelled)
-                except _LostAt as lost:
-                    judged += lost.judged
-                    self._bury(child)
+                    sound = len(judged) == len(items)
+                except _ChildLost as lost:
+                    self._end(child)
                     child = None
                     if self._closed.is_set():
                         raise JudgeClosed from lost
+                    judged += lost.judged
+                    # The item it was at takes the blame; those behind it are given to the next child.
                     judged.append(self._timed_out(items[len(judged)], lost.seconds))
                 else:
-                    if len(judged) < len(items):  # cancelled: the child is busy with what nobody wants
-                        self._bury(child)
-                        child = None
-                        break
+                    break
             return judged
-        except BaseException:
-            if child is not None:
-                self._bury(child)
-                child = None
-            raise
         finally:
+            if child is not None and not sound:  # cancelled or failed: it is busy with what nobody wants
+                self._end(child)
+                child = None
             self._slots.put(child)
 
-    def _spawn(self) -> _Child:
-        child = _Child(self._arguments)
-        with self._lock:
-            self._living.add(child)
+    def _start(self, cancelled: Callable[[], bool]) -> ChildProcess | None:
+        """A child that is ready; None when cancelled."""
+        with self._lock:  # close() kills the children it finds; none may be added behind its back
+            if self._closed.is_set():
+                raise JudgeClosed
+            child = _start_child(self._arguments)
+            self._children.add(child)
+        try:
+            ready = child.wait_ready(json.loads, _START_SECONDS, cancelled)
+        except (ChildEnded, ChildLate) as error:
+            self._end(child)
+            if self._closed.is_set():
+                raise JudgeClosed from error
+            told = child.last_words(lines=1) or str(error)
+            raise JudgeUnavailable(f"the judge's child process ended before it was ready: {told}") from error
+        if ready is None:
+            self._end(child)
+            return None
         return child
 
-    def _bury(self, child: _Child) -> None:
-        child.bury()
+    def _end(self, child: ChildProcess) -> None:
+        child.kill()
         with self._lock:
-            self._living.discard(child)
+            self._children.discard(child)
 
-    def _ask(self, child: _Child, items: Sequence[JudgeItem], cancelled: Callable[[], bool]) -> list[Judgement]:
+    def _ask(self, child: ChildProcess, items: Sequence[JudgeItem], cancelled: Callable[[], bool]) -> list[Judgement]:
+        """Judgements of the items, fewer when cancelled. Raises _ChildLost with those made before."""
         judged: list[Judgement] = []
-        if not child.ready:
-            try:
-                if child.reply(_START_SECONDS, cancelled) is None:
-                    return judged
-            except _ChildLost as error:
-                if self._closed.is_set():
-                    raise JudgeClosed from error
-                raise JudgeUnavailable("the judge's child process ended before it was ready") from error
-            child.ready = True
         started = time.monotonic()
+
+        def reply(seconds: float) -> dict[str, Any] | None:
+            line = child.read_line(seconds, cancelled)
+            return None if line is None else json.loads(line)
+
         try:
-            child.send([_payload(item) for item in items])
+            child.send(json.dumps([_payload(item) for item in items]) + "\n")
             for item in items:
                 started = time.monotonic()
-                reply = child.reply(self._wall_seconds, cancelled)
-                if reply == {"state": "loading"} and child.reply(_START_SECONDS, cancelled):
-                    started = time.monotonic()  # loading is not the item's
-                    reply = child.reply(self._wall_seconds, cancelled)
-                if reply is None or "state" in reply:
+                answer = reply(self._wall_seconds)
+                if answer == {"state": "loading"} and reply(_START_SECONDS):
+                    started = time.monotonic()  # loading sympy is not the item's fault
+                    answer = reply(self._wall_seconds)
+                if answer is None or "state" in answer:
                     break  # cancelled
-                judged.append(_judgement(item, reply, time.monotonic() - started))
-        except _ChildLost as error:
-            raise _LostAt(judged, time.monotonic() - started) from error
+                judged.append(_judgement(item, answer, time.monotonic() - started))
+        except (ChildEnded, ChildLate) as error:
+            raise _ChildLost(judged, time.monotonic() - started) from error
         return judged
 
     def _timed_out(self, item: JudgeItem, seconds: float) -> Judgement:
@@ -251,22 +205,13 @@ class JudgePool:
         return Judgement(Verdict.TIMEOUT, None, VERIFIERS[item.domain].tag, report, seconds)
 
 
-class _LostAt(Exception):
-    """A child was lost after ``judged``; the item behind them is at fault."""
-
-    def __init__(self, judged: list[Judgement], seconds: float) -> None:
-        super().__init__("judge child lost")
-        self.judged = judged
-        self.seconds = seconds
-
-
 def _payload(item: JudgeItem) -> dict[str, Any]:
     problem = item.problem
     return {
-        "question": "",
+        "question": "",  # no verdict depends on it
         "gold": problem.gold_answer,
         "meta": problem.meta,
-        "text": item.text[-MAX_TEXT:],
+        "text": item.text[-MAX_TEXT:],  # answers stand at the end
         "domain": str(item.domain),
     }
 

@@ -24,11 +24,13 @@ LOAD_SECONDS = 60
 
 def _limit_memory(memory_mb: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
+    # No core file of gigabytes for an answer that breaks the limit.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _limit_item(seconds: int) -> None:
     """This item's CPU and wall time; the parent's clock usually strikes first."""
+    # RLIMIT_CPU counts the process's whole life, so each item's share is laid on top of what is used.
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used = int(usage.ru_utime + usage.ru_stime)
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
@@ -75,7 +77,7 @@ def main() -> None:
         for item in json.loads(line):
             _limit_item(seconds)
             say(_judge(item, allow_code))
-        signal.alarm(0)
+        signal.alarm(0)  # waiting for the next batch is nobody's time
 
 
 if __name__ == "__main__":

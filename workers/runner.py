@@ -1,9 +1,12 @@
-"""Running one shard's stage: claim, compute under a heartbeat, finish fenced, hint, settle.
+"""Running one shard's stage: claim, compute under a heartbeat, finish fenced, send the next hint, complete the job.
 
-Two short transactions around a long computation with no session open. What goes wrong has one of four ends:
-*cancelled* (the owner wants no more), *released* (graceful stop, or an engine that is away), *failed* (the stage
-raised, or a child it started died), *interrupted* (lease or database lost: nothing is written, the sweeper requeues; or
-an engine died that worked for other shards too: requeued at once).
+Two short transactions enclose a long computation during which no session is open. What goes wrong has one of four ends:
+
+- *cancelled*: the owner wants no more;
+- *released*: this worker stops, or an engine is away;
+- *failed*: the stage raised, or a child process that it started died;
+- *interrupted*: the lease or the database was lost, so nothing is written and the sweeper requeues; or an engine died
+  that worked for other shards too, and the shard is requeued at once.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
-from models.events import record
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
 from models.session import Database, passing
@@ -31,20 +34,40 @@ from models.states import JobState, ShardState
 from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError
-from workers.journal import record_journal, record_unavailable
 from workers.judge import JudgePool
-from workers.planning import FIRST, hint_for, stages_of
+from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
 from workers.settings import WorkerSettings
-from workers.settle import settle
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
-from workers.stages.ledger import add_seconds
+from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
 
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
-_AT_ONCE = "advanced, and goes on at once"
-_WITHDRAWN = "cancelled before its next stage"
-_MAY_WAIT_AGAIN = frozenset({"released", "failed", "bereft"})
-_claiming = threading.Lock()  # "alone" is decided per worker: two threads of one must not claim at the same moment
+# Whether a shard must run alone is decided per worker: two threads of one worker must not claim at the same moment.
+_claim_lock = threading.Lock()
+
+
+class ShardOutcome(StrEnum):
+    """What became of one try to run a shard's stage; for logs and tests."""
+
+    STOPPING = "stopping"  # this worker starts nothing more
+    NOT_CLAIMED = "not claimed"
+    ADVANCED = "advanced"
+    CONTINUES = "continues"  # advanced, and this worker runs the next stage at once: run_shard never answers it
+    DONE = "done"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    INTERRUPTED = "interrupted"
+    ENGINE_LOST = "engine lost"
+    DISCARDED = "discarded"  # the lease was lost: another worker has the shard, nothing was written
+
+
+# After all others the job may have no shard left to run: a shard that should wait again ends instead where its owner is
+# being cancelled (models.leases), and then nobody else would complete the owner.
+_JOB_GOES_ON = frozenset(
+    {ShardOutcome.ADVANCED, ShardOutcome.CONTINUES, ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED}
+)
 
 
 def worker_name() -> str:
@@ -67,21 +90,21 @@ class Services:
     name: str = field(default_factory=worker_name)
 
 
-class Heart:
-    """Keeps a lease alive from a thread of its own and knows whether the stage should stop."""
+class Heartbeat:
+    """Extends a lease from a thread of its own, and knows whether the stage should stop."""
 
     def __init__(self, services: Services, lease: Lease) -> None:
         self._services, self._lease = services, lease
         self._done = threading.Event()
         self.lost = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heart-{lease.shard_id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{lease.shard_id}", daemon=True)
 
     def should_stop(self) -> bool:
         """Whether the stage's result is no longer wanted, or the worker is stopping."""
         return self.lost.is_set() or self._services.stopping.is_set()
 
     @contextmanager
-    def beating(self) -> Iterator[Heart]:
+    def beating(self) -> Iterator[Heartbeat]:
         """Beat while the block runs."""
         self._thread.start()
         try:
@@ -96,8 +119,10 @@ class Heart:
         while not self._done.wait(min(settings.cancel_poll_seconds, settings.heartbeat_seconds)):
             due = time.monotonic() - last >= settings.heartbeat_seconds
             try:
-                alive = self._beat() if due else self._wanted()
+                alive = self._extend() if due else self._is_wanted()
             except SQLAlchemyError as error:
+                # A database that is away is no lost lease: others cannot claim either. Only when the lease must have
+                # run out may another worker have the shard once the database is back.
                 log.warning("heartbeat of %s failed: %s", self._lease.shard_id, error)
                 alive = time.monotonic() - last < settings.lease_seconds
             else:
@@ -106,58 +131,57 @@ class Heart:
                 self.lost.set()
                 return
 
-    def _beat(self) -> bool:
+    def _extend(self) -> bool:
         with self._services.db.begin() as session:
             return leases.heartbeat(session, self._lease, self._services.settings.lease_seconds)
 
-    def _wanted(self) -> bool:
+    def _is_wanted(self) -> bool:
         with self._services.db.read() as session:
             return leases.is_wanted(session, self._lease)
 
 
-def run_shard(services: Services, shard_id: str, queue: str | None = None) -> str:
-    """Run the shard's current stage if it can be claimed. The answer names what happened, for logs and tests.
+def run_shard(services: Services, shard_id: str, queue: str | None = None) -> ShardOutcome:
+    """Run the shard's current stage if it can be claimed.
 
     With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place, and another
     one where the named shard is past this: there are as many hints as shards that wait, whichever they name.
     """
-    if services.stopping.is_set():
-        return "stopping"
-    lease = _claim(services, shard_id, queue)
-    if lease is None:
-        return "not claimed"
-    outcome = _attempt(services, lease, queue)
-    if outcome == _WITHDRAWN or (outcome in _MAY_WAIT_AGAIN and not _still_waits(services, lease)):
-        return _settle(services, lease, outcome)
-    return run_shard(services, lease.shard_id, queue) if outcome == _AT_ONCE else outcome
+    while not services.stopping.is_set():
+        lease = _claim(services, shard_id, queue)
+        if lease is None:
+            return ShardOutcome.NOT_CLAIMED
+        outcome = _attempt(services, lease, queue)
+        if outcome not in _JOB_GOES_ON:
+            with services.db.begin() as session:
+                complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
+        if outcome is not ShardOutcome.CONTINUES:
+            return outcome
+        shard_id = lease.shard_id
+    return ShardOutcome.STOPPING
 
 
 def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
     holder = (services.name, services.settings.lease_seconds)
-    with _claiming, services.db.begin() as session:
+    with _claim_lock, services.db.begin() as session:
         if queue is None:
             return leases.claim(session, shard_id, *holder)
-        refused = None
+        lost_to_another = None
         while True:
-            chosen = leases.balanced(session, shard_id, FIRST[queue])
-            if chosen is None or chosen.id == refused:
+            chosen = leases.choose_shard(session, shard_id, STAGE_ORDER[queue])
+            if chosen is None or chosen.id == lost_to_another:
                 return None
             lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
             if lease is not None:
                 return lease
-            refused = chosen.id  # by another worker that was faster: then others still wait
+            # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
+            lost_to_another = chosen.id
             session.expire_all()
 
 
-def _still_waits(services: Services, lease: Lease) -> bool:
-    """False: the shard ended instead, because its owner is being cancelled; it may have been the last one."""
-    with services.db.read() as session:
-        return session.scalar(select(Shard.state).where(Shard.id == lease.shard_id)) != ShardState.CANCELLED
-
-
-def _attempt(services: Services, lease: Lease, queue: str | None) -> str:
-    with Heart(services, lease).beating() as heart:
-        context = StageContext(services.db, services.store, lease, services.engines, services.judge, heart.should_stop)
+def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
+    with Heartbeat(services, lease).beating() as heartbeat:
+        stop = heartbeat.should_stop
+        context = StageContext(services.db, services.store, lease, services.engines, services.judge, stop)
         started = time.monotonic()
         try:
             finish = services.stages[lease.stage](context)
@@ -165,108 +189,108 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> str:
             return _stopped(services, lease)
         except EngineError as error:
             if error.shared:
-                return _bereft(services, context, error)
+                return _engine_lost(services, lease, error)
             return _engine_away(services, context, error) if error.retryable else _failed(services, lease, error)
         except SQLAlchemyError as error:
-            return "interrupted" if passing(error) else _failed(services, lease, error)
+            return ShardOutcome.INTERRUPTED if passing(error) else _failed(services, lease, error)
         except Exception as error:
             return _failed(services, lease, error)
-        outcome = _store(services, context, finish, time.monotonic() - started, heart)
-    return outcome or _go_on(services, lease, finish, queue)
+        # Under the heartbeat still: a database that is away is waited for as long as the lease holds.
+        outcome = _store(services, context, finish, time.monotonic() - started, heartbeat)
+    return _hand_on(services, lease, finish, queue) if outcome is ShardOutcome.ADVANCED else outcome
 
 
-def _store(services: Services, context: StageContext, finish: Finish, seconds: float, heart: Heart) -> str | None:
-    """Write what the stage made, waiting for a database that is away as long as the lease holds.
-
-    None: written, and the shard goes on.
-    """
+def _store(
+    services: Services, context: StageContext, finish: Finish, seconds: float, heartbeat: Heartbeat
+) -> ShardOutcome:
+    """Write what the stage made, waiting for a database that is away as long as the lease holds."""
     lease = context.lease
-    while True:
-        try:
-            with services.db.begin() as session:
-                shard = leases.finish(session, lease, finish.next_stage)
-                if shard is None:
-                    return "discarded"
-                finish.write(session)
-                record_journal(session, lease, context.journal)
-                add_seconds(session, lease, seconds, context.journal.seconds)
-            return _WITHDRAWN if shard.state == ShardState.CANCELLED else None
-        except SQLAlchemyError as error:
-            if not passing(error):
-                return _failed(services, lease, error)
-            # Perhaps an ambiguous commit: then the fence refuses the next try, and the sweeper goes on from the row.
-            log.warning("the end of stage %s of %s is not written yet: %s", lease.stage, lease.shard_id, error)
-            if heart.should_stop():
-                return "interrupted"
-            time.sleep(_WRITE_AGAIN_SECONDS)
-        except Exception as error:
-            return _failed(services, lease, error)
+
+    def write() -> ShardOutcome:
+        with services.db.begin() as session:
+            shard = leases.finish(session, lease, finish.next_stage)
+            if shard is None:
+                # Also after an ambiguous commit: it was lost on the way back, the row has moved on, and the fence
+                # refuses this second try. What was computed is stored, and the sweeper goes on from the row.
+                return ShardOutcome.DISCARDED
+            finish.write(session)
+            record_engine_use(session, lease, context.journal)
+            add_seconds(session, lease, seconds, context.journal.seconds)
+        return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED
+
+    def warn(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("the end of stage %s of %s is not written yet: %s", lease.stage, lease.shard_id, error)
+
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=lambda _: heartbeat.should_stop(),
+        wait=wait_fixed(_WRITE_AGAIN_SECONDS),
+        before_sleep=warn,
+        reraise=True,
+    )
+    try:
+        return retrying(write)
+    except Exception as error:
+        return ShardOutcome.INTERRUPTED if _may_pass(error) else _failed(services, lease, error)
 
 
-def _go_on(services: Services, lease: Lease, finish: Finish, queue: str | None) -> str:
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, SQLAlchemyError) and passing(error)
+
+
+def _hand_on(services: Services, lease: Lease, finish: Finish, queue: str | None) -> ShardOutcome:
+    """Send the hint for the next stage, or go on with it here."""
     if finish.next_stage is None:
-        return _settle(services, lease, "done")
+        return ShardOutcome.DONE
     hint = hint_for(lease.shard_id, finish.next_stage)
     if hint.queue == queue == GRADING and not services.stopping.is_set():
-        return _AT_ONCE  # proof and pairs are short: between them a message would cost more than they
+        return ShardOutcome.CONTINUES  # grading stages are shorter than a message between them
     services.dispatcher.send([hint])
-    return "advanced"
+    return ShardOutcome.ADVANCED
 
 
-def _settle(services: Services, lease: Lease, outcome: str) -> str:
-    with services.db.begin() as session:
-        table, owner_id = owner_of(session.get_one(Shard, lease.shard_id))
-        settle(session, table, owner_id)
-    return outcome
-
-
-def _stopped(services: Services, lease: Lease) -> str:
+def _stopped(services: Services, lease: Lease) -> ShardOutcome:
     """The stage was told to stop: the owner is cancelling, the lease is lost, or this worker is stopping."""
     with services.db.begin() as session:
-        shard = session.scalars(select(Shard).where(Shard.id == lease.shard_id)).one()
+        shard = session.get_one(Shard, lease.shard_id)
         cancelling = load_owner(session, shard).state == JobState.CANCELLING
         ended = leases.cancel(session, lease) if cancelling else leases.release(session, lease)
     if not ended:
-        return "discarded"
+        return ShardOutcome.DISCARDED
     if cancelling:
-        return _settle(services, lease, "cancelled")
+        return ShardOutcome.CANCELLED
     services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
-    return "released"
+    return ShardOutcome.RELEASED
 
 
-def _engine_away(services: Services, context: StageContext, error: EngineError) -> str:
+def _engine_away(services: Services, context: StageContext, error: EngineError) -> ShardOutcome:
     lease = context.lease
     delay = max(services.settings.engine_retry_seconds, error.wait_seconds)
     with services.db.begin() as session:
         if leases.release(session, lease, delay_seconds=delay):
-            record_unavailable(session, lease, str(error))
-            record_journal(session, lease, context.journal)
-    return "released"
+            record_engine_away(session, lease, str(error))
+            record_engine_use(session, lease, context.journal)
+    return ShardOutcome.RELEASED
 
 
-def _bereft(services: Services, context: StageContext, error: EngineError) -> str:
+def _engine_lost(services: Services, lease: Lease, error: EngineError) -> ShardOutcome:
     """The engine died under several shards: an interruption for each, until the one to blame runs alone."""
-    lease = context.lease
     with services.db.begin() as session:
-        shard = session.get_one(Shard, lease.shard_id)
-        owner = load_owner(session, shard)
         if not leases.interrupt(session, lease):
-            return "discarded"
-        about = {"shard": shard.id, "stage": lease.stage, "fence": lease.fence, "error": str(error)[:500]}
-        record(session, owner.workspace_id, owner.id, "shard_interrupted", **about)
+            return ShardOutcome.DISCARDED
+        record_shard_event(session, lease, "shard_interrupted", fence=lease.fence, error=str(error)[:500])
     services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
-    return "bereft"
+    return ShardOutcome.ENGINE_LOST
 
 
-def _failed(services: Services, lease: Lease, error: Exception) -> str:
+def _failed(services: Services, lease: Lease, error: Exception) -> ShardOutcome:
     log.error("stage %s of %s failed", lease.stage, lease.shard_id, exc_info=error)
-    told = "".join(traceback.format_exception_only(error)).strip()[:2000]
+    message = "".join(traceback.format_exception_only(error)).strip()[:2000]
     with services.db.begin() as session:
-        state = leases.fail(session, lease, told, backoff_seconds=services.settings.failure_backoff_seconds)
+        state = leases.fail(session, lease, message, backoff_seconds=services.settings.failure_backoff_seconds)
         if state is None:
-            return "discarded"
-        shard = session.get_one(Shard, lease.shard_id)
-        owner = load_owner(session, shard)
-        kind = "shard_quarantined" if state == ShardState.QUARANTINED else "shard_failed"
-        record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=lease.stage, error=told)
-    return _settle(services, lease, "quarantined") if state == ShardState.QUARANTINED else "failed"
+            return ShardOutcome.DISCARDED
+        quarantined = state == ShardState.QUARANTINED
+        record_shard_event(session, lease, "shard_quarantined" if quarantined else "shard_failed", error=message)
+    return ShardOutcome.QUARANTINED if quarantined else ShardOutcome.FAILED

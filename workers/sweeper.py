@@ -1,4 +1,4 @@
-"""The sweeper: expires leases, re-sends hints nobody took up, ends jobs whose last worker died before it could.
+"""The sweeper: expires leases, re-sends hints that nobody took up, completes jobs whose last worker died.
 
 Any number may run: on PostgreSQL one at a time does, under an advisory lock; SQLite's write lock does the same.
 """
@@ -9,22 +9,21 @@ import logging
 import threading
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from models.accounts import IdempotencyKey
 from models.base import db_now
 from models.events import record
 from models.jobs import Shard
-from models.leases import OwnerTable, expire, load_owner, owner_in, waits
-from models.session import Database
+from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
+from models.session import Database, update_returning
 from models.states import JobState, ShardState
+from models.workspaces import IdempotencyKey
 from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
-from workers.planning import Hint, stages_of
+from workers.lifecycle import Hint, complete_owner, find_incomplete, stages_of
 from workers.settings import WorkerSettings
-from workers.settle import settle, unsettled
 
 log = logging.getLogger(__name__)
 _LOCK = 0x45525241  # "ERRA"
@@ -35,7 +34,7 @@ class Swept:
     """What one sweep did."""
 
     expired: int = 0
-    settled: int = 0
+    completed: int = 0
     sent: int = 0
 
 
@@ -64,48 +63,50 @@ class Sweeper:
                 return Swept()
             expired = expire(session)
             for shard in expired:
-                self._tell(session, shard)
+                self._end_interrupted(session, shard)
             session.flush()
-            self._forget_keys(session)
-            hints = [hint for queue in room for hint in self._forgotten(session, queue, room[queue])]
-            open_ = unsettled(session)
-        return Swept(len(expired), sum(self._settle(*row) for row in open_), self._dispatcher.send(hints))
+            self._delete_old_keys(session)
+            hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
+            incomplete = find_incomplete(session)
+        # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
+        return Swept(len(expired), sum(self._complete(*row) for row in incomplete), self._dispatcher.send(hints))
 
-    def _settle(self, table: OwnerTable, row_id: str) -> bool:
-        """One that cannot be ended (written by another version, say) is logged and keeps nobody else waiting."""
+    def _complete(self, table: OwnerTable, row_id: str) -> bool:
+        """In a transaction of its own: a job that cannot be ended (written by another version) delays no other."""
         try:
             with self._db.begin() as session:
-                return settle(session, table, row_id) is not None
+                return complete_owner(session, table, row_id) is not None
         except SQLAlchemyError:
             raise
         except Exception:
             log.exception("%s cannot be ended", row_id)
             return False
 
-    def _tell(self, session: Session, shard: Shard) -> None:
+    def _end_interrupted(self, session: Session, shard: Shard) -> None:
+        """Record what happened to an expired shard; with a cancelling owner it must not wait again."""
         owner = load_owner(session, shard)
         if owner.state == JobState.CANCELLING and shard.state == ShardState.QUEUED:
             shard.state = ShardState.CANCELLED
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
         record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
 
-    def _forget_keys(self, session: Session) -> None:
+    def _delete_old_keys(self, session: Session) -> None:
         old = IdempotencyKey.created_at < db_now(-86400 * self._settings.idempotency_days)
         session.execute(delete(IdempotencyKey).where(old).execution_options(synchronize_session=False))
 
-    def _forgotten(self, session: Session, queue: str, room: int) -> list[Hint]:
+    def _due_hints(self, session: Session, queue: str, room: int) -> list[Hint]:
         """Hints for shards that have none on its way, and for those whose hint is old where the queue has room.
 
-        An old hint may be lost or may only wait its turn: sent again without end, it would fill the broker.
+        An old hint may be lost or may only wait in a long queue: sent again without end, it would fill the broker.
         """
-        stages = [stage.value for stage in stages_of(queue)]
-        waiting = select(Shard.id).where(waits(), Shard.stage.in_(stages), owner_in(JobState.QUEUED, JobState.RUNNING))
+        wanted = owner_in(JobState.QUEUED, JobState.RUNNING)
+        waiting = select(Shard.id).where(is_waiting(), Shard.stage.in_(stages_of(queue)), wanted)
         bare = waiting.where(Shard.hinted_at.is_(None)).order_by(Shard.created_at, Shard.position)
         old = waiting.where(Shard.hinted_at <= db_now(-self._settings.resend_after_seconds)).order_by(Shard.hinted_at)
+        # SKIP LOCKED: a shard that a worker is just claiming needs no hint, and is not waited for.
         ids = list(session.scalars(bare.limit(self._settings.resend_limit).with_for_update(skip_locked=True, of=Shard)))
         if room > len(ids):
             ids += session.scalars(old.limit(room - len(ids)).with_for_update(skip_locked=True, of=Shard))
-        marked = update(Shard).where(Shard.id.in_(ids)).values(hinted_at=db_now())
         if ids:
-            session.execute(marked.execution_options(synchronize_session=False))
+            update_returning(session, Shard, Shard.id.in_(ids), Shard.id, hinted_at=db_now())
         return [Hint(shard_id, queue) for shard_id in ids]

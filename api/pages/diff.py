@@ -1,9 +1,8 @@
 """Where two texts differ, marked for the eye: to the character, and word-aware where single characters would confuse.
 
-Pure: knows neither rows nor HTML. The texts are compared as tokens (numbers, words, spaces, single signs), so "24"
-against "36" is one changed number and never a crossed "2" kept from each side; inside a changed token the characters
-that really differ are marked once more. Bounded: texts beyond ``MAX_TOKENS`` differing tokens are compared by their
-common beginning and end alone.
+Pure: knows neither rows nor HTML. The texts are compared as tokens (numbers, words, spaces, single signs), so "48"
+against "28" is one changed number. Inside a changed token the characters that differ are marked once more. Bounded:
+texts of more than ``MAX_TOKENS`` differing tokens are compared by their common beginning and end alone.
 """
 
 from __future__ import annotations
@@ -85,19 +84,20 @@ def plain(text: str) -> tuple[Run, ...]:
 
 def excerpt(runs: tuple[Run, ...], width: int = 120) -> tuple[Run, ...]:
     """At most ``width`` characters around the first change, cut ends shown by "…"; calculator marks left out."""
-    kept = [run for run in runs if not run.aside]
+    shown = [run for run in runs if not run.aside]
     text_before = 0
-    for run in kept:
+    for run in shown:
         if run.mark is not Mark.SAME:
             break
         text_before += len(run.text)
     else:
-        text_before = 0
-    return _cut(kept, _word_start("".join(run.text for run in kept), text_before - EXCERPT_CONTEXT), width)
+        text_before = 0  # nothing is marked: show the beginning
+    return _cut(shown, _word_start("".join(run.text for run in shown), text_before - EXCERPT_CONTEXT), width)
 
 
 def _changes(a: list[str], b: list[str]) -> list[Change]:
     """Differing token ranges ``a[i1:i2]`` against ``b[j1:j2]``, ascending."""
+    # Equal ends are taken off first: the matcher below is quadratic, and an edit leaves most of a text alone.
     head = _common(a, b)
     tail = _common(a[head:][::-1], b[head:][::-1])
     core_a, core_b = a[head : len(a) - tail], b[head : len(b) - tail]
@@ -105,6 +105,7 @@ def _changes(a: list[str], b: list[str]) -> list[Change]:
         return []
     if len(core_a) + len(core_b) > MAX_TOKENS:
         return [(head, len(a) - tail, head, len(b) - tail)]
+    # autojunk would ignore whatever is frequent in a long text: spaces and digits, which are what changes here.
     codes = SequenceMatcher(None, core_a, core_b, autojunk=False).get_opcodes()
     return [(head + i1, head + i2, head + j1, head + j2) for tag, i1, i2, j1, j2 in codes if tag != "equal"]
 
@@ -117,8 +118,8 @@ def _swaps(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
             i1, _, j1, _ = found[-1]
             _, i2, _, j2 = change
             old, new = a[i1:i2], b[j1:j2]
-            turned = len(old) > 1 and [new[-1:], new[1:-1], new[:1]] == [old[:1], old[1:-1], old[-1:]]
-            if turned and old[0][0].isalnum() and old[-1][0].isalnum():
+            swapped = len(old) > 1 and [new[-1:], new[1:-1], new[:1]] == [old[:1], old[1:-1], old[-1:]]
+            if swapped and old[0][0].isalnum() and old[-1][0].isalnum():
                 found[-1:] = [(i1, i1 + 1, j1, j1 + 1), (i2 - 1, i2, j2 - 1, j2)]
                 continue
         found.append(change)
@@ -131,7 +132,7 @@ def _slide(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
     "16 - 3 - 4" against "16 - 4" lost " - 3", not "3 - ": a term goes with the sign before it.
     """
     slid: list[Change] = []
-    floor_a = floor_b = 0
+    floor_a = floor_b = 0  # ends of the change before: one change must not slide over another
     for i1, i2, j1, j2 in changes:
         back = 0
         if j1 == j2:
@@ -145,17 +146,17 @@ def _slide(changes: list[Change], a: list[str], b: list[str]) -> list[Change]:
 
 def _best_slide(tokens: list[str], start: int, end: int, room: int) -> int:
     """How many tokens to move ``tokens[start:end]`` back, at most ``room``, over tokens that repeat at its end."""
-    best, best_score = 0, _reads(tokens[start:end])
+    best, best_score = 0, _readability(tokens[start:end])
     for back in range(1, room + 1):
         if tokens[start - back] != tokens[end - back]:
             break
-        score = _reads(tokens[start - back : end - back])
+        score = _readability(tokens[start - back : end - back])
         if score > best_score:
             best, best_score = back, score
     return best
 
 
-def _reads(piece: list[str]) -> tuple[bool, bool]:
+def _readability(piece: list[str]) -> tuple[bool, bool]:
     """Whether a piece begins with a sign, and whether it carries its space in front."""
     visible = [token for token in piece if not token.isspace()]
     sign = bool(visible) and not visible[0][0].isalnum()
@@ -188,6 +189,7 @@ def _mark_change(left: _Side, a: Span, right: _Side, b: Span) -> None:
     old, new = left.text[a[0] : a[1]], right.text[b[0] : b[1]]
     head = _common(old, new)
     tail = _common(old[head:][::-1], new[head:][::-1])
+    # A combining mark belongs to the letter before it: the border must not fall between them.
     while head and (_combines(old[head : head + 1]) or _combines(new[head : head + 1])):
         head -= 1
     while tail and _combines(old[len(old) - tail]):
@@ -239,7 +241,7 @@ def _runs(side: _Side) -> tuple[Run, ...]:
     for match in _CALCULATOR.finditer(side.text):
         aside[match.start() : match.end()] = [True] * (match.end() - match.start())
     runs: list[Run] = []
-    cuts = sorted({0, *side.gaps, len(side.text)})
+    cuts = sorted({0, *side.gaps, len(side.text)})  # a gap has no characters, so it can only stand between runs
     for start, end in zip(cuts, [*cuts[1:], len(side.text)], strict=True):
         if start in side.gaps:
             runs.append(Run("", Mark.GAP, start < len(aside) and aside[start]))

@@ -1,78 +1,179 @@
-"""One injection job: its stages, its funnel, what it spent, and what happened to it."""
+"""One injection job: its stages, its funnel as levels to draw, the tokens it used, and what was frozen from it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.pages import progress
-from api.pages.funnel import FunnelView, funnel_view
+from api.language_models import model_names
+from api.pages.format import words
 from api.pages.overview import pair_count
-from api.pages.training import flat
+from api.progress import stages_of
+from errata.funnel import Funnel
+from errata.types import EvidenceKind
 from models.jobs import InjectionJob
-from models.language_models import LanguageModel
-from models.outputs import Dataset, DatasetSource, Event
-from models.problems import ProblemSet
+from models.outputs import Dataset, DatasetSource
 from models.results import job_funnel
+from models.workspaces import ProblemSet
 
-EVENTS = 20
+_MAX_DATASETS = 10
+_VERDICTS = (("correct", "correct"), ("incorrect", "incorrect"), ("unparsable", "unreadable"), ("timeout", "timed out"))
 
 
 @dataclass(frozen=True, slots=True)
-class JobView:
-    """Everything the page of one injection job shows."""
+class Part:
+    """One value of a breakdown; ``share`` is of the whole, from 0 to 1."""
 
-    row: InjectionJob
-    title: str
-    problem_set: str
-    problem_count: int
-    language_model: str | None
-    progress: progress.Progress
-    eta: float | None
-    elapsed: float | None
-    funnel: FunnelView
-    pairs: int
-    datasets: tuple[Dataset, ...]
-    settings: tuple[tuple[str, str], ...]
+    value: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One level of the funnel: ``passed`` of ``total`` went on, the others are ``losses`` (by reason) or open."""
+
+    name: str
+    total: int
+    passed: int
+    outcome: str
+    losses: tuple[Part, ...]
+    note: str = ""
 
     @property
-    def live(self) -> bool:
-        """Whether the job can still change."""
-        return progress.is_live(self.row.state)
+    def share(self) -> float:
+        """Share that went on."""
+        return self.passed / self.total if self.total else 0.0
+
+    @property
+    def open(self) -> int:
+        """How many neither passed nor are lost yet: the job still works on them."""
+        return max(0, self.total - self.passed - sum(loss.count for loss in self.losses))
 
 
-def job_view(session: Session, row: InjectionJob, now: datetime) -> JobView:
-    """A job as it stands; every query is bounded or counts by index."""
+@dataclass(frozen=True, slots=True)
+class StageTokens:
+    """Tokens of one stage (``cached`` is part of ``prompt``); ``share`` is of all tokens of the job."""
+
+    stage: str
+    prompt: int
+    completion: int
+    cached: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelView:
+    """A job's funnel as drawn, its pairs by type, error kind and evidence, and its tokens."""
+
+    levels: tuple[Level, ...]
+    by_type: tuple[Part, ...]
+    by_kind: tuple[Part, ...]
+    by_evidence: tuple[Part, ...]
+    tokens: tuple[StageTokens, ...]
+    proven_share: float | None
+    tokens_per_pair: float | None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was counted yet."""
+        return not any(level.total for level in self.levels)
+
+
+def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
+    """What the page of a job shows. Every query is bounded or counts by index."""
     problem_set = session.get_one(ProblemSet, row.problem_set_id)
-    model = session.get(LanguageModel, row.language_model_id) if row.language_model_id else None
-    shards = progress.load(session, InjectionJob, [row.id])[row.id]
     frozen = (
         select(Dataset)
         .join(DatasetSource, DatasetSource.dataset_id == Dataset.id)
         .where(DatasetSource.job_id == row.id)
         .order_by(Dataset.created_at.desc())
-        .limit(10)
+        .limit(_MAX_DATASETS)
     )
-    return JobView(
-        row=row,
-        title=row.name or problem_set.name,
-        problem_set=problem_set.name,
-        problem_count=problem_set.problem_count,
-        language_model=model.name if model else None,
-        progress=shards,
-        eta=progress.eta_seconds(row.state, shards.share, row.started_at, now),
-        elapsed=progress.elapsed_seconds(row.started_at, row.finished_at, now),
-        funnel=funnel_view(job_funnel(session, row)),
-        pairs=pair_count(session, row.id),
-        datasets=tuple(session.scalars(frozen)),
-        settings=tuple(flat(row.config)),
+    return {
+        "problem_set": problem_set,
+        "language_model": model_names(session, [row.language_model_id]).get(row.language_model_id or ""),
+        "stages": stages_of(session, InjectionJob, row.id),
+        "funnel": funnel_view(job_funnel(session, row)),
+        "pairs": pair_count(session, row.id),
+        "datasets": session.scalars(frozen).all(),
+    }
+
+
+def funnel_view(funnel: Funnel) -> FunnelView:
+    """What is shown of a funnel."""
+    counts, figures = funnel.counts, funnel.figures()
+    pairs = counts["pairs"]
+    return FunnelView(
+        levels=tuple(_levels(counts)),
+        by_type=parts_of(pairs["by_type"]),
+        by_kind=parts_of(pairs["by_kind"]),
+        by_evidence=parts_of(pairs["by_evidence"]),
+        tokens=_tokens(counts["tokens"]),
+        proven_share=figures["proven_share_of_edits"],
+        tokens_per_pair=figures["tokens_per_pair"],
     )
 
 
-def recent_events(session: Session, subject_id: str) -> tuple[Event, ...]:
-    """The newest events of a job, dataset, run or evaluation, newest first."""
-    query = select(Event).where(Event.subject_id == subject_id).order_by(Event.id.desc()).limit(EVENTS)
-    return tuple(session.scalars(query))
+def parts_of(counts: Mapping[str, int], total: int | None = None) -> tuple[Part, ...]:
+    """A breakdown, largest part first; shares are of ``total``, or of the sum of the counts."""
+    whole = (sum(counts.values()) if total is None else total) or 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(Part(name, count, count / whole) for name, count in ordered if count)
+
+
+def _levels(counts: Mapping[str, Any]) -> list[Level]:
+    problems, samples, steps, edits = (counts[name] for name in ("problems", "samples", "steps", "edits"))
+    return [
+        Level("Problems", problems["total"], problems["kept"], "kept", _losses(problems, "dropped")),
+        Level(
+            "Solutions",
+            samples["total"],
+            sum(samples["drawn"].values()),
+            "drawn",
+            _losses(samples, "unused"),
+            _verdicts(samples),
+        ),
+        Level("Steps", steps["total"], steps["edited"], "edited", _losses(steps, "skipped")),
+        _edits(edits),
+    ]
+
+
+def _losses(level: Mapping[str, Any], reasons: str) -> tuple[Part, ...]:
+    return parts_of(level[reasons], level["total"])
+
+
+def _verdicts(samples: Mapping[str, Any]) -> str:
+    found = [f"{samples['verdicts'][name]:,} {told}" for name, told in _VERDICTS if samples["verdicts"].get(name)]
+    if samples.get("spared"):
+        found.append(f"{samples['spared']:,} more not needed")
+    return ", ".join(found)
+
+
+def _edits(edits: Mapping[str, Any]) -> Level:
+    proven = edits["proven"]
+    # The funnel counts an edit that was proven but not chosen as proven and as rejected: it became no pair.
+    passed = max(0, sum(proven.values()) - edits["rejected"].get("not_chosen", 0))
+    by = [f"{n:,} by {words(kind)}" for kind, n in proven.items() if n and kind != EvidenceKind.UNPROVEN]
+    note = "proven wrong: " + ", ".join(by) if by else ""
+    return Level("Edits", edits["total"], passed, "became step pairs", _losses(edits, "rejected"), note)
+
+
+def _tokens(tokens: Mapping[str, Mapping[str, int]]) -> tuple[StageTokens, ...]:
+    used = {stage: counts.get("prompt", 0) + counts.get("completion", 0) for stage, counts in tokens.items()}
+    whole = sum(used.values())
+    return tuple(
+        StageTokens(
+            stage,
+            counts.get("prompt", 0),
+            counts.get("completion", 0),
+            counts.get("cached", 0),
+            used[stage] / whole,
+        )
+        for stage, counts in tokens.items()
+        if used[stage]
+    )

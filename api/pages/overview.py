@@ -1,189 +1,176 @@
-"""What is in the workspace: injection jobs, datasets, training runs and evaluations as rows of one shape."""
+"""Lists of injection jobs, datasets, training runs and evaluations: entries of one shape for all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from api.pages import progress
-from api.pages.text import decimal, number, percent, plural
+from api.http.rows import PageRequest, paginate
+from api.language_models import model_names
+from api.pages.format import as_number, as_share, decimal, number, percent, plural
+from api.pages.rendering import is_live
+from api.progress import elapsed_seconds, progress_of, seconds_left, seconds_per_step, steps_fraction
+from models.base import Base
 from models.jobs import InjectionJob, PairRow
-from models.language_models import LanguageModel
 from models.outputs import Dataset, Evaluation, Metric, TrainingRun
-from models.problems import ProblemSet
+from models.states import TrainingState
+from models.workspaces import ProblemSet
 
+SectionName = Literal["jobs", "datasets", "training", "evaluations"]
 PAGE = 8
 LONG_PAGE = 50
-Entity = type[InjectionJob] | type[Dataset] | type[TrainingRun] | type[Evaluation]
-_PAIR_COUNT_LIMIT = 100_000
+_MAX_COUNTED_PAIRS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of a list. ``share`` is progress from 0 to 1; ``figures`` are short facts in reading order."""
+class Timing:
+    """How far a row is (0 to 1), and its seconds left and gone; None where they are not known."""
 
-    id: str
-    href: str
-    title: str
-    subtitle: str
-    state: str
-    partial: bool
-    share: float
+    fraction: float
     eta: float | None
     elapsed: float | None
-    created_at: datetime
-    figures: tuple[str, ...]
 
-    @property
-    def live(self) -> bool:
-        """Whether the row can still change."""
-        return progress.is_live(self.state)
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """How a list names a row; ``figures`` are short facts in reading order."""
+
+    title: str
+    subtitle: str
+    figures: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One row of a list."""
+
+    row: Any
+    label: Label
+    time: Timing
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A page of rows of one kind; ``more`` is the id to continue after, None at the end."""
+    """A page of one section; ``more`` is the cursor of the next, None at the end."""
 
-    section: str
-    rows: tuple[Row, ...]
+    section: SectionName
+    entries: tuple[Entry, ...]
     more: str | None
 
     @property
     def live(self) -> bool:
         """Whether a row of the page can still change."""
-        return any(row.live for row in self.rows)
+        return any(is_live(entry.row.state) for entry in self.entries)
 
 
 @dataclass(frozen=True, slots=True)
-class _Query:
-    session: Session
-    now: datetime
+class Section:
+    """What is listed under one address; ``labels`` gives a label per row, in the rows' order."""
 
-
-SECTIONS: dict[str, Entity] = {
-    "jobs": InjectionJob,
-    "datasets": Dataset,
-    "training": TrainingRun,
-    "evaluations": Evaluation,
-}
+    title: str
+    table: type[Base]
+    labels: Callable[[Session, Sequence[Any]], list[Label]]
 
 
 def listing(
-    session: Session, workspace_id: str, now: datetime, section: str, after: str | None = None, limit: int = PAGE
+    session: Session, workspace_id: str, now: datetime, name: SectionName, after: str | None = None, limit: int = PAGE
 ) -> Listing:
-    """The newest rows of a section, or those after the row with id ``after`` (an unknown id: from the start)."""
-    entity: Any = SECTIONS[section]
-    query = select(entity).where(entity.workspace_id == workspace_id)
-    anchor = session.get(entity, after) if after else None
-    if anchor is not None and anchor.workspace_id == workspace_id:
-        older = entity.created_at < anchor.created_at
-        same = (entity.created_at == anchor.created_at) & (entity.id < anchor.id)
-        query = query.where(or_(older, same))
-    found = session.scalars(query.order_by(entity.created_at.desc(), entity.id.desc()).limit(limit + 1)).all()
-    rows = _rows(_Query(session, now), section, found[:limit])
-    return Listing(section, tuple(rows), found[limit - 1].id if len(found) > limit else None)
+    """The newest rows of a section, or those behind the cursor ``after``. Raises Invalid for what is no cursor."""
+    section = SECTIONS[name]
+    table: Any = section.table
+    query = select(table).where(table.workspace_id == workspace_id)
+    found = paginate(session, query, (table.created_at, table.id), PageRequest(limit, after), descending=True)
+    times = timings(session, section.table, found.rows, now)
+    labels = section.labels(session, found.rows)
+    entries = tuple(Entry(row, label, times[row.id]) for row, label in zip(found.rows, labels, strict=True))
+    return Listing(name, entries, found.next)
 
 
-def _rows(q: _Query, section: str, found: Sequence[Any]) -> list[Row]:
-    if section == "jobs":
-        return _jobs(q, found)
-    if section == "datasets":
-        return _datasets(q, found)
-    return _training(q, found) if section == "training" else _evaluations(q, found)
+def timings(session: Session, table: Any, rows: Sequence[Any], now: datetime) -> dict[str, Timing]:
+    """How far each row is, by id: what ``/v1`` says of it."""
+    if table is TrainingRun:
+        return {run.id: _run_timing(session, run, now) for run in rows}
+    progress = progress_of(session, table, rows)
+    return {row_id: Timing(p.fraction, p.eta_seconds, p.elapsed_seconds) for row_id, p in progress.items()}
 
 
-def _names(session: Session, entity: Any, ids: set[str | None]) -> dict[str | None, str]:
-    found = session.execute(select(entity.id, entity.name).where(entity.id.in_([i for i in ids if i])))
-    return dict(found.all())
-
-
-def _row(q: _Query, row: Any, href: str, title: str, subtitle: str, share: float, figures: Sequence[str]) -> Row:
-    return Row(
-        id=row.id,
-        href=href,
-        title=title,
-        subtitle=subtitle,
-        state=row.state,
-        partial=bool(getattr(row, "partial", False)),
-        share=share,
-        eta=progress.eta_seconds(row.state, share, row.started_at, q.now),
-        elapsed=progress.elapsed_seconds(row.started_at, row.finished_at, q.now),
-        created_at=row.created_at,
-        figures=tuple(figures),
-    )
+def _run_timing(session: Session, run: TrainingRun, now: datetime) -> Timing:
+    # Metrics are read for a running run alone: a long list would read those of every run it shows.
+    per_step = seconds_per_step(session, run) if run.state == TrainingState.RUNNING else None
+    return Timing(steps_fraction(run), seconds_left(run, per_step), elapsed_seconds(run, now))
 
 
 def pair_count(session: Session, job_id: str) -> int:
-    """Pairs stored for a job, counted no further than ``_PAIR_COUNT_LIMIT``."""
-    some = select(PairRow.id).where(PairRow.job_id == job_id).limit(_PAIR_COUNT_LIMIT).subquery()
+    """Pairs stored for a job, counted no further than ``_MAX_COUNTED_PAIRS``."""
+    some = select(PairRow.id).where(PairRow.job_id == job_id).limit(_MAX_COUNTED_PAIRS).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 
-def _jobs(q: _Query, found: Sequence[InjectionJob]) -> list[Row]:
-    shards = progress.load(q.session, InjectionJob, [job.id for job in found])
-    sets = _names(q.session, ProblemSet, {job.problem_set_id for job in found})
-    models = _names(q.session, LanguageModel, {job.language_model_id for job in found})
-    rows = []
-    for job in found:
-        source = models.get(job.language_model_id) or "brought solutions"
-        problem_set = sets.get(job.problem_set_id, "")
-        figures = [plural(pair_count(q.session, job.id), "pair")]
+def _names(session: Session, table: Any, ids: Iterable[str]) -> dict[str, str]:
+    return dict(session.execute(select(table.id, table.name).where(table.id.in_(set(ids)))).all())
+
+
+def _jobs(session: Session, jobs: Sequence[InjectionJob]) -> list[Label]:
+    sets = _names(session, ProblemSet, (job.problem_set_id for job in jobs))
+    models = model_names(session, [job.language_model_id for job in jobs])
+    labels = []
+    for job in jobs:
+        problem_set = sets[job.problem_set_id]
+        source = models.get(job.language_model_id or "", "brought solutions")
         subtitle = f"{problem_set} · {source}" if job.name else source
-        title = job.name or problem_set
-        rows.append(_row(q, job, f"/jobs/{job.id}", title, subtitle, shards[job.id].share, figures))
-    return rows
+        labels.append(Label(job.name or problem_set, subtitle, [plural(pair_count(session, job.id), "pair")]))
+    return labels
 
 
-def _datasets(q: _Query, found: Sequence[Dataset]) -> list[Row]:
-    shards = progress.load(q.session, Dataset, [dataset.id for dataset in found])
-    rows = []
-    for dataset in found:
+def _datasets(_: Session, datasets: Sequence[Dataset]) -> list[Label]:
+    labels = []
+    for dataset in datasets:
         files = (dataset.manifest or {}).get("files") or []
-        figures = [plural(len(files), "file")] if files else []
         subtitle = f"sha256 {dataset.sha256[:12]}" if dataset.sha256 else ""
-        row = _row(q, dataset, f"/datasets/{dataset.id}", dataset.name, subtitle, shards[dataset.id].share, figures)
-        rows.append(row)
-    return rows
+        labels.append(Label(dataset.name, subtitle, [plural(len(files), "file")] if files else []))
+    return labels
 
 
-def _training(q: _Query, found: Sequence[TrainingRun]) -> list[Row]:
-    models = _names(q.session, LanguageModel, {run.base_model_id for run in found})
-    data = _names(q.session, Dataset, {run.dataset_id for run in found})
-    rows = []
-    for run in found:
-        share = run.step / run.total_steps if run.total_steps else 0.0
+def _training(session: Session, runs: Sequence[TrainingRun]) -> list[Label]:
+    models = model_names(session, [run.base_model_id for run in runs])
+    data = _names(session, Dataset, (run.dataset_id for run in runs))
+    labels = []
+    for run in runs:
         figures = [f"step {number(run.step)}" + (f" of {number(run.total_steps)}" if run.total_steps else "")]
-        if (loss := latest_loss(q.session, run.id)) is not None:
+        if (loss := _latest_loss(session, run.id)) is not None:
             figures.append(f"loss {decimal(loss)}")
-        subtitle = f"{models.get(run.base_model_id, '')} on {data.get(run.dataset_id, '')}"
-        rows.append(_row(q, run, f"/training/{run.id}", run.output_name, subtitle, share, figures))
-    return rows
+        labels.append(Label(run.output_name, f"{models[run.base_model_id]} on {data[run.dataset_id]}", figures))
+    return labels
 
 
-def latest_loss(session: Session, run_id: str) -> float | None:
+def _latest_loss(session: Session, run_id: str) -> float | None:
     """Loss of the latest optimizer step that recorded one."""
     query = select(Metric.values).where(Metric.run_id == run_id, Metric.phase == "train")
-    for values in session.scalars(query.order_by(Metric.step.desc()).limit(5)):
-        if isinstance(loss := values.get("loss"), int | float):
-            return float(loss)
-    return None
+    # A step whose loss was not finite stores none: look a few steps further back.
+    latest = session.scalars(query.order_by(Metric.step.desc()).limit(5))
+    return next((loss for values in latest if (loss := as_number(values.get("loss"))) is not None), None)
 
 
-def _evaluations(q: _Query, found: Sequence[Evaluation]) -> list[Row]:
-    shards = progress.load(q.session, Evaluation, [evaluation.id for evaluation in found])
-    sets = _names(q.session, ProblemSet, {evaluation.problem_set_id for evaluation in found})
-    models = _names(q.session, LanguageModel, {evaluation.language_model_id for evaluation in found})
-    rows = []
-    for item in found:
-        accuracy = (item.result or {}).get("accuracy")
-        figures = [f"accuracy {percent(accuracy, 1)}"] if isinstance(accuracy, int | float) else []
-        model = models.get(item.language_model_id, "")
-        title = item.name or model
-        subtitle = f"{model} on {sets.get(item.problem_set_id, '')}"
-        rows.append(_row(q, item, f"/evaluations/{item.id}", title, subtitle, shards[item.id].share, figures))
-    return rows
+def _evaluations(session: Session, evaluations: Sequence[Evaluation]) -> list[Label]:
+    sets = _names(session, ProblemSet, (evaluation.problem_set_id for evaluation in evaluations))
+    models = model_names(session, [evaluation.language_model_id for evaluation in evaluations])
+    labels = []
+    for evaluation in evaluations:
+        model = models[evaluation.language_model_id]
+        accuracy = as_share((evaluation.result or {}).get("accuracy"))
+        figures = [] if accuracy is None else [f"accuracy {percent(accuracy, 1)}"]
+        labels.append(Label(evaluation.name or model, f"{model} on {sets[evaluation.problem_set_id]}", figures))
+    return labels
+
+
+SECTIONS: dict[SectionName, Section] = {
+    "jobs": Section("Injection jobs", InjectionJob, _jobs),
+    "datasets": Section("Datasets", Dataset, _datasets),
+    "training": Section("Training runs", TrainingRun, _training),
+    "evaluations": Section("Evaluations", Evaluation, _evaluations),
+}

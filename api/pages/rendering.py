@@ -1,24 +1,66 @@
-"""Templates, and pages' answers: everything is autoescaped, nothing inline, errors are pages too."""
+"""What every page needs: its viewer, its template, and an answer that is a page also where it is a refusal.
+
+On loopback without keys the viewer is the default workspace, as over ``/v1``. Otherwise a browser signs in with an API
+key, kept in a cookie that scripts cannot read, other sites cannot send, and ``/v1`` ignores. Everything rendered is
+autoescaped, and nothing is inline.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Depends, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
+from fastapi.security import HTTPAuthorizationCredentials
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api.pages import text
-from api.pages.access import SignInNeeded
+from api.http.auth import Caller, authenticate
+from api.http.errors import Forbidden, Invalid, Unauthorized
+from api.http.routing import ApiDep
+from api.pages import format as fmt
+from models.states import TERMINAL
 
-_ROOM = Path(__file__).parent.parent
-STATIC = _ROOM / "static"
+COOKIE = "errata_key"
+_SIGNED_IN_SECONDS = 12 * 3600
+_API = Path(__file__).parent.parent
+STATIC = _API / "static"
 _TITLES = {403: "Not with this key", 404: "Not found"}
+
+
+class SignInNeeded(Unauthorized):
+    """No key, or one that is not valid: the pages answer with the sign-in form."""
+
+
+def viewer(request: Request, api: ApiDep) -> Caller:
+    """Who is looking. Raises SignInNeeded, or Forbidden for a key that may not read."""
+    key = request.cookies.get(COOKIE)
+    given = HTTPAuthorizationCredentials(scheme="Bearer", credentials=key) if key else None
+    try:
+        caller = authenticate(request, api, given)
+    except Unauthorized as error:
+        raise SignInNeeded(str(error.detail)) from None
+    if not caller.may("read"):
+        raise Forbidden("this key may not read")
+    return caller
+
+
+Viewer = Annotated[Caller, Depends(viewer)]
+
+
+def remember(response: Response, request: Request, key: str) -> None:
+    """Keep the key for this browser: HttpOnly, SameSite=Strict, and Secure wherever the page came over TLS."""
+    secure = request.url.scheme == "https"
+    response.set_cookie(COOKIE, key, max_age=_SIGNED_IN_SECONDS, httponly=True, samesite="strict", secure=secure)
+
+
+def is_live(state: str) -> bool:
+    """Whether a row in this state can still change, so that its page is refreshed."""
+    return state not in TERMINAL
 
 
 def _version() -> str:
@@ -31,25 +73,17 @@ def _version() -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_ROOM / "templates"),
+        loader=FileSystemLoader(_API / "templates"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name fails a test instead of showing nothing
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "ago": text.ago,
-        "decimal": text.decimal,
-        "duration": text.duration,
-        "number": text.number,
-        "pct": lambda share: f"{100 * min(max(share, 0.0), 1.0):.2f}%",
-        "percent": text.percent,
-        "plural": text.plural,
-        "short": text.short,
-        "size": text.size,
-        "visible": text.visible,
-        "words": text.words,
-    }
+    words = (fmt.plural, fmt.sentence, fmt.short, fmt.visible, fmt.words)
+    figures = (fmt.ago, fmt.decimal, fmt.duration, fmt.number, fmt.percent, fmt.size)
+    environment.filters |= {function.__name__: function for function in (*words, *figures)}
+    environment.filters["pct"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+    environment.tests["live"] = is_live
     environment.globals |= {"version": _version(), "section": ""}
     return environment
 
@@ -65,8 +99,7 @@ def page(template: str, status: int = 200, **context: Any) -> HTMLResponse:
     return HTMLResponse(body, status, headers={"Cache-Control": "no-store"})
 
 
-def message(status: int, detail: str) -> HTMLResponse:
-    """A page that says what is wrong."""
+def _refusal(status: int, detail: str) -> HTMLResponse:
     return page("message.html", status, heading=_TITLES.get(status, "That did not work"), detail=detail)
 
 
@@ -81,10 +114,12 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except SignInNeeded as error:
+                # A first visit is no refusal: only a cookie that was sent and not accepted is told about.
                 return page("sign_in.html", 401, refused=None if not request.cookies else str(error.detail))
+            except (RequestValidationError, Invalid):
+                # Nothing but the address was given, so what is wrong with it is a page that does not exist.
+                return _refusal(404, "There is no such page.")
             except HTTPException as error:
-                return message(error.status_code, str(error.detail))
-            except RequestValidationError:
-                return message(404, "There is no such page.")
+                return _refusal(error.status_code, str(error.detail))
 
         return with_pages

@@ -1,10 +1,13 @@
-"""The dashboard's routes. Every one reads in one short session and renders; the few words it writes are a cookie's."""
+"""The dashboard's routes. Each reads in one short session and renders; nothing is written but a cookie.
+
+A page that changes while it is looked at has a fragment: its changing part alone, which the script puts in its place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
@@ -13,31 +16,27 @@ from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import authenticate
-from api.deps import ApiDep
-from api.errors import Unauthorized
-from api.ids import path_row
+from api.http.auth import authenticate
+from api.http.errors import Unauthorized
+from api.http.routing import ApiDep
+from api.http.rows import path_row
 from api.pages import overview, pairs
-from api.pages.access import Viewer, remember
-from api.pages.datasets import dataset_view
-from api.pages.evaluations import evaluation_view
-from api.pages.jobs import job_view, recent_events
-from api.pages.rendering import PageRoute, page
-from api.pages.training import training_view
-from models.base import Base, db_now
+from api.pages.format import flat
+from api.pages.jobs import job_context
+from api.pages.outputs import dataset_context, evaluation_context
+from api.pages.overview import SECTIONS, SectionName
+from api.pages.pair import pair_context
+from api.pages.rendering import PageRoute, Viewer, is_live, page, remember
+from api.pages.training import training_context
+from models.base import db_now
 from models.jobs import InjectionJob, PairRow
-from models.outputs import Dataset, Evaluation, TrainingRun
+from models.outputs import Event
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-Section = Literal["jobs", "datasets", "training", "evaluations"]
-_SECTION_TITLES: dict[str, str] = {
-    "jobs": "Injection jobs",
-    "datasets": "Datasets",
-    "training": "Training runs",
-    "evaluations": "Evaluations",
-}
-_ID = Query(pattern=r"^[a-z]+_[0-9a-z]{1,40}$")
 _NAME = Query(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
+After = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,600}$")]  # a cursor of api.pagination
+_FEW = 4  # rows of a section on the overview, but for jobs
+_EVENTS = 20
 
 
 def _filters(
@@ -73,24 +72,22 @@ def _overview(api: ApiDep, viewer: Viewer) -> dict[str, Any]:
         now = _clock(session)
         listings = {
             name: overview.listing(
-                session, viewer.workspace_id, now, name, limit=overview.PAGE if name == "jobs" else 4
+                session, viewer.workspace_id, now, name, limit=overview.PAGE if name == "jobs" else _FEW
             )
-            for name in overview.SECTIONS
+            for name in SECTIONS
         }
-        job_ids = [row.id for row in listings["jobs"].rows]
-        sample = pairs.newest_sample(session, job_ids)
+        example = pairs.first_step_pair(session, [entry.row.id for entry in listings["jobs"].entries])
     live = any(listing.live for listing in listings.values())
-    return {
-        "now": now,
-        "listings": listings,
-        "live": live,
-        "sample": sample[1] if sample else None,
-        "sample_job": sample[0] if sample else None,
-        "fragment_url": "/fragments/overview",
-    }
+    return {"now": now, "listings": listings, "live": live, "example": example, "fragment_url": "/fragments/overview"}
 
 
-def _list(api: ApiDep, viewer: Viewer, section: Section, after: str | None) -> dict[str, Any]:
+@router.get("/fragments/list/{section}")
+def refresh_list(api: ApiDep, viewer: Viewer, section: SectionName, after: After = None) -> Response:
+    """A list's content alone."""
+    return page("fragments/list.html", **_list(api, viewer, section, after))
+
+
+def _list(api: ApiDep, viewer: Viewer, section: SectionName, after: str | None) -> dict[str, Any]:
     with api.db.read() as session:
         now = _clock(session)
         listing = overview.listing(session, viewer.workspace_id, now, section, after, overview.LONG_PAGE)
@@ -99,41 +96,41 @@ def _list(api: ApiDep, viewer: Viewer, section: Section, after: str | None) -> d
         "listing": listing,
         "live": listing.live,
         "section": section,
-        "title": _SECTION_TITLES[section],
+        "title": SECTIONS[section].title,
         "paged": after is not None,
         "fragment_url": f"/fragments/list/{section}" + (f"?after={after}" if after else ""),
     }
 
 
-@router.get("/fragments/list/{section}")
-def refresh_list(api: ApiDep, viewer: Viewer, section: Section, after: Annotated[str | None, _ID] = None) -> Response:
-    """A list's content alone."""
-    return page("fragments/list.html", **_list(api, viewer, section, after))
-
-
-def _add_list(section: Section) -> None:
+def _add_list(section: SectionName) -> None:
     """``/jobs`` and its like: separate paths, so that no other path of the application is shadowed."""
 
-    def show_list(api: ApiDep, viewer: Viewer, after: Annotated[str | None, _ID] = None) -> Response:
+    def show_list(api: ApiDep, viewer: Viewer, after: After = None) -> Response:
         return page("live.html", fragment="fragments/list.html", **_list(api, viewer, section, after))
 
     router.add_api_route(f"/{section}", show_list, methods=["GET"])
 
 
-def _add_detail(
-    section: Section, table: type[Base], name: str, view_of: Callable[[Session, Any, datetime], Any]
-) -> None:
+def _add_detail(section: SectionName, name: str, context_of: Callable[[Session, Any], dict[str, Any]]) -> None:
     """``/jobs/{id}`` and its like, and the fragment that refreshes it."""
     fragment = f"fragments/{name}.html"
+    table = SECTIONS[section].table
 
     def context(api: ApiDep, viewer: Viewer, row_id: str) -> dict[str, Any]:
         with api.db.read() as session:
             row: Any = path_row(session, table, row_id, viewer.workspace_id)
             now = _clock(session)
-            view = view_of(session, row, now)
-            events = recent_events(session, row.id)
-        url = f"/fragments/{section}/{row_id}"
-        return {"view": view, "now": now, "events": events, "section": section, "live": view.live, "fragment_url": url}
+            events = select(Event).where(Event.subject_id == row.id).order_by(Event.id.desc())
+            return context_of(session, row) | {
+                "row": row,
+                "now": now,
+                "time": overview.timings(session, table, [row], now)[row.id],
+                "settings": flat(row.config),
+                "events": session.scalars(events.limit(_EVENTS)).all(),
+                "section": section,
+                "live": is_live(row.state),
+                "fragment_url": f"/fragments/{section}/{row_id}",
+            }
 
     def show(api: ApiDep, viewer: Viewer, row_id: str) -> Response:
         return page("live.html", fragment=fragment, **context(api, viewer, row_id))
@@ -146,24 +143,14 @@ def _add_detail(
 
 
 @router.get("/jobs/{job_id}/pairs")
-def show_pairs(
-    api: ApiDep, viewer: Viewer, job_id: str, filters: FiltersDep, after: Annotated[str | None, _ID] = None
-) -> Response:
+def show_pairs(api: ApiDep, viewer: Viewer, job_id: str, filters: FiltersDep, after: After = None) -> Response:
     """A page of a job's pairs."""
     with api.db.read() as session:
         job = path_row(session, InjectionJob, job_id, viewer.workspace_id)
-        lines, next_after = pairs.page_of(session, job_id, filters, after)
-        found = pairs.choices(session, job_id, filters)
-    return page(
-        "pairs.html",
-        job_id=job_id,
-        title=job.name or job.id,
-        lines=lines,
-        next_after=next_after,
-        choices=found,
-        filters=filters,
-        section="jobs",
-    )
+        shown, next_after = pairs.page_of(session, job_id, filters, after)
+        choices = pairs.choices(session, job_id, filters)
+    context: dict[str, Any] = {"pairs": shown, "next_after": next_after, "choices": choices, "filters": filters}
+    return page("pairs.html", job_id=job_id, title=job.name or job.id, section="jobs", **context)
 
 
 @router.get("/pairs/{pair_id}")
@@ -171,15 +158,14 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
     """One pair: the injected error in its solution, and its proof."""
     with api.db.read() as session:
         row = path_row(session, PairRow, pair_id, viewer.workspace_id)
-        view = pairs.pair_view(session, row)
-        place = pairs.place(session, row, filters)
-    return page("pair.html", view=view, place=place, filters=filters, count_limit=pairs.COUNT_LIMIT, section="jobs")
+        context = pair_context(session, row) | {"position": pairs.position(session, row, filters), "filters": filters}
+    return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", **context)
 
 
 @router.post("/sign-in")
 def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Keep an API key for this browser. Only from our own form: another site must not sign a visitor in."""
-    origin = request.headers.get("origin")
+    origin = request.headers.get("origin")  # browsers send it with every POST; others need no guard
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
         raise HTTPException(403, "The form must be sent from this site's own page.")
     try:
@@ -191,9 +177,9 @@ def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=2
     return response
 
 
-_add_detail("jobs", InjectionJob, "job", job_view)
-_add_detail("datasets", Dataset, "dataset", dataset_view)
-_add_detail("training", TrainingRun, "training", training_view)
-_add_detail("evaluations", Evaluation, "evaluation", evaluation_view)
-for _section in _SECTION_TITLES:
-    _add_list(_section)  # type: ignore[arg-type]
+_add_detail("jobs", "job", job_context)
+_add_detail("datasets", "dataset", dataset_context)
+_add_detail("training", "training", training_context)
+_add_detail("evaluations", "evaluation", evaluation_context)
+for _section in SECTIONS:
+    _add_list(_section)

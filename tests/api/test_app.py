@@ -11,9 +11,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
 from api.app import app_from_env
-from api.auth import BindingRefused
+from api.http.auth import BindingRefused
+from models.migrate import Base
 from models.session import Database
-from models.tables import Base
 from tests.api.conftest import CheckedClient, KeptHints, post_problems
 
 HEAVY = ("torch", "vllm", "transformers", "trl", "accelerate", "peft", "datasets")

@@ -9,19 +9,18 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from api.auth import create_key
+from api.http.auth import create_key
 from demo import problems
-from models.accounts import PILOT_WORKSPACE_NAME
-from models.estimates import Estimate
-from models.jobs import InjectionJob, PairRow, Shard
+from models.jobs import Estimate, InjectionJob, PairRow, Shard
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import PILOT_WORKSPACE_NAME
 from tests.api.conftest import RULES, CheckedClient, KeptHints, post_job
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 COUNT = 40
 URL = "/v1/injection-jobs:estimate"

@@ -9,9 +9,9 @@ from sqlalchemy import select, update
 
 from models.jobs import Shard
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow
 from models.results import evaluation_result
 from models.session import Database
+from models.workspaces import ProblemRow
 from tests.api.conftest import CheckedClient, KeptHints, post_problems
 from tests.api.test_injection_jobs import add_model
 

@@ -8,14 +8,12 @@ import pytest
 from sqlalchemy import select, update
 
 from errata.funnel import Funnel
-from models.accounts import DEFAULT_WORKSPACE
 from models.base import db_now, new_id
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.leases import claim
-from models.problems import ProblemRow
 from models.session import Database
 from models.states import JobState, ShardState, Stage, move
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow
 from tests.api.conftest import RULES, CheckedClient, KeptHints, bring, post_job, post_problems
 
 

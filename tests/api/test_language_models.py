@@ -1,21 +1,29 @@
-"""Language models as the OpenAI client sees them."""
+"""Language models as the OpenAI client sees them, and downloading what a training run made."""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from workers.training.checkpoints import write_folder
 
-from api.auth import create_key, ensure_workspace
+from api.http.auth import create_key, ensure_workspace
+from models.base import new_id
 from models.session import Database
+from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from tests.api.conftest import CheckedClient
 from tests.api.test_injection_jobs import add_model
+
+CARD, WEIGHTS = "# Card\n", bytes(range(256)) * 40
 
 
 @pytest.fixture
@@ -63,3 +71,55 @@ def test_an_own_model_hides_the_operators_of_the_same_name(client: CheckedClient
     listed = client.get("/v1/models", headers=headers).json()["data"]
     assert [(model["id"], model["training_job"]) for model in listed] == [("tiny", "train_o")]
     assert client.get("/v1/models/tiny", headers=headers).json()["training_job"] == "train_o"
+
+
+def trained(
+    database: Database, store: StoreSettings, name: str = "tiny-rise", workspace: str = DEFAULT_WORKSPACE
+) -> str:
+    """A registered result of a training run with real files; the answer is its folder."""
+
+    def fill(folder: Path) -> None:
+        (folder / "README.md").write_text(CARD)
+        (folder / "model.safetensors").write_bytes(WEIGHTS)
+
+    run_id = new_id("train")
+    folder = Path(store.files) / "models" / run_id
+    write_folder(folder, fill, {"run_id": run_id})
+    (folder / "secret.txt").write_text("not in the manifest")
+    with database.begin() as session:
+        if session.get(Workspace, workspace) is None:
+            session.add(Workspace(id=workspace, name=workspace))
+            session.flush()
+        entry = {"engine": "transformers", "config": {"path": str(folder)}, "training_run_id": run_id}
+        session.add(LanguageModel(id=new_id("model"), workspace_id=workspace, name=name, **entry))
+    return str(folder)
+
+
+def test_every_file_comes_whole_and_in_parts(client: CheckedClient, database: Database, store: StoreSettings) -> None:
+    folder = trained(database, store)
+    files = {row["path"]: row for row in client.get("/v1/models/tiny-rise/files").json()["data"]}
+    assert set(files) == {"README.md", "model.safetensors", "manifest.json"}
+    assert folder not in str(files), "where it is stored is not told"
+    for row in files.values():
+        answer = client.get(row["url"])
+        assert (answer.status_code, len(answer.content)) == (200, row["bytes"])
+        assert hashlib.sha256(answer.content).hexdigest() == row["sha256"]
+        assert answer.headers["etag"] == f'"{row["sha256"]}"'
+    part = client.get(files["model.safetensors"]["url"], headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, WEIGHTS[100:200])
+
+
+def test_nothing_else_comes(client: CheckedClient, database: Database, store: StoreSettings) -> None:
+    folder = trained(database, store)
+    trained(database, store, "theirs", "ws_other")
+    with database.begin() as session:
+        own = {"workspace_id": DEFAULT_WORKSPACE, "engine": "transformers", "config": {"path": folder}}
+        session.add(LanguageModel(id=new_id("lm"), name="operators", **own))
+    for path in ("secret.txt", "../../errata.db", "%2e%2e/x", "README.md/", "nothing"):
+        assert client.get(f"/v1/models/tiny-rise/files/{path}").status_code == 404, path
+    for name in ("operators", "theirs", "unknown"):
+        refused = client.get(f"/v1/models/{name}/files")
+        assert refused.status_code == 404, name
+    assert "operator's" in client.get("/v1/models/operators/files").json()["detail"]
+    Path(folder, "manifest.json").unlink()
+    assert client.get("/v1/models/tiny-rise/files").status_code == 404

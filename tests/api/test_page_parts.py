@@ -1,4 +1,4 @@
-"""The dashboard's pure parts: where two texts differ, charts, funnels, progress, proofs, and words for people."""
+"""The dashboard's pure parts: where two texts differ, charts, funnels, proofs, and words for people."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.pages import diff as diffs
-from api.pages import text
-from api.pages.chart import chart, nice_ticks
+from api.pages import format as text
 from api.pages.diff import Mark, Run, diff, excerpt, plain
-from api.pages.funnel import funnel_view, sentence
-from api.pages.progress import STAGES, eta_seconds, of_counts
-from api.pages.proof import proof_of
+from api.pages.format import sentence
+from api.pages.jobs import funnel_view
+from api.pages.pair import proof_of
 from api.pages.rendering import STATIC
+from api.pages.training import chart, nice_ticks
 from errata.funnel import Funnel
 from errata.types import Reason
-from models.jobs import InjectionJob
 from tests.dashboard_rows import funnel
 
 
@@ -152,18 +151,21 @@ def test_funnels_of_shards_are_added_and_every_loss_has_its_sentence() -> None:
     part = funnel().to_dict()
     view = funnel_view(Funnel.total([part, part]))
     problems, solutions, steps, edits = view.levels
-    assert (problems.total, problems.kept, problems.open) == (2, 2, 0)
-    assert (solutions.total, solutions.kept, solutions.note) == (6, 4, "2 correct, 4 incorrect")
-    assert [(loss.count, loss.sentence) for loss in steps.losses] == [(2, "The step only states the final answer.")]
-    assert (edits.total, edits.kept, view.pairs, view.tokens_total) == (6, 6, 8, 2 * 1740)
-    assert [part.value for part in view.by_type] == ["step", "full"]
+    assert (problems.total, problems.passed, problems.open) == (2, 2, 0)
+    assert (solutions.total, solutions.passed, solutions.note) == (6, 4, "2 correct, 4 incorrect")
+    assert [(loss.count, sentence(loss.value)) for loss in steps.losses] == [
+        (2, "The step only states the final answer.")
+    ]
+    assert (edits.total, edits.passed) == (6, 6)
+    assert [(part.value, part.count) for part in view.by_type] == [("step", 6), ("full", 2)]
+    assert sum(spent.prompt + spent.completion for spent in view.tokens) == 2 * 1740
     assert funnel_view(Funnel()).empty
 
 
-def test_a_proven_edit_that_was_not_chosen_is_lost_not_kept() -> None:
+def test_a_proven_edit_that_was_not_chosen_is_lost() -> None:
     counts = {"edits": {"total": 3, "proven": {"contradiction": 2}, "rejected": {"no_change": 1, "not_chosen": 1}}}
     level = funnel_view(Funnel.from_dict(counts)).levels[3]
-    assert (level.total, level.kept, level.open) == (3, 1, 0)
+    assert (level.total, level.passed, level.open) == (3, 1, 0)
 
 
 def test_an_unknown_reason_is_shown_by_its_name() -> None:
@@ -171,35 +173,12 @@ def test_an_unknown_reason_is_shown_by_its_name() -> None:
     assert all(sentence(reason) == told for reason, told in ((str(reason), reason.sentence) for reason in Reason))
 
 
-def test_progress_counts_shards_past_in_and_before_each_stage() -> None:
-    counts = {("pair", "done"): 2, ("edit", "running"): 1, ("sample", "queued"): 1, ("continue", "running"): 1}
-    progress = of_counts(STAGES[InjectionJob], counts)
-    assert [(s.stage, s.done, s.running, s.waiting) for s in progress.stages] == [
-        ("sample", 4, 0, 1),
-        ("grade", 4, 0, 0),
-        ("edit", 3, 1, 0),
-        ("prove", 2, 1, 0),
-        ("pair", 2, 0, 0),
-    ]
-    assert progress.share == pytest.approx((4 + 4 + 3 + 2 + 2) / 25)
-    assert of_counts(STAGES[InjectionJob], {}).share == 0.0
-
-
-def test_the_time_left_follows_the_pace_and_is_not_guessed() -> None:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    started = now - timedelta(seconds=100)
-    assert eta_seconds("running", 0.25, started, now) == 300
-    assert eta_seconds("running", 0.01, started, now) is None
-    assert eta_seconds("cancelling", 0.5, started, now) is None
-    assert eta_seconds("running", 0.5, None, now) is None
-
-
 def test_a_proof_tolerates_details_it_does_not_know() -> None:
     proof = proof_of("divergence", {"rate": 0.875, "low": "?", "high": 2, "original_rate": True, "k": 8}, "step")
     assert [(rate.value, rate.low, rate.high) for rate in proof.rates] == [(0.875, 0.875, 0.875)]
     assert proof.note == "8 continuations from each step."
     assert proof_of("contradiction", {}, "step").equation is None
-    assert proof_of(None, {}, "full").kind == "verdicts"
+    assert proof_of(None, {}, "full").sentence.startswith("Two solutions of the same problem")
     assert proof_of("unproven", {"why": "no equation"}, "step").note == "no equation"
 
 
@@ -214,7 +193,7 @@ def test_text_has_accessible_contrast(theme: str) -> None:
     blocks = re.findall(r":root \{(.*?)\}", (STATIC / "app.css").read_text(), re.DOTALL)
     colors = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", blocks[theme == "dark"]))
     on_pages = [(ink, ground) for ink in ("ink", "ink-2", "ink-3", "error") for ground in ("paper", "surface")]
-    on_marks = [("error-ink", "error-strong"), ("error-ink", "error-tint"), ("ink", "kept"), ("ink", "track")]
+    on_marks = [("error-ink", "error-strong"), ("error-ink", "error-tint"), ("ink", "chosen-tint"), ("ink", "track")]
     for ink, ground in on_pages + on_marks:
         dark, light = sorted((_luminance(colors[ink]), _luminance(colors[ground])))
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (theme, ink, ground)

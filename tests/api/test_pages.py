@@ -12,9 +12,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import event
 
 from api.app import create_app
-from api.auth import create_key
+from api.http.auth import create_key
+from api.http.rows import encode
 from api.pages import overview, pairs, training
-from api.pages.access import COOKIE
+from api.pages.rendering import COOKIE
 from api.settings import ApiSettings
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
@@ -198,13 +199,19 @@ def test_only_what_can_change_is_refreshed_and_reloads_without_scripts(
     assert "noscript" not in get(client, url).by_tag
 
 
-def test_another_workspaces_rows_are_not_found_and_not_listed(client: TestClient, rows: Filled) -> None:
+def test_another_workspaces_rows_are_not_found_and_not_listed(
+    client: TestClient, rows: Filled, database: Database
+) -> None:
     for url in (f"/jobs/{rows.foreign}", f"/jobs/{rows.foreign}/pairs", f"/fragments/jobs/{rows.foreign}"):
         assert "somebody else" not in get(client, url, 404).text
     foreign = client.get(f"/pairs/{rows.foreign_pair}")
     absent = client.get("/pairs/pair_absentee")
     assert (foreign.status_code, foreign.text) == (404, absent.text)
-    for url in ("/", "/jobs", f"/jobs/{rows.finished}/pairs?after={rows.foreign_pair}", f"/jobs?after={rows.foreign}"):
+    with database.read() as session:
+        job, pair = session.get_one(InjectionJob, rows.foreign), session.get_one(PairRow, rows.foreign_pair)
+        after_job = encode("injection_jobs-created_at.injection_jobs-id-", [job.created_at, job.id])
+        after_pair = encode("pairs-pair_key+", [pair.pair_key])
+    for url in ("/", "/jobs", f"/jobs/{rows.finished}/pairs?after={after_pair}", f"/jobs?after={after_job}"):
         page = get(client, url)
         assert "foreign" not in page.text
         assert not [link for link in page.links() if "foreign" in link]
@@ -218,6 +225,9 @@ def test_another_workspaces_rows_are_not_found_and_not_listed(client: TestClient
         "/pairs/ds_pears",
         "/jobs?after=%ff%fe",
         "/jobs?after=%27--",
+        "/jobs?after=inj_foreign",
+        "/jobs/inj_finished/pairs?after=pair_foreign",
+        "/fragments/list/jobs?after=WyJwYWlycyJd",
         "/fragments/list/secrets",
         "/training/" + "x" * 5000,
     ],
@@ -263,16 +273,16 @@ def test_long_lists_are_cut_into_pages_that_miss_and_repeat_nothing(database: Da
         seen: list[str] = []
         after: str | None = None
         while True:
-            lines, after = pairs.page_of(session, rows.finished, pairs.Filters(type="step"), after, limit=7)
-            assert len(lines) <= 7
-            seen += [line.id for line in lines]
+            found, after = pairs.page_of(session, rows.finished, pairs.Filters(type="step"), after, limit=7)
+            assert len(found) <= 7
+            seen += [pair.row.id for pair in found]
             if after is None:
                 break
         assert sorted(seen) == sorted([*rows.step_pairs, *(f"pair_more{i}" for i in range(25))])
         now = session.scalars(db_now().select()).one()
         jobs = overview.listing(session, "ws_default", now, "jobs", limit=2)
         rest = overview.listing(session, "ws_default", now, "jobs", jobs.more, limit=2)
-        assert len({row.id for row in (*jobs.rows, *rest.rows)}) == 3
+        assert len({entry.row.id for entry in (*jobs.entries, *rest.entries)}) == 3
         assert rest.more is None
 
 
@@ -283,10 +293,10 @@ def test_a_long_runs_curve_is_thinned(database: Database, rows: Filled) -> None:
         )
     with database.read() as session:
         run = session.get_one(TrainingRun, rows.training)
-        view = training.training_view(session, run, session.scalars(db_now().select()).one())
-    assert view.chart is not None
-    assert 100 < len(view.chart.lines[0].points.split()) <= training.MAX_POINTS + 1
-    assert len(view.table) == training.TABLE_ROWS
+        shown = training.training_context(session, run)
+    assert shown["chart"] is not None
+    assert 100 < len(shown["chart"].lines[0].points.split()) <= training.MAX_POINTS + 1
+    assert len(shown["table"]) == training.TABLE_ROWS
 
 
 def test_the_overview_costs_a_bounded_number_of_queries(client: TestClient, database: Database, rows: Filled) -> None:

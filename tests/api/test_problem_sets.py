@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import func, select
 
-from models.problems import BroughtSolution, ProblemRow
+from api.problem_sets.formats import RowError, parse_problem
+from errata.answers import extract_answer
 from models.session import Database
+from models.workspaces import BroughtSolution, ProblemRow
 from tests.api.conftest import PROBLEMS, CheckedClient, post_problems
 
 JSONL = {"content-type": "application/jsonl"}
@@ -54,11 +56,34 @@ FORMATS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"question": "p", "gold_answer": "\\frac{1}{2}", "level": "Level 5", "subject": "Algebra"},
     ),
     ({"problem": "p", "solution": "s", "answer": "9", "unique_id": "t/1.json"}, {"gold_answer": "9"}),
+    ({"problem": "p", "solution": "So \\boxed 5."}, {"gold_answer": "5"}),
+    ({"problem": "p", "solution": "So \\fbox{5} it is."}, {"gold_answer": "5"}),
     (
         {"prompt": "q", "chosen": "Step 2", "rejected": "Step 2", "initial_reason_steps": "Step 1", "answer": "5"},
         {"question": "q", "gold_answer": "5", "gold_solution": None, "meta": {"format": "step-dpo"}},
     ),
 ]
+
+
+SOLUTIONS_WITH_BOXES = [
+    "So it is \\boxed{5}.",
+    "So it is \\boxed 5.",
+    "So it is \\fbox{5}",
+    "\\boxed{1}, no: \\boxed{\\text{about } \\frac{1}{2}}",
+    "\\boxed{3} and \\boxed{4",
+]
+
+
+@pytest.mark.parametrize("solution", SOLUTIONS_WITH_BOXES)
+def test_a_gold_box_is_read_as_grading_reads_it(solution: str) -> None:
+    problem = parse_problem({"problem": "p", "solution": solution}, 1000)
+    assert problem["gold_answer"] == extract_answer(solution)
+
+
+@pytest.mark.parametrize("solution", ["The answer is 5.", "\\boxed{}", "\\boxed{ }", "\\boxed{5"])
+def test_a_solution_without_a_complete_box_has_no_gold_answer(solution: str) -> None:
+    with pytest.raises(RowError, match=r"no .*boxed"):
+        parse_problem({"problem": "p", "solution": solution}, 1000)
 
 
 @pytest.mark.parametrize(("row", "expected"), FORMATS)

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.refusal import Refused
+from cli import CliError
 from cli.serve import address, bind
 from tests.processes import Running, environment, errata, until
 
@@ -37,7 +37,7 @@ def test_without_a_port_the_next_free_one_is_taken(tmp_path: Path) -> None:
         with bind("127.0.0.1", port, next_free=True) as sock:
             assert sock.getsockname()[1] > port
             assert address(sock) == f"http://127.0.0.1:{sock.getsockname()[1]}"
-        with pytest.raises(Refused, match="choose another with --port"):
+        with pytest.raises(CliError, match="choose another with --port"):
             bind("127.0.0.1", port, next_free=False)
         result = errata("serve", "--port", str(port), env=environment(tmp_path))
         assert result.returncode == 1

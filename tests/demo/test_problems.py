@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from demo.edits import KINDS, false_edits
+from demo.lessons import KINDS, false_edits
 from demo.problems import generate, rows, split_of
 from demo.stories import Equation
 

@@ -16,10 +16,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from api.app import create_app
 from api.settings import ApiSettings
 from models.jobs import InjectionJob
+from models.migrate import Base
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, move
-from models.tables import Base
 from tests.dashboard_rows import Filled, fill
 from tests.lacking import lacking
 from workers.app import create_celery

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from models import migrate
-from models.tables import Base
+from models.migrate import Base
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from models.accounts import Workspace
 from models.events import after, record
 from models.session import Database
+from models.workspaces import Workspace
 from tests.processes import until
 
 

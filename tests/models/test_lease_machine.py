@@ -12,13 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import update
 
 from models import leases
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
-from models.problems import ProblemSet
+from models.migrate import Base
 from models.session import Database
 from models.states import ShardState, Stage
-from models.tables import Base
+from models.workspaces import DEFAULT_WORKSPACE, ProblemSet, Workspace
 
 STAGES = [Stage.SAMPLE, Stage.GRADE, Stage.EDIT, Stage.PROVE, Stage.PAIR]
 workers = st.sampled_from(["a", "b"])

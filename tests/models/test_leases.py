@@ -8,12 +8,11 @@ import pytest
 from sqlalchemy import update
 
 from models import leases
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
-from models.problems import ProblemSet
 from models.session import Database
 from models.states import JobState, ShardState, Stage, move
+from models.workspaces import DEFAULT_WORKSPACE, ProblemSet, Workspace
 
 TTL = 60.0
 

@@ -8,15 +8,13 @@ from typing import Any
 import pytest
 
 from errata.statistics import mean_interval, paired_difference, proportion_interval
-from models.accounts import Workspace
 from models.base import new_id
 from models.jobs import Shard
-from models.language_models import LanguageModel
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow, ProblemSet
 from models.results import compare, evaluation_result
 from models.session import Database
 from models.states import Stage
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet, Workspace
 
 PROBLEMS = 10
 Evaluate = Callable[..., str]

@@ -75,7 +75,7 @@ def test_redis_keeps_hints_and_refuses_instead_of_dropping() -> None:
 
 
 def test_the_trainer_has_time_to_checkpoint() -> None:
-    from workers.training.settings import TrainerSettings
+    from workers.training.supervise.settings import TrainerSettings
 
     assert float(SERVICES["trainer"]["stop_grace_period"].removesuffix("s")) > TrainerSettings().stop_seconds
 

@@ -14,7 +14,7 @@ from api.settings import ApiSettings
 from cli.main import app
 from models.settings import StoreSettings
 from workers.settings import WorkerSettings
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -17,15 +17,14 @@ from sqlalchemy import select
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now, new_id
 from models.events import after
-from models.language_models import LanguageModel
 from models.outputs import Dataset, Metric, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from workers.training.config import resolve
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.settings import TrainerSettings
 
 TEMPLATE = (
     "{%- for m in messages -%}{{- '<|' + m['role'] + '|>' + m['content'] + '<|end|>' -}}{%- endfor -%}"

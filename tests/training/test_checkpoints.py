@@ -9,17 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.training.checkpoints import (
-    Damaged,
-    best_step,
-    checkpoint_name,
-    newest_good,
-    prune,
-    set_aside,
-    steps,
-    verify,
-    write_folder,
-)
+from workers.training.folders import Damaged, verify, write_folder
+from workers.training.run.checkpoints import best_step, checkpoint_name, newest_good, prune, set_aside, steps
 
 
 def write(folder: Path, step: int, content: bytes = b"weights", score: float | None = None) -> Path:

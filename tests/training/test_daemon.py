@@ -10,14 +10,14 @@ import pytest
 from sqlalchemy import select
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import events, metrics, read_run
-from workers.training.checkpoints import verify
-from workers.training.daemon import TrainerDaemon
-from workers.training.settings import TrainerSettings
+from workers.training.folders import verify
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.settings import TrainerSettings
 
 pytestmark = pytest.mark.slow
 

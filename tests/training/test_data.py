@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pytest
 from errata.prompts import solve_prompt
 from tests.training.conftest import PREAMBLE, make_dataset, make_rows, make_tokenizer
 from workers.training.config import TrainingConfig, resolve
-from workers.training.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
-from workers.training.plan import Plan, micro_batches
-from workers.training.preflight import check, examine
+from workers.training.run.batches import Plan, micro_batches
+from workers.training.run.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
+from workers.training.run.preflight import check_pairs, examine
 
 TOKENIZER = make_tokenizer()
 EOS = TOKENIZER.eos_token_id
@@ -131,8 +131,8 @@ def test_a_row_without_a_field_is_named() -> None:
 
 def counts(rows: list[dict[str, Any]], **overrides: Any) -> tuple[list[Pair], dict[str, Any]]:
     config = resolve("errata", overrides)
-    kept, report = examine(encode(rows, TOKENIZER, config), config)
-    return kept, report.as_dict()
+    trained, report = examine(encode(rows, TOKENIZER, config), config)
+    return trained, asdict(report)
 
 
 def test_preflight_finds_what_has_no_gradient() -> None:
@@ -154,15 +154,15 @@ def test_errors_beyond_the_limit_are_lost_and_shorter_ends_are_cut() -> None:
     assert all(len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) <= limit for p in kept)
     assert all(p.chosen_ids != p.rejected_ids for p in kept)
     with pytest.raises(DatasetError, match=f"{report['lost']} of 4 pairs"):
-        check(pairs, resolve("errata", {"max_length": limit}))
-    assert len(check(pairs, resolve("errata", {"max_length": limit, "ineffective": "drop"}))[0]) == len(kept)
+        check_pairs(pairs, resolve("errata", {"max_length": limit}))
+    assert len(check_pairs(pairs, resolve("errata", {"max_length": limit, "ineffective": "drop"}))[0]) == len(kept)
 
 
 def test_training_on_nothing_is_refused() -> None:
     rows = [row for row in make_rows() if row["type"] == "step"]
     config = resolve("errata", {"step_weight": 0.0, "nll_weight": 0.0})
     with pytest.raises(DatasetError, match="24 without weight"):
-        check(encode(rows, TOKENIZER, config), config)
+        check_pairs(encode(rows, TOKENIZER, config), config)
 
 
 def plan_of(count: int, **overrides: Any) -> tuple[Plan, TrainingConfig]:
@@ -215,10 +215,3 @@ def test_micro_batches_keep_problems_together_and_lose_nothing() -> None:
     unlike = micro_batches(range(12), pairs, 12, whole=True, tokens_of=lambda part: 100 - 30 * (part[0] // 3))
     assert [len(part) for part in unlike] == [3, 3, 3, 3]
     assert micro_batches([], pairs, 4, whole=True) == []
-
-
-def test_manifest_may_be_a_mapping(dataset: Path) -> None:
-    manifest = json.loads((dataset / "manifest.json").read_text())
-    manifest["files"] = {entry.pop("path"): entry for entry in manifest["files"]}
-    (dataset / "manifest.json").write_text(json.dumps(manifest))
-    assert verify_file(dataset, data_file(dataset, "dpo"))

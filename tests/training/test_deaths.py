@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+import psutil
 import pytest
 
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
-from workers.training.spec import RunSpec
+from workers.training.protocol import RunSpec
+from workers.training.supervise.child import Child
+from workers.training.supervise.settings import TrainerSettings
 
 
 def child(spec: RunSpec, folder: Path, errors: int | TextIO = subprocess.DEVNULL) -> subprocess.Popen[str]:
@@ -90,3 +93,42 @@ def test_silence_of_the_daemon_ends_it_too(tmp_path: Path) -> None:
         assert process.wait(timeout=60) == 3
     process.communicate()
     assert "the daemon has been silent for 1 s: this process ends itself" in (tmp_path / "errors").read_text()
+
+
+def assert_traceback(log: str) -> None:
+    """Which thread was where, and not only that it died."""
+    assert "Fatal Python error: Segmentation fault" in log
+    assert "(most recent call first):\n  File " in log
+
+
+@pytest.mark.slow
+def test_a_segmentation_fault_leaves_its_traceback(tmp_path: Path) -> None:
+    """Started by hand, without the supervisor's environment."""
+    with (tmp_path / "errors").open("w") as errors:
+        process = child(make_spec(tmp_path, epochs=1000), tmp_path, errors)
+        for message in messages(process):
+            if message["type"] == "metrics":
+                os.kill(process.pid, signal.SIGSEGV)
+        assert process.wait(timeout=60) == -signal.SIGSEGV
+    process.communicate()
+    assert_traceback((tmp_path / "errors").read_text())
+
+
+@pytest.mark.slow
+def test_one_in_a_process_of_several_does_too(tmp_path: Path) -> None:
+    """In the log that the supervisor keeps, and at its end, which the run's error quotes."""
+    spec = make_spec(tmp_path, epochs=1000).model_copy(update={"lease_seconds": 3600.0})
+    (tmp_path / "spec.json").write_text(spec.model_dump_json())
+    settings = TrainerSettings(accelerate_config=Path("ddp-cpu"), threads=1)
+    launched = Child(settings, tmp_path / "spec.json", tmp_path / "run.log")
+    try:
+        while (message := launched.messages.get(timeout=120)) is not None and message["type"] != "metrics":
+            pass
+        assert message is not None, launched.log_tail()
+        ranks = [p for p in psutil.Process(launched.pid).children(recursive=True) if "--spec" in p.cmdline()]
+        os.kill(ranks[-1].pid, signal.SIGSEGV)
+        assert launched.wait() != 0
+    finally:
+        launched.kill()
+    assert_traceback((tmp_path / "run.log").read_text())
+    assert "Extension modules" not in launched.log_tail()

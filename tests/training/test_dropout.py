@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from tests.training.test_run import assert_equal_bits, make_spec, run, weights
-from workers.training.loading import silence_dropout
+from workers.training.run.loading import disable_base_dropout
 
 
 def lora(dropout: float) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_the_base_models_own_is_off(dropout: float) -> None:
     base = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=8, n_layer=1, n_head=2, n_positions=16))
     model: Any = get_peft_model(base, LoraConfig(target_modules=["c_attn"], lora_dropout=dropout, fan_in_fan_out=True))
     before = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
-    silence_dropout(model)
+    disable_base_dropout(model)
     after = {m.p for m in model.modules() if isinstance(m, torch.nn.Dropout)}
     assert before == {0.1, dropout} - {0.0}
     assert after == {0.0, dropout}

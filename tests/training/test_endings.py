@@ -20,10 +20,10 @@ from models.settings import StoreSettings
 from tests.processes import until
 from tests.training.conftest import events, read_run
 from tests.workers.test_cancel_race import waiting
-from workers.training import attempt, relay
-from workers.training.daemon import TrainerDaemon
 from workers.training.protocol import parse, storable
-from workers.training.settings import TrainerSettings
+from workers.training.supervise import attempt, relay
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.settings import TrainerSettings
 
 READY = {"type": "ready", "total_steps": 10, "report": {}, "packing": "tree", "note": None}
 
@@ -45,15 +45,15 @@ class FakeChild:
         self.stopped = True
         self.messages.put(None)
 
-    def beat(self) -> None:
+    def heartbeat(self) -> None:
         """Nobody listens."""
 
-    kill = beat
+    kill = heartbeat
 
     def wait(self) -> int:
         return 0 if self.stopped else 1
 
-    def tail(self) -> str:
+    def log_tail(self) -> str:
         return self._tail
 
 

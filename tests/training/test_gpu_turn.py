@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from models.events import after
-from models.language_models import LanguageModel
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import events, read_run
-from workers.gpu import GpuTurn
-from workers.training.daemon import TrainerDaemon
-from workers.training.settings import TrainerSettings
+from workers.gpu import GpuLock
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.settings import TrainerSettings
 
 
 def test_a_run_waits_for_the_gpu_and_says_for_whom(
@@ -23,7 +23,7 @@ def test_a_run_waits_for_the_gpu_and_says_for_whom(
     run_id, never = make_run(), threading.Event()
     with database.begin() as session:  # no weights: an attempt, once made, ends at once
         session.get_one(LanguageModel, "model_base").config = {"base_url": "http://127.0.0.1:1/v1"}
-    generation = GpuTurn(store.gpu_folder, "worker w")
+    generation = GpuLock(store.gpu_folder, "worker w")
     assert generation.take("a shard")
     daemon = TrainerDaemon(database, store, settings)
     for _ in range(3):
@@ -45,7 +45,7 @@ def test_a_daemon_without_work_waits_for_nothing(
     database: Database, tmp_path: Path, settings: TrainerSettings, make_run: Callable[..., str]
 ) -> None:
     store = StoreSettings(ERRATA_HOME=tmp_path / "home", ERRATA_GPU_TURNS="on")
-    generation = GpuTurn(store.gpu_folder, "worker w")
+    generation = GpuLock(store.gpu_folder, "worker w")
     assert generation.take("a shard")
     daemon, never = TrainerDaemon(database, store, settings), threading.Event()
     run_id = make_run()

@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import make_spec, run, weights
-from workers.training import extras
-from workers.training.checkpoints import checkpoint_name
-from workers.training.child import command
-from workers.training.launch import FOLDER, SHARDING, check, config_file, launcher, shipped, visible_gpus
-from workers.training.protocol import Refused
-from workers.training.settings import TrainerSettings
+from workers.training.protocol import SHARDING_VARIABLE, CannotTrain
+from workers.training.run import loading
+from workers.training.run.checkpoints import checkpoint_name
+from workers.training.supervise.child import command
+from workers.training.supervise.launch import FOLDER, check, config_file, launcher, shipped, visible_gpus
+from workers.training.supervise.settings import TrainerSettings
 
-KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "fsdp-cpu": "FSDP", "zero3": "DEEPSPEED"}
+KINDS = {"ddp": "MULTI_GPU", "ddp-cpu": "MULTI_CPU", "fsdp": "FSDP", "fsdp-cpu": "FSDP"}
 
 
 def test_every_shipped_configuration_is_known() -> None:
@@ -46,22 +46,22 @@ def test_the_shards_are_what_they_say() -> None:
     plugin = FullyShardedDataParallelPlugin(**options)
     assert (plugin.fsdp_version, plugin.reshard_after_forward) == (2, True)
     assert plugin.state_dict_type.name == "FULL_STATE_DICT"
-    zero: Any = load_config_from_file(str(config_file("zero3")))
-    assert (zero.deepspeed_config["zero_stage"], zero.deepspeed_config["zero3_save_16bit_model"]) == (3, True)
 
 
-def test_deepspeed_is_refused_before_the_trainer_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "zero3")
+def test_deepspeed_is_refused_before_the_trainer_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = tmp_path / "zero3.yaml"
+    own.write_text("distributed_type: DEEPSPEED\nnum_processes: 2\ndeepspeed_config:\n  zero_stage: 3\n")
+    monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", str(own))
     with pytest.raises(ValidationError, match=r"zero3.yaml shards the model by DeepSpeed.*use 'fsdp'"):
         TrainerSettings()
     with pytest.raises(ValueError, match="shards the model"):
-        check(FOLDER / "zero3.yaml", gpus=8)
+        check(own, gpus=8)
 
 
 def test_what_is_asked_of_shards_is_done_or_refused(tmp_path: Path) -> None:
     line, environment = launcher(config_file("fsdp"))
     assert {"torch.distributed.run", "--nproc_per_node=2", "--standalone"} < set(line)
-    assert environment == {SHARDING: '{"reshard_after_forward": true}'}
+    assert environment == {SHARDING_VARIABLE: '{"reshard_after_forward": true}'}
     assert launcher(config_file("fsdp-cpu"))[1] == {**environment, "ACCELERATE_USE_CPU": "true"}
     check(config_file("fsdp-cpu"), gpus=0)
     with pytest.raises(ValueError, match=r"fsdp.yaml wants 2 GPUs on this host, and there are 1"):
@@ -93,10 +93,10 @@ def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "ddp-cpu")
-    line = command(TrainerSettings(), tmp_path / "spec.json")
+    line, _ = command(TrainerSettings(), tmp_path / "spec.json")
     assert {"torch.distributed.run", "--nproc_per_node=2", "--standalone"} < set(line)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    line = command(TrainerSettings(accelerate_config=Path("ddp")), tmp_path / "spec.json")
+    line, _ = command(TrainerSettings(accelerate_config=Path("ddp")), tmp_path / "spec.json")
     assert line[line.index("--config_file") + 1] == str(FOLDER / "ddp.yaml")
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_CPU\nnum_processes: 4\n")
@@ -107,10 +107,38 @@ def test_names_and_paths(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
         own.write_text(text)
         with pytest.raises(ValidationError, match=why):
             TrainerSettings(accelerate_config=own)
-    with pytest.raises(ValidationError, match="one of ddp, ddp-cpu, fsdp, fsdp-cpu, zero3"):
+    with pytest.raises(ValidationError, match="one of ddp, ddp-cpu, fsdp, fsdp-cpu"):
         TrainerSettings(accelerate_config=tmp_path / "absent.yaml")
     monkeypatch.setenv("ERRATA_TRAINER_ACCELERATE_CONFIG", "")
     assert TrainerSettings().accelerate_config is None
+
+
+@pytest.mark.parametrize("asked", ["bf16", "fp16", "fp8"])
+@pytest.mark.parametrize("kind", ["MULTI_CPU", "MULTI_GPU", "FSDP\nfsdp_config:\n  fsdp_version: 2"])
+def test_mixed_precision_is_a_runs_to_decide(asked: str, kind: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"mixed_precision: {asked}\nnum_processes: 2\ndistributed_type: {kind}\n")
+    with pytest.raises(ValueError, match=rf"own.yaml has mixed_precision '{asked}'.*a run's dtype decides.*'no'"):
+        check(own, gpus=8)
+
+
+@pytest.mark.parametrize("line", ["mixed_precision: 'no'", "mixed_precision: no", "mixed_precision: null", ""])
+def test_none_is_none_however_it_is_written(line: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text(f"distributed_type: MULTI_CPU\nnum_processes: 2\n{line}\n")
+    check(own, gpus=0)
+
+
+def test_several_machines_are_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("distributed_type: MULTI_GPU\nnum_processes: 4\nnum_machines: 2\n")
+    with pytest.raises(ValueError, match=r"own.yaml has num_machines 2.*claims runs of its own.*set it to 1"):
+        check(own, gpus=8)
+
+
+def test_what_is_shipped_asks_for_neither() -> None:
+    for name in shipped():
+        check(config_file(name), gpus=8)
 
 
 LACKING = [
@@ -125,9 +153,9 @@ LACKING = [
 def test_a_package_that_is_not_there_is_named(
     options: dict[str, Any], package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else find_spec(name))
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else find_spec(name))
     spec = make_spec(tmp_path, **options)
-    with pytest.raises(Refused, match=f"needs the package {package}"):
+    with pytest.raises(CannotTrain, match=f"needs the package {package}"):
         run(spec)
     assert not spec.checkpoints.exists()
 

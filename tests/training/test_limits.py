@@ -19,11 +19,11 @@ import torch
 from tests.lacking import lacking
 from tests.training.conftest import make_dataset, make_rows
 from tests.training.test_run import Recorder, make_spec, messages, run, weights
-from workers.training import disk
-from workers.training import run as run_module
-from workers.training.checkpoints import MANIFEST, best_step, checkpoint_name, steps
-from workers.training.disk import DiskFull
-from workers.training.protocol import Refused
+from workers.training import folders
+from workers.training.folders import MANIFEST, DiskFull
+from workers.training.protocol import CannotTrain
+from workers.training.run import loading, pipeline
+from workers.training.run.checkpoints import best_step, checkpoint_name, steps
 
 
 def narrow(
@@ -37,7 +37,7 @@ def narrow(
     """Let the model ``fail`` for more than ``most_tokens`` at once, from some training pass on; tells of each."""
     refused: list[int] = []
     passes = [0]
-    load = run_module.load_model
+    load = loading.load_model
 
     def hook(module: Any, args: Any, kwargs: Any) -> None:
         if module.training is not training:
@@ -52,7 +52,7 @@ def narrow(
         model.register_forward_pre_hook(hook, with_kwargs=True)
         return model
 
-    monkeypatch.setattr(run_module, "load_model", loaded)
+    monkeypatch.setattr(loading, "load_model", loaded)
     return refused
 
 
@@ -93,7 +93,7 @@ def test_out_of_memory_halves_the_micro_batch_and_changes_nothing(
 
 def test_a_single_pair_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     narrow(monkeypatch, most_tokens=8, from_pass=1, fail=fail_as_cuda)
-    with pytest.raises(Refused, match="out of memory at a micro-batch of 1"):
+    with pytest.raises(CannotTrain, match="out of memory at a micro-batch of 1"):
         run(make_spec(tmp_path, batch_size=4, micro_batch=4))
 
 
@@ -112,7 +112,7 @@ def test_the_reference_pass_gets_by_with_less_too(tmp_path: Path, monkeypatch: p
     assert passes == sorted(set(passes))
     narrow(monkeypatch, most_tokens=8, from_pass=5, fail=fail_as_cuda, training=False)
     shutil.rmtree(small.reference)
-    with pytest.raises(Refused, match="out of memory at a single pair"):
+    with pytest.raises(CannotTrain, match="out of memory at a single pair"):
         run(make_spec(tmp_path, "none"))
 
 
@@ -127,14 +127,16 @@ def test_a_run_that_does_not_fit_the_disk_is_refused_before_it_starts(
 ) -> None:
     spec = make_spec(tmp_path, keep=2)
     sizes = [path.stat().st_size for path in (tmp_path / "base").glob("*.safetensors")]
-    monkeypatch.setattr(disk, "free_bytes", lambda _folder: 4_000_000)
+    monkeypatch.setattr(folders, "free_bytes", lambda _folder: 4_000_000)
     recorder = Recorder()
-    with pytest.raises(Refused, match=r"needs \d{7} bytes \(4 checkpoints of \d+, a result of \d+\), 4000000 are free"):
-        run_module.train(spec, recorder)
+    with pytest.raises(
+        CannotTrain, match=r"needs \d{7} bytes \(4 checkpoints of \d+, a result of \d+\), 4000000 are free"
+    ):
+        pipeline.train(spec, recorder)
     assert not recorder.of("ready")
     assert steps(spec.checkpoints) == []
     needed = 4 * (3 * sum(sizes) + 1_000_000) + sum(sizes) + 1_000_000
-    monkeypatch.setattr(disk, "free_bytes", lambda _folder: needed + 100_000)
+    monkeypatch.setattr(folders, "free_bytes", lambda _folder: needed + 100_000)
     run(spec)
 
 
@@ -142,7 +144,7 @@ def test_a_disk_that_fills_up_meanwhile_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, left = make_spec(tmp_path, checkpoint_every=1), [10**9, 10**9, 1234]
-    monkeypatch.setattr(disk, "free_bytes", lambda _folder: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(folders, "free_bytes", lambda _folder: left.pop(0) if len(left) > 1 else left[0])
     with pytest.raises(DiskFull, match=r"the checkpoint of step 2: it needs \d+ bytes, 1234 are free"):
         run(spec)
     assert steps(spec.checkpoints) == [1]
@@ -156,7 +158,7 @@ def test_a_write_that_fails_names_the_bytes(tmp_path: Path, monkeypatch: pytest.
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("workers.training.trainer.save_random", full)
+    monkeypatch.setattr("workers.training.run.checkpoints.save_random", full)
     with pytest.raises(DiskFull, match=r"filled up while writing the checkpoint of step 1 of about \d+ bytes"):
         run(spec)
     assert list(spec.checkpoints.iterdir()) == []
@@ -187,7 +189,7 @@ def test_without_a_best_only_the_newest_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", ["errata", "sft"])
 def test_the_best_by_the_held_out_loss(preset: str, tmp_path: Path) -> None:
     spec = make_spec(tmp_path, preset=preset, epochs=2, best="eval_loss", checkpoint_every=2, batch_size=4)
-    with pytest.raises(Refused, match="holds nothing out"):
+    with pytest.raises(CannotTrain, match="holds nothing out"):
         run(spec)
     held_out = make_dataset(tmp_path / "other", make_rows(problems=3, seed=9))
     for name in ("steps_and_full", "sft"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from workers.training.config import TrainingConfig, resolve
-from workers.training.objective import Counts, PairScores, rise_loss, sft_loss
+from workers.training.run.objective import Counts, PairScores, rise_loss, sft_loss
 
 
 def make_scores(seed: int, pairs: int = 13) -> PairScores:
@@ -121,7 +121,7 @@ def test_the_gate_closes_where_the_chosen_side_gained() -> None:
     config = resolve("errata", {"step_weight": 0.0, "full_weight": 0.0, "nll_weight": 1.0})
     outcome = rise_loss(scores, Counts(2, 0, 2), config)
     outcome.loss.backward()
-    assert outcome.gate.tolist() == [False, True]
+    assert outcome.figures["gate"].tolist() == [False, True]
     assert up.grad is not None
     assert up.grad.tolist() == [0.0, -0.5]
 

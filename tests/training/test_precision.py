@@ -14,11 +14,11 @@ import torch
 from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_processes import in_two_processes
 from tests.training.test_run import make_spec, run
-from workers.training import run as run_module
 from workers.training.config import TrainingConfig, resolve
-from workers.training.data import Pair
-from workers.training.protocol import Refused
-from workers.training.reference import reference_fingerprint
+from workers.training.protocol import CannotTrain
+from workers.training.run import loading, scoring
+from workers.training.run.data import Pair
+from workers.training.run.reference import reference_fingerprint
 
 UNTOUCHED = torch.tensor(4.0).log().item()  # two terms, each at a margin of 0
 Q_AND_V = {"r": 4, "alpha": 8, "target_modules": ["q_proj", "v_proj"]}
@@ -35,7 +35,7 @@ def assert_untouched(values: dict[str, Any]) -> None:
 def passes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bool, bool]]:
     """Of every forward pass: whether it is for gradients, and whether under autocast."""
     seen: set[tuple[bool, bool]] = set()
-    load = run_module.load_model
+    load = loading.load_model
 
     def load_watched(folder: Path, config: TrainingConfig) -> Any:
         model = load(folder, config)
@@ -44,9 +44,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> set[tuple[bool, bool]]:
         )
         return model
 
-    monkeypatch.setattr(run_module, "load_model", load_watched)
-    monkeypatch.setattr(run_module, "require_own_logps", lambda _: None)  # trials are in the type of the weights
-    monkeypatch.setattr(run_module, "supports_trees", lambda _: None)
+    monkeypatch.setattr(loading, "load_model", load_watched)
+    monkeypatch.setattr(scoring, "require_own_logps", lambda _: None)  # trials are in the type of the weights
+    monkeypatch.setattr(scoring, "supports_trees", lambda _: None)
     return seen
 
 
@@ -82,7 +82,7 @@ def test_accelerates_environment_changes_nothing(
 
 def test_a_device_without_bfloat16_is_refused_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.amp.autocast_mode, "is_autocast_available", lambda _: False)
-    with pytest.raises(Refused, match="no bfloat16: set dtype to 'float32'"):
+    with pytest.raises(CannotTrain, match="no bfloat16: set dtype to 'float32'"):
         run(make_spec(tmp_path, dtype="bfloat16"))
 
 

@@ -15,11 +15,12 @@ from models.session import Database
 from models.settings import StoreSettings
 from tests.training.test_run import make_spec
 from workers.training.config import resolve
-from workers.training.data import data_file, encode, read_rows
-from workers.training.estimates import parameter_count
-from workers.training.loading import load_tokenizer
-from workers.training.preview import PreviewFailed, prepare, preview
-from workers.training.protocol import Refused
+from workers.training.protocol import CannotTrain
+from workers.training.run.data import data_file, encode, read_rows
+from workers.training.run.loading import load_tokenizer
+from workers.training.run.preview import parameter_count
+from workers.training.supervise.preview import PreviewFailed, preview
+from workers.training.supervise.registry import preview_spec
 
 
 def text(part: dict[str, Any], start: int = 0, stop: int | None = None) -> str:
@@ -88,6 +89,17 @@ def test_it_is_killed_when_it_takes_too_long(tmp_path: Path) -> None:
         preview(make_spec(tmp_path), timeout_seconds=0.05)
 
 
+def test_a_segmentation_fault_is_logged_with_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import faulthandler\nfaulthandler._sigsegv()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PreviewFailed, match="needed too much memory or time"):
+        preview(make_spec(tmp_path))
+    assert "Segmentation fault" in caplog.text
+    assert "sitecustomize.py" in caplog.text
+
+
 def test_a_large_dataset_is_examined_in_part(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, epochs=2, max_steps=7)
     answer = preview(spec, examples=1, most_rows=8)
@@ -99,17 +111,18 @@ def test_a_large_dataset_is_examined_in_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_from_the_store(database: Database, store: StoreSettings, make_run: Callable[..., str]) -> None:
     with database.read() as session:
-        spec = prepare(session, store, "ds_1", "model_base", resolve("errata"))
+        spec = preview_spec(session, store, "ds_1", "model_base", resolve("errata"))
     assert preview(spec, examples=1)["refused"] is None
     with database.begin() as session:
         session.get_one(Dataset, "ds_1").state = "running"
-    with database.read() as session, pytest.raises(Refused, match="ds_1 is running"):
-        prepare(session, store, "ds_1", "model_base", resolve("errata"))
+    with database.read() as session, pytest.raises(CannotTrain, match="ds_1 is running"):
+        preview_spec(session, store, "ds_1", "model_base", resolve("errata"))
 
 
 def test_the_callers_side_loads_no_torch() -> None:
     code = (
-        "import sys, workers.training.preview, workers.training.preview_child, workers.training.daemon;"
+        "import sys, workers.training.supervise.preview, workers.training.supervise.daemon;"
+        "import workers.training.run.preview;"
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'trl', 'peft', 'datasets')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

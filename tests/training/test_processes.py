@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,11 @@ from safetensors.torch import load_file
 
 from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
-from workers.training.checkpoints import checkpoint_name
-from workers.training.child import Child, command
-from workers.training.launch import launcher
-from workers.training.plan import passes
-from workers.training.settings import TrainerSettings
-from workers.training.spec import RunSpec
+from workers.training.protocol import RunSpec
+from workers.training.run.batches import passes_of_rank
+from workers.training.run.checkpoints import checkpoint_name
+from workers.training.supervise.child import Child, command
+from workers.training.supervise.settings import TrainerSettings
 
 
 def in_two_processes(
@@ -28,19 +26,18 @@ def in_two_processes(
 ) -> list[dict[str, Any]]:
     """What a run of two processes says; asked to stop when it tells of ``stop_at``. Nobody renews a lease here."""
     spec = spec.model_copy(update={"lease_seconds": 3600.0})
-    settings = TrainerSettings(accelerate_config=Path(launch))
-    assert settings.accelerate_config is not None
+    line, environment = command(TrainerSettings(accelerate_config=Path(launch), threads=1), folder / "spec.json")
     path, said, log = folder / "spec.json", [], folder / "errors.log"
     path.write_text(spec.model_dump_json())
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            command(settings, path),
+            line,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **launcher(settings.accelerate_config)[1]},
+            env=environment,
         ) as process,
     ):
         for message in messages(process):
@@ -128,7 +125,7 @@ def test_killing_the_launcher_leaves_no_process(tmp_path: Path) -> None:
     try:
         while (message := launched.messages.get(timeout=120)) is not None and message["type"] != "metrics":
             pass
-        assert message is not None, launched.tail()
+        assert message is not None, launched.log_tail()
         workers = psutil.Process(launched.pid).children(recursive=True)
         assert len(workers) >= 2
     finally:
@@ -141,7 +138,7 @@ def test_every_process_makes_as_many_passes_as_shards_need() -> None:
     def cut(indices: Sequence[int]) -> list[list[int]]:
         return [[index] for index in indices if index < 4]
 
-    assert passes([0, 1, 2, 9], 2, 0, cut, equal=True) == [([0], 2.0), ([1], 2.0)]
-    assert passes([0, 1, 2, 9], 2, 1, cut, equal=True) == [([2], 2.0), ([0], 0.0)]
-    assert passes([0, 1, 2, 9], 2, 1, cut, equal=False) == [([2], 2.0)]
-    assert passes([0, 9, 9, 9], 2, 1, cut, equal=False) == [([0], 0.0)]
+    assert passes_of_rank([0, 1, 2, 9], 2, 0, cut, equal=True) == [([0], 2.0), ([1], 2.0)]
+    assert passes_of_rank([0, 1, 2, 9], 2, 1, cut, equal=True) == [([2], 2.0), ([0], 0.0)]
+    assert passes_of_rank([0, 1, 2, 9], 2, 1, cut, equal=False) == [([2], 2.0)]
+    assert passes_of_rank([0, 9, 9, 9], 2, 1, cut, equal=False) == [([0], 0.0)]

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_run import make_spec, run
-from workers.training.checkpoints import MANIFEST, checkpoint_name
-from workers.training.protocol import Refused
+from workers.training.folders import MANIFEST
+from workers.training.protocol import CannotTrain
+from workers.training.run.checkpoints import checkpoint_name
 
 
 def test_checkpoints_of_another_run_are_refused(tmp_path: Path) -> None:
     run(make_spec(tmp_path), stop_at=2)
-    with pytest.raises(Refused, match=r"its config\.beta is 0\.3, not 0\.9"):
+    with pytest.raises(CannotTrain, match=r"its config\.beta is 0\.3, not 0\.9"):
         run(make_spec(tmp_path, beta=0.9))
 
 

@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.training.conftest import CONFIG, make_dataset, make_model, make_rows
-from workers.training.checkpoints import checkpoint_name, steps
 from workers.training.config import resolve
-from workers.training.protocol import Refused
-from workers.training.run import train
-from workers.training.spec import RunSpec
+from workers.training.protocol import CannotTrain, RunSpec
+from workers.training.run.checkpoints import checkpoint_name, steps
+from workers.training.run.pipeline import train
 
 
 class Recorder:
@@ -166,10 +165,10 @@ def test_damaged_checkpoints_fall_back_and_never_to_step_0(tmp_path: Path) -> No
     assert list(spec.checkpoints.glob("*.tmp")) == []
     for step in steps(spec.checkpoints):
         (spec.checkpoints / checkpoint_name(step) / "model.safetensors").unlink()
-    with pytest.raises(Refused, match="not restarted from step 0"):
+    with pytest.raises(CannotTrain, match="not restarted from step 0"):
         run(spec)
     shutil.rmtree(spec.checkpoints)
-    with pytest.raises(Refused, match="gone"):
+    with pytest.raises(CannotTrain, match="gone"):
         run(spec.model_copy(update={"last_step": 3}))
 
 
@@ -214,7 +213,7 @@ def test_a_batch_that_is_not_finite_changes_nothing(tmp_path: Path) -> None:
 
 def test_three_in_a_row_fail_with_the_batch_ids(tmp_path: Path) -> None:
     poison(tmp_path, {f"prob_{p}" for p in range(8)})
-    with pytest.raises(Refused, match=r"3 batches in a row.*pair_\d_"):
+    with pytest.raises(CannotTrain, match=r"3 batches in a row.*pair_\d_"):
         run(make_spec(tmp_path))
 
 

@@ -20,8 +20,8 @@ from transformers import (
 
 from tests.training.conftest import make_tokenizer
 from tests.training.test_run import make_spec, run
-from workers.training.protocol import Refused
-from workers.training.scoring import add_scoring, require_own_logps, supports_trees
+from workers.training.protocol import CannotTrain
+from workers.training.run.scoring import add_scoring, require_own_logps, supports_trees
 
 SMALL = {"vocab_size": 300, "hidden_size": 32, "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 1}
 LAYERS = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -51,7 +51,7 @@ def test_a_lack_of_memory_in_the_trial_is_no_fallback(monkeypatch: pytest.Monkey
     def full(*_: Any) -> Any:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr("workers.training.scoring.attention_mask", full)
+    monkeypatch.setattr("workers.training.run.scoring.attention_mask", full)
     with pytest.raises(torch.OutOfMemoryError):
         supports_trees(model)
     assert model.training
@@ -83,5 +83,5 @@ def test_logits_of_an_unknown_kind_are_refused() -> None:
 
     model = Tempered(LlamaConfig(**SMALL, **LAYERS))
     add_scoring(model)
-    with pytest.raises(Refused, match="its own log-probabilities differ from the trainer's"):
+    with pytest.raises(CannotTrain, match="its own log-probabilities differ from the trainer's"):
         require_own_logps(model)

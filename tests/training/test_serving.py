@@ -12,16 +12,16 @@ import torch
 from sqlalchemy import select
 
 from errata.prompts import solve_prompt
-from models.language_models import LanguageModel
 from models.outputs import TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import read_run
 from workers.engines.base import GenerationRequest
 from workers.engines.transformers_engine import TransformersEngine
-from workers.training.daemon import TrainerDaemon
-from workers.training.serving import served_as
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.registry import served_as
+from workers.training.supervise.settings import TrainerSettings
 
 BASES: dict[str, tuple[str, dict[str, Any]]] = {
     "transformers": ("transformers", {"path": "/base", "revision": "abc", "dtype": "float32", "max_context": 512}),

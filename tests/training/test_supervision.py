@@ -18,14 +18,14 @@ from sqlalchemy import select, update
 
 from models import run_leases
 from models.base import db_now
-from models.language_models import LanguageModel
 from models.outputs import Checkpoint, Event, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import LanguageModel
 from tests.training.conftest import events, metrics, read_run, wait_for
-from workers.training.daemon import TrainerDaemon
-from workers.training.registry import run_folder
-from workers.training.settings import TrainerSettings
+from workers.training.supervise.daemon import TrainerDaemon
+from workers.training.supervise.registry import run_folder
+from workers.training.supervise.settings import TrainerSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -210,7 +210,7 @@ DAEMON = """
 import os, threading
 from models.session import Database
 from models.settings import StoreSettings
-from workers.training.daemon import TrainerDaemon
+from workers.training.supervise.daemon import TrainerDaemon
 TrainerDaemon(Database(os.environ["DATABASE_URL"]), StoreSettings()).run(threading.Event())
 """
 

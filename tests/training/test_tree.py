@@ -27,12 +27,12 @@ from trl import DPOConfig, DPOTrainer
 
 from tests.training.conftest import make_tokenizer
 from workers.training.config import TrainingConfig, resolve
-from workers.training.data import Pair
-from workers.training.loading import load_model
-from workers.training.objective import PairScores, count, rise_loss
-from workers.training.protocol import Refused
-from workers.training.scoring import add_scoring, completion_logps, supports_trees
-from workers.training.tree import pack
+from workers.training.protocol import CannotTrain
+from workers.training.run.data import Pair
+from workers.training.run.loading import load_model
+from workers.training.run.objective import PairScores, count, rise_loss
+from workers.training.run.packing import pack
+from workers.training.run.scoring import add_scoring, completion_logps, supports_trees
 
 SHAPE = {
     "vocab_size": 300,
@@ -210,7 +210,7 @@ def test_block_masks_hide_what_tree_masks_hide(family: str) -> None:
 
 def test_block_masks_are_refused_where_they_do_not_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(Refused, match="on a GPU only"):
+    with pytest.raises(CannotTrain, match="on a GPU only"):
         load_model(tmp_path, resolve("errata", {"attention": "flex"}))
 
 

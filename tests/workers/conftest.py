@@ -14,7 +14,7 @@ from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 from workers.runner import Services
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 
 @pytest.fixture

@@ -12,13 +12,11 @@ from sqlalchemy.orm import Session
 from errata.config import resolve
 from errata.funnel import Funnel
 from errata.types import Domain
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, PairRow, Shard
-from models.language_models import LanguageModel
-from models.problems import BroughtSolution, ProblemRow, ProblemSet
 from models.states import JobState
+from models.workspaces import DEFAULT_WORKSPACE, BroughtSolution, LanguageModel, ProblemRow, ProblemSet, Workspace
 from workers.dispatch import Dispatcher
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services, run_shard
 
 RIGHT = "Step 1: Pay {a} * {b} + {c} = {d}.\nStep 2: So 99 - {d} = {e} left.\nStep 3: The answer is \\boxed{{{e}}}."

@@ -7,18 +7,16 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from errata.config import resolve
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.jobs import InjectionJob, ProblemOutcome, Shard
 from models.outputs import Event
-from models.problems import ProblemRow, ProblemSet
-from models.session import Database
+from models.session import Database, insert_ignore
 from models.settings import StoreSettings
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import DEFAULT_WORKSPACE, ProblemRow, ProblemSet, Workspace
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, StageContext, StageFunction

@@ -23,7 +23,7 @@ from tests.workers.road import (
     through,
 )
 from workers.app import GENERATION, GRADING
-from workers.planning import Hint, hint_for
+from workers.lifecycle import Hint, hint_for
 from workers.runner import run_shard
 from workers.stages.base import Finish, StageContext
 

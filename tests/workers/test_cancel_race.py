@@ -15,16 +15,15 @@ from models.states import JobState, ShardState, Stage
 from tests.processes import until
 from tests.workers.test_runner import ROAD, job_state, make_job, make_services, shards
 from workers.engines.base import EngineError
-from workers.planning import cancel
+from workers.lifecycle import cancel, complete_owner
 from workers.runner import run_shard
-from workers.settle import settle
 from workers.stages.base import Finish, StageContext
 
 
 def cancel_job(database: Database) -> None:
     with database.begin() as session:
         assert cancel(session, InjectionJob, "inj")
-        settle(session, InjectionJob, "inj")
+        complete_owner(session, InjectionJob, "inj")
 
 
 @pytest.mark.parametrize("end", ["advances", "fails", "has no engine"])

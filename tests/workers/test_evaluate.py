@@ -13,20 +13,17 @@ from sqlalchemy import select
 from errata.config import EvaluationConfig
 from errata.types import Domain
 from models import leases
-from models.accounts import Workspace
 from models.base import new_id
 from models.jobs import Shard
-from models.language_models import LanguageModel
 from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet, Workspace
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
-from workers.planning import plan_evaluation
-from workers.settle import settle
+from workers.lifecycle import complete_owner, plan_evaluation
 from workers.stages.base import StageContext
 from workers.stages.evaluate import answer, answer_requests, judge
 
@@ -141,7 +138,7 @@ class Run:
         while (lease := self.claim(evaluation_id)) is not None:
             self.step(lease)
         with self.database.begin() as session:
-            settle(session, Evaluation, evaluation_id)
+            complete_owner(session, Evaluation, evaluation_id)
         with self.database.read() as session:
             return session.get_one(Evaluation, evaluation_id)
 

@@ -18,16 +18,15 @@ from models.states import JobState
 from tests.workers.injection_jobs import post_job, shard_ids, sums
 from workers.engines.base import EngineError
 from workers.engines.pool import EnginePool
-from workers.engines.turns import GenerationTurns
-from workers.gpu import GpuTurn, takes_turns
+from workers.gpu import GpuLock, SharedGpu, gpu_is_shared
 from workers.runner import Services, run_shard
 
 MODEL = Path(__file__).resolve().parents[2] / "demo" / "model"
 _HOLD = """
 import sys
 from pathlib import Path
-from workers.gpu import GpuTurn
-turn = GpuTurn(Path(sys.argv[1]), "other")
+from workers.gpu import GpuLock
+turn = GpuLock(Path(sys.argv[1]), "other")
 for line in sys.stdin:
     print({"take": lambda: turn.take("a run"), "leave": turn.leave}[line.strip()](), flush=True)
 """
@@ -65,16 +64,16 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def test_one_gpu_means_turns(tmp_path: Path) -> None:
-    assert (takes_turns("on"), takes_turns("off")) == (True, False)
-    assert not takes_turns("auto", tmp_path / "none")
+    assert (gpu_is_shared("on"), gpu_is_shared("off")) == (True, False)
+    assert not gpu_is_shared("auto", tmp_path / "none")
     (tmp_path / "0000:01:00.0").mkdir()
-    assert takes_turns("auto", tmp_path)
+    assert gpu_is_shared("auto", tmp_path)
     (tmp_path / "0000:02:00.0").mkdir()
-    assert not takes_turns("auto", tmp_path), "with two there is one for each"
+    assert not gpu_is_shared("auto", tmp_path), "with two there is one for each"
 
 
 def test_one_has_it_and_the_other_knows_who(tmp_path: Path, other: Other) -> None:
-    turn = GpuTurn(tmp_path, "worker w")
+    turn = GpuLock(tmp_path, "worker w")
     assert other.does("take") == "True"
     assert not turn.take("shard s")
     assert turn.holder() == "other: a run"
@@ -85,7 +84,7 @@ def test_one_has_it_and_the_other_knows_who(tmp_path: Path, other: Other) -> Non
 
 
 def test_who_waited_comes_before_who_comes_back(tmp_path: Path, other: Other) -> None:
-    turn = GpuTurn(tmp_path, "worker w")
+    turn = GpuLock(tmp_path, "worker w")
     assert turn.take("one")
     assert not turn.wanted()
     assert other.does("take") == "False"
@@ -96,7 +95,7 @@ def test_who_waited_comes_before_who_comes_back(tmp_path: Path, other: Other) ->
 
 
 def test_a_killed_holder_holds_nothing(tmp_path: Path, other: Other) -> None:
-    turn = GpuTurn(tmp_path, "worker w")
+    turn = GpuLock(tmp_path, "worker w")
     assert other.does("take") == "True"
     assert not turn.take("one")
     other.process.kill()
@@ -105,10 +104,10 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path, other: Other) -> None:
 
 
 @contextmanager
-def generation(tmp_path: Path) -> Iterator[tuple[GenerationTurns, list[str]]]:
+def generation(tmp_path: Path) -> Iterator[tuple[SharedGpu, list[str]]]:
     """Generation's side, with a record of its unloading."""
     unloaded: list[str] = []
-    turns = GenerationTurns(GpuTurn(tmp_path, "worker w"), lambda: unloaded.append("unloaded"))
+    turns = SharedGpu(GpuLock(tmp_path, "worker w"), lambda: unloaded.append("unloaded"))
     try:
         yield turns, unloaded
     finally:
@@ -141,7 +140,7 @@ def test_an_idle_engine_is_unloaded_for_who_waits(tmp_path: Path, other: Other) 
 def test_a_batch_in_hand_ends_first_and_no_new_one_begins(tmp_path: Path, other: Other) -> None:
     started, end = threading.Event(), threading.Event()
 
-    def batch(turns: GenerationTurns) -> None:
+    def batch(turns: SharedGpu) -> None:
         with turns.lent("a long one"):
             started.set()
             end.wait(30)
@@ -162,8 +161,8 @@ def test_a_batch_in_hand_ends_first_and_no_new_one_begins(tmp_path: Path, other:
 
 def test_a_job_waits_for_the_gpu_and_says_for_whom(tmp_path: Path, other: Other, services: Services) -> None:
     """The whole way: the engine child gives way to training, the job's shards wait, and the job still ends."""
-    turn = GpuTurn(tmp_path, "worker w")
-    services.engines = EnginePool(threads=1, turn=turn)
+    turn = GpuLock(tmp_path, "worker w")
+    services.engines = EnginePool(threads=1, gpu=turn)
     services.settings = services.settings.model_copy(update={"engine_retry_seconds": 0.0})
     assert other.does("take") == "True"
     model = {"engine": "transformers", "config": {"path": str(MODEL), "device": "cpu"}}

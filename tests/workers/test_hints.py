@@ -25,10 +25,9 @@ from tests.workers.road import (
 )
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
-from workers.embedded import EmbeddedWorker
-from workers.planning import Hint
+from workers.lifecycle import Hint
 from workers.sweeper import Sweeper
-from workers.tasks import register
+from workers.worker import embedded_worker, register
 
 
 def test_the_sweeper_resends_what_nobody_took_up(database: Database, tmp_path: Path) -> None:
@@ -51,7 +50,7 @@ def test_the_sweeper_ends_a_job_whose_last_worker_died_before_settling(database:
     with database.begin() as session:
         session.execute(update(Shard).values(state=ShardState.DONE))
         session.execute(update(InjectionJob).values(state=JobState.RUNNING))
-    assert Sweeper(database, services.dispatcher, services.settings).sweep().settled == 1
+    assert Sweeper(database, services.dispatcher, services.settings).sweep().completed == 1
     assert job_state(database) == JobState.SUCCEEDED
 
 
@@ -79,7 +78,7 @@ def test_hints_alone_finish_a_job(sqlite_database: Database, tmp_path: Path, cel
     register(celery, services)
     with sqlite_database.begin() as session:
         session.execute(update(Shard).values(hinted_at=db_now()))
-    with EmbeddedWorker(celery, services).running():
+    with embedded_worker(celery, services):
         services.dispatcher.send(Hint(shard.id, "generation") for shard in shards(sqlite_database))
         _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
     assert outcomes(sqlite_database) == PROBLEMS
@@ -96,6 +95,6 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
     assert (
         Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
     )
-    with EmbeddedWorker(celery, services).running():
+    with embedded_worker(celery, services):
         _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
     assert outcomes(sqlite_database) == PROBLEMS

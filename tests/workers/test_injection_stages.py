@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-import pytest
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from errata.types import Domain
-from models.base import Base
 from models.jobs import EditRow, SolutionRow
-from models.states import Stage
 from tests.workers.injection_jobs import PROBLEMS, Posted, pairs_of, run_job
 from workers.runner import Services
-from workers.stages.base import Finish, StageContext
 
 
 def test_the_rules_preset_ends_in_proven_pairs(services: Services) -> None:
@@ -54,34 +49,6 @@ def test_edits_are_planned_with_the_verdicts(services: Services) -> None:
         edits = {(e.solution_id, e.step_index, e.kind) for e in session.scalars(select(EditRow))}
     assert {row.role for row in rows if row.plan is not None} == {"correct"}
     assert edits == {(row.id, *edit) for row in rows for edit in (row.plan or {"edits": []})["edits"]}
-
-
-@pytest.mark.parametrize("mix", ["weights", "profile"])
-def test_shards_graded_by_a_version_without_plans_are_edited_alike(
-    services: Services, mix: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    grade = services.stages[Stage.GRADE]
-
-    def earlier(context: StageContext) -> Finish:
-        found = grade(context)
-
-        def write(session: Session) -> None:
-            found.write(session)
-            session.execute(update(SolutionRow).values(plan=None))
-
-        return Finish(found.next_stage, write)
-
-    monkeypatch.setattr("workers.stages.grade.add_profile", lambda *_: None)
-    services.stages[Stage.GRADE] = earlier
-    funnel = run_job(services, "rules", editing={"mix": mix})
-    edited = [(pair.problem_id, pair.step_index, pair.rejected) for pair in pairs_of(services)]
-    monkeypatch.undo()
-    services.stages[Stage.GRADE] = grade
-    with services.db.begin() as session:
-        for table in reversed(Base.metadata.sorted_tables):
-            session.execute(delete(table))
-    assert run_job(services, "rules", editing={"mix": mix}).counts == funnel.counts
-    assert [(pair.problem_id, pair.step_index, pair.rejected) for pair in pairs_of(services)] == edited
 
 
 def test_full_only_edits_nothing(services: Services) -> None:

@@ -8,12 +8,12 @@ from sqlalchemy import select, update
 
 from errata.answers import VERIFIERS
 from errata.types import Domain
-from models.accounts import DEFAULT_WORKSPACE
 from models.jobs import PairRow, Shard, SolutionRow
-from models.rejudgings import Rejudging, VerdictChangeRow
+from models.outputs import Rejudging, VerdictChangeRow
 from models.states import JobState, ShardState
+from models.workspaces import DEFAULT_WORKSPACE
 from tests.workers.injection_jobs import PROBLEMS, run_job, run_shards
-from workers.planning import plan_rejudging
+from workers.lifecycle import plan_rejudging
 from workers.runner import Services
 
 TAG = VERIFIERS[Domain.MATH].tag

@@ -23,9 +23,8 @@ from tests.workers.road import (
     shards,
 )
 from workers.engines.base import Cancelled, EngineError
-from workers.planning import cancel
+from workers.lifecycle import cancel, complete_owner
 from workers.runner import run_shard
-from workers.settle import settle
 from workers.stages.base import Finish, StageContext
 from workers.sweeper import Sweeper
 
@@ -127,7 +126,7 @@ def test_an_engine_that_died_under_several_shards_interrupts_them_until_one_runs
 
     services = make_services(database, tmp_path, ROAD | {Stage.SAMPLE: sample})
     [shard] = shards(database)
-    assert [run_shard(services, shard.id) for _ in range(3)] == ["bereft"] * 3
+    assert [run_shard(services, shard.id) for _ in range(3)] == ["engine lost"] * 3
     [shard] = shards(database)
     assert (shard.state, shard.interruptions, shard.failures, shard.alone) == (ShardState.QUEUED, 3, 0, True)
     assert events(database).count("shard_interrupted") == 3
@@ -159,7 +158,7 @@ def test_cancelling_stops_a_running_stage_and_keeps_the_rest(database: Database,
     assert running.wait(10)
     with database.begin() as session:
         assert cancel(session, InjectionJob, "inj")
-        assert settle(session, InjectionJob, "inj") is None
+        assert complete_owner(session, InjectionJob, "inj") is None
     thread.join(20)
     assert results == ["cancelled"]
     assert job_state(database) == JobState.CANCELLED

@@ -9,18 +9,18 @@ import pytest
 from celery import Celery
 from sqlalchemy import select, update
 
-from models.accounts import DEFAULT_WORKSPACE, IdempotencyKey, Workspace
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.session import Database
 from models.states import JobState, ShardState
+from models.workspaces import DEFAULT_WORKSPACE, IdempotencyKey, Workspace
 from tests.ops.services import own_broker
 from tests.processes import until
 from tests.workers.injection_jobs import Deaf
 from tests.workers.road import job_state, make_job, shards
 from workers.app import GENERATION, create_celery
 from workers.dispatch import Dispatcher
-from workers.planning import Hint
+from workers.lifecycle import Hint
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper, Swept
 
@@ -130,7 +130,7 @@ def test_a_row_that_cannot_be_ended_keeps_nobody_else_waiting(
         session.add(Shard(id="shard_a", injection_job_id="aaa", position=0, start=0, stop=1, stage="sample"))
         session.flush()
         session.execute(update(Shard).values(state=ShardState.DONE))
-    assert Sweeper(database, Deaf(), WorkerSettings()).sweep().settled == 1
+    assert Sweeper(database, Deaf(), WorkerSettings()).sweep().completed == 1
     assert job_state(database) == JobState.SUCCEEDED
     assert "aaa cannot be ended" in caplog.text
 

@@ -20,6 +20,7 @@ from tests.processes import until
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, ModelSpec
 from workers.engines.pool import EnginePool
 from workers.engines.process import ChildEngine
+from workers.engines.registry import ENGINES
 from workers.engines.sampling import next_tokens, uniforms
 from workers.engines.transformers_engine import TransformersEngine
 
@@ -101,7 +102,7 @@ def test_sampling_follows_the_distribution_and_the_nucleus() -> None:
 
 @pytest.fixture
 def child() -> Iterator[ChildEngine]:
-    engine = ChildEngine(threads=1)
+    engine = ChildEngine(ENGINES["transformers"], threads=1)
     yield engine
     engine.close()
 

@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from errata.types import Prompt
+from errata.types import Message, Prompt
 
 FinishReason = Literal["stop", "length"]
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -16,7 +17,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A registry entry as an engine needs it: which engine, and that engine's ``config`` (models.language_models)."""
+    """A registry entry as an engine needs it: which engine, and that engine's ``config`` (models.workspaces)."""
 
     name: str
     engine: str
@@ -55,6 +56,20 @@ class Completion:
     cached_tokens: int = 0
 
 
+def request_from_json(data: dict[str, Any]) -> GenerationRequest:
+    """The request whose ``asdict`` this is: so requests travel to an engine child, as JSON lines and not as pickles."""
+    prompt = data["prompt"]
+    messages = tuple(Message(**m) for m in prompt["messages"])
+    parsed = Prompt(messages, prompt["assistant_prefix"], prompt["version"], tuple(prompt["stop"]))
+    return GenerationRequest(**{**data, "prompt": parsed, "stop": tuple(data["stop"])})
+
+
+def load_class(implementation: str) -> Any:
+    """The class that ``module:Class`` names. Imports its libraries."""
+    module, _, name = implementation.partition(":")
+    return getattr(import_module(module), name)
+
+
 def storable(completion: Completion) -> Completion:
     """The completion as a database takes it: a model may write NUL or half a surrogate pair; U+FFFD stands for them."""
     text = _UNSTORABLE.sub("\ufffd", completion.text)
@@ -84,14 +99,13 @@ class Capabilities:
     """What an engine can do for one language model; what a job needs beyond it is refused or recorded.
 
     ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
-    from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``logprobs``: hands out
-    log-probabilities of tokens (no engine does yet). ``repeatable``: the same list of requests gives the same text.
+    from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``repeatable``: the same list
+    of requests gives the same text.
     """
 
     assistant_prefix: bool
     per_request_seed: bool
     prefix_cache: bool
-    logprobs: bool = False
     repeatable: bool = False
 
 
@@ -116,7 +130,7 @@ class Journal:
     capabilities: Capabilities | None = None
     fallbacks: set[str] = field(default_factory=set)
     retried: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0  # spent generating: without loading a model or waiting for one's turn
+    seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
 
     def identity(self) -> dict[str, Any]:
         """Engine, version, capabilities and what was done without, as JSON values."""
@@ -149,7 +163,7 @@ Outcome = list[list[Completion]] | EngineError
 class ContinuousEngine(Protocol):
     """Generates for one language model, several batches at once: they join and leave while others go on.
 
-    Belongs to one thread, which calls ``turn`` as long as a batch is open.
+    Belongs to one thread, which calls ``step`` as long as a batch is open.
     """
 
     capabilities: Capabilities
@@ -163,7 +177,7 @@ class ContinuousEngine(Protocol):
         """Drop an open batch: no outcome follows."""
         ...
 
-    def turn(self) -> list[tuple[int, Outcome]]:
+    def step(self) -> list[tuple[int, Outcome]]:
         """Generate a little for all open batches; those that ended, with their outcomes. Raises when it is broken."""
         ...
 

@@ -1,12 +1,11 @@
-"""The engine child: ``python -m workers.engines.child ENGINE LOADED``. Holds language models, answers JSON lines.
+"""The engine child: ``python -m workers.engines.child MODULE:CLASS LOADED``. Holds language models, answers JSON lines.
 
-First line out: ``{"ready": {versions}}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
+First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
-model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. ``{"pulse": true}``
-is said every few seconds while an engine generates. An engine that takes several batches at
-once (vllm) is given each as it comes, and answers come in the order in which they end. At most LOADED models stay
-loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and swapping one costs
-its weights, not the libraries.
+model's load) or ``{"id": 1, "error": ...}``, and ``{"cancel": 1}`` stops one. ``{"pulse": true}`` is said every few
+seconds while an engine generates. An engine that takes several batches at once (a ContinuousEngine) is given each as it
+comes, and answers come in the order in which they end. At most LOADED models stay loaded, the least recently used is
+dropped first; a model is loaded only while no batch is open, and swapping one costs its weights, not the libraries.
 Ends when stdin closes: a dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process
 frees its device for certain.
 """
@@ -25,19 +24,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from workers.engines.base import Cancelled, ContinuousEngine, Engine, EngineError, GenerationRequest, Outcome
-from workers.engines.wire import completion_to_json, request_from_json
+from workers.engines.base import (
+    Cancelled,
+    ContinuousEngine,
+    Engine,
+    EngineError,
+    GenerationRequest,
+    Outcome,
+    load_class,
+    request_from_json,
+)
 
 _PULSE_SECONDS = 5.0
 AnyEngine = Engine | ContinuousEngine
 Load = Callable[[dict[str, Any]], AnyEngine]
 
 
-class _Shelf:
+class _LoadedModels:
     """The models that are loaded, by configuration."""
 
-    def __init__(self, load: Load, room: int) -> None:
-        self._load, self._room = load, room
+    def __init__(self, load: Load, most: int) -> None:
+        self._load, self._most = load, most
         self._engines: OrderedDict[str, AnyEngine] = OrderedDict()
 
     def has(self, config: dict[str, Any]) -> bool:
@@ -48,7 +55,8 @@ class _Shelf:
         """The engine for this configuration, loaded if need be."""
         key = _without_adapter(config)
         if key not in self._engines:
-            while len(self._engines) >= self._room:
+            # First out, then in: two models side by side may not fit the device.
+            while len(self._engines) >= self._most:
                 self._engines.popitem(last=False)[1].close()
             self._engines[key] = self._load(json.loads(key))
         self._engines.move_to_end(key)
@@ -56,31 +64,8 @@ class _Shelf:
 
 
 def _without_adapter(config: dict[str, Any]) -> str:
+    # An adapter is loaded beside its base, so both are one entry here.
     return json.dumps({name: value for name, value in config.items() if name != "adapter"}, sort_keys=True)
-
-
-def _libraries(engine: str, threads: int) -> tuple[Load, dict[str, str]]:
-    """What loads a model of this engine, and its libraries' versions.
-
-    Imported here and not above: a child loads the libraries of one engine. They pin each other's versions, so vllm may
-    live in an environment that lacks what the transformers engine needs, and the other way round.
-    """
-    if engine == "vllm":
-        # The engine's core in this process: nothing else answers for it, and its end is this process's end.
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        from workers.engines.vllm_engine import VllmEngine, versions
-
-        return VllmEngine, versions()
-    if engine != "transformers":
-        raise ValueError(f"engine {engine!r} does not run in a child")
-    import torch
-    import transformers
-
-    from workers.engines.transformers_engine import TransformersEngine
-
-    if threads:
-        torch.set_num_threads(threads)
-    return TransformersEngine, {"torch": torch.__version__, "transformers": transformers.__version__}
 
 
 class _Inbox(threading.Thread):
@@ -105,62 +90,68 @@ class _Inbox(threading.Thread):
                 self.cancelled.add(message["cancel"])
             else:
                 self.messages.put(message)
+        # Not sys.exit: this is a thread, and the main one may be deep in a decoding step.
         os._exit(0)  # the worker is gone; a batch in flight is of no use to anyone
 
 
 def main() -> None:
     """Serve until stdin closes. What libraries print goes to stderr: stdout carries only our lines."""
+    # A library that prints a line would break the protocol: it is given a copy of stderr as its standard output.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     try:
-        load, versions = _libraries(sys.argv[1], int(os.environ.get("ERRATA_TORCH_THREADS", "0")))
+        # Imported here and not above: a child loads the libraries of one engine. They pin each other's versions, so
+        # vllm may live in an environment that lacks what the transformers engine needs, and the other way round.
+        engine = load_class(sys.argv[1])
     except Exception as error:
-        print(json.dumps({"error": f"engine {sys.argv[1]!r} cannot start here: {error}"}), file=out)
+        print(json.dumps({"error": f"cannot start here: {error}"}), file=out)
         return
-    shelf = _Shelf(load, int(sys.argv[2]))
-    print(json.dumps({"ready": versions}), file=out)
+    models = _LoadedModels(engine, int(sys.argv[2]))
+    print(json.dumps({"ready": True}), file=out)
     inbox = _Inbox()
     inbox.start()
-    desk = _Desk(shelf, inbox, lambda answer: print(json.dumps(answer), file=out))
+    scheduler = _Scheduler(models, inbox, lambda answer: print(json.dumps(answer), file=out))
     try:
         while True:
-            desk.turn()
+            scheduler.step()
     except Exception:
         traceback.print_exc()
         os._exit(1)  # at once: a thread of the broken engine would keep the process
 
 
-class _Desk:
+class _Scheduler:
     """Hands batches to engines in the order they come, and gives back what each of them made of it."""
 
-    def __init__(self, shelf: _Shelf, inbox: _Inbox, tell: Callable[[dict[str, Any]], None]) -> None:
-        self._shelf, self._inbox, self._tell = shelf, inbox, tell
+    def __init__(self, models: _LoadedModels, inbox: _Inbox, tell: Callable[[dict[str, Any]], None]) -> None:
+        self._models, self._inbox, self._tell = models, inbox, tell
         self._open: dict[int, ContinuousEngine] = {}
         self._began: dict[int, float] = {}
-        self._held: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
+        self._postponed: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
         self._pulsed = 0.0
 
-    def turn(self) -> None:
+    def step(self) -> None:
         """Take up one message, if there is one or nothing else is to be done; then generate a little."""
-        message = self._held or self._inbox.next(wait=not self._open)
-        self._held = message if message and self._open and not self._shelf.has(message["config"]) else None
-        if message and self._held is None:
+        message = self._postponed or self._inbox.next(wait=not self._open)
+        # Loading stops the batches that are open, perhaps for minutes; so what needs a load waits, and all behind it.
+        self._postponed = message if message and self._open and not self._models.has(message["config"]) else None
+        if message and self._postponed is None:
             self._begin(message)
         for number in self._inbox.cancelled & self._open.keys():
             self._open[number].cancel(number)
             self._end(number, {"cancelled": True})
+        # Each engine once, however many of its batches are open.
         for engine in {id(engine): engine for engine in self._open.values()}.values():
-            for number, outcome in engine.turn():
-                self._end(number, _told(engine, outcome))
+            for number, outcome in engine.step():
+                self._end(number, _answer(engine, outcome))
             self._pulse()
 
     def _begin(self, message: dict[str, Any]) -> None:
         number, path = message["id"], message["config"].get("path")
-        if number in self._inbox.cancelled:
+        if number in self._inbox.cancelled:  # while it waited behind another
             self._end(number, {"cancelled": True})
             return
         try:
-            engine = self._shelf.get(message["config"])
+            engine = self._models.get(message["config"])
         except Exception as error:
             self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
             return
@@ -171,13 +162,13 @@ class _Desk:
                 engine.submit(number, requests, message["config"].get("adapter"))
                 self._open[number] = engine
             else:
-                self._end(number, self._whole(engine, number, requests))
+                self._end(number, self._generate(engine, number, requests))
         except Exception as error:
             self._end(number, {"error": f"{type(error).__name__}: {error}"})
 
-    def _whole(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
+    def _generate(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
         try:
-            return _told(engine, engine.generate(requests, lambda: self._cancelled(number)))
+            return _answer(engine, engine.generate(requests, lambda: self._cancelled(number)))
         except Cancelled:
             return {"cancelled": True}
 
@@ -195,15 +186,16 @@ class _Desk:
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)
         self._inbox.cancelled.discard(number)
+        # Without the model's load: an estimate of a job's time is made of this.
         seconds = time.monotonic() - self._began.pop(number, time.monotonic())
         self._tell({"id": number, **answer, "seconds": seconds})
 
 
-def _told(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:
+def _answer(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, EngineError):
         return {"error": str(outcome)}
     about = {"version": engine.version, "capabilities": asdict(engine.capabilities)}
-    return {"completions": [[completion_to_json(c) for c in result] for result in outcome], **about}
+    return {"completions": [[asdict(c) for c in result] for result in outcome], **about}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def in_rounds(
 
     The last completions of each request.
     """
+    # A round ends when its slowest request does; engines that take requests one by one do without rounds.
     results: list[list[Completion]] = [[] for _ in requests]
     waiting = dict(enumerate(requests))
     while waiting:

@@ -1,6 +1,6 @@
 """The ``openai`` engine: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted), many requests in flight.
 
-Runs in the worker process, on one event loop for all servers (workers.engines.openai_loop); loads no torch. With the
+Runs in the worker process, on one event loop for all servers (workers.engines.openai_http); loads no torch. With the
 setting ``tokenizer`` prompts travel as token ids to ``/v1/completions``, exactly those of the other engines; without it
 as turns to ``/v1/chat/completions``, the reply opened by a last turn that the server continues.
 
@@ -23,22 +23,29 @@ from pydantic import ValidationError
 
 from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, storable
 from workers.engines.follow_ups import FollowUp
-from workers.engines.local_tokenizer import LocalTokenizer
-from workers.engines.openai_http import OpenAISettings, Refused, Server
-from workers.engines.openai_loop import ServerLoop
-from workers.engines.openai_wire import Choices, Unit, read_choices, request_body, units
-from workers.engines.rendering import prompt_ids
+from workers.engines.openai_http import RequestRejected, Server, ServerLoop
+from workers.engines.openai_wire import (
+    HOSTED,
+    SERVER_KINDS,
+    Choices,
+    ServerKind,
+    Unit,
+    read_choices,
+    request_body,
+    units,
+)
+from workers.engines.registry import OpenAISettings
+from workers.engines.rendering import LocalTokenizer, prompt_ids
 
 _ASK_AGAIN_SECONDS = 60.0
 _CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
-_OWNERS = {"vllm": "vllm", "sglang": "sglang", "llamacpp": "llamacpp"}
 
 
 @dataclass(frozen=True)
 class _About:
     """What the server says of itself."""
 
-    kind: str = "openai"
+    kind: ServerKind = HOSTED
     version: str = "unknown"
     max_context: int | None = None
 
@@ -60,23 +67,21 @@ class OpenAIEngine:
         self._gate = loop.gate(settings.base_url)
         loop.run(self._gate.limit(name, settings.concurrency))
         self._about: _About | None = None
-        self._stale = False
+        self._stale = False  # something went wrong: ask anew what stands there, it may have been replaced
         self._asked = self._closed_until = -math.inf  # by the monotonic clock
 
     @property
     def version(self) -> str:
         """The server's kind and version, as it tells them; "unknown" before the first call."""
-        return "unknown" if self._about is None else f"{self._about.kind} {self._about.version}"
+        return "unknown" if self._about is None else f"{self._about.kind.name} {self._about.version}"
 
     @property
     def capabilities(self) -> Capabilities:
         """By the server's kind; a hosted server of no known kind promises nothing."""
-        kind = "openai" if self._about is None else self._about.kind
-        known = kind != "openai"
         return Capabilities(
-            assistant_prefix=known or self._tokenizer is not None,
-            per_request_seed=kind in ("vllm", "llamacpp"),
-            prefix_cache=known,
+            assistant_prefix=self._kind.continuation is not None or self._tokenizer is not None,
+            per_request_seed=self._kind.per_request_seed,
+            prefix_cache=self._kind.prefix_cache,
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
@@ -119,6 +124,7 @@ class OpenAIEngine:
                 self._closed_until = max(self._closed_until, time.monotonic() + error.wait_seconds)
             raise
         finally:
+            # Retried, even with success: a server that restarted may be another version with another context.
             if counts.total() > before:
                 self._stale = True
 
@@ -134,10 +140,10 @@ class OpenAIEngine:
         tasks = [asyncio.create_task(self._one(unit, retried, failed, follow_up)) for unit in planned]
         try:
             answers = await asyncio.gather(*tasks)
-        except BaseException:
+        except BaseException:  # cancelled too: closing a connection stops the server's work on its request
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)  # until they have let go of the gate
             raise
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
@@ -158,14 +164,14 @@ class OpenAIEngine:
                     following = None if follow_up is None else follow_up(unit.index, answer[0])
                     if following is None:
                         return answer
-                    [unit] = units(unit.index, following, None)
+                    [unit] = units(unit.index, following, None)  # one completion each, so one unit
             except BaseException as error:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
-                if isinstance(error, Refused):
+                if isinstance(error, RequestRejected):
                     raise self._refusal(error) from None
                 raise
 
-    def _refusal(self, refusal: Refused) -> EngineError:
+    def _refusal(self, refusal: RequestRejected) -> EngineError:
         if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
             self._stale = True
             return EngineError(f"language model {self._name!r}: the server no longer has the adapter", retryable=True)
@@ -176,21 +182,21 @@ class OpenAIEngine:
         ids = prompt_ids(self._tokenizer, unit.request.prompt)
         limit, context = unit.request.max_tokens, self._max_context()
         if context is not None:
+            # vLLM refuses a request that could outgrow the context, though it would most likely end before.
             limit = min(limit, context - len(ids))
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
-        body = request_body(self._settings.model, self._kind(), unit, limit) | {"prompt": ids}
+        body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
         return await self._fitting("/completions", body, unit, retried)
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
         prompt = unit.request.prompt
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
-        body = request_body(self._settings.model, self._kind(), unit, limit)
+        body = request_body(self._settings.model, self._kind, unit, limit)
         if prompt.assistant_prefix:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
-            if self._kind() in ("vllm", "sglang"):
-                body |= {"add_generation_prompt": False, "continue_final_message": True}
+            body |= self._kind.continuation or {}
         body["messages"] = messages
         return await self._fitting("/chat/completions", body, unit, retried)
 
@@ -202,7 +208,7 @@ class OpenAIEngine:
         none = [Completion("", "length", 0, 0) for _ in range(unit.count)]
         try:
             return await self._completions(path, body, unit, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if not _too_long(refusal):
                 raise
             told = _CONTEXT.search(refusal.message)
@@ -215,7 +221,7 @@ class OpenAIEngine:
             body["max_tokens"] = room
         try:
             return await self._completions(path, body, unit, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if not _too_long(refusal):
                 raise
             return none
@@ -230,8 +236,9 @@ class OpenAIEngine:
             retried["an unusable answer"] += 1
         raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
 
-    def _kind(self) -> str:
-        return "openai" if self._about is None else self._about.kind
+    @property
+    def _kind(self) -> ServerKind:
+        return HOSTED if self._about is None else self._about.kind
 
     def _max_context(self) -> int | None:
         told = None if self._about is None else self._about.max_context
@@ -245,9 +252,9 @@ class OpenAIEngine:
             entries = await self._listed(retried)
         entry = next((e for e in entries if e.get("id") == self._settings.model), {})
         owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
-        kind = self._settings.server
-        if kind == "auto":
-            kind = _OWNERS.get(str(owner), "openai")  # type: ignore[assignment]
+        named = self._settings.server
+        kind = SERVER_KINDS.get(str(owner) if named == "auto" else named, HOSTED)
+        # An adapter's entry has no length of its own; its base's holds.
         base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
         version, context = await self._page(kind, retried)
         context = entry.get("max_model_len") or base.get("max_model_len") or context
@@ -256,7 +263,7 @@ class OpenAIEngine:
     async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
         try:
             listing = await self._server.get("/models", retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             raise EngineError(f"language model {self._name!r}: {refusal}") from None
         found = (listing or {}).get("data")
         return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
@@ -267,7 +274,7 @@ class OpenAIEngine:
             await self._server.tell(
                 "/load_lora_adapter", {"lora_name": self._settings.model, "lora_path": adapter}, retried
             )
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if "already been loaded" in refusal.message:
                 return
             hint = ""
@@ -275,15 +282,16 @@ class OpenAIEngine:
                 hint = "; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             raise EngineError(f"language model {self._name!r}: the server loads no adapter: {refusal}{hint}") from None
 
-    async def _page(self, kind: str, retried: Counter[str]) -> tuple[str, Any]:
+    async def _page(self, kind: ServerKind, retried: Counter[str]) -> tuple[str, Any]:
         """Version and, by llama.cpp, the context's length, from the page where a server of this kind tells them."""
-        pages = {"vllm": ("/version", "version"), "sglang": ("/get_server_info", "version")}
-        path, key = pages.get(kind, ("/props", "build_info"))
-        page = (None if kind == "openai" else await self._server.get(path, retried, root=True)) or {}
+        if kind.about is None:
+            return "unknown", None
+        path, key = kind.about
+        page = await self._server.get(path, retried, root=True) or {}
         settings = page.get("default_generation_settings")
         return str(page.get(key) or "unknown")[:100], settings.get("n_ctx") if isinstance(settings, dict) else None
 
 
-def _too_long(refusal: Refused) -> bool:
+def _too_long(refusal: RequestRejected) -> bool:
     text = refusal.message.lower()
     return refusal.status == 400 and "context" in text and ("length" in text or "size" in text)

@@ -1,8 +1,8 @@
 """HTTP to an OpenAI-compatible server: bounded retries with back-off and jitter. Knows nothing of prompts.
 
 What passes (429, 5xx, time-outs, cut or refused connections, answers that are not JSON) is asked again; what does not
-(other 4xx) raises Refused. When the attempts are used up, EngineError(retryable=True): the shard is put back and asked
-again later, and no worker waits for a server that is away. The key travels in a header and nowhere else.
+(other 4xx) raises RequestRejected. When the attempts are used up, EngineError(retryable=True): the shard is put back,
+and no worker waits for a server that is away. The key travels in a header and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,69 +12,31 @@ import json
 import logging
 import os
 import random
+import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from workers.engines.base import EngineError
+from workers.engines.base import Cancelled, EngineError
+from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _JITTER = random.Random()
+_POLL_SECONDS = 0.2
+T = TypeVar("T")
 
 
-class OpenAISettings(BaseModel):
-    """A registry entry's settings for engine ``openai``. Times in seconds.
-
-    ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
-    server's own disk, loaded under the name ``model`` when the server does not have it.
-
-    ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
-    requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
-    suits servers without ``n``.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    base_url: str
-    model: str
-    api_key_env: str | None = None
-    server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
-    tokenizer: str | None = None
-    path: str | None = None
-    adapter: str | None = None
-    revision: str | None = None
-    max_context: int | None = Field(None, gt=0)
-    concurrency: int = Field(64, gt=0, le=4096)
-    samples_per_request: int | None = Field(None, gt=0)
-    timeout_seconds: float = Field(600.0, gt=0)
-    connect_seconds: float = Field(5.0, gt=0)
-    retries: int = Field(5, ge=0)
-    backoff_seconds: float = Field(0.5, ge=0)
-    backoff_limit_seconds: float = Field(30.0, ge=0)
-    retry_after_limit_seconds: float = Field(120.0, ge=0)
-
-    @field_validator("base_url")
-    @classmethod
-    def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give http://host:port/v1 or https://...")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
-        return value.rstrip("/")
-
-
-class Refused(Exception):
+class RequestRejected(Exception):
     """The server refuses a request and would refuse it again."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -100,7 +62,7 @@ class Server:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, path: str, body: dict[str, Any], retried: Counter[str]) -> dict[str, Any]:
-        """The JSON object answered below ``base_url``. Raises Refused or EngineError."""
+        """The JSON object answered below ``base_url``. Raises RequestRejected or EngineError."""
         return await self._ask("POST", self._settings.base_url + path, body, retried)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
@@ -113,7 +75,7 @@ class Server:
         url = (base.removesuffix("/v1") if root else base) + path
         try:
             return await self._ask("GET", url, None, retried)
-        except Refused as refusal:
+        except RequestRejected as refusal:
             if refusal.status in (401, 403):
                 raise
             return None
@@ -126,12 +88,14 @@ class Server:
     async def _ask(
         self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str], *, read: bool = True
     ) -> dict[str, Any]:
+        # Our own loop, where a retry library would do for the waiting: each attempt is counted under its cause, and a
+        # server that asks for a longer wait than allowed ends the loop and closes the engine for that long.
         attempt = 0
         while True:
             try:
                 response = await self._once(method, url, body)
                 return _object(response) if read else {}
-            except _Passing as passing:
+            except _Transient as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
             attempt += 1
             retried[problem] += 1
@@ -145,18 +109,19 @@ class Server:
 
     async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
         try:
+            # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
             async with asyncio.timeout(self._settings.timeout_seconds):
                 answer = await self._exchange(method, url, body)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise _Passing("no connection") from error
+            raise _Transient("no connection") from error
         except TimeoutError:
-            raise _Passing(f"no answer within {self._settings.timeout_seconds:g} s") from None
+            raise _Transient(f"no answer within {self._settings.timeout_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _Passing("a cut connection") from error
+            raise _Transient("a cut connection") from error
         if answer.status in _RETRIED:
-            raise _Passing(f"HTTP {answer.status}", _retry_after(answer.headers))
+            raise _Transient(f"HTTP {answer.status}", _retry_after(answer.headers))
         if answer.status != HTTPStatus.OK:
-            raise Refused(answer.status, _message(answer.content))
+            raise RequestRejected(answer.status, _message(answer.content))
         return answer
 
     async def _exchange(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
@@ -171,12 +136,13 @@ class Server:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 proxy=_proxy(self._settings.base_url),
             )
+        # No redirects: the key would travel to wherever the server points.
         async with self._session.request(method, url, json=body, allow_redirects=False) as response:
             return Answer(response.status, response.headers, await response.read())
 
 
-class _Passing(Exception):
-    """A problem that may pass."""
+class _Transient(Exception):
+    """A problem that may be gone at the next attempt."""
 
     def __init__(self, problem: str, retry_after: float | None = None) -> None:
         super().__init__(problem)
@@ -187,9 +153,9 @@ def _object(told: Answer) -> dict[str, Any]:
     try:
         answer = json.loads(told.content)
     except ValueError:
-        raise _Passing("an answer that is not JSON") from None
+        raise _Transient("an answer that is not JSON") from None
     if not isinstance(answer, dict):
-        raise _Passing("an answer that is not an object")
+        raise _Transient("an answer that is not an object")
     return answer
 
 
@@ -200,6 +166,7 @@ def wait_seconds(settings: OpenAISettings, attempt: int, retry_after: float | No
     """
     if retry_after is not None:
         return None if retry_after > settings.retry_after_limit_seconds else retry_after * _JITTER.uniform(1, 1.1)
+    # Half of it is certain, half is drawn: clients that failed together do not come back together.
     ceiling = min(settings.backoff_limit_seconds, settings.backoff_seconds * 2.0 ** min(attempt, 30))
     return _JITTER.uniform(ceiling / 2, ceiling)
 
@@ -208,7 +175,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds the server asks to wait, given as a number or a date; None where it says nothing readable."""
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
-        return float(value[:9])
+        return float(value[:9])  # bounded: a number of a thousand digits is no float
     try:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (TypeError, ValueError):
@@ -240,3 +207,77 @@ def _message(content: bytes) -> str:
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)
     return str(found or body)[:300]
+
+
+class Gate:
+    """Lets so many requests through to one server at once, in the order they come.
+
+    Several registry entries may name one server; it is the server that is to be spared, so the smallest of their limits
+    counts for all of them together. Belongs to the loop's thread.
+    """
+
+    def __init__(self) -> None:
+        self._free = asyncio.Semaphore(0)
+        self._limits: dict[str, int] = {}
+        self._size = 0
+        self._shrinking: set[asyncio.Task[Any]] = set()
+
+    async def limit(self, name: str, most: int) -> None:
+        """The entry ``name`` allows ``most``. A smaller limit than before takes effect as requests come back."""
+        self._limits[name] = most
+        size = min(self._limits.values())
+        for _ in range(size - self._size):
+            self._free.release()
+        # Permits that are out cannot be called back: tasks take them as they return, and never give them up.
+        for _ in range(self._size - size):
+            task = asyncio.create_task(self._free.acquire())
+            self._shrinking.add(task)
+            task.add_done_callback(self._shrinking.discard)
+        self._size = size
+
+    async def __aenter__(self) -> None:
+        await self._free.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free.release()
+
+
+class ServerLoop:
+    """An event loop in a thread of its own; other threads run their coroutines on it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._gates: dict[str, Gate] = {}
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+        self._thread.start()
+
+    def gate(self, url: str) -> Gate:
+        """The gate of the server at this address."""
+        return self._gates.setdefault(url, Gate())
+
+    def run(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool] = lambda: False) -> T:
+        """The coroutine's result. Raises Cancelled soon after ``cancelled()``, or when the loop is closed."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        while not wait([future], timeout=_POLL_SECONDS).done:
+            if cancelled():
+                future.cancel()  # runs the coroutine's clean-up on the loop; this thread does not wait for it
+                raise Cancelled
+        if future.cancelled():
+            raise Cancelled
+        return future.result()
+
+    def close(self, last: Iterable[Coroutine[Any, Any, None]] = ()) -> None:
+        """Cancel what runs, do what is to be done ``last``, and end the thread."""
+        asyncio.run_coroutine_threadsafe(_end(last), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+async def _end(last: Iterable[Coroutine[Any, Any, None]]) -> None:
+    # Tasks first and connections after them: a closed session under a running request would be its error.
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*last, return_exceptions=True)

@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from workers.engines.base import Completion, EngineError, FinishReason, GenerationRequest
 
-# Servers fill what a request leaves open from the model's generation_config.json (repetition penalty, top-k, ...);
-# a job's configuration alone decides how it samples.
-_NEUTRAL: dict[str, dict[str, Any]] = {
-    "vllm": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True},
-    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
-    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True},
+
+@dataclass(frozen=True)
+class ServerKind:
+    """What servers of one make can do and how they are asked. The fields' own values are those of a hosted server.
+
+    ``request``: what every request carries beyond the standard. Servers fill what it leaves open from the model's
+    generation_config.json (repetition penalty, top-k, ...); a job's configuration alone decides how it samples.
+    ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
+    reliably. ``about``: the page, and its key, where the server tells its version.
+    """
+
+    name: str
+    request: Mapping[str, Any] = field(default_factory=dict)
+    continuation: Mapping[str, Any] | None = None
+    about: tuple[str, str] | None = None
+    per_request_seed: bool = False
+    prefix_cache: bool = False
+
+
+_CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
+_NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+HOSTED = ServerKind("openai")
+SERVER_KINDS: dict[str, ServerKind] = {
+    kind.name: kind
+    for kind in (
+        HOSTED,
+        ServerKind(
+            "vllm",
+            request={**_NEUTRAL, "return_token_ids": True},
+            continuation=_CONTINUED,
+            about=("/version", "version"),
+            per_request_seed=True,
+            prefix_cache=True,
+        ),
+        ServerKind(
+            "sglang",
+            request=_NEUTRAL,
+            continuation=_CONTINUED,
+            about=("/get_server_info", "version"),
+            prefix_cache=True,
+        ),
+        ServerKind(
+            "llamacpp",
+            request={"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True},
+            continuation={},  # it continues a last message of the assistant unasked
+            about=("/props", "build_info"),
+            per_request_seed=True,
+            prefix_cache=True,
+        ),
+    )
 }
 
 
@@ -40,7 +84,7 @@ def units(index: int, request: GenerationRequest, most: int | None) -> Iterator[
         yield Unit(index, request, first, min(size, request.n - first))
 
 
-def request_body(model: str, kind: str, unit: Unit, max_tokens: int) -> dict[str, Any]:
+def request_body(model: str, kind: ServerKind, unit: Unit, max_tokens: int) -> dict[str, Any]:
     """What both endpoints take, without the prompt."""
     request = unit.request
     body = {
@@ -49,11 +93,11 @@ def request_body(model: str, kind: str, unit: Unit, max_tokens: int) -> dict[str
         "temperature": request.temperature,
         "top_p": request.top_p,
         "max_tokens": max_tokens,
-        "seed": request.seed + unit.first,
+        "seed": request.seed + unit.first,  # so that cutting a request into units changes no text
     }
     if unit.stops:
         body["stop"] = unit.stops
-    return body | _NEUTRAL.get(kind, {})
+    return {**body, **kind.request}
 
 
 @dataclass(frozen=True)
@@ -75,6 +119,7 @@ class Choices:
             return None
         usage = answer.get("usage") or {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+        # Choices may come in any order; samples are told apart by their index.
         ordered = sorted(found, key=lambda choice: int(choice.get("index") or 0))
         counts = (usage.get("prompt_tokens"), usage.get("completion_tokens"), cached)
         return Choices(ordered, *(int(count or 0) for count in counts))
@@ -98,6 +143,7 @@ def read_choices(name: str, answer: Choices, unit: Unit) -> list[Completion]:
 def _ending(choice: dict[str, Any], unit: Unit) -> tuple[str, FinishReason]:
     """Text before the first stop string, and how it ended; reasons other than "stop" leave it incomplete."""
     text = _text(choice) or ""
+    # Servers cut at a stop string; those that do not, or do so late, are helped here.
     cut = min((at for at in (text.find(stop) for stop in unit.stops) if at >= 0), default=None)
     if cut is not None:
         return text[:cut], "stop"
@@ -118,5 +164,6 @@ def _spent(answer: Choices) -> list[int]:
     if all(isinstance(given, list) for given in ids):
         return [len(given) for given in ids if given is not None]
     weights = [len(_text(choice) or "") + 1 for choice in answer.choices]
+    # Differences of rounded-down running sums: they add up to the server's total exactly.
     edges = [sum(weights[:at]) * answer.completion_tokens // sum(weights) for at in range(len(weights) + 1)]
     return [stop - start for start, stop in itertools.pairwise(edges)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from workers.engines.base import (
@@ -17,26 +17,28 @@ from workers.engines.base import (
     Journal,
     ModelSpec,
     fallbacks,
+    load_class,
     storable,
 )
 from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.engines.process import ChildEngine, ChildGone
-from workers.engines.turns import GenerationTurns
-from workers.gpu import GpuTurn
+from workers.engines.registry import ENGINES, EngineKind
+from workers.gpu import GpuLock, SharedGpu
 
 if TYPE_CHECKING:
     from workers.engines.openai_engine import OpenAIEngine
-    from workers.engines.openai_loop import ServerLoop
+    from workers.engines.openai_http import ServerLoop
 
-_IN_CHILD = ("transformers", "vllm")
+_SERVERS = "servers"  # the name of the lock that all engines over HTTP share
 
 
 class EnginePool:
     """Runs engines: one child process per kind, which keeps ``loaded`` models at once; servers over HTTP. Thread-safe.
 
     A server and vLLM take the batches of every thread together, the transformers engine takes one after another. Where
-    both kinds of child are used on one device, each needs its share of the memory (setting ``gpu_memory_utilization``
-    of vllm's entries). With ``turn`` the children run while the GPU is ours (workers.gpu).
+    two kinds of child are used on one device, each needs its share of the memory (setting ``gpu_memory_utilization`` of
+    vllm's entries). ``pythons``: the interpreters of engines whose children do not run in ours. With ``gpu`` the
+    children run while the GPU is lent to us (workers.gpu).
     """
 
     def __init__(
@@ -45,17 +47,17 @@ class EnginePool:
         loaded: int = 1,
         threads: int = 0,
         stall_seconds: float = 3600.0,
-        vllm_python: str | None = None,
-        turn: GpuTurn | None = None,
+        pythons: Mapping[str, str] | None = None,
+        gpu: GpuLock | None = None,
     ) -> None:
         self._loaded, self._threads, self._stall_seconds = loaded, threads, stall_seconds
-        self._pythons = {"vllm": vllm_python}
+        self._pythons = pythons or {}
         self._children: dict[str, ChildEngine] = {}
         self._servers: dict[str, OpenAIEngine] = {}
         self._loop: ServerLoop | None = None
-        self._turns = None if turn is None else GenerationTurns(turn, self._end_children)
+        self._gpu = None if gpu is None else SharedGpu(gpu, self._end_children)
         # One each: a child that loads its libraries for a minute keeps nobody from a server.
-        self._starting = {name: threading.Lock() for name in (*_IN_CHILD, "openai")}
+        self._starting = {name: threading.Lock() for name in (*ENGINES, _SERVERS)}
 
     def generate(
         self,
@@ -73,55 +75,53 @@ class EnginePool:
         if not requests:
             return []
         journal = Journal() if journal is None else journal
-        journal.engine = model.engine
-        if model.engine in _IN_CHILD:
-
-            def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
-                with self._gpu(model):
-                    found = self._by_child(model, asked, cancelled, journal)
-                return [[storable(completion) for completion in result] for result in found]
-
-            return in_rounds(ask, requests, follow_up)
-        if model.engine != "openai":
+        journal.engine = model.engine  # before anything can fail: the events of a failure name the engine
+        kind = ENGINES.get(model.engine)
+        if kind is None:
             raise EngineError(f"language model {model.name!r}: no engine named {model.engine!r} is installed here")
-        return self._by_server(model, requests, cancelled, journal, follow_up)
+        if not kind.in_child:
+            return self._by_server(kind, model, requests, cancelled, journal, follow_up)
+
+        # The GPU is lent per round and not per call: between two rounds training may have its turn.
+        def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
+            with nullcontext() if self._gpu is None else self._gpu.lent(f"generation with {model.name}"):
+                found = self._by_child(kind, model, asked, cancelled, journal)
+            return [[storable(completion) for completion in result] for result in found]
+
+        return in_rounds(ask, requests, follow_up)
 
     def _by_server(
         self,
+        kind: EngineKind,
         model: ModelSpec,
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
         journal: Journal,
         follow_up: FollowUp | None,
     ) -> list[list[Completion]]:
-        server = self._server(model)
+        server = self._server(kind, model)
         server.connect(cancelled, journal.retried)
         journal.version, journal.capabilities = server.version, server.capabilities
         journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
         started = time.monotonic()
         try:
             return server.generate(requests, cancelled, journal.retried, follow_up)
-        finally:
+        finally:  # failed or not, the server worked for it
             journal.seconds += time.monotonic() - started
 
     def close(self) -> None:
         """End the children and close the connections. A later call starts others, but not on a shared GPU."""
         self._end_children()
-        if self._turns is not None:
-            self._turns.close()
-        with self._starting["openai"]:
+        if self._gpu is not None:
+            self._gpu.close()
+        with self._starting[_SERVERS]:
             if self._loop is not None:
                 self._loop.close([server.close() for server in self._servers.values()])
             self._servers.clear()
             self._loop = None
 
-    def _gpu(self, model: ModelSpec) -> AbstractContextManager[None]:
-        if self._turns is None:
-            return nullcontext()
-        return self._turns.lent(f"generation with {model.name}")
-
     def _end_children(self) -> None:
-        for engine in _IN_CHILD:
+        for engine in self._starting:
             with self._starting[engine]:
                 child = self._children.pop(engine, None)
                 if child is not None:
@@ -129,6 +129,7 @@ class EnginePool:
 
     def _by_child(
         self,
+        kind: EngineKind,
         model: ModelSpec,
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool],
@@ -136,41 +137,44 @@ class EnginePool:
     ) -> list[list[Completion]]:
         while True:
             try:
-                return self._living(model.engine, cancelled).generate(model, requests, cancelled, journal)
+                return self._living_child(kind, cancelled).generate(model, requests, cancelled, journal)
             except ChildGone:  # it died of another batch while this one waited: no fault of this one
                 if cancelled():
                     raise Cancelled from None
 
-    def _living(self, engine: str, cancelled: Callable[[], bool]) -> ChildEngine:
-        while not self._starting[engine].acquire(timeout=0.2):
+    def _living_child(self, kind: EngineKind, cancelled: Callable[[], bool]) -> ChildEngine:
+        while not self._starting[kind.name].acquire(timeout=0.2):
             if cancelled():
                 raise Cancelled
         try:
-            child = self._children.get(engine)
-            if child is None or not child.alive:
-                python = self._pythons.get(engine)
+            # Looked at under the lock: of several threads that find it dead, one starts the next.
+            child = self._children.get(kind.name)
+            if child is not None and not child.alive:
+                child.close()  # waits until its whole group is gone: the next one needs the memory of its GPUs
+                child = None
+            if child is None:
                 child = ChildEngine(
-                    engine,
+                    kind,
                     loaded=self._loaded,
                     threads=self._threads,
                     stall_seconds=self._stall_seconds,
-                    python=python,
+                    python=self._pythons.get(kind.name),
                     cancelled=cancelled,
                 )
-                self._children[engine] = child
+                self._children[kind.name] = child
             return child
         finally:
-            self._starting[engine].release()
+            self._starting[kind.name].release()
 
-    def _server(self, model: ModelSpec) -> OpenAIEngine:
+    def _server(self, kind: EngineKind, model: ModelSpec) -> OpenAIEngine:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.
-        from workers.engines.openai_engine import OpenAIEngine
-        from workers.engines.openai_loop import ServerLoop
+        from workers.engines.openai_http import ServerLoop
 
-        key = json.dumps([model.name, model.config], sort_keys=True)
-        with self._starting["openai"]:
+        # By name and settings: an entry that the operator changed is another server, and the old one goes on.
+        key = json.dumps([model.name, model.engine, model.config], sort_keys=True)
+        with self._starting[_SERVERS]:
             if self._loop is None:
                 self._loop = ServerLoop()
             if key not in self._servers:
-                self._servers[key] = OpenAIEngine(model.name, model.config, self._loop)
+                self._servers[key] = load_class(kind.implementation)(model.name, model.config, self._loop)
             return self._servers[key]

@@ -7,16 +7,16 @@ import json
 import logging
 import os
 import queue
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from workers.child_process import ChildEnded, ChildLate, ChildProcess
 from workers.engines.base import (
     Cancelled,
     Capabilities,
@@ -27,15 +27,12 @@ from workers.engines.base import (
     ModelSpec,
     fallbacks,
 )
-from workers.engines.wire import completion_from_json, request_to_json
+from workers.engines.registry import EngineKind
 
 log = logging.getLogger(__name__)
 _CANCEL_GRACE_SECONDS = 10.0
 _LOOK_SECONDS = 0.2
 _ROOT = Path(__file__).resolve().parents[2]
-
-
-_BATCHES = {"vllm": 64}  # at once; the transformers engine takes one, so that a death is told of that one alone
 
 
 class ChildGone(EngineError):
@@ -59,7 +56,7 @@ class ChildEngine:
 
     def __init__(
         self,
-        engine: str = "transformers",
+        kind: EngineKind,
         *,
         loaded: int = 1,
         threads: int = 0,
@@ -73,52 +70,43 @@ class ChildEngine:
         A child that has batches and no word for ``stall_seconds`` is ended; loading a model is silent too.
         Raises EngineError when it does not become ready, and Cancelled; the process is then ended.
         """
-        env = os.environ | {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+        env = {**kind.environment, **os.environ}
+        env |= {"ERRATA_TORCH_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
         if python is not None:  # that environment has the engine's libraries, not ours: it finds these rooms by path
             env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            [python or sys.executable, "-m", "workers.engines.child", engine, str(loaded)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=env,
-            start_new_session=True,
-        )
-        self._turns = threading.BoundedSemaphore(_BATCHES.get(engine, 1))
-        self._writing, self._opening = threading.Lock(), threading.Lock()
+        command = [python or sys.executable, "-m", "workers.engines.child", kind.implementation, str(loaded)]
+        self._child = ChildProcess(f"engine-{kind.name}", command, env=env)
+        self._slots = threading.BoundedSemaphore(kind.batches)
+        self._opening = threading.Lock()
         self._numbers = itertools.count(1)
         self.stall_seconds, self._heard, self._hung = stall_seconds, time.monotonic(), False
-        first = _Batch()
-        self._open: dict[int, _Batch] = {0: first}  # the child's first line has no number
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
-        try:
-            ready = self._until_ready(first, time.monotonic() + start_seconds, cancelled)
-        except (EngineError, Cancelled):
-            self.close()
-            raise
-        del self._open[0]
-        self.versions: dict[str, str] = ready["ready"]
-        self.engine = engine
+        self._open: dict[int, _Batch] = {}
+        self._wait_ready(kind.name, start_seconds, cancelled)
+        threading.Thread(target=self._route, name=f"engine-{kind.name}-answers", daemon=True).start()
 
-    def _until_ready(self, first: _Batch, deadline: float, cancelled: Callable[[], bool]) -> dict[str, Any]:
-        while True:
-            try:
-                return self._next(first, _LOOK_SECONDS)
-            except queue.Empty:
-                if cancelled():
-                    raise Cancelled from None
-                if time.monotonic() > deadline:
-                    raise EngineError("the engine took too long to start") from None
+    def _wait_ready(self, engine: str, seconds: float, cancelled: Callable[[], bool]) -> None:
+        """Wait for the child's first line, which says that its libraries are loaded, or why not."""
+        try:
+            first: dict[str, Any] | None = self._child.wait_ready(json.loads, seconds, cancelled)
+        except ChildLate:
+            raise EngineError("the engine took too long to start") from None
+        except ChildEnded:
+            raise EngineError(self._death()) from None
+        if first is None:
+            raise Cancelled
+        if "error" in first:
+            self.close()
+            raise EngineError(f"engine {engine!r} {first['error']}")
 
     @property
     def alive(self) -> bool:
         """Whether the child still runs."""
-        return self._process.poll() is None
+        return self._child.alive
 
     @property
     def pid(self) -> int:
         """The child's process id."""
-        return self._process.pid
+        return self._child.pid
 
     def generate(
         self,
@@ -131,22 +119,23 @@ class ChildEngine:
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
         """
-        while not self._turns.acquire(timeout=_LOOK_SECONDS):
+        while not self._slots.acquire(timeout=_LOOK_SECONDS):
             if cancelled():
                 raise Cancelled
         try:
-            answer = self._ask({"config": model.config, "requests": [request_to_json(r) for r in requests]}, cancelled)
+            answer = self._ask({"config": model.config, "requests": [asdict(r) for r in requests]}, cancelled)
         finally:
-            self._turns.release()
+            self._slots.release()
         if journal is not None:
             able = Capabilities(**answer["capabilities"])
             journal.version, journal.capabilities = answer["version"], able
             journal.seconds += answer["seconds"]
             journal.fallbacks.update(fallbacks(model.name, able, requests))
-        return [[completion_from_json(c) for c in result] for result in answer["completions"]]
+        return [[Completion(**c) for c in result] for result in answer["completions"]]
 
     def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
         number, batch = next(self._numbers), _Batch()
+        # With the lock a batch is opened either before the death is told to all, and is told, or after, and sees it.
         with self._opening:
             if not self.alive:
                 raise ChildGone(self._death())
@@ -165,9 +154,12 @@ class ChildEngine:
                 answer = self._next(batch, _CANCEL_GRACE_SECONDS if stopping else _LOOK_SECONDS)
             except queue.Empty:
                 if stopping:
+                    # Others' batches are not given up for this one's sake: the child goes on, and its late answer finds
+                    # nobody.
                     if len(self._open) == 1:
                         self.close()  # deaf to the cancellation: nothing else frees the device
                     raise Cancelled from None
+                # Silence is the child's, not the batch's: it may work for others, whose answers show that it lives.
                 if time.monotonic() - self._heard > self.stall_seconds:
                     self._hung = True
                     self.close()  # which all its batches are told
@@ -175,27 +167,25 @@ class ChildEngine:
                     stopping = True
                     self._send({"cancel": number})
                 continue
-            if answer.get("cancelled") or stopping:
+            if answer.get("cancelled") or stopping:  # the answer may have crossed the cancellation
                 raise Cancelled
             return answer
 
     def close(self) -> None:
-        """End the child and wait for it."""
-        if self.alive:
-            with suppress(ProcessLookupError):  # its group: tensor parallel ranks are processes of their own
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End the child, and with it the processes of its tensor-parallel ranks."""
+        self._child.kill()
 
     def _send(self, message: dict[str, Any]) -> None:
-        line = json.dumps(message) + "\n"
+        # The silence that counts begins when there is something to do; an idle child may be silent for days.
         self._heard = time.monotonic()
         try:
-            assert self._process.stdin is not None
-            with self._writing:
-                self._process.stdin.write(line)
-                self._process.stdin.flush()
-        except OSError as error:
+            self._child.send(json.dumps(message) + "\n", self.stall_seconds)
+        except ChildEnded as error:
             raise ChildGone(self._death()) from error
+        except ChildLate as error:
+            self._hung = True
+            self.close()
+            raise EngineError(self._death(), shared=len(self._open) > 1) from error
 
     def _next(self, batch: _Batch, timeout: float) -> dict[str, Any]:
         answer = batch.answers.get(timeout=timeout)
@@ -205,21 +195,24 @@ class ChildEngine:
             raise EngineError(answer["error"])
         return answer
 
-    def _read(self, stdout: IO[str]) -> None:
-        for line in stdout:
-            answer = json.loads(line)
-            self._heard = time.monotonic()
-            batch = self._open.get(answer.get("id", 0))
-            if batch is not None:  # else nobody waits for it any more
-                batch.answers.put(answer)
-        self._process.wait()
+    def _route(self) -> None:
+        """Give each answer to the batch that waits for it, and tell all of them when the child has ended."""
+        with suppress(ChildEnded):
+            while (line := self._child.read_line()) is not None:
+                self._heard = time.monotonic()
+                answer = json.loads(line)
+                batch = self._open.get(answer.get("id", 0))
+                if batch is not None:  # else nobody waits for it any more
+                    batch.answers.put(answer)
         with self._opening:
             for batch in self._open.values():
+                # Of several batches any may have killed it. Alone, a batch is to blame: that counts as its failure.
                 batch.shared = len(self._open) > 1
                 batch.answers.put(None)
 
     def _death(self) -> str:
-        self._process.wait()
         if self._hung:
             return f"the engine did nothing for {self.stall_seconds:g} s and was ended"
-        return f"the engine's process ended with code {self._process.returncode} (-9: killed, or out of memory)"
+        self._child.wait(_CANCEL_GRACE_SECONDS)
+        words = self._child.last_words(lines=3)
+        return f"the engine's process {self._child.how_it_ended()}" + (f"; its last words: {words}" if words else "")

@@ -6,6 +6,7 @@ promise rests on random streams of each row's own (workers.engines.sampling) and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +40,8 @@ class TransformersEngine:
     """Loads a causal language model once and decodes for it. Not thread-safe: one child, one batch at a time."""
 
     def __init__(self, config: dict[str, Any]) -> None:
+        if threads := int(os.environ.get("ERRATA_TORCH_THREADS", "0")):
+            torch.set_num_threads(threads)
         path, revision = config["path"], config.get("revision")
         self.device = torch.device(config.get("device") or _best_device())
         dtype = getattr(torch, config.get("dtype") or "float32")
@@ -108,17 +111,20 @@ class _Batch:
         device = engine.device
         width = max(len(row.prompt_ids) for row in rows)
         pad = engine.tokenizer.pad_token_id or 0
+        # Padded on the left: the last position is every row's newest token, and the next one follows it at once.
         self.input = torch.tensor([[pad] * (width - len(r.prompt_ids)) + r.prompt_ids for r in rows], device=device)
         self.mask = torch.tensor(
             [[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in rows], device=device
         )
+        # Positions count a row's own tokens; what stands under padding is masked and its position is of no matter.
         self.position = (self.mask.cumsum(-1) - 1).clamp(min=0)
         self.cache: Any = None
-        self.temperature = torch.tensor([r.request.temperature for r in rows], device=device)
-        self.top_p = torch.tensor([r.request.top_p for r in rows], device=device)
+        # Tokens are drawn in float64, which MPS has not.
+        self.drawing = torch.device("cpu") if device.type == "mps" else device
+        self.temperature = torch.tensor([r.request.temperature for r in rows], device=self.drawing)
+        self.top_p = torch.tensor([r.request.top_p for r in rows], device=self.drawing)
         seeds = [r.request.seed + r.sample for r in rows]
-        self.uniform = uniforms(seeds, max(r.limit for r in rows)).to(device) if device.type != "mps" else None
-        self.uniform_cpu = uniforms(seeds, max(r.limit for r in rows)) if self.uniform is None else None
+        self.uniform = uniforms(seeds, max(r.limit for r in rows)).to(self.drawing)
         self.count = 0
 
     def step(self) -> None:
@@ -129,15 +135,11 @@ class _Batch:
             position_ids=self.position,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=1,
+            logits_to_keep=1,  # the others of a long prompt would take gigabytes
         )
         self.cache = out.past_key_values
-        logits = out.logits[:, -1].float()
-        draws = (self.uniform if self.uniform is not None else self.uniform_cpu)[:, self.count]  # type: ignore[index]
-        if self.uniform is None:  # MPS has no float64
-            chosen = next_tokens(logits.cpu(), self.temperature.cpu(), self.top_p.cpu(), draws).to(logits.device)
-        else:
-            chosen = next_tokens(logits, self.temperature, self.top_p, draws)
+        logits = out.logits[:, -1].float().to(self.drawing)
+        chosen = next_tokens(logits, self.temperature, self.top_p, self.uniform[:, self.count]).to(self.input.device)
         self.count += 1
         alive = [at for at, token in enumerate(chosen.tolist()) if not self._take(self.rows[at], token)]
         self._advance(chosen, alive)
@@ -152,9 +154,11 @@ class _Batch:
         row.tokens.append(token)
         stops = (*row.request.stop, *row.request.prompt.stop)
         if stops:
+            # The end alone: decoding the whole at each token would be quadratic in its length.
             tail = engine.tokenizer.decode(row.tokens[-_STOP_WINDOW:])
             if any(stop in tail for stop in stops):
                 text = engine.tokenizer.decode(row.tokens, skip_special_tokens=True)
+                # The earliest, and not the one found first: two may have come with one token.
                 cut = min((text.find(stop) for stop in stops if stop in text), default=len(text))
                 row.text, row.finish_reason = text[:cut], "stop"
                 return True
@@ -169,13 +173,10 @@ class _Batch:
         if len(alive) < len(self.rows):
             index = torch.tensor(alive, device=chosen.device, dtype=torch.long)
             chosen, position, mask = chosen[index], position[index], mask[index]
-            self.temperature, self.top_p = self.temperature[index], self.top_p[index]
-            if self.uniform is not None:
-                self.uniform = self.uniform[index]
-            else:
-                self.uniform_cpu = self.uniform_cpu[index.cpu()]  # type: ignore[index]
+            rows = index.to(self.drawing)
+            self.temperature, self.top_p, self.uniform = self.temperature[rows], self.top_p[rows], self.uniform[rows]
             self.rows = [self.rows[at] for at in alive]
-            if self.rows:
+            if self.rows:  # an empty selection is an error in some of the library's caches
                 self.cache.batch_select_indices(index)
         self.input, self.position, self.mask = chosen[:, None], position, mask
 

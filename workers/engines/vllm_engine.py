@@ -24,33 +24,11 @@ from vllm.sampling_params import RequestOutputKind
 
 from workers.engines.base import Capabilities, Completion, EngineError, GenerationRequest, Outcome
 from workers.engines.openai_wire import Unit, units
+from workers.engines.registry import VllmSettings
 from workers.engines.rendering import prompt_ids
 
-# A registry entry's settings, by the name of vLLM's own argument.
-_SETTINGS = {
-    "path": "model",
-    "revision": "revision",
-    "dtype": "dtype",
-    "tensor_parallel": "tensor_parallel_size",
-    "pipeline_parallel": "pipeline_parallel_size",
-    "gpu_memory_utilization": "gpu_memory_utilization",
-    "quantization": "quantization",
-    "max_context": "max_model_len",
-    "max_sequences": "max_num_seqs",
-    "block_size": "block_size",
-    "kv_cache_memory_bytes": "kv_cache_memory_bytes",
-    "enforce_eager": "enforce_eager",
-    "max_lora_rank": "max_lora_rank",  # room for adapters of up to this rank; none without it
-    "max_loras": "max_loras",
-}
-
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
-_PER_TURN = 32  # requests handed over between two steps
-
-
-def versions() -> dict[str, str]:
-    """Versions of vLLM and torch."""
-    return {"vllm": _vllm_version(), "torch": torch.__version__}
+_PER_STEP = 32  # requests handed over between two steps
 
 
 @dataclass
@@ -67,15 +45,15 @@ class _Batch:
 class VllmEngine:
     """Loads a language model into vLLM once. A ContinuousEngine: the requests of all open batches share vLLM's batch.
 
-    Requests go to vLLM in the order in which batches were opened, a few per turn and not long before it has room for
+    Requests go to vLLM in the order in which batches were opened, a few per step and not long before it has room for
     them: tokenising a large batch holds nobody up, and the tail of one batch overlaps the head of the next.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        if unknown := sorted(config.keys() - _SETTINGS.keys()):
-            raise ValueError(f"unknown settings {', '.join(unknown)}; known are {', '.join(_SETTINGS)}")
-        values = {_SETTINGS[name]: value for name, value in config.items() if value is not None}
-        if "revision" in values:
+        settings = VllmSettings.model_validate(config)
+        # An adapter belongs to a batch (``submit``), not to the model that is loaded for many.
+        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter"})
+        if "revision" in values:  # vLLM pins weights and tokenizer apart
             values["tokenizer_revision"] = values["revision"]
         if current_platform.is_cpu():
             # A prompt computed in parts takes back the random number of its request's seed, which a generator on CPU
@@ -114,18 +92,18 @@ class VllmEngine:
         self._waiting = deque(place for place in self._waiting if place[0] != number)
         self._forget(number)
 
-    def turn(self) -> list[tuple[int, Outcome]]:
+    def step(self) -> list[tuple[int, Outcome]]:
         """Hand over what there is room for, and let vLLM make one step."""
         broken = self._admit()
         for output in self._engine.step() if self._inside else ():
             place = self._inside.pop(output.request_id, None) if output.finished else None
-            if place is None:
+            if place is None:  # not finished, or of a batch that was cancelled while vLLM made this step
                 continue
             try:
                 self._take(place, _completions(output))
             except EngineError as error:
                 broken[place[0]] = error
-        for number in broken:
+        for number in broken:  # its other requests too: a batch is answered whole or not at all
             self.cancel(number)
         ended = [number for number, batch in self._batches.items() if not batch.missing]
         return [*broken.items(), *((number, _results(self._batches.pop(number))) for number in ended)]
@@ -139,7 +117,7 @@ class VllmEngine:
     def _admit(self) -> dict[int, EngineError]:
         """Hand over the next requests; the batches with one that vLLM or the tokenizer refuses, and why."""
         broken: dict[int, EngineError] = {}
-        for _ in range(min(_PER_TURN, self._room - len(self._inside), len(self._waiting))):
+        for _ in range(min(_PER_STEP, self._room - len(self._inside), len(self._waiting))):
             number, at = self._waiting.popleft()
             if number in broken:
                 continue
@@ -167,7 +145,7 @@ class VllmEngine:
             return None
         if self._adapters is None:
             raise EngineError("this model was loaded without room for adapters: give its entry max_lora_rank")
-        number = len(self._adapters) + 1
+        number = len(self._adapters) + 1  # vLLM tells adapters apart by a number from 1 on
         return self._adapters.setdefault(folder, LoRARequest(f"adapter-{number}", number, folder))
 
     def _take(self, place: tuple[int, int], answer: list[Completion]) -> None:

@@ -1,1 +1,20 @@
-"""The stages: short plain functions between two transactions. See workers.stages.base for their contract."""
+"""The stages and which function runs each: short plain functions between two transactions (workers.stages.base)."""
+
+from __future__ import annotations
+
+from models.states import Stage
+from workers.stages import continuations, edit, evaluate, freeze, grade, pair, prove, sample
+from workers.stages.base import StageFunction
+
+STAGES: dict[str, StageFunction] = {
+    Stage.SAMPLE: sample.sample,
+    Stage.GRADE: grade.grade,
+    Stage.EDIT: edit.edit,
+    Stage.CONTINUE: continuations.continue_edits,
+    Stage.PROVE: prove.prove,
+    Stage.PAIR: pair.pair,
+    Stage.FREEZE: freeze.freeze,
+    Stage.ANSWER: evaluate.answer,
+    Stage.JUDGE: evaluate.judge,
+    Stage.REJUDGE: evaluate.rejudge,
+}

@@ -3,7 +3,7 @@
 A stage is ``compute(context) -> Finish``: it reads in short transactions of its own, computes with no session open,
 and returns what to write. The runner (workers.runner) then, in one transaction, makes the fenced state change first and
 calls ``write`` only if the fence still held; so a stage done twice writes once. ``write`` must use unique keys with
-``ON CONFLICT DO NOTHING`` (models.upserts) and must not compute anything slow.
+``ON CONFLICT DO NOTHING`` (models.session.insert_ignore) and must not compute anything slow.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,24 +9,25 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata import injection
-from errata.profile import ErrorProfile
 from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
-from errata.selection import Sample
 from errata.steps import offered_span, split_steps
-from errata.types import Domain, Problem, Reason, Step, Verdict
+from errata.types import Domain, Problem, Reason, Step
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
-from models.problems import ProblemRow
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
 from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.explore import needs_continuations
-from workers.stages.ledger import add_edits, add_profile
-from workers.stages.loading import Job, as_problem, load_job, load_problems, load_solutions
-from workers.stages.plan import Plan, plan_shard
+from workers.stages.continuations import needs_continuations
+from workers.stages.ledger import add_counts, count_edits
+from workers.stages.loading import Job, as_problem, load_rows
+
+_DRAFT_COLUMNS = (
+    *("kind", "original", "edited", "attempts", "reason"),
+    *("prompt_tokens", "completion_tokens", "cached_tokens"),
+)
 
 
 @dataclass
@@ -55,19 +55,14 @@ class Draft:
 
 def edit(context: StageContext) -> Finish:
     """Insert one row per edited step, kept or rejected with its reason; steps not offered are counted by reason."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = {p.id: p for p in load_problems(session, job.problem_set_id, context.lease)}
-        solutions = load_solutions(session, context.lease)
-    drawn = [row for row in solutions if row.role == "correct"]
-    plans, profile = {row.id: row.plan for row in drawn if row.plan is not None}, None
-    if len(plans) < len(drawn):
-        plans, profile = _plan_now(job, list(problems.values()), solutions, drawn)
+    loaded = load_rows(context)
+    job = loaded.job
     drafts: list[Draft] = []
     skipped: list[str] = []
-    for row in drawn:
-        drafts += _drafts(row, plans[row.id], as_problem(problems[row.problem_id]), job.domain)
-        skipped += plans[row.id]["skipped"]
+    for row in loaded.solutions.values():
+        if row.role == "correct" and row.plan is not None:
+            drafts += _drafts(row, as_problem(loaded.problems[row.problem_id]), job.domain)
+            skipped += row.plan["skipped"]
     if job.config.editing.editor == "model":
         _ask_model(context, job, drafts)
     else:
@@ -77,40 +72,30 @@ def edit(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, EditRow, rows)
-        add_edits(session, context.lease, rows, skipped)
-        if profile is not None:
-            add_profile(session, context.lease, profile)
+        add_counts(session, context.lease, count_edits(rows, skipped))
 
     return Finish(following, write)
 
 
 def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
     """Where the shard goes: an engine is not asked to continue nothing."""
-    kept = [draft for draft in drafts if draft.reason is None]
-    if not kept:
+    screened = [draft for draft in drafts if draft.reason is None]
+    if not screened:
         return Stage.PAIR
-    asks = any(needs_continuations(job, draft.original, str(draft.edited)) for draft in kept)
+    asks = any(needs_continuations(job, draft.original, str(draft.edited)) for draft in screened)
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
-def _drafts(row: SolutionRow, found: Plan, problem: Problem, domain: Domain) -> list[Draft]:
+def _drafts(row: SolutionRow, problem: Problem, domain: Domain) -> list[Draft]:
+    """The edits that ``grade`` planned for a drawn solution."""
     steps = split_steps(row.text, domain)
-    return [Draft(row, problem, steps, steps[at], kind) for at, kind in found["edits"]]
-
-
-def _plan_now(
-    job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow], drawn: Sequence[SolutionRow]
-) -> tuple[dict[str, Plan], ErrorProfile | None]:
-    """For shards graded by a version that left no plan."""
-    samples: dict[str, list[Sample]] = defaultdict(list)
-    for row in solutions:
-        samples[row.problem_id].append(Sample(row.sample_index, row.text, Verdict(row.verdict or ""), row.extracted))
-    return plan_shard(job, problems, samples, drawn)
+    return [Draft(row, problem, steps, steps[at], kind) for at, kind in (row.plan or {})["edits"]]
 
 
 def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
     """Ask for all edits at once; one that came back as a no-op is asked again at once with another seed."""
     editing = job.config.editing
+    # Greedy decoding would give the same reply again.
     attempts = editing.attempts if editing.temperature > 0 else 1
     if job.model is None:
         return
@@ -198,15 +183,8 @@ def _row(context: StageContext, job: Job, draft: Draft) -> dict[str, Any]:
         "solution_id": draft.solution.id,
         "problem_id": draft.solution.problem_id,
         "step_index": draft.step.index,
-        "kind": draft.kind,
         "start": draft.step.start,
         "end": draft.step.end,
-        "original": draft.original,
-        "edited": draft.edited,
-        "attempts": draft.attempts,
-        "prompt_tokens": draft.prompt_tokens,
-        "completion_tokens": draft.completion_tokens,
-        "cached_tokens": draft.cached_tokens,
         "distance": None if draft.screening is None else draft.screening.distance,
-        "reason": draft.reason,
+        **{name: getattr(draft, name) for name in _DRAFT_COLUMNS},
     }

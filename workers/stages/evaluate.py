@@ -1,57 +1,65 @@
-"""Stages of an evaluation: ``answer`` (a language model answers a slice of problems) and ``judge`` (verdicts).
+"""Stages of evaluations and rejudgings: ``answer`` (a model answers problems), ``judge`` (verdicts), ``rejudge``.
 
-The result is computed from the rows once the last shard is done (models.results), so a stage writes rows only.
+Results are computed from the rows once the last shard is done (models.results), so the stages write rows only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from errata.answers import Judgement, VerdictChange, compare_verdicts
 from errata.config import EvaluationConfig
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
-from errata.types import Domain
-from models.outputs import Evaluation, EvaluationSample
-from models.problems import ProblemRow, ProblemSet
+from errata.types import Domain, Verdict
+from models.base import new_id
+from models.jobs import InjectionJob, Shard, SolutionRow
+from models.leases import Lease
+from models.outputs import Evaluation, EvaluationSample, Rejudging, VerdictChangeRow
+from models.session import insert_ignore, update_by_key
 from models.states import Stage
-from models.upserts import insert_ignore
-from workers.engines.base import Cancelled, GenerationRequest, ModelSpec
-from workers.judge import JudgeItem
-from workers.registry import load_spec
+from models.workspaces import ProblemRow
+from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.loading import as_problem, load_problems
-
-
-@dataclass(frozen=True)
-class _Evaluation:
-    id: str
-    problem_set_id: str
-    config: EvaluationConfig
-    domain: Domain
-    model: ModelSpec
-
-
-def _load(session: Session, evaluation_id: str) -> _Evaluation:
-    row = session.get_one(Evaluation, evaluation_id)
-    domain = Domain(session.get_one(ProblemSet, row.problem_set_id).domain)
-    config = EvaluationConfig.model_validate(row.config)
-    return _Evaluation(row.id, row.problem_set_id, config, domain, load_spec(session, row.language_model_id))
+from workers.stages.loading import (
+    completion_columns,
+    judge_texts,
+    load_domain,
+    load_problems,
+    load_spec,
+    verdict_columns,
+)
 
 
 def answer(context: StageContext) -> Finish:
     """Insert one row per problem and sample, not yet judged. Raises EngineError, or Cancelled when told to stop."""
     with context.db.read() as session:
-        evaluation = _load(session, context.lease.owner_id)
+        evaluation = session.get_one(Evaluation, context.lease.owner_id)
+        domain = load_domain(session, evaluation.problem_set_id)
+        model = load_spec(session, evaluation.language_model_id)
         problems = load_problems(session, evaluation.problem_set_id, context.lease)
-    if evaluation.config.limit is not None:
-        problems = [row for row in problems if row.position < evaluation.config.limit]
-    requests = answer_requests(evaluation.config, evaluation.domain, [problem.question for problem in problems])
-    rows = _rows(context, evaluation, problems, requests)
+    config = EvaluationConfig.model_validate(evaluation.config)
+    if config.limit is not None:
+        problems = [row for row in problems if row.position < config.limit]
+    requests = answer_requests(config, domain, [problem.question for problem in problems])
+    results = context.generate(model, requests) if requests else []
+    rows = [
+        {
+            "evaluation_id": evaluation.id,
+            "problem_id": problem.id,
+            "sample_index": index,
+            "shard_id": context.lease.shard_id,
+            "text": request.prompt.assistant_prefix + completion.text,
+            "seed": request.seed + index,
+            **completion_columns(completion),
+        }
+        for problem, request, result in zip(problems, requests, results, strict=True)
+        for index, completion in enumerate(result)
+    ]
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)
@@ -71,65 +79,95 @@ def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequenc
             temperature=config.temperature,
             top_p=config.top_p,
             max_tokens=config.max_tokens,
+            # "evaluate": the answers must not repeat the samples that a job with this seed drew for training.
             seed=derive_seed(config.seed, "evaluate", SOLVE_VERSION, question),
         )
         for question in questions
     ]
 
 
-def _rows(
-    context: StageContext,
-    evaluation: _Evaluation,
-    problems: Sequence[ProblemRow],
-    requests: Sequence[GenerationRequest],
-) -> list[dict[str, Any]]:
-    results = context.generate(evaluation.model, requests) if requests else []
-    return [
-        {
-            "evaluation_id": evaluation.id,
-            "problem_id": problem.id,
-            "sample_index": index,
-            "shard_id": context.lease.shard_id,
-            "text": request.prompt.assistant_prefix + completion.text,
-            "seed": request.seed + index,
-            "finish_reason": completion.finish_reason,
-            "prompt_tokens": completion.prompt_tokens,
-            "completion_tokens": completion.completion_tokens,
-        }
-        for problem, request, result in zip(problems, requests, results, strict=True)
-        for index, completion in enumerate(result)
-    ]
-
-
 def judge(context: StageContext) -> Finish:
     """Judge the shard's answers that have no verdict yet. Raises Cancelled when told to stop."""
     with context.db.read() as session:
-        domain = _load(session, context.lease.owner_id).domain
+        evaluation = session.get_one(Evaluation, context.lease.owner_id)
+        domain = load_domain(session, evaluation.problem_set_id)
         samples = session.execute(
             select(EvaluationSample, ProblemRow)
             .join(ProblemRow, ProblemRow.id == EvaluationSample.problem_id)
             .where(EvaluationSample.shard_id == context.lease.shard_id, EvaluationSample.verdict.is_(None))
             .order_by(ProblemRow.position, EvaluationSample.sample_index)
         ).all()
-    items = [JudgeItem(as_problem(problem), sample.text, domain) for sample, problem in samples]
-    judgements = context.judge.judge_many(items, context.cancelled)
-    if len(judgements) < len(items):
-        raise Cancelled
+    judgements = judge_texts(context, domain, ((problem, sample.text) for sample, problem in samples))
     rows = [
         {
             "evaluation_id": sample.evaluation_id,
             "problem_id": sample.problem_id,
             "sample_index": sample.sample_index,
-            "verdict": str(judgement.verdict),
-            "extracted": judgement.extracted,
-            "verifier": judgement.verifier,
-            "verdict_seconds": judgement.seconds,
+            **verdict_columns(judgement),
         }
         for (sample, _), judgement in zip(samples, judgements, strict=True)
     ]
 
     def write(session: Session) -> None:
-        if rows:
-            session.execute(update(EvaluationSample), rows)
+        update_by_key(session, EvaluationSample, rows)
 
     return Finish(None, write)
+
+
+def rejudge(context: StageContext) -> Finish:
+    """Insert one row per sample whose verdict or extracted answer changed. Stored verdicts and pairs stay as they are.
+
+    Samples that were never judged (their job was cancelled before) are left out.
+    """
+    lease = context.lease
+    with context.db.read() as session:
+        rejudging = session.get_one(Rejudging, lease.owner_id)
+        job = session.get_one(InjectionJob, rejudging.injection_job_id)
+        domain = load_domain(session, job.problem_set_id)
+        found = session.execute(_judged_samples(job.id, lease)).all()
+    solutions = {solution.id: solution for solution, _ in found}
+    judged = judge_texts(context, domain, ((problem, solution.text) for solution, problem in found))
+    stored = {solution.id: _stored(solution) for solution in solutions.values()}
+    difference = compare_verdicts(stored, dict(zip(solutions, judged, strict=True)))
+    rows = [_change_row(change, solutions[change.key], lease) for change in difference.changes]
+
+    def write(session: Session) -> None:
+        insert_ignore(session, VerdictChangeRow, rows)
+        session.get_one(Shard, lease.shard_id).ledger = {"samples": len(solutions)}
+
+    return Finish(None, write)
+
+
+def _judged_samples(job_id: str, lease: Lease) -> Select[SolutionRow, ProblemRow]:
+    """A job's samples that have a verdict, with their problems, for the shard's slice of problems."""
+    return (
+        select(SolutionRow, ProblemRow)
+        .join(ProblemRow, ProblemRow.id == SolutionRow.problem_id)
+        .where(
+            SolutionRow.job_id == job_id,
+            SolutionRow.verdict.is_not(None),
+            ProblemRow.position >= lease.start,
+            ProblemRow.position < lease.stop,
+        )
+        .order_by(ProblemRow.position, SolutionRow.sample_index)
+    )
+
+
+def _stored(row: SolutionRow) -> Judgement:
+    return Judgement(Verdict(row.verdict or ""), row.extracted, row.verifier or "", "", row.verdict_seconds or 0.0)
+
+
+def _change_row(change: VerdictChange, solution: SolutionRow, lease: Lease) -> dict[str, Any]:
+    return {
+        "id": new_id("change"),
+        "rejudging_id": lease.owner_id,
+        "shard_id": lease.shard_id,
+        "solution_id": solution.id,
+        "problem_id": solution.problem_id,
+        "role": solution.role,
+        "verdict_before": str(change.before.verdict),
+        "verdict_after": str(change.after.verdict),
+        "extracted_before": change.before.extracted,
+        "extracted_after": change.after.extracted,
+        "verifier_before": change.before.verifier or None,
+    }

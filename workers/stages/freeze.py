@@ -1,21 +1,20 @@
 """Stage ``freeze``: a dataset's pairs become files, once and for good.
 
 Pairs are read shard by shard and problem by problem, so memory does not grow with the dataset. Files are built in a
-scratch folder and appear in one rename under a name that ends in the hash of their manifest, so a freeze done twice
-(a worker that died, a lease that was lost) publishes the same folder or finds it. The row is written last, fenced.
+scratch folder and appear in one rename under a name that ends in the hash of their manifest (models.folders). So a
+freeze done twice (a worker that died, a lease that was lost) publishes the same folder or finds it. The row is written
+last, fenced.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, distinct, func, or_, select, update
+from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from errata.card import render_card
@@ -24,27 +23,26 @@ from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.types import EvidenceKind, Verdict
 from models.events import record
-from models.files import MANIFEST, FileStore, sha256_file
+from models.files import FileStore
+from models.folders import MANIFEST, list_files, write_manifest
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.outputs import Dataset, DatasetSource
-from models.problems import ProblemRow, ProblemSet
+from models.session import insert_ignore, update_by_key
 from models.states import TERMINAL, JobState, move
-from models.upserts import insert_ignore
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
-from workers.stages.auditing import Auditor
 from workers.stages.base import Finish, StageContext
-from workers.stages.dataset_tables import TableSet
+from workers.stages.dataset_files import DatasetFiles
 
 FORMAT = 1  # of the manifest
 _PAGE = 500  # rows fetched at a time
 
 
-class Refused(Exception):
-    """The dataset cannot be frozen as asked; trying again would not help. The message says what to do."""
+class SelectionImpossible(Exception):
+    """The configuration selects nothing that can be frozen. Trying again does not help; the message says what would."""
 
 
-class Selection:
+class DatasetSelection:
     """What is frozen: the dataset's row, its configuration and its jobs, read once."""
 
     def __init__(self, session: Session, dataset_id: str) -> None:
@@ -58,9 +56,9 @@ class Selection:
     def _job(self, session: Session, job_id: str) -> InjectionJob:
         job = session.get(InjectionJob, job_id)
         if job is None or job.workspace_id != self.dataset.workspace_id:
-            raise Refused(f"there is no injection job {job_id}")
+            raise SelectionImpossible(f"there is no injection job {job_id}")
         if job.state not in TERMINAL:
-            raise Refused(f"injection job {job_id} is {job.state}: freeze its pairs once it has ended")
+            raise SelectionImpossible(f"injection job {job_id} is {job.state}: freeze its pairs once it has ended")
         return job
 
     def _lineage(self, session: Session, job: InjectionJob) -> dict[str, Any]:
@@ -102,27 +100,27 @@ class Selection:
 def freeze(context: StageContext) -> Finish:
     """Write the dataset's folder, then its row. An impossible selection fails the dataset at once."""
     files = FileStore(context.store.files)
+    dataset_id = context.lease.owner_id
     try:
         with files.scratch() as folder:
             with context.db.read() as session:
-                chosen = Selection(session, context.lease.owner_id)
+                chosen = DatasetSelection(session, dataset_id)
                 manifest = _build(context, session, chosen, folder)
-            values = _publish(files, chosen.dataset.id, folder, manifest)
-    except Refused as refusal:
-        return _refuse(context.lease.owner_id, str(refusal))
+            values = _publish(files, dataset_id, folder, manifest)
+    except SelectionImpossible as error:
+        return _fail(dataset_id, str(error))
+    sources = [{"dataset_id": dataset_id, "job_id": job.id} for job in chosen.jobs]
 
     def write(session: Session) -> None:
-        insert_ignore(
-            session,
-            DatasetSource,
-            [{"dataset_id": chosen.dataset.id, "job_id": job.id} for job in chosen.jobs],
-        )
-        session.execute(update(Dataset).where(Dataset.id == chosen.dataset.id).values(**values))
+        insert_ignore(session, DatasetSource, sources)
+        update_by_key(session, Dataset, [{"id": dataset_id, **values}])
 
     return Finish(None, write)
 
 
-def _refuse(dataset_id: str, reason: str) -> Finish:
+def _fail(dataset_id: str, reason: str) -> Finish:
+    """The shard is done and the dataset failed: an impossible selection is no failure to try again."""
+
     def write(session: Session) -> None:
         if move(session, Dataset, dataset_id, JobState.FAILED, error=reason):
             dataset = session.get_one(Dataset, dataset_id)
@@ -131,19 +129,20 @@ def _refuse(dataset_id: str, reason: str) -> Finish:
     return Finish(None, write)
 
 
-def _build(context: StageContext, session: Session, chosen: Selection, folder: Path) -> dict[str, Any]:
+def _build(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> dict[str, Any]:
     """Write every table, the card and the manifest; the answer is the manifest."""
-    counts, auditor = Tally(), Auditor()
-    with TableSet(folder) as tables:
+    with DatasetFiles(folder, chosen.shapes) as files:
         for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
-            before = counts.pairs
-            _write_job(context, session, chosen, job, tables, counts, auditor)
-            lineage["pairs"] = counts.pairs - before
-        written = tables.counts()
+            before = files.counts.pairs
+            _write_job(context, session, chosen, job, files)
+            lineage["pairs"] = files.counts.pairs - before
+    counts, written = files.counts, files.tables
     if counts.pairs == 0:
-        raise Refused("the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs")
+        raise SelectionImpossible(
+            "the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs"
+        )
     if ("steps_and_full", "train") not in written:
-        raise Refused("every pair fell into the test split: lower 'split.test' or change 'seed'")
+        raise SelectionImpossible("every pair fell into the test split: lower 'split.test' or change 'seed'")
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": chosen.dataset.name,
@@ -151,27 +150,20 @@ def _build(context: StageContext, session: Session, chosen: Selection, folder: P
         "rows": {
             shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
             for shape in chosen.shapes
-            if any((shape.name, split) in written for split in SPLITS)
+            if any((shape.name, split) in written for split in SPLITS)  # tables without rows have no files
         },
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
-        "audit": auditor.report(),
+        "audit": files.auditor.report(),
     }
-    rows = {path: table.rows for table in written.values() for path in table.paths}
-    card = folder / "README.md"
-    card.write_text(render_card(manifest), encoding="utf-8", newline="\n")
-    manifest["files"] = [_file(folder, path, rows.get(path)) for path in sorted([*rows, card])]
+    (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
+    rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
+    manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
 
 
 def _write_job(
-    context: StageContext,
-    session: Session,
-    chosen: Selection,
-    job: InjectionJob,
-    tables: TableSet,
-    counts: Tally,
-    auditor: Auditor,
+    context: StageContext, session: Session, chosen: DatasetSelection, job: InjectionJob, files: DatasetFiles
 ) -> None:
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
@@ -181,15 +173,10 @@ def _write_job(
         if context.cancelled():
             raise Cancelled
         for pair in _pairs(session, shard_id, chosen.conditions()):
-            split = chosen.split(pair.question)
-            counts.add(pair, split)
-            auditor.add(pair)
-            found = _record(pair, domain)
-            for shape in chosen.shapes:
-                tables.add(shape.name, split, shape.fields, shape.rows(found))
+            files.add_pair(pair, _record(pair, domain), chosen.split(pair.question))
         if with_samples:
             for row in _samples(session, shard_id, domain):
-                tables.add("sft", chosen.split(row["question"]), SHAPES["sft"].fields, [row])
+                files.add_rows(SHAPES["sft"], chosen.split(row["question"]), [row])
 
 
 def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]]) -> Iterator[PairRow]:
@@ -202,6 +189,8 @@ def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]
         .order_by(ProblemRow.position)
         .execution_options(yield_per=_PAGE)
     )
+    # One problem's pairs at a time are sorted in memory. Ids are random, so they decide last: two jobs with one seed
+    # give the same files.
     for _, group in groupby(session.execute(query), key=lambda row: row[0]):
         yield from (pair for _, _, pair in sorted(group, key=_content_order))
 
@@ -237,47 +226,15 @@ def _record(pair: PairRow, domain: str) -> PairRecord:
     )
 
 
-class Tally:
-    """Counts of what was frozen."""
-
-    def __init__(self) -> None:
-        self.pairs = 0
-        self._by: dict[str, Counter[str]] = {
-            key: Counter() for key in ("type", "error_kind", "evidence", "source", "split")
-        }
-
-    def add(self, pair: PairRow, split: str) -> None:
-        """Count one pair."""
-        self.pairs += 1
-        values = (pair.type, pair.error_kind, pair.evidence_kind, pair.source, split)
-        for counter, value in zip(self._by.values(), values, strict=True):
-            if value is not None:
-                counter[value] += 1
-
-    def as_dict(self) -> dict[str, dict[str, int]]:
-        """For the manifest, most frequent first."""
-        return {
-            key: dict(sorted(counter.items(), key=lambda item: (-item[1], item[0])))
-            for key, counter in self._by.items()
-        }
-
-
-def _file(folder: Path, path: Path, rows: int | None) -> dict[str, Any]:
-    entry: dict[str, Any] = {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
-    if rows is not None:
-        entry["rows"] = rows
-    return entry | {"sha256": sha256_file(path)}
-
-
 def _publish(files: FileStore, dataset_id: str, folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Publish the folder under its content's name; the answer is what the dataset's row gets."""
-    data = (json.dumps(manifest, ensure_ascii=False, indent=1) + "\n").encode()
+    data = write_manifest(folder, manifest)
     digest = hashlib.sha256(data).hexdigest()
-    (folder / MANIFEST).write_bytes(data)
     path = f"datasets/{dataset_id}-{digest[:12]}"
     try:
         files.publish(folder, path)
     except FileExistsError:
+        # Published by an earlier try whose row was never written: the name holds a hash, so the content is the same.
         if files.read_bytes(f"{path}/{MANIFEST}") != data:
             raise
     return {"folder": path, "manifest": manifest, "sha256": digest}

@@ -1,96 +1,131 @@
-"""Stage ``grade``: every sample's verdict, which correct and which incorrect solution are drawn, and what to edit."""
+"""Stage ``grade``: every sample's verdict, which correct and which incorrect solution are drawn, and what to edit.
+
+Edits are planned here and not in ``edit``: a plan tries rules and proves their edits false, which takes longer than
+anything else that is computed for an edit. A generation worker would hold up the requests of all its shards with it.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
+from errata.injection import plan_edits
+from errata.profile import ErrorProfile, error_profile
 from errata.seeds import derive_seed
 from errata.selection import Sample, Selection, select
-from errata.types import Verdict
+from errata.steps import split_steps
+from errata.types import Domain, Verdict
 from models.jobs import ProblemOutcome, SolutionRow
-from models.problems import ProblemRow
+from models.session import insert_ignore, update_by_key
 from models.states import Stage
-from models.upserts import insert_ignore
-from workers.judge import JudgeItem
+from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_grades, add_profile
+from workers.stages.ledger import add_counts, count_grades, count_profile
 from workers.stages.loading import (
+    VERDICT_COLUMNS,
     Job,
+    ShardRows,
     as_problem,
-    judge_all,
-    load_job,
-    load_problems,
-    load_solutions,
+    judge_texts,
+    load_rows,
     verdict_columns,
 )
-from workers.stages.plan import plan_shard
 
 Judged = dict[str, Any]
+Plan = dict[str, Any]
+"""``edits``: pairs of step index and kind; ``skipped``: a reason for every step that is not offered. JSON."""
 
 
 def grade(context: StageContext) -> Finish:
     """Judge the samples not judged between waves, and select. A brought label is compared with our verdict only."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = load_problems(session, job.problem_set_id, context.lease)
-        solutions = load_solutions(session, context.lease)
-    judged = _judge(context, job, problems, solutions)
-    samples = _samples(solutions, judged)
-    selections = _select(job, problems, samples)
+    rows = load_rows(context)
+    solutions = rows.solutions.values()
+    judged = _judge(context, rows)
+    samples = _samples(rows, judged)
+    selections = _select(rows, samples)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
-    plans, profile = plan_shard(job, problems, samples, drawn) if job.config.pairs.step else ({}, None)
+    plans, profile = _plan_shard(rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
     for row in solutions:
         role = _role(selections[row.problem_id], row.sample_index)
         judged[row.id] |= {**role, "label": row.label, "plan": plans.get(row.id)}
-    outcomes = [_outcome(context, job, problem.id, selections[problem.id]) for problem in problems]
+    outcomes = [_outcome(context, rows.job, id_, selections[id_]) for id_ in rows.problems]
 
     def write(session: Session) -> None:
-        session.execute(update(SolutionRow), list(judged.values()))
+        update_by_key(session, SolutionRow, list(judged.values()))
         insert_ignore(session, ProblemOutcome, outcomes)
-        add_grades(session, context.lease, list(judged.values()), outcomes)
+        add_counts(session, context.lease, count_grades(list(judged.values()), outcomes))
         if profile is not None and plans:
-            add_profile(session, context.lease, profile)
+            add_counts(session, context.lease, count_profile(profile))
 
     return Finish(Stage.EDIT if plans else Stage.PAIR, write)
 
 
-def _judge(
-    context: StageContext, job: Job, problems: Sequence[ProblemRow], solutions: Sequence[SolutionRow]
-) -> dict[str, Judged]:
-    by_id = {problem.id: as_problem(problem) for problem in problems}
-    waiting = [row for row in solutions if row.verdict is None]
-    judgements = judge_all(context, [JudgeItem(by_id[row.problem_id], row.text, job.domain) for row in waiting])
+def _judge(context: StageContext, rows: ShardRows) -> dict[str, Judged]:
+    """The verdict columns of every solution, by its id; only those that have no verdict yet are judged."""
+    waiting = [row for row in rows.solutions.values() if row.verdict is None]
+    texts = ((rows.problems[row.problem_id], row.text) for row in waiting)
+    judgements = judge_texts(context, rows.job.domain, texts)
     found = {row.id: verdict_columns(judgement) for row, judgement in zip(waiting, judgements, strict=True)}
-    known = ("verdict", "extracted", "verifier", "verdict_seconds")
     return {
-        row.id: {"id": row.id, **(found.get(row.id) or {name: getattr(row, name) for name in known})}
-        for row in solutions
+        id_: {"id": id_, **(found.get(id_) or {name: getattr(row, name) for name in VERDICT_COLUMNS})}
+        for id_, row in rows.solutions.items()
     }
 
 
-def _samples(solutions: Sequence[SolutionRow], judged: dict[str, Judged]) -> dict[str, list[Sample]]:
+def _samples(rows: ShardRows, judged: dict[str, Judged]) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = defaultdict(list)
-    for row in solutions:
+    for row in rows.solutions.values():
         found = judged[row.id]
-        samples[row.problem_id].append(
-            Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
-        )
+        sample = Sample(row.sample_index, row.text, Verdict(found["verdict"]), found["extracted"])
+        samples[row.problem_id].append(sample)
     return samples
 
 
-def _select(job: Job, problems: Sequence[ProblemRow], samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+    job = rows.job
     sampled = job.config.sampling.source == "model"
 
     def chosen(problem: ProblemRow) -> Selection:
+        # Samples are independent draws: the first usable one is as unbiased as any. The order of brought solutions is
+        # their sender's, so one of those is drawn.
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
         return select(samples.get(problem.id, ()), job.config.selection, problem.question, seed)
 
-    return {problem.id: chosen(problem) for problem in problems}
+    return {id_: chosen(problem) for id_, problem in rows.problems.items()}
+
+
+def _plan_shard(
+    rows: ShardRows, samples: Mapping[str, Sequence[Sample]], drawn: Iterable[SolutionRow]
+) -> tuple[dict[str, Plan], ErrorProfile | None]:
+    """A plan for every drawn solution, by its id, and the error profile behind them where the job asks for its mix.
+
+    ``samples``: the shard's judged samples by problem. The profile is that of the shard's own wrong ones; arithmetic
+    domains only.
+    """
+    job, problems = rows.job, rows.problems
+    profile = None
+    if job.config.editing.mix == "profile" and job.domain in (Domain.MATH, Domain.CHOICE):
+        profile = error_profile((samples.get(problem.id, ()), problem.gold_solution) for problem in problems.values())
+    return {row.id: _plan(job, row.text, problems[row.problem_id], profile) for row in drawn}, profile
+
+
+def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:
+    """It follows from the job's seed and the texts alone."""
+    steps = split_steps(text, job.domain)
+    seed = derive_seed(job.config.seed, "plan", problem.question, text)
+    weights = None if profile is None else _weights(job, profile)
+    planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)
+    return {"edits": [list(edit) for edit in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
+
+
+def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:
+    """The profile's shares, of the kinds the job allows and times the weights it gives them."""
+    given = job.config.editing.kinds
+    shares = profile.weights(job.domain)
+    return {kind: share * (1 if given is None else given.get(kind, 0)) for kind, share in shares.items()}
 
 
 def _role(selection: Selection, index: int) -> dict[str, str | None]:

@@ -1,25 +1,36 @@
-"""A shard's part of the funnel, written in the same fenced transaction as the rows it counts."""
+"""What a stage leaves beside its rows: its part of the funnel, its seconds, and events about the shard and its engine.
+
+All of it is written in the fenced transaction of the rows, so that counts and rows agree. Funnel and seconds stand in
+the shard's ``ledger``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.profile import ErrorProfile
+from models.base import db_now
+from models.events import record
 from models.jobs import Shard
-from models.leases import Lease
-from workers.engines.base import Completion
+from models.leases import Lease, load_owner
+from models.outputs import Event
+from workers.engines.base import Completion, Journal
 
 Rows = Sequence[dict[str, Any]]
+_TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
+_AWAY_AGAIN_SECONDS = 600
 
 
-def add(session: Session, lease: Lease, part: Funnel) -> None:
+def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
     shard = session.get_one(Shard, lease.shard_id)
     funnel = Funnel.from_dict(shard.ledger.get("funnel") or {}).merge(part)
+    # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
 
 
@@ -30,21 +41,16 @@ def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> 
     shard.ledger = {**shard.ledger, "seconds": seconds}
 
 
-def add_samples(session: Session, lease: Lease, problems: int, rows: Rows, spared: int) -> None:
+def count_samples(problems: int, rows: Rows, spared: int) -> Funnel:
     """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling)."""
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
     if spared:
         part.add("samples", "spared", count=spared)
-    part.add_tokens(
-        "sample",
-        sum(r["prompt_tokens"] for r in rows),
-        sum(r["completion_tokens"] for r in rows),
-        sum(r["cached_tokens"] for r in rows),
-    )
-    add(session, lease, part)
+    part.add_tokens("sample", *_tokens(rows))
+    return part
 
 
-def add_grades(session: Session, lease: Lease, judged: Rows, outcomes: Rows) -> None:
+def count_grades(judged: Rows, outcomes: Rows) -> Funnel:
     """Verdicts, drawn and unused samples, agreement with brought labels, kept and dropped problems."""
     part = Funnel()
     for row in judged:
@@ -57,10 +63,10 @@ def add_grades(session: Session, lease: Lease, judged: Rows, outcomes: Rows) -> 
             part.add("problems", "kept")
         else:
             part.add("problems", "dropped", outcome["reason"])
-    add(session, lease, part)
+    return part
 
 
-def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]) -> None:
+def count_edits(rows: Rows, skipped: Sequence[str]) -> Funnel:
     """Steps edited and skipped, edits rejected by screening, tokens spent per kind."""
     part = Funnel().add("steps", "total", count=len(rows) + len(skipped)).add("steps", "edited", count=len(rows))
     for reason in skipped:
@@ -73,35 +79,30 @@ def add_edits(session: Session, lease: Lease, rows: Rows, skipped: Sequence[str]
         if row["reason"] is not None:
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
-    part.add_tokens(
-        "edit",
-        sum(r["prompt_tokens"] for r in rows),
-        sum(r["completion_tokens"] for r in rows),
-        sum(r["cached_tokens"] for r in rows),
-    )
-    add(session, lease, part)
+    part.add_tokens("edit", *_tokens(rows))
+    return part
 
 
-def add_profile(session: Session, lease: Lease, profile: ErrorProfile) -> None:
+def count_profile(profile: ErrorProfile) -> Funnel:
     """First errors of the shard's wrong samples, by kind; ``unclassified`` where their arithmetic shows none."""
     part = Funnel()
     for kind, count in {**profile.counts, "unclassified": profile.unclassified}.items():
         part.add("samples", "first_errors", kind, count=count)
-    add(session, lease, part)
+    return part
 
 
-def add_continuations(session: Session, lease: Lease, completions: Sequence[Completion]) -> None:
+def _tokens(rows: Rows) -> list[int]:
+    """Prompt, completion and cached tokens of all rows."""
+    return [sum(row[name] for row in rows) for name in _TOKENS]
+
+
+def count_continuations(completions: Sequence[Completion]) -> Funnel:
     """Tokens spent on continuations."""
-    part = Funnel().add_tokens(
-        "continue",
-        sum(c.prompt_tokens for c in completions),
-        sum(c.completion_tokens for c in completions),
-        sum(c.cached_tokens for c in completions),
-    )
-    add(session, lease, part)
+    rows = [{name: getattr(completion, name) for name in _TOKENS} for completion in completions]
+    return Funnel().add_tokens("continue", *_tokens(rows))
 
 
-def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
+def count_proofs(rows: Rows) -> Funnel:
     """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` beside what was written."""
     part = Funnel()
     for row in rows:
@@ -112,10 +113,10 @@ def add_proofs(session: Session, lease: Lease, rows: Rows) -> None:
         else:
             part.add("edits", "rejected", row["reason"])
             part.add("edits", "by_kind", row["kind"], row["reason"])
-    add(session, lease, part)
+    return part
 
 
-def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[str]) -> None:
+def count_pairs(rows: Rows, not_chosen: Sequence[str]) -> Funnel:
     """Pairs by type, kind and evidence, and the proven edits (by kind) that made none."""
     part = Funnel().add("pairs", "total", count=len(rows))
     for row in rows:
@@ -127,4 +128,42 @@ def add_pairs(session: Session, lease: Lease, rows: Rows, not_chosen: Sequence[s
     for kind in not_chosen:
         part.add("edits", "rejected", "not_chosen")
         part.add("edits", "by_kind", kind, "not_chosen")
-    add(session, lease, part)
+    return part
+
+
+def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    """An event of the shard's owner that names the shard and its stage."""
+    _record(session, lease, kind, shard=lease.shard_id, stage=lease.stage, **data)
+
+
+def record_engine_away(session: Session, lease: Lease, error: str) -> None:
+    """``engine_unavailable``, unless the job has the same from a moment ago: every waiting shard finds it out."""
+    data = {"shard": lease.shard_id, "error": error[:500]}
+    known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
+    if data["error"] not in [event.get("error") for event in known]:
+        _record(session, lease, "engine_unavailable", **data)
+
+
+def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:
+    """``engine_used``, once per job and engine version, and ``engine_retried`` with what was asked again and how often.
+
+    ``engine_used`` names the capabilities that were done without (``fallbacks``). Nothing where no engine was asked.
+    Two shards that finish at once may both write ``engine_used``.
+    """
+    if journal.engine is None:
+        return
+    if journal.capabilities is not None and journal.identity() not in _events(session, lease, "engine_used"):
+        _record(session, lease, "engine_used", **journal.identity())
+    if journal.retried:
+        record_shard_event(session, lease, "engine_retried", counts=dict(journal.retried))
+
+
+def _events(session: Session, lease: Lease, kind: str, seconds: float | None = None) -> Sequence[dict[str, Any]]:
+    """Data of the owner's events of one kind; with ``seconds``, of the recent ones."""
+    query = select(Event.data).where(Event.subject_id == lease.owner_id, Event.type == kind)
+    return session.scalars(query if seconds is None else query.where(Event.created_at > db_now(-seconds))).all()
+
+
+def _record(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    owner = load_owner(session, session.get_one(Shard, lease.shard_id))
+    record(session, owner.workspace_id, owner.id, kind, **data)

@@ -1,8 +1,8 @@
-"""What every stage of an injection job reads first: its job, configuration, domain and the shard's problems."""
+"""What stages share: reading a shard's job, problems, solutions and edits, and having texts judged."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,14 @@ from errata.config import InjectionConfig
 from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.leases import Lease
-from models.problems import ProblemRow, ProblemSet
-from workers.engines.base import Cancelled, ModelSpec
+from models.states import Stage
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet
+from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
 from workers.judge import JudgeItem
-from workers.registry import load_spec
 from workers.stages.base import StageContext
+
+_AFTER_EDIT = frozenset({Stage.CONTINUE, Stage.PROVE, Stage.PAIR})
+VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
 
 
 @dataclass(frozen=True)
@@ -33,13 +36,40 @@ class Job:
     model: ModelSpec | None
 
 
+@dataclass(frozen=True)
+class ShardRows:
+    """What a stage of an injection job works on. Problems and solutions are keyed by id.
+
+    Problems are in order of position, solutions by problem and sample. ``edits`` holds those that were not rejected, by
+    solution and step; it is empty before stage ``continue``.
+    """
+
+    job: Job
+    problems: dict[str, ProblemRow]
+    solutions: dict[str, SolutionRow]
+    edits: Sequence[EditRow]
+
+
 def load_job(session: Session, lease: Lease) -> Job:
     """The job a leased shard belongs to."""
     row = session.get_one(InjectionJob, lease.owner_id)
     config = InjectionConfig.model_validate(row.config)
-    domain = Domain(session.get_one(ProblemSet, row.problem_set_id).domain)
+    domain = load_domain(session, row.problem_set_id)
     model = load_spec(session, row.language_model_id) if config.needs_model else None
     return Job(row.id, row.workspace_id, row.problem_set_id, config, domain, model)
+
+
+def load_spec(session: Session, model_id: str | None) -> ModelSpec:
+    """The engine's view of a registered language model. Raises EngineError when it is gone."""
+    row = session.get(LanguageModel, model_id) if model_id else None
+    if row is None:
+        raise EngineError("the job's language model is no longer registered")
+    return ModelSpec(row.name, row.engine, dict(row.config))
+
+
+def load_domain(session: Session, problem_set_id: str) -> Domain:
+    """The domain of a problem set."""
+    return Domain(session.get_one(ProblemSet, problem_set_id).domain)
 
 
 def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequence[ProblemRow]:
@@ -52,20 +82,27 @@ def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequen
     return session.scalars(query.order_by(ProblemRow.position)).all()
 
 
-def load_solutions(session: Session, lease: Lease) -> Sequence[SolutionRow]:
-    """The solutions of a shard, by problem and sample."""
-    query = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
-    return session.scalars(query.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
+def load_rows(context: StageContext) -> ShardRows:
+    """The job and rows of the leased shard, read in one short transaction."""
+    lease = context.lease
+    solutions = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
+    edits = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
+    with context.db.read() as session:
+        job = load_job(session, lease)
+        problems = load_problems(session, job.problem_set_id, lease)
+        found = session.scalars(solutions.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
+        ordered = edits.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)
+        # A stage before the edits saves the query.
+        candidates = session.scalars(ordered).all() if lease.stage in _AFTER_EDIT else ()
+    return ShardRows(job, {row.id: row for row in problems}, {row.id: row for row in found}, candidates)
 
 
-def load_edits(session: Session, lease: Lease) -> Sequence[EditRow]:
-    """The edits of a shard that are still in the running, by solution and step."""
-    query = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
-    return session.scalars(query.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)).all()
+def judge_texts(context: StageContext, domain: Domain, texts: Iterable[tuple[ProblemRow, str]]) -> list[Judgement]:
+    """One judgement per text, in order, each compared with the gold answer of its problem.
 
-
-def judge_all(context: StageContext, items: Sequence[JudgeItem]) -> list[Judgement]:
-    """One judgement per item, in order. Raises Cancelled where the pool stopped early because it was told to."""
+    Raises Cancelled where the pool stopped early because it was told to.
+    """
+    items = [JudgeItem(as_problem(problem), text, domain) for problem, text in texts]
     judgements = context.judge.judge_many(items, context.cancelled)
     if len(judgements) < len(items):
         raise Cancelled
@@ -73,12 +110,17 @@ def judge_all(context: StageContext, items: Sequence[JudgeItem]) -> list[Judgeme
 
 
 def verdict_columns(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as the columns a solution keeps of it."""
+    """A judgement as the columns that a sample keeps of it."""
+    values = (str(judgement.verdict), judgement.extracted, judgement.verifier, judgement.seconds)
+    return dict(zip(VERDICT_COLUMNS, values, strict=True))
+
+
+def completion_columns(completion: Completion) -> dict[str, Any]:
+    """A completion as the columns that a sample keeps of it, without its text."""
     return {
-        "verdict": str(judgement.verdict),
-        "extracted": judgement.extracted,
-        "verifier": judgement.verifier,
-        "verdict_seconds": judgement.seconds,
+        "finish_reason": completion.finish_reason,
+        "prompt_tokens": completion.prompt_tokens,
+        "completion_tokens": completion.completion_tokens,
     }
 
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
@@ -17,43 +16,46 @@ from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind, Reason
 from models.base import new_id
 from models.jobs import EditRow, PairRow, Shard, SolutionRow
-from models.problems import ProblemRow
-from models.upserts import insert_ignore
+from models.session import insert_ignore, update_by_key
+from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_pairs
-from workers.stages.loading import Job, load_edits, load_job, load_problems, load_solutions
+from workers.stages.ledger import add_counts, count_pairs
+from workers.stages.loading import Job, load_rows
 
+_DRAFT_COLUMNS = (
+    *("type", "question", "prefix", "chosen", "rejected"),
+    *("step_index", "start", "end", "error_kind", "distance"),
+)
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
 def pair(context: StageContext) -> Finish:
     """Insert the shard's pairs under keys unique in the job. Raises FunnelError if anything went uncounted."""
-    with context.db.read() as session:
-        job = load_job(session, context.lease)
-        problems = load_problems(session, job.problem_set_id, context.lease)
-        solutions = load_solutions(session, context.lease)
-        edits = load_edits(session, context.lease)
+    loaded = load_rows(context)
+    job, edits = loaded.job, loaded.edits
     drawn: dict[str, dict[str, SolutionRow]] = defaultdict(dict)
-    for solution in solutions:
+    for solution in loaded.solutions.values():
         if solution.role:
             drawn[solution.problem_id][solution.role] = solution
+    problems = list(loaded.problems.values())
     chosen = _choose(job, problems, edits)
-    rows: list[dict[str, Any]] = []
+    made: list[dict[str, Any]] = []
     for problem in problems:
         roles = drawn[problem.id]
         mine = [edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen]
-        rows += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
+        made += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
         if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
-            rows.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
-    rows = [_complete(context, job, row) for row in rows]
+            made.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+    owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
+    rows = [{"id": new_id("pair"), **owner, **row} for row in made]
     dropped = [edit for edit in edits if edit.id not in chosen]
 
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
-        if dropped:
-            session.execute(update(EditRow), [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
-        add_pairs(session, context.lease, rows, [edit.kind for edit in dropped])
+        update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
+        add_counts(session, context.lease, count_pairs(rows, [edit.kind for edit in dropped]))
         session.flush()
+        # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
 
     return Finish(None, write)
@@ -69,6 +71,7 @@ def _choose(job: Job, problems: Sequence[ProblemRow], edits: Sequence[EditRow]) 
     limit, share = job.config.pairs.step_pairs_per_problem, job.config.editing.max_kind_share
     chosen: set[str] = set()
     for problem in problems:
+        # By its question, not its id or place: the same problem in another set or job has the same draw.
         seed = derive_seed(job.config.seed, "choose", problem.question)
         chosen |= set(choose(by_problem[problem.id], limit=limit, max_kind_share=share, seed=seed))
     return chosen
@@ -126,23 +129,10 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
 
 
 def _columns(draft: PairDraft) -> dict[str, Any]:
+    columns = {name: getattr(draft, name) for name in _DRAFT_COLUMNS}
     evidence = draft.evidence
     return {
-        "type": draft.type,
-        "question": draft.question,
-        "prefix": draft.prefix,
-        "chosen": draft.chosen,
-        "rejected": draft.rejected,
-        "step_index": draft.step_index,
-        "start": draft.start,
-        "end": draft.end,
-        "error_kind": draft.error_kind,
-        "distance": draft.distance,
+        **columns,
         "evidence_kind": None if evidence is None else str(evidence.kind),
         "evidence": None if evidence is None else evidence.detail,
     }
-
-
-def _complete(context: StageContext, job: Job, row: dict[str, Any]) -> dict[str, Any]:
-    owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
-    return {"id": new_id("pair"), **owner, **row}

@@ -19,16 +19,23 @@ from errata.seeds import derive_seed
 from errata.selection import Sample, first_wave, next_wave, sample_limit
 from models.base import new_id
 from models.jobs import SolutionRow
-from models.problems import BroughtSolution, ProblemRow
+from models.session import insert_ignore
 from models.states import Stage
-from models.upserts import insert_ignore
+from models.workspaces import BroughtSolution, ProblemRow
 from workers.engines.base import EngineError, GenerationRequest, ModelSpec
-from workers.judge import JudgeItem
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_samples
-from workers.stages.loading import Job, as_problem, judge_all, load_job, load_problems, verdict_columns
+from workers.stages.ledger import add_counts, count_samples
+from workers.stages.loading import (
+    VERDICT_COLUMNS,
+    Job,
+    completion_columns,
+    judge_texts,
+    load_job,
+    load_problems,
+    verdict_columns,
+)
 
-_UNJUDGED = dict.fromkeys(("verdict", "extracted", "verifier", "verdict_seconds"))
+_NO_COMPLETION = {"finish_reason": None, "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0}
 
 
 def sample(context: StageContext) -> Finish:
@@ -46,7 +53,7 @@ def sample(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, SolutionRow, rows)
-        add_samples(session, context.lease, len(problems), rows, spared)
+        add_counts(session, context.lease, count_samples(len(problems), rows, spared))
 
     return Finish(Stage.GRADE, write)
 
@@ -63,10 +70,7 @@ def _brought(session: Session, problems: Sequence[ProblemRow]) -> list[dict[str,
             "text": row.text,
             "label": row.label,
             "seed": None,
-            "finish_reason": None,
-            "prompt_tokens": 0,
-            "completion_tokens": 0,
-            "cached_tokens": 0,
+            **_NO_COMPLETION,
         }
         for problem_id, group in groupby(found, key=lambda row: row.problem_id)
         for index, row in enumerate(group)
@@ -107,6 +111,7 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
     while waiting:
         _draw(context, job, job.model, waiting)
+        # Who has all its samples is judged in `grade`: only an open problem's verdicts decide about a further wave.
         open_ = [each for each, _ in waiting if len(each.rows) < sample_limit(job.config)]
         _judge(context, job, open_)
         more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
@@ -126,11 +131,9 @@ def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[t
                 "text": request.prompt.assistant_prefix + completion.text,
                 "label": None,
                 "seed": request.seed + at,
-                "finish_reason": completion.finish_reason,
-                "prompt_tokens": completion.prompt_tokens,
-                "completion_tokens": completion.completion_tokens,
+                **completion_columns(completion),
                 "cached_tokens": completion.cached_tokens,
-                **_UNJUDGED,
+                **dict.fromkeys(VERDICT_COLUMNS),
             }
             for at, completion in enumerate(result)
         ]
@@ -139,7 +142,7 @@ def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[t
 def _judge(context: StageContext, job: Job, drawn: Sequence[_Drawn]) -> None:
     """Judge the samples of a wave. The verdicts are stored, so that ``grade`` need not find them again."""
     new = [(each, row) for each in drawn for row in each.rows[len(each.judged) :]]
-    items = [JudgeItem(as_problem(each.problem), row["text"], job.domain) for each, row in new]
-    for (each, row), judgement in zip(new, judge_all(context, items), strict=True):
+    judgements = judge_texts(context, job.domain, ((each.problem, row["text"]) for each, row in new))
+    for (each, row), judgement in zip(new, judgements, strict=True):
         row |= verdict_columns(judgement)
         each.judged.append(Sample(row["sample_index"], row["text"], judgement.verdict, judgement.extracted))

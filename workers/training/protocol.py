@@ -1,6 +1,6 @@
-"""What the supervised process and the daemon say to each other: one JSON object per line, over pipes.
+"""What the supervisor and the training process exchange: a spec file at the start, then one JSON object per line.
 
-Child to daemon, ``type``:
+Process to supervisor, ``type``:
 
 - ``progress``: ``phase`` (loading, encoding, reference, training, saving), ``done``, ``total`` - something *advanced*;
 - ``ready``: ``total_steps``, ``report`` (preflight), ``packing``, ``note`` - the data are validated;
@@ -13,94 +13,65 @@ Child to daemon, ``type``:
 - ``finished``: ``step``, ``path``, ``manifest``, ``summary``;
 - ``error``: ``message``, ``fatal`` (trying again cannot help).
 
-Daemon to child: ``stop`` (checkpoint, then end), and ``beat`` whenever it renewed its lease. End of file means that the
-daemon is gone, silence for as long as a lease lasts that it is as good as gone: end at once.
+Supervisor to process: ``stop`` (checkpoint, then end), and ``beat`` whenever it renewed its lease. End of file means
+that the supervisor is gone. Silence for as long as a lease lasts means that another supervisor may own the run. The
+process ends at once in both cases.
+
+Free of torch: both rooms import this module.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
-import os
 import re
-import select
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TextIO
+from pathlib import Path
+from typing import Any, Protocol
 
-ORPHANED = 3  # exit status of a child whose daemon is gone
+from pydantic import BaseModel, ConfigDict, Field
+
+from workers.training.config import TrainingConfig
+
+SHARDING_VARIABLE = "ERRATA_SHARDING"  # environment of a run's processes: how to shard the model, in JSON
+Progress = Callable[[int, int], None]  # called with what is done, and of how many
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
-class Refused(Exception):
-    """The run cannot succeed as it is configured; trying again cannot help."""
+class CannotTrain(Exception):
+    """The run cannot succeed as it is configured; trying again cannot help. The message says what to change."""
 
 
-class Voice(Protocol):
-    """Whoever a run speaks to."""
+class RunSpec(BaseModel):
+    """One training run as its process sees it: everything resolved, local folders only, no database."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run_id: str
+    config: TrainingConfig
+    model_path: str = Field(description="Folder, or hub id where the operator registered one.")
+    model_revision: str | None = None
+    dataset_folder: Path
+    checkpoints: Path
+    output: Path
+    reference: Path = Field(description="Folder of stored reference log-probabilities, by fingerprint.")
+    last_step: int = Field(0, ge=0, description="Newest checkpoint the store knows of; 0: none was ever written.")
+    lease_seconds: float = Field(120.0, gt=0, description="After silence of the supervisor for this long, end.")
+    lineage: dict[str, Any] = Field(default_factory=dict, description="For the model card.")
+
+
+class MessageSink(Protocol):
+    """Takes the messages of a run, and knows whether the run was asked to stop."""
 
     stop_asked: threading.Event
 
     def send(self, kind: str, **data: Any) -> None:
-        """Say one message."""
+        """Deliver one message of type ``kind``."""
 
 
-def saving(line: Voice) -> Callable[[int, int], None]:
-    """Tells of files that are being saved: ``done`` of ``total``."""
-    return lambda done, total: line.send("progress", phase="saving", done=done, total=total)
-
-
-class Line:
-    """The child's end. Takes over standard output; whatever else prints goes to standard error.
-
-    Only the first process of a distributed run talks; the others keep silent.
-    """
-
-    def __init__(self, *, talks: bool = True) -> None:
-        self._out: TextIO = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
-        os.dup2(2, 1)
-        self._talks = talks
-        self._lock = threading.Lock()
-        self.stop_asked = threading.Event()
-
-    def listen(self, silence_seconds: float) -> None:
-        """Watch standard input in a thread: ``stop``, or the end of the daemon."""
-        threading.Thread(target=self._listen, args=(silence_seconds,), name="daemon-line", daemon=True).start()
-
-    def _listen(self, silence_seconds: float) -> None:
-        heard, why = b"", f"the daemon has been silent for {silence_seconds:g} s"
-        while select.select([0], [], [], silence_seconds)[0]:
-            data = os.read(0, 4096)
-            if not data:
-                why = "the daemon is gone"
-                break
-            *lines, heard = (heard + data).split(b"\n")
-            if b"stop" in lines:
-                self.stop_asked.set()
-        with contextlib.suppress(OSError):
-            os.write(2, f"{why}: this process ends itself\n".encode())
-        os._exit(ORPHANED)  # no clean-up: another daemon may already be waiting for the run's folder
-
-    def send(self, kind: str, **data: Any) -> None:
-        """Write one message. Non-finite numbers become null: JSON has none."""
-        if not self._talks:
-            return
-        with self._lock:
-            try:
-                self._out.write(json.dumps({"type": kind, **_finite(data)}) + "\n")
-            except BrokenPipeError:
-                os._exit(ORPHANED)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+def progress(sink: MessageSink, phase: str) -> Progress:
+    """A callback that reports ``done`` of ``total`` in ``phase``: the watchdog kills a process that reports nothing."""
+    return lambda done, total: sink.send("progress", phase=phase, done=done, total=total)
 
 
 def storable(text: str) -> str:
@@ -108,18 +79,19 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def _storable_in(value: Any) -> Any:
+def map_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A JSON value with ``change`` made to every key and to everything that is neither object nor list."""
     if isinstance(value, dict):
-        return {storable(key): _storable_in(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_storable_in(item) for item in value]
-    return storable(value) if isinstance(value, str) else value
+        return {change(key): map_leaves(item, change) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [map_leaves(item, change) for item in value]
+    return change(value)
 
 
 def parse(line: str) -> dict[str, Any] | None:
     """One message, with text as a database takes it, or None for a line that is not one."""
     try:
-        message = _storable_in(json.loads(line))
-    except (ValueError, RecursionError):
+        message = map_leaves(json.loads(line), lambda leaf: storable(leaf) if isinstance(leaf, str) else leaf)
+    except (ValueError, RecursionError):  # a library may print anything, and a kill may tear a line
         return None
     return message if isinstance(message, dict) and isinstance(message.get("type"), str) else None

@@ -91,7 +91,7 @@ ENGINES = [
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     """The miniature behind each engine in turn."""
     kind = str(request.param)
-    pool = EnginePool(threads=1, vllm_python=vllm_python() if kind == "vllm-in-process" else None)
+    pool = EnginePool(threads=1, pythons={"vllm": vllm_python()} if kind == "vllm-in-process" else {})
     yield Served(_entry(kind, request), pool)
     pool.close()
 

@@ -13,24 +13,22 @@ from sqlalchemy import func, select
 from demo.problems import generate
 from errata.config import resolve
 from errata.funnel import Funnel
-from models.accounts import DEFAULT_WORKSPACE, Workspace
 from models.base import db_now
 from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
-from models.language_models import LanguageModel
 from models.outputs import Event
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 from tests.processes import until
 from workers.dispatch import Dispatcher
 from workers.engines.base import ModelSpec
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import Hint, plan_injection
+from workers.lifecycle import Hint, plan_injection
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 GREEDY = {
     "sampling": {"samples": 1, "temperature": 0.0, "max_tokens": 200},

@@ -112,7 +112,7 @@ def test_a_real_server_loads_the_adapter_while_it_runs(
 def test_vllm_in_process_adds_the_adapter_to_what_it_has_loaded(
     adapter: Path, adapted: list[str], plain: list[str]
 ) -> None:
-    pool = EnginePool(threads=1, vllm_python=vllm_python())
+    pool = EnginePool(threads=1, pythons={"vllm": vllm_python()})
     entry = {"path": str(MODEL), **IN_PROCESS, "max_lora_rank": 8}
     base, tuned = ModelSpec("m", "vllm", entry), ModelSpec("t", "vllm", {**entry, "adapter": str(adapter)})
     assert ask(pool, base) == plain

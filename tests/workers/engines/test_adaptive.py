@@ -14,9 +14,9 @@ from sqlalchemy import select
 from errata.funnel import Funnel
 from errata.types import Verdict
 from models.jobs import Shard, SolutionRow
+from models.migrate import Base
 from models.session import Database
 from models.states import JobState
-from models.tables import Base
 from tests.workers.engines.conftest import MODEL
 from tests.workers.engines.jobs import PROBLEMS, posted
 from workers.engines.base import ModelSpec

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -18,7 +19,7 @@ from tests.processes import until
 from workers.engines.base import Cancelled, EngineError, GenerationRequest, ModelSpec
 from workers.engines.pool import EnginePool
 from workers.engines.process import ChildEngine
-from workers.engines.wire import request_to_json
+from workers.engines.registry import ENGINES
 
 MINIATURE = Path(__file__).resolve().parents[3] / "demo" / "model"
 MODEL = ModelSpec("big", "vllm", {"path": "org/big"})
@@ -40,7 +41,7 @@ def children() -> set[psutil.Process]:
 
 
 def test_who_starts_it_and_who_waits_for_the_start_are_cancelled(slow_python: str) -> None:
-    before, pool = children(), EnginePool(vllm_python=slow_python)
+    before, pool = children(), EnginePool(pythons={"vllm": slow_python})
     stop = [threading.Event(), threading.Event()]
     ended: list[int] = []
 
@@ -65,12 +66,12 @@ def test_who_starts_it_and_who_waits_for_the_start_are_cancelled(slow_python: st
 
 def test_one_that_never_starts_is_given_up(slow_python: str) -> None:
     with pytest.raises(EngineError, match="took too long to start"):
-        ChildEngine("vllm", python=slow_python, start_seconds=0.3)
+        ChildEngine(ENGINES["vllm"], python=slow_python, start_seconds=0.3)
 
 
 def test_one_that_hangs_is_ended_and_one_that_works_is_not() -> None:
     model = ModelSpec("mini", "transformers", {"path": str(MINIATURE), "device": "cpu"})
-    child = ChildEngine(threads=1, stall_seconds=20)
+    child = ChildEngine(ENGINES["transformers"], threads=1, stall_seconds=20)
     [[answer]] = child.generate(model, REQUESTS)
     assert answer.completion_tokens
     child.stall_seconds = 1.0  # loading is done
@@ -86,9 +87,9 @@ def test_a_long_batch_gives_signs_of_life() -> None:
     env = {**os.environ, "ERRATA_TORCH_THREADS": "1"}
     asked = {"id": 1, "config": {"path": str(MINIATURE), "device": "cpu"}}
     many = [GenerationRequest(REQUESTS[0].prompt, max_tokens=200, n=64, temperature=1.0, seed=at) for at in range(16)]
-    asked["requests"] = [request_to_json(request) for request in many]
+    asked["requests"] = [asdict(request) for request in many]
     code = "import workers.engines.child as c; c._PULSE_SECONDS = 0.0; c.main()"
-    command = [sys.executable, "-c", code, "transformers", "1"]
+    command = [sys.executable, "-c", code, ENGINES["transformers"].implementation, "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdin is not None
         assert process.stdout is not None

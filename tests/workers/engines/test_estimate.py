@@ -15,21 +15,18 @@ from api.estimates import Cost, costs
 from api.settings import ApiSettings
 from demo import problems
 from errata.statistics import total_interval
-from models.accounts import DEFAULT_WORKSPACE
-from models.estimates import Estimate
-from models.jobs import ProblemOutcome, Shard
-from models.language_models import LanguageModel
-from models.problems import ProblemRow
+from models.jobs import Estimate, ProblemOutcome, Shard
 from models.session import Database
 from models.settings import StoreSettings
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow
 from tests.workers.engines.conftest import MODEL
 from workers.dispatch import Dispatcher, Hint
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
-from workers.planning import pilot_positions
+from workers.lifecycle import pilot_positions
 from workers.runner import Services, run_shard
 from workers.settings import WorkerSettings
-from workers.stages.table import STAGES
+from workers.stages import STAGES
 
 COUNT, PILOT = 36, 12
 JOB = {

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from models.migrate import Base
 from models.session import Database
 from models.states import JobState
-from models.tables import Base
 from tests.openai_server import OpenAIServer
 from tests.processes import until
 from tests.vllm_server import VllmServer

@@ -12,19 +12,18 @@ from sqlalchemy.orm import Session
 
 from errata.config import DatasetConfig
 from models import leases
-from models.accounts import Workspace
 from models.base import new_id
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.outputs import Dataset
-from models.problems import ProblemRow, ProblemSet
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
+from models.workspaces import ProblemRow, ProblemSet, Workspace
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.judge import JudgePool
-from workers.settle import settle
+from workers.lifecycle import complete_owner
 from workers.stages.base import Finish, StageContext
 from workers.stages.freeze import freeze
 
@@ -192,7 +191,7 @@ def end(database: Database, lease: leases.Lease, finish: Finish) -> None:
         assert leases.finish(session, lease, finish.next_stage)
         finish.write(session)
     with database.begin() as session:
-        settle(session, Dataset, lease.owner_id)
+        complete_owner(session, Dataset, lease.owner_id)
 
 
 def rows(store: StoreSettings, dataset: Dataset, shape: str, split: str) -> list[dict[str, Any]]:

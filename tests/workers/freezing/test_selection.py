@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from models import leases
-from models.accounts import Workspace
 from models.files import FileStore
 from models.outputs import Dataset, DatasetSource
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import Workspace
 from tests.workers.freezing.conftest import PROBLEMS, Freeze, NoEngine, add_job, both, claim, end, rows
 from workers.engines.base import Cancelled
 from workers.judge import JudgePool

@@ -1,0 +1,107 @@
+"""``/v1/datasets``: freezing pairs to files, and downloading them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Request, Response
+from pydantic import Field
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from api import schemas
+from api.http.auth import Reader
+from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
+from api.http.errors import Conflict, Invalid, documented, invalid_below
+from api.http.routing import Api, ApiDep, make_router
+from api.http.rows import Listing, body_row, path_row
+from api.jobs import JobResource
+from api.schemas import JobOut, Name, RowId, key_of
+from errata.config import DatasetConfig
+from models.base import new_id
+from models.files import FileStore
+from models.jobs import InjectionJob, PairRow
+from models.outputs import Dataset, DatasetSource
+from models.states import TERMINAL, JobState
+from workers.dispatch import Hint, plan_dataset
+
+router = make_router("/v1/datasets", "datasets")
+
+
+class DatasetIn(schemas.Request):
+    """A dataset: the jobs whose pairs are frozen, and what differs from the defaults."""
+
+    name: Name
+    jobs: list[RowId] = Field(min_length=1, max_length=100)
+    config: dict[str, Any] = Field(default_factory=dict, description="Schema: DatasetConfig, without `jobs`.")
+
+
+class DatasetOut(JobOut):
+    """A dataset; immutable once ``succeeded``. ``manifest`` tells counts, rows per shape and split, lineage, audit."""
+
+    object: Literal["dataset"] = "dataset"
+    name: str
+    jobs: Annotated[list[str], key_of("jobs", [])] = Field(validation_alias="config")
+    config: dict[str, Any]
+    manifest: dict[str, Any] | None
+    sha256: str | None
+
+
+def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
+    """Add a dataset in the caller's transaction. Raises Invalid naming the field, Conflict while a job goes on."""
+    if "jobs" in body.config:
+        raise Invalid.field("config.jobs", "the jobs are not part of the configuration", "give them as `jobs`")
+    with invalid_below("config"):
+        config = DatasetConfig.model_validate({**body.config, "jobs": body.jobs})
+    for at, job_id in enumerate(config.jobs):
+        job = body_row(session, InjectionJob, job_id, workspace_id, f"jobs.{at}")
+        if job.state not in TERMINAL:
+            raise Conflict(f"jobs.{at}: the job is still {job.state}; freeze its pairs when it has ended")
+    if not session.scalar(select(exists(select(PairRow.id).where(PairRow.job_id.in_(config.jobs))))):
+        raise Invalid.field("jobs", "these jobs have made no pairs", "look at their funnels for the reasons")
+    values = {"name": body.name, "config": config.model_dump(mode="json")}
+    dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, **values)
+    session.add(dataset)
+    session.flush()
+    # Lineage as rows: the configuration names the jobs too, but no foreign key holds what JSON says.
+    session.add_all(DatasetSource(dataset_id=dataset.id, job_id=job_id) for job_id in config.jobs)
+    return dataset, plan_dataset(session, dataset)
+
+
+JobResource(
+    table=Dataset,
+    body=DatasetIn,
+    model=DatasetOut,
+    name="dataset",
+    create=new_dataset,
+    texts={
+        "create": "Freeze the pairs of finished jobs to files.",
+        "list": "Datasets, newest first.",
+        "get": "One dataset.",
+        "cancel": "Stop freezing.",
+    },
+).register(router)
+
+
+def _files(api: Api, dataset_id: str, workspace_id: str) -> list[StoredFile]:
+    with api.db.read() as session:
+        dataset = path_row(session, Dataset, dataset_id, workspace_id)
+    if dataset.state != JobState.SUCCEEDED:
+        raise Conflict(f"the dataset is {dataset.state}; its files are there once it has succeeded")
+    own = manifest_itself(FileStore(api.store.files), dataset.folder, dataset.sha256)
+    return [*manifest_files(dataset.folder, dataset.manifest), *own]
+
+
+@router.get("/{dataset_id}/files", responses=documented(404, 409))
+def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]:
+    """Every file of the dataset, with size and SHA-256."""
+    files = _files(api, dataset_id, caller.workspace_id)
+    return Listing.whole(FileOut.listed(files, f"/v1/datasets/{dataset_id}/files"))
+
+
+@router.head("/{dataset_id}/files/{path:path}", include_in_schema=False)
+@router.get("/{dataset_id}/files/{path:path}", responses=FILE_RESPONSES, response_class=Response)
+def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str, path: str) -> Response:
+    """A file, or a range of it. Only paths the dataset's manifest lists exist."""
+    files = _files(api, dataset_id, caller.workspace_id)
+    return send_listed(request, FileStore(api.store.files), files, path)

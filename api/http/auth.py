@@ -1,0 +1,207 @@
+"""API keys: ``errata_<id>_<secret>``, of whose secret only the SHA-256 is kept.
+
+Scopes: ``read`` < ``write`` (problem sets, jobs, datasets, evaluations) and ``train`` (training jobs), each of which
+includes ``read``; ``admin`` includes all. A key opens one workspace. On loopback, until the first key exists, requests
+need none and belong to the default workspace; such requests must come from this machine's own pages (``Host`` and
+``Origin`` are checked), so that no web site can drive the API through a visitor's browser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from api.http.errors import Forbidden, Unauthorized
+from api.http.routing import Api, ApiDep
+from api.settings import ApiSettings
+from models.base import db_now, new_id
+from models.session import Database, insert_ignore
+from models.workspaces import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
+
+Scope = Literal["read", "write", "train", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_USED_EVERY_SECONDS = 60
+_bearer = HTTPBearer(auto_error=False, description="An API key: errata_<id>_<secret>")
+
+
+class BindingRefused(RuntimeError):
+    """The API would listen beyond this machine although no key protects it."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is asking: a workspace and what its key allows. ``key_id`` is None for keyless requests on loopback."""
+
+    workspace_id: str
+    scopes: frozenset[str]
+    key_id: str | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key's scopes include this one."""
+        return scope in self.scopes or "admin" in self.scopes or (scope == "read" and bool(self.scopes))
+
+
+def create_key(
+    session: Session,
+    name: str,
+    *,
+    workspace: str = "default",
+    scopes: Iterable[Scope] = ("read", "write", "train"),
+    expires_in: timedelta | None = None,
+) -> tuple[ApiKey, str]:
+    """Make a key for a workspace (made too if new), in the caller's transaction.
+
+    The answer holds the whole key, which is shown once and kept nowhere. Raises ValueError for an unknown scope
+    and for the workspace of pilots, which nobody opens.
+    """
+    if workspace == PILOT_WORKSPACE_NAME:
+        raise ValueError(f"workspace '{workspace}' is the service's own; choose another name")
+    wanted = sorted(set(scopes))
+    if not wanted or set(wanted) - set(SCOPES):
+        raise ValueError(f"scopes must be some of {', '.join(SCOPES)}")
+    public, secret = new_id("key"), secrets.token_hex(24)
+    expires_at = datetime.now(UTC) + expires_in if expires_in else None
+    key = ApiKey(
+        id=public,
+        workspace_id=ensure_workspace(session, workspace),
+        name=name,
+        secret_sha256=_digest(secret),
+        scopes=list(wanted),
+        expires_at=expires_at,
+    )
+    session.add(key)
+    session.flush()
+    return key, f"errata_{public.removeprefix('key_')}_{secret}"
+
+
+def ensure_workspace(session: Session, name: str = "default") -> str:
+    """The id of the workspace of this name, made if new."""
+    row_id = DEFAULT_WORKSPACE if name == "default" else new_id("ws")
+    insert_ignore(session, Workspace, [{"id": row_id, "name": name}])
+    return session.scalars(select(Workspace.id).where(Workspace.name == name)).one()
+
+
+def revoke_key(session: Session, key_id: str) -> bool:
+    """End a key at once; False when there is none of this id, or it is revoked already."""
+    statement = (
+        update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=db_now())
+    ).returning(ApiKey.id)
+    return session.execute(statement).first() is not None
+
+
+def any_key(session: Session) -> bool:
+    """Whether any key was ever made: from then on every request needs one."""
+    return bool(session.scalar(select(exists(select(ApiKey.id)))))
+
+
+def check_binding(settings: ApiSettings, db: Database) -> None:
+    """Raises BindingRefused when the API would be reachable from elsewhere without a usable key in the database."""
+    if settings.loopback:
+        return
+    # A key that is revoked or expired opens nothing, so it protects nothing either.
+    usable = exists(
+        select(ApiKey.id).where(
+            ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > db_now())
+        )
+    )
+    with db.read() as session:
+        if not session.scalar(select(usable)):
+            raise BindingRefused(
+                f"refusing to listen on {settings.host} without an API key: make one with `errata keys create`,"
+                " or bind 127.0.0.1"
+            )
+
+
+def authenticate(
+    request: Request, api: ApiDep, given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    """Who is asking. Raises Unauthorized.
+
+    A credential that is not ours counts as none: where no key is needed, clients of other services that insist on
+    sending one still work.
+    """
+    if given is not None and given.credentials.startswith("errata_"):
+        return _by_key(api, given.credentials)
+    return anonymous(request, api)
+
+
+def anonymous(request: Request, api: Api) -> Caller:
+    """The default workspace, for a keyless request from this machine. Raises Unauthorized."""
+    with api.db.read() as session:
+        keyed = any_key(session)
+        known = session.get(Workspace, DEFAULT_WORKSPACE) is not None
+    if not api.settings.loopback or api.settings.require_key == "always" or keyed:
+        raise _unauthorized("this needs an API key: send 'Authorization: Bearer errata_<id>_<secret>'")
+    if not _from_this_machine(request):
+        raise Forbidden("a keyless request must come from this machine's own pages, not from another site's")
+    if not known:
+        with api.db.begin() as session:
+            ensure_workspace(session)
+    return Caller(DEFAULT_WORKSPACE, frozenset(SCOPES))
+
+
+def _by_key(api: Api, token: str) -> Caller:
+    parts = token.split("_")
+    if len(parts) != 3 or parts[0] != "errata" or not token.isascii() or not token.isprintable():
+        raise _unauthorized("this is not an API key; keys read errata_<id>_<secret>")
+    with api.db.read() as session:
+        key = session.get(ApiKey, f"key_{parts[1]}")
+    now = datetime.now(UTC)
+    # The digest is compared in constant time, and for an unknown id as well.
+    matches = hmac.compare_digest(_digest(parts[2]), key.secret_sha256 if key else _digest(""))
+    if key is None or not matches or key.revoked_at or (key.expires_at and key.expires_at <= now):
+        raise _unauthorized("this API key is unknown, revoked or expired")
+    # Written once a minute at most: reading requests must not each wait for the write lock.
+    if key.last_used_at is None or now - key.last_used_at > timedelta(seconds=_USED_EVERY_SECONDS):
+        with api.db.begin() as session:
+            session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=db_now()))
+    return Caller(key.workspace_id, frozenset(str(scope) for scope in key.scopes), key.id)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _unauthorized(detail: str) -> Unauthorized:
+    return Unauthorized(detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _from_this_machine(request: Request) -> bool:
+    """Host must be loopback or a bare name (no public site has one), and a browser's Origin must be that host."""
+    # DNS rebinding reaches loopback under a public name; a page of another site sends its own Origin.
+    host = request.headers.get("host", "")
+    name = (urlsplit(f"//{host}").hostname or "") if "/" not in host else ""
+    try:
+        local = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        local = bool(name) and "." not in name
+    origin = request.headers.get("origin")
+    return local and (origin is None or urlsplit(origin).netloc == host)
+
+
+def requires(scope: Scope) -> Callable[[Caller], Caller]:
+    """A dependency: the caller, whose key must include ``scope``. Raises Forbidden."""
+
+    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+        if not caller.may(scope):
+            raise Forbidden(f"this key lacks the scope '{scope}'; use one made with it")
+        return caller
+
+    return check
+
+
+Reader = Annotated[Caller, Depends(requires("read"))]
+Writer = Annotated[Caller, Depends(requires("write"))]
+Trainer = Annotated[Caller, Depends(requires("train"))]

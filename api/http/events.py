@@ -1,0 +1,103 @@
+"""Events of a job: a list, or with ``Accept: text/event-stream`` a stream that ends when its subject does.
+
+A stream opens a short session per look and holds none in between; ``Last-Event-ID`` (or ``after``) resumes it, comments
+keep the connection alive, and no event is missed at the end: the subject's state is read before its last events.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import Header, Request, Response
+from pydantic import Field
+from sqlalchemy import select
+from sse_starlette import EventSourceResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.http.errors import Invalid, documented
+from api.http.routing import Api
+from api.http.rows import Listing, PageRequest, decode, encode, path_row
+from api.schemas import RowAnswer
+from models import events
+from models.outputs import Event
+from models.states import TERMINAL
+
+_CURSOR = "events"
+_BATCH = 100
+EVENT_RESPONSES = {
+    **documented(404),
+    200: {
+        "description": "A list, or with Accept: text/event-stream a stream of the same events.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+}
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Resume a stream behind this event.")]
+
+
+class EventOut(RowAnswer):
+    """Something that happened to a job, dataset, training job or evaluation; ids grow."""
+
+    object: Literal["event"] = "event"
+    id: int
+    subject: str = Field(validation_alias="subject_id")
+    type: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+def answer(
+    request: Request, api: Api, table: type[Any], row_id: str, workspace_id: str, page: PageRequest, last: str | None
+) -> Response | Listing[EventOut]:
+    """The events of one row, as the request prefers them. Raises NotFound and Invalid."""
+    with api.db.read() as session:
+        path_row(session, table, row_id, workspace_id)
+    after = _position(page.after, last)
+    if "text/event-stream" in request.headers.get("accept", ""):
+        stream = _stream(api, table, row_id, after)
+        return EventSourceResponse(stream, ping=api.settings.event_heartbeat_seconds, sep="\n")
+    with api.db.read() as session:
+        rows = events.after(session, row_id, after, page.limit + 1)
+    more = len(rows) > page.limit
+    rows = rows[: page.limit]
+    following = encode(_CURSOR, [rows[-1].id]) if more else None
+    return Listing(data=[EventOut.of(row) for row in rows], has_more=more, next=following)
+
+
+def _position(after: str | None, last: str | None) -> int:
+    if last is not None:
+        if not last.isascii() or not last.isdecimal() or len(last) > 18:
+            raise Invalid.field("Last-Event-ID", "not the id of an event", "give the last `id` received")
+        return int(last)
+    value = 0 if after is None else decode(_CURSOR, after, 1)[0]
+    if not isinstance(value, int) or not 0 <= value < 2**62:
+        raise Invalid.field("after", "this is not a cursor of this list", "give `next` of the page before, unchanged")
+    return value
+
+
+async def _stream(api: Api, table: type[Any], row_id: str, after: int) -> AsyncIterator[dict[str, Any]]:
+    while True:
+        ended, rows = await run_in_threadpool(_look, api, table, row_id, after)
+        for row in rows:
+            after = row.id
+            yield {"id": str(row.id), "event": row.type, "data": EventOut.of(row).model_dump_json()}
+        # A full batch may have more behind it: only a short one is the last.
+        if ended and len(rows) < _BATCH:
+            yield {"event": "end", "data": json.dumps({"subject": row_id, "state": ended})}
+            return
+        if len(rows) < _BATCH:
+            await anyio.sleep(api.settings.event_poll_seconds)
+
+
+def _look(api: Api, table: type[Any], row_id: str, after: int) -> tuple[str | None, Sequence[Event]]:
+    """The subject's state where terminal, read first, and the events behind ``after``.
+
+    State first: an event committed between the two reads is then among those read, and none is missed at the end.
+    """
+    with api.db.read() as session:
+        state = session.scalar(select(table.state).where(table.id == row_id)) or "failed"
+    with api.db.read() as session:
+        return (state if state in TERMINAL else None), events.after(session, row_id, after, _BATCH)

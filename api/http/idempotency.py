@@ -1,0 +1,101 @@
+"""``Idempotency-Key``: the same request sent twice makes one resource.
+
+The key's row is written in the transaction that makes the resource, so there is never one without the other. Same key
+and same body: the first resource, again. Same key, other body: 422. First request still in flight: the second waits
+for it a moment, then 409. A refused request leaves no trace, so it may be corrected and sent again under its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Header, Request
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from api.http.errors import Conflict, Invalid
+from api.http.routing import Api
+from models.session import insert_ignore
+from models.workspaces import IdempotencyKey
+
+_LOCK_NOT_AVAILABLE = "55P03"
+
+
+@dataclass(frozen=True)
+class Idempotency:
+    """The key of a request, if it has one, and the route it was sent to."""
+
+    key: str | None
+    route: str
+
+
+def idempotency(
+    request: Request,
+    key: Annotated[
+        str | None,
+        Header(alias="Idempotency-Key", description="Up to 255 printable ASCII characters; unique per intended job."),
+    ] = None,
+) -> Idempotency:
+    """The request's idempotency key. Raises Invalid for an unusable one."""
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise Invalid.field(
+            "Idempotency-Key", "not 1 to 255 printable ASCII characters", "use a fresh UUID for every intended job"
+        )
+    return Idempotency(key, f"{request.method} {request.url.path}"[:255])
+
+
+IdempotencyDep = Annotated[Idempotency, Depends(idempotency)]
+
+
+def once(
+    session: Session, api: Api, who: Idempotency, workspace_id: str, body: Any, make: Callable[[], str]
+) -> tuple[str, bool]:
+    """Run ``make`` (which adds a resource in this transaction and returns its id) unless the request came before.
+
+    ``body`` is the request as JSON-friendly data, or its digest. The answer is the resource's id and whether it is new.
+    Raises Conflict and Invalid as the module says.
+    """
+    if who.key is None:
+        return make(), True
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()
+    # The digest tells a repetition from another request under the same key; the body itself is not stored.
+    key = {"workspace_id": workspace_id, "route": who.route, "key": who.key}
+    mine = _claim(session, api, {**key, "request_sha256": digest, "resource_id": None})
+    row = session.scalars(select(IdempotencyKey).filter_by(**key).execution_options(populate_existing=True)).one()
+    if not mine:
+        if row.resource_id is None:
+            raise _in_flight()
+        if row.request_sha256 != digest:
+            raise Invalid.field(
+                "Idempotency-Key", "was used before with another body", "use a fresh key for another request"
+            )
+        return row.resource_id, False
+    # A refusal raised here rolls the key back too: the corrected request may use it again.
+    resource_id = make()
+    session.execute(update(IdempotencyKey).filter_by(**key).values(resource_id=resource_id))
+    return resource_id, True
+
+
+def _claim(session: Session, api: Api, row: dict[str, Any]) -> bool:
+    """Insert the key; waits for a transaction that is inserting the same one (SQLite lets only one write at all)."""
+    if not api.db.is_postgres:
+        return insert_ignore(session, IdempotencyKey, [row]) == 1
+    # PostgreSQL blocks the second insert of a unique key until the first transaction ends; bounded, it becomes a 409.
+    session.execute(text(f"SET LOCAL lock_timeout = '{int(api.settings.idempotency_wait_seconds * 1000)}ms'"))
+    try:
+        mine = insert_ignore(session, IdempotencyKey, [row]) == 1
+    except OperationalError as error:
+        if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE:
+            raise _in_flight() from None
+        raise
+    session.execute(text("SET LOCAL lock_timeout = '10s'"))
+    return mine
+
+
+def _in_flight() -> Conflict:
+    return Conflict("the first request with this Idempotency-Key is still in flight", headers={"Retry-After": "1"})

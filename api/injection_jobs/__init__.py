@@ -1,0 +1,1 @@
+"""Injection jobs, and what their stages wrote."""

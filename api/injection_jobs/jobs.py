@@ -1,0 +1,187 @@
+"""``/v1/injection-jobs``: accepting jobs, watching and ending them.
+
+Accepting is the checks between a request and its rows, and the job's resolved configuration.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Response
+from pydantic import Field
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from api.http.auth import Writer
+from api.http.errors import Conflict, Invalid, documented
+from api.http.routing import ApiDep, make_router
+from api.http.rows import body_row
+from api.jobs import JobResource, resolved
+from api.language_models import body_model
+from api.progress import tokens_of
+from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
+from errata.config import PRESETS, InjectionConfig, resolve
+from errata.kinds import kinds_of
+from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
+from errata.types import Domain
+from models.base import new_id
+from models.jobs import InjectionJob, Shard
+from models.results import job_funnel
+from models.states import TERMINAL, JobState, ShardState
+from models.workspaces import BroughtSolution, ProblemSet
+from workers.dispatch import Hint, plan_injection, retry_quarantined
+
+router = make_router("/v1/injection-jobs", "injection jobs")
+_LISTED_SHARDS = 20
+
+
+class InjectionJobIn(Request):
+    """A job: a preset, and what differs from it."""
+
+    problem_set: RowId
+    language_model: ModelName | None = Field(None, description="A name from /v1/models, where the job uses one.")
+    preset: str = Field("errata", max_length=50, description="See /v1/presets.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Overrides of the preset, section by section (schema: InjectionConfig)."
+    )
+    name: Name | None = None
+
+
+class QuarantinedShard(RowAnswer):
+    """A shard that failed three times."""
+
+    position: int
+    stage: str
+    error: str | None
+
+
+class InjectionJobOut(JobOut):
+    """An injection job. ``config`` is complete; ``funnel`` and ``quarantined`` are given for one job, not in lists."""
+
+    object: Literal["injection_job"] = "injection_job"
+    name: str | None
+    problem_set: str = Field(validation_alias="problem_set_id")
+    language_model: str | None
+    preset: Annotated[str, key_of("preset", "errata")] = Field(validation_alias="config")
+    config: dict[str, Any]
+    prompt_versions: dict[str, Any]
+    funnel: dict[str, Any] | None = None
+    quarantined: list[QuarantinedShard] | None = None
+
+
+def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:
+    """Add a job with its shards in the caller's transaction. Raises Invalid naming the field."""
+    job, problem_set = add_injection_job(session, workspace_id, body)
+    return job, plan_injection(session, job, problem_set.problem_count)
+
+
+def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, ProblemSet]:
+    """Add a job, without shards, in the caller's transaction. Raises Invalid naming the field."""
+    problem_set = body_row(session, ProblemSet, body.problem_set, workspace_id, "problem_set")
+    domain = Domain(problem_set.domain)
+    config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
+    _check_kinds(config, domain)
+    _check_brought(session, config, problem_set)
+    model = None
+    if body.language_model is not None:
+        model = body_model(session, body.language_model, workspace_id, "language_model")
+    elif config.needs_model:
+        raise Invalid.field(
+            "language_model",
+            "this configuration uses a language model, but none is named",
+            "name one listed by GET /v1/models, or use preset 'rules' with sampling.source 'brought'",
+        )
+    job = InjectionJob(
+        id=new_id("inj"),
+        workspace_id=workspace_id,
+        problem_set_id=problem_set.id,
+        language_model_id=model.id if model else None,
+        name=body.name,
+        config=config.model_dump(mode="json"),
+        prompt_versions=_prompt_versions(config),
+    )
+    session.add(job)
+    session.flush()
+    return job, problem_set
+
+
+def _check_kinds(config: InjectionConfig, domain: Domain) -> None:
+    kinds = config.editing.kinds
+    if kinds is None:
+        return
+    known = kinds_of(domain)
+    unknown = sorted(set(kinds) - set(known))
+    remedy = f"the kinds of domain '{domain}' are {', '.join(known)}"
+    if unknown:
+        raise Invalid.field("config.editing.kinds", f"domain '{domain}' has no kind '{unknown[0][:80]}'", remedy)
+    if not any(weight > 0 for weight in kinds.values()):
+        raise Invalid.field("config.editing.kinds", "no kind has a weight above 0", remedy)
+
+
+def _check_brought(session: Session, config: InjectionConfig, problem_set: ProblemSet) -> None:
+    if config.sampling.source != "brought":
+        return
+    brought = exists(select(BroughtSolution.id).where(BroughtSolution.problem_set_id == problem_set.id))
+    if not session.scalar(select(brought)):
+        raise Invalid.field(
+            "config.sampling.source",
+            "no solutions were brought to this problem set",
+            f"send them to POST /v1/problem-sets/{problem_set.id}/solutions, or sample from a language model",
+        )
+
+
+def _prompt_versions(config: InjectionConfig) -> dict[str, str]:
+    versions = {}
+    if config.sampling.source == "model":
+        versions["solve"] = SOLVE_VERSION
+    if config.editing.editor == "model":
+        versions["edit"] = EDIT_VERSIONS[config.editing.layout]
+    return versions
+
+
+def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
+    """A job with all that is told of a single one."""
+    # The row holds a funnel only once the job has ended: until then it is counted anew.
+    funnel = job_funnel(session, job)
+    bad = select(Shard).where(Shard.injection_job_id == job.id, Shard.state == ShardState.QUARANTINED)
+    shards = session.scalars(bad.order_by(Shard.position).limit(_LISTED_SHARDS))
+    answer = jobs.summaries(session, [job])[0]
+    answer.progress.tokens = tokens_of(funnel)
+    answer.funnel = funnel.to_dict()
+    answer.quarantined = [QuarantinedShard.of(shard) for shard in shards]
+    return answer
+
+
+jobs = JobResource(
+    table=InjectionJob,
+    body=InjectionJobIn,
+    model=InjectionJobOut,
+    name="injection_job",
+    noun="job",
+    create=new_injection_job,
+    answer=_answer,
+    listed={"funnel": None},
+    references={"problem_set": ProblemSet},
+    texts={
+        "create": "Start a job. It is accepted once this answers, whatever happens to any process afterwards.",
+        "list": "Jobs with their progress, newest first.",
+        "get": "One job with progress, funnel and quarantined shards.",
+        "cancel": "Ask a job to stop. Running shards stop within seconds; what the job had stays.",
+    },
+)
+jobs.register(router)
+
+
+@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409))
+def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
+    """Try the quarantined shards of a running job again."""
+    return jobs.change(api, caller, job_id, response, _retry)
+
+
+def _retry(session: Session, job: InjectionJob) -> list[Hint]:
+    if job.state in TERMINAL or job.state == JobState.CANCELLING:
+        raise Conflict(f"the job is {job.state}; post a new job for the problems that are missing")
+    hints = retry_quarantined(session, job.id)
+    if not hints:
+        raise Conflict("the job has no quarantined shards")
+    return hints

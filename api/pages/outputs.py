@@ -1,0 +1,90 @@
+"""One dataset with its files and its lineage, and one evaluation beside others of the same problem set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.pages.format import as_share, flat
+from models.jobs import InjectionJob
+from models.outputs import Dataset, DatasetSource, Evaluation, TrainingRun
+from models.workspaces import LanguageModel, ProblemSet
+
+_MAX_LINKS = 20
+_MAX_PEERS = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """An evaluation's accuracy with its 95 % interval, each from 0 to 1."""
+
+    id: str
+    title: str
+    decoding: str
+    value: float
+    low: float
+    high: float
+    current: bool
+
+
+def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
+    """What the page of a dataset shows."""
+    jobs = (
+        select(InjectionJob)
+        .join(DatasetSource, DatasetSource.job_id == InjectionJob.id)
+        .where(DatasetSource.dataset_id == row.id)
+        .order_by(InjectionJob.created_at)
+    )
+    runs = select(TrainingRun).where(TrainingRun.dataset_id == row.id).order_by(TrainingRun.created_at.desc())
+    manifest = row.manifest or {}
+    return {
+        "files": manifest.get("files") or [],
+        "figures": flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
+        "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),
+        "runs": session.scalars(runs.limit(_MAX_LINKS)).all(),
+    }
+
+
+def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:
+    """What the page of an evaluation shows: also the newest finished ones of its problem set in the same workspace."""
+    model = session.get_one(LanguageModel, row.language_model_id).name
+    peers = (
+        select(Evaluation, LanguageModel.name)
+        .join(LanguageModel, LanguageModel.id == Evaluation.language_model_id)
+        .where(
+            Evaluation.workspace_id == row.workspace_id,
+            Evaluation.problem_set_id == row.problem_set_id,
+            Evaluation.id != row.id,
+            Evaluation.result.is_not(None),
+        )
+        .order_by(Evaluation.created_at.desc())
+        .limit(_MAX_PEERS)
+    )
+    own = accuracy_of(row, model, current=True)
+    others = (accuracy_of(peer, name, current=False) for peer, name in session.execute(peers))
+    return {
+        "language_model": model,
+        "problem_set": session.get_one(ProblemSet, row.problem_set_id).name,
+        "accuracy": own,
+        "accuracies": sorted((item for item in (own, *others) if item), key=lambda item: -item.value),
+        "figures": flat(row.result or {}),
+    }
+
+
+def accuracy_of(row: Evaluation, model: str, *, current: bool) -> Accuracy | None:
+    """The accuracy a result holds; None where no sample was judged."""
+    result = row.result or {}
+    value = as_share(result.get("accuracy"))
+    if value is None:
+        return None
+    low, high = result.get("interval") or (value, value)
+    return Accuracy(row.id, row.name or model, _decoding(row.config), value, low, high, current)
+
+
+def _decoding(config: dict[str, Any]) -> str:
+    """ "greedy" or "sampled, T = 0.7"."""
+    temperature = config["temperature"]
+    return "greedy" if temperature == 0 else f"sampled, T\u202f=\u202f{temperature:g}"

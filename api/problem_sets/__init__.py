@@ -1,0 +1,1 @@
+"""Problem sets: problems and brought solutions, from request to rows."""

@@ -1,0 +1,103 @@
+"""What several resources share: requests, answers made from rows, and how far a job is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from api.http.strict_json import JsonError, check_text
+
+
+def _storable(text: str) -> str:
+    try:
+        check_text(text)
+    except JsonError as error:
+        raise ValueError(f"holds {error}") from None
+    return text
+
+
+# Constraints first: behind a function they would check the text before stripping it.
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)]
+RowId = Annotated[str, StringConstraints(max_length=80), AfterValidator(_storable)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
+
+
+class Request(BaseModel):
+    """A request body: unknown fields are refused, and so are NaN and infinity."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class RowAnswer(BaseModel):
+    """An answer read from a row's attributes. A field whose column has another name says so by ``validation_alias``."""
+
+    model_config = ConfigDict(from_attributes=True, validate_by_name=True, validate_by_alias=True)
+
+    @classmethod
+    def of(cls, row: Any, **more: Any) -> Self:
+        """The answer for a row; ``more`` is what the row does not hold, or holds otherwise."""
+        return cls.model_validate(_Joined(row, more))
+
+
+class _Joined:
+    """A row and what is known beside it, as the one object that pydantic reads attributes from."""
+
+    def __init__(self, row: Any, more: dict[str, Any]) -> None:
+        self.__dict__.update(more)
+        self._row = row
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._row, name)  # reached only for names that ``more`` does not hold
+
+
+def key_of(name: str, default: Any = None) -> BeforeValidator:
+    """For a field that is one key of a JSON column: the column is its alias, this takes the key."""
+    return BeforeValidator(lambda column: column.get(name, default))
+
+
+class BadRow(BaseModel):
+    """A row that was not taken."""
+
+    line: int = Field(description="Line of the file (row number in JSON and Parquet), from 1.")
+    reason: str
+
+
+class ShardCounts(BaseModel):
+    """How far a leased computation is: shards per state, and per stage those that are waiting or running."""
+
+    total: int
+    queued: int
+    running: int
+    done: int
+    quarantined: int
+    cancelled: int
+    stages: dict[str, dict[str, int]] = Field(description="stage -> state -> shards, without those that ended.")
+
+
+class Progress(BaseModel):
+    """How far a job is. Rate and ETA are null until something has been measured."""
+
+    fraction: float = Field(ge=0, le=1, description="Share of all stages of all shards that has ended.")
+    shards: ShardCounts
+    problems_done: int
+    problems_total: int
+    elapsed_seconds: float | None
+    problems_per_second: float | None
+    eta_seconds: float | None
+    queue_position: int | None = Field(None, description="From 1, among jobs that wait; null once running.")
+    tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
+
+
+class JobOut(RowAnswer):
+    """What every job over shards tells: injection jobs, datasets, evaluations, rejudgings."""
+
+    id: str
+    state: str
+    partial: bool = Field(description="It ended without some of its shards.")
+    error: str | None
+    progress: Progress
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None

@@ -1,0 +1,1 @@
+"""Training jobs: started, previewed, watched and ended."""

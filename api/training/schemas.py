@@ -1,0 +1,161 @@
+"""Training jobs: started, previewed, their metrics and checkpoints."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.schemas import ModelName, Request, RowAnswer, RowId, key_of
+
+
+class TrainingInputs(Request):
+    """What a training job trains on and how."""
+
+    dataset: RowId
+    base_model: ModelName
+    preset: str = Field("errata", max_length=50, description="errata, paper, scripts or sft.")
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Overrides of the preset (schema: TrainingConfig)."
+    )
+
+
+class TrainingJobIn(TrainingInputs):
+    """A training job: a frozen dataset, the model to start from, and the name of the one to come."""
+
+    output_name: ModelName
+
+
+class TrainingPreviewIn(TrainingInputs):
+    """A training job that is only looked at."""
+
+    examples: int = Field(3, ge=0, le=10, description="Pairs whose tokens are shown.")
+
+
+class TokenOut(BaseModel):
+    """One token and its text on its own."""
+
+    id: int
+    text: str
+
+
+class PromptTokens(BaseModel):
+    """The tokens before both sides: read, never trained. ``omitted`` ones stand before those shown."""
+
+    tokens: list[TokenOut]
+    omitted: int
+
+
+class SideTokens(BaseModel):
+    """One side of a pair: every token of it is trained."""
+
+    tokens: list[TokenOut]
+    omitted: int = Field(description="Tokens behind those shown.")
+    divergent: list[int] = Field(description="Start and stop of the span in which the sides differ: the error.")
+    eos: list[int] = Field(description="Where the end-of-sequence token stands.")
+    ends_with_eos: bool
+
+
+class PreviewExample(BaseModel):
+    """One pair as the trainer would see it, cut to ``max_length``."""
+
+    pair_id: str
+    type: Literal["step", "full"]
+    error_kind: str | None
+    prompt: PromptTokens
+    chosen: SideTokens
+    rejected: SideTokens
+
+
+class PreviewReport(BaseModel):
+    """Counts over the examined pairs."""
+
+    pairs: int
+    step: int
+    full: int
+    problems: int
+    trained: int
+    unweighted: int = Field(description="Without weight in this objective.")
+    identical: int = Field(description="Both sides the same: no gradient.")
+    lost: int = Field(description="Their error lies beyond max_length: no gradient.")
+    cut: int = Field(description="Only their end lies beyond max_length.")
+    duplicates: int
+    longest: int = Field(description="Tokens.")
+    tokens: int = Field(description="Of the trained pairs, as a plain trainer would run them.")
+
+
+class PreviewTokens(BaseModel):
+    """Tokens of one epoch: as plain pairs, as packed, and their ratio."""
+
+    plain: int
+    used: int
+    ratio: float
+
+
+class TrainingPreviewOut(BaseModel):
+    """What a training job would train on. Sizes and times are estimates; what is not known is null."""
+
+    object: Literal["training_preview"] = "training_preview"
+    refused: str | None = Field(description="Why such a job would fail at its start.")
+    config: dict[str, Any]
+    rows: int | None = Field(None, description="Of the dataset's file that the objective trains on.")
+    examined: int | None = Field(None, description="Rows that were read; the counts are theirs.")
+    report: PreviewReport | None = None
+    examples: list[PreviewExample] = []
+    steps: int | None = None
+    tokens: PreviewTokens | None = None
+    parameters: int | None = None
+    memory_bytes: int | None = None
+    disk_bytes: int | None = Field(None, description="Checkpoints and result.")
+    seconds: dict[str, float] | None = Field(None, description="On one CPU core, and on one large GPU.")
+
+
+class TrainingJobOut(RowAnswer):
+    """A training job. ``language_model`` is the name of the result; rate and ETA come from its newest metrics."""
+
+    object: Literal["training_job"] = "training_job"
+    id: str
+    state: str
+    error: str | None
+    dataset: str = Field(validation_alias="dataset_id")
+    base_model: str
+    output_name: str
+    language_model: str | None
+    config: dict[str, Any]
+    step: int
+    total_steps: int | None
+    seconds_per_step: float | None = None
+    eta_seconds: float | None = None
+    queue_position: int | None = Field(None, description="From 1, among jobs that wait for a trainer.")
+    failures: int
+    interruptions: int
+    summary: dict[str, Any] | None
+    created_at: datetime
+    started_at: datetime | None
+    progressed_at: datetime | None
+    finished_at: datetime | None
+
+
+class MetricOut(RowAnswer):
+    """The metrics of one optimizer step."""
+
+    object: Literal["metric"] = "metric"
+    step: int
+    phase: str
+    values: dict[str, Any]
+    created_at: datetime
+
+
+class CheckpointOut(RowAnswer):
+    """A checkpoint; ``deleted`` ones were replaced by newer ones."""
+
+    object: Literal["checkpoint"] = "checkpoint"
+    id: str
+    step: int
+    state: str
+    size_bytes: int
+    score: Annotated[float | None, key_of("score")] = Field(
+        validation_alias="manifest", description="The loss by which the best one is kept; lower is better."
+    )
+    created_at: datetime

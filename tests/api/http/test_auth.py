@@ -1,0 +1,239 @@
+"""API keys, scopes, workspaces, and what loopback allows without a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from api.http.auth import SCOPES, BindingRefused, Scope, check_binding, create_key, revoke_key
+from api.settings import ApiSettings
+from models.base import db_now, new_id
+from models.outputs import Dataset, Evaluation, TrainingRun
+from models.session import Database
+from models.workspaces import ApiKey, LanguageModel
+from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
+from tests.api.test_injection_jobs import add_outputs
+
+
+def make_key(database: Database, workspace: str = "default", **more: Any) -> tuple[str, dict[str, str]]:
+    with database.begin() as session:
+        key, token = create_key(session, "test", workspace=workspace, **more)
+    return key.id, {"authorization": f"Bearer {token}"}
+
+
+def test_a_key_opens_its_workspace_until_it_is_revoked(client: CheckedClient, database: Database) -> None:
+    key_id, headers = make_key(database)
+    assert client.get("/v1/pairs", headers=headers).status_code == 200
+    with database.read() as session:
+        row = session.get_one(ApiKey, key_id)
+    assert row.last_used_at is not None
+    assert headers["authorization"].split("_")[-1] not in str(vars(row)), "the secret is kept nowhere"
+    with database.begin() as session:
+        assert revoke_key(session, key_id)
+        assert not revoke_key(session, key_id)
+    refused = client.get("/v1/pairs", headers=headers)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
+
+
+def test_expired_and_wrong_keys(client: CheckedClient, database: Database) -> None:
+    key_id, headers = make_key(database, expires_in=timedelta(hours=1))
+    assert client.get("/v1/pairs", headers=headers).status_code == 200
+    with database.begin() as session:
+        session.execute(update(ApiKey).where(ApiKey.id == key_id).values(expires_at=db_now(-1)))
+    token = headers["authorization"].removeprefix("Bearer ")
+    wrong = [
+        token,
+        token[:-1] + "x",
+        token + "x",
+        "errata_x_y",
+        "errata__",
+        "errata_a_b_c",
+        "sk-1",
+        "\u00e9",
+        "errata_\x00_x",
+    ]
+    for value in wrong:
+        sent = {"authorization": f"Bearer {value}".encode("latin-1")}
+        assert client.get("/v1/pairs", headers=sent).status_code == 401, value
+    for value in ("Basic YTpi", "Bearer", "errata_a_b"):
+        assert client.get("/v1/pairs", headers={"authorization": value}).status_code == 401, value
+
+
+def test_keyless_requests_end_with_the_first_key(client: CheckedClient, database: Database) -> None:
+    assert client.get("/v1/pairs").status_code == 200
+    make_key(database, "elsewhere")
+    assert client.get("/v1/pairs").status_code == 401
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"host": "errata.evil.example"},
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"host": "127.0.0.1.evil.example:8000"},
+        {"host": "10.0.0.7:8000"},
+    ],
+)
+def test_other_sites_cannot_use_a_visitors_browser(local: CheckedClient, headers: dict[str, str]) -> None:
+    answer = local.post("/v1/problem-sets", json={"name": "x"}, headers=headers)
+    assert answer.status_code == 403
+
+
+def test_own_pages_may(local: CheckedClient) -> None:
+    assert local.get("/v1/pairs", headers={"origin": "http://127.0.0.1:8000"}).status_code == 200
+    assert (
+        local.get("/v1/pairs", headers={"host": "localhost:8000", "origin": "http://localhost:8000"}).status_code == 200
+    )
+
+
+def test_keys_may_be_asked_for_always(make_client: Callable[..., CheckedClient]) -> None:
+    assert make_client(require_key="always").get("/v1/pairs").status_code == 401
+    assert make_client(host="0.0.0.0").get("/v1/pairs").status_code == 401
+
+
+SCOPED: list[tuple[Scope, str, str, int]] = [
+    ("read", "GET", "/v1/pairs", 200),
+    ("read", "POST", "/v1/injection-jobs", 403),
+    ("read", "POST", "/v1/training-jobs", 403),
+    ("write", "GET", "/v1/pairs", 200),
+    ("write", "POST", "/v1/injection-jobs", 422),
+    ("write", "POST", "/v1/training-jobs", 403),
+    ("train", "POST", "/v1/training-jobs", 422),
+    ("write", "POST", "/v1/training-jobs:preview", 403),
+    ("train", "POST", "/v1/training-jobs:preview", 422),
+    ("train", "POST", "/v1/datasets", 403),
+    ("admin", "POST", "/v1/training-jobs", 422),
+    ("admin", "POST", "/v1/problem-sets", 422),
+]
+
+
+def test_scopes(local: CheckedClient, sqlite_database: Database) -> None:
+    for scope, method, path, status in SCOPED:
+        _, headers = make_key(sqlite_database, scopes=[scope])
+        answer = local.request(method, path, headers=headers, json={} if method == "POST" else None)
+        assert answer.status_code == status, (scope, path, answer.text)
+        if status == 403:
+            assert "lacks the scope" in answer.json()["detail"]
+
+
+def test_unknown_scopes_are_refused(sqlite_database: Database) -> None:
+    with sqlite_database.begin() as session:
+        for scopes in ([], ["root"]):
+            with pytest.raises(ValueError, match="scopes must be"):
+                create_key(session, "x", scopes=scopes)  # type: ignore[arg-type]
+
+
+def test_binding_beyond_loopback_needs_a_usable_key(database: Database) -> None:
+    for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9"):
+        check_binding(ApiSettings(host=host), database)
+    with pytest.raises(BindingRefused, match="errata keys create"):
+        check_binding(ApiSettings(host="0.0.0.0"), database)
+    key_id, _ = make_key(database)
+    check_binding(ApiSettings(host="0.0.0.0"), database)
+    with database.begin() as session:
+        revoke_key(session, key_id)
+    for host in ("0.0.0.0", "::", "10.1.2.3", "errata.example"):
+        with pytest.raises(BindingRefused):
+            check_binding(ApiSettings(host=host), database)
+
+
+def add_rows(database: Database, workspace_id: str, job_id: str) -> dict[str, str]:
+    """A dataset, training run and evaluation of a workspace, by the prefix of their ids."""
+    with database.begin() as session:
+        model = LanguageModel(
+            id=new_id("model"), workspace_id=workspace_id, name="own", engine="transformers", config={}
+        )
+        model.training_run_id = "train_before"  # its own, even where the workspace is the default one
+        dataset = Dataset(
+            id=new_id("ds"), workspace_id=workspace_id, name="d", config={"jobs": [job_id]}, state="succeeded",
+            folder="datasets/x", manifest={"files": [{"path": "README.md", "bytes": 3, "sha256": "00" * 32}]},
+        )  # fmt: skip
+        session.add_all([model, dataset])
+        session.flush()
+        run = TrainingRun(
+            id=new_id("train"), workspace_id=workspace_id, dataset_id=dataset.id, base_model_id=model.id,
+            output_name="out", config={},
+        )  # fmt: skip
+        session.add(run)
+        session.flush()
+    return {"ds": dataset.id, "train": run.id, "model": model.id}
+
+
+def test_workspace_matrix(client: CheckedClient, database: Database, hints: KeptHints) -> None:
+    """Every operation with an id, with another workspace's key: 404, the same as for an id that never was."""
+    _, mine = make_key(database, "mine", scopes=SCOPES)
+    _, theirs = make_key(database, "theirs", scopes=SCOPES)
+    client.headers.update(mine)
+    set_id = post_problems(client)
+    bring(client, set_id)
+    job_id = post_job(client, set_id)["id"]
+    workspace_id = client_workspace(database, mine)
+    ids = {"problem_set_id": set_id, "job_id": job_id, "pair_id": add_outputs(database, job_id, workspace_id)[0]}
+    rows = add_rows(database, workspace_id, job_id)
+    ids |= {"dataset_id": rows["ds"], "run_id": rows["train"], "name": "own", "path": "README.md"}
+    with database.begin() as session:
+        evaluation = Evaluation(id=new_id("eval"), workspace_id=workspace_id, problem_set_id=set_id, config={})
+        evaluation.language_model_id = rows["model"]
+        session.add(evaluation)
+    ids["evaluation_id"] = evaluation.id
+    pilot = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
+    ids["estimate_id"] = client.post("/v1/injection-jobs:estimate", json=pilot).json()["id"]
+    for path, operations in client.app.openapi()["paths"].items():  # type: ignore[attr-defined]
+        if not path.startswith("/v1") or "{" not in path:
+            continue
+        for method in operations:
+            seen = [_ask(client, method, path, known, theirs) for known in (ids, {k: _fake(v) for k, v in ids.items()})]
+            assert [status for status, _ in seen] == [404, 404], (method, path, seen)
+            assert seen[0][1].keys() == seen[1][1].keys()
+            assert seen[0][1]["detail"] == seen[1][1]["detail"], (method, path)
+    for path in (
+        "problem-sets",
+        "injection-jobs",
+        "pairs",
+        "datasets",
+        "training-jobs",
+        "evaluations",
+        "models",
+        "estimates",
+    ):
+        assert client.get(f"/v1/{path}", headers=theirs).json()["data"] == [], path
+        assert len(client.get(f"/v1/{path}", headers=mine).json()["data"]) >= 1, path
+    body = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
+    assert client.post("/v1/injection-jobs", json=body, headers=theirs).json()["errors"][0]["field"] == "problem_set"
+    body = {"dataset": rows["ds"], "base_model": "own", "output_name": "n"}
+    assert client.post("/v1/training-jobs", json=body, headers=theirs).json()["errors"][0]["field"] == "dataset"
+    del body["output_name"]
+    for dataset in (rows["ds"], _fake(rows["ds"])):  # known and never there: the same answer
+        refused = client.post("/v1/training-jobs:preview", json={**body, "dataset": dataset}, headers=theirs).json()
+        assert [(e["field"], e["message"]) for e in refused["errors"]] == [("dataset", "there is no such dataset")]
+
+
+def client_workspace(database: Database, headers: dict[str, str]) -> str:
+    key_id = "key_" + headers["authorization"].split("_")[1]
+    with database.read() as session:
+        return session.get_one(ApiKey, key_id).workspace_id
+
+
+def _fake(row_id: str) -> str:
+    prefix, mark, rest = row_id.partition("_")
+    return f"{prefix}_{'0' * len(rest)}" if mark else row_id[::-1]
+
+
+def _ask(
+    client: CheckedClient, method: str, path: str, ids: dict[str, str], headers: dict[str, str]
+) -> tuple[int, dict[str, Any]]:
+    url = path
+    for name, row_id in ids.items():
+        url = url.replace("{" + name + "}", row_id)
+    if path.endswith("/comparison"):
+        url += "?with=" + ids["evaluation_id"]
+    body = {"solutions": [{"problem": 0, "source": "s", "text": "t"}]} if path.endswith("/solutions") else None
+    answer = client.request(method.upper(), url, headers=headers, json=body if method == "post" else None)
+    return answer.status_code, answer.json()

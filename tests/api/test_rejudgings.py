@@ -1,0 +1,134 @@
+"""What became of a job's problems, and rejudgings: listing, refusing, hiding from other workspaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from errata.answers import VERIFIERS
+from errata.types import Domain
+from models.base import new_id
+from models.jobs import InjectionJob, ProblemOutcome, Shard, SolutionRow
+from models.outputs import Rejudging, VerdictChangeRow
+from models.session import Database
+from models.states import JobState
+from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
+
+ANSWERS = [["0", "0"], ["3", "3", "3"], ["4"], ["5"], []]
+OUTCOMES = [None, "label_suspect", None, "no_correct", "no_samples"]
+
+
+def graded_job(client: CheckedClient, database: Database) -> dict[str, Any]:
+    """A job whose problems have outcomes and whose samples have verdicts, as the stages leave them."""
+    set_id = post_problems(client)
+    bring(client, set_id)
+    job = post_job(client, set_id)
+    problems = client.get(f"/v1/problem-sets/{set_id}/problems").json()["data"]
+    with database.begin() as session:
+        shard = session.scalars(select(Shard.id)).first()
+        for at, (problem, answers, reason) in enumerate(zip(problems, ANSWERS, OUTCOMES, strict=True)):
+            ids = {"job_id": job["id"], "problem_id": problem["id"], "shard_id": shard}
+            session.add(ProblemOutcome(**ids, outcome="dropped" if reason else "kept", reason=reason))
+            for index, answer in enumerate(answers):
+                right = answer == str(2 * at)
+                judged = {"verdict": "correct" if right else "incorrect", "extracted": answer}
+                session.add(SolutionRow(id=new_id("sol"), **ids, sample_index=index, source="s", text=answer, **judged))
+        session.execute(update(InjectionJob).values(state=JobState.SUCCEEDED))
+    return job
+
+
+def test_suspected_labels_are_listed_with_what_the_samples_say(client: CheckedClient, database: Database) -> None:
+    job = graded_job(client, database)
+    path = f"/v1/injection-jobs/{job['id']}/problems"
+    rows = client.get(path).json()["data"]
+    assert [row["reason"] for row in rows] == OUTCOMES, "in posting order"
+    assert [row["outcome"] for row in rows] == ["kept", "dropped", "kept", "dropped", "dropped"]
+    [suspect] = client.get(path, params={"reason": "label_suspect"}).json()["data"]
+    assert (suspect["question"], suspect["gold_answer"]) == ("What is 1 + 1?", "2")
+    assert (suspect["answers"], suspect["external_id"]) == ({"3": 3}, "sum-1")
+    assert len(client.get(path, params={"outcome": "dropped"}).json()["data"]) == 3
+    first = client.get(path, params={"limit": 2, "outcome": "dropped"}).json()
+    rest = client.get(path, params={"limit": 2, "outcome": "dropped", "after": first["next"]}).json()
+    assert [row["position"] for row in first["data"] + rest["data"]] == [1, 3, 4]
+    assert client.get(path, params={"outcome": "lost"}).status_code == 422
+    assert client.get(path, params={"verdict": "x"}).status_code == 422
+    assert client.get("/v1/injection-jobs/inj_unknown/problems").status_code == 404
+
+
+def test_a_rejudging_is_rows_and_hints(client: CheckedClient, database: Database, hints: KeptHints) -> None:
+    job = graded_job(client, database)
+    answer = client.post("/v1/rejudgings", json={"injection_job": job["id"]})
+    assert answer.status_code == 202, answer.text
+    row = answer.json()
+    assert answer.headers["location"] == f"/v1/rejudgings/{row['id']}"
+    assert (row["state"], row["injection_job"], row["result"]) == ("queued", job["id"], None)
+    assert row["verifier"] == VERIFIERS[Domain.MATH].tag
+    assert hints.hints[-1].queue == "grading"
+    assert client.get(answer.headers["location"]).json()["id"] == row["id"]
+    listed = client.get("/v1/rejudgings", params={"injection_job": job["id"]}).json()["data"]
+    assert [one["id"] for one in listed] == [row["id"]]
+    assert client.get("/v1/rejudgings", params={"state": "failed"}).json()["data"] == []
+    events = client.get(f"/v1/rejudgings/{row['id']}/events").json()["data"]
+    assert [event["type"] for event in events] == ["queued"]
+    cancelled = client.post(f"/v1/rejudgings/{row['id']}/cancel")
+    assert (cancelled.status_code, cancelled.json()["state"]) == (202, "cancelled")
+    assert client.post(f"/v1/rejudgings/{row['id']}/cancel").status_code == 409
+
+
+def test_a_key_makes_one_rejudging(client: CheckedClient, database: Database) -> None:
+    job = graded_job(client, database)
+    made = [
+        client.post("/v1/rejudgings", json={"injection_job": job["id"]}, headers={"Idempotency-Key": "again"})
+        for _ in range(2)
+    ]
+    assert made[0].json()["id"] == made[1].json()["id"]
+    assert len(client.get("/v1/rejudgings").json()["data"]) == 1
+
+
+def test_what_cannot_be_judged_again_is_refused(client: CheckedClient, database: Database) -> None:
+    set_id = post_problems(client)
+    bring(client, set_id)
+    job = post_job(client, set_id)
+    running = client.post("/v1/rejudgings", json={"injection_job": job["id"]})
+    assert running.status_code == 409
+    assert "queued" in running.json()["detail"]
+    for body, field in (({}, "injection_job"), ({"injection_job": 3}, "injection_job"), ({"job": "x"}, "job")):
+        refused = client.post("/v1/rejudgings", json=body)
+        assert refused.status_code == 422
+        assert field in {error["field"] for error in refused.json()["errors"]}
+    other = client.post("/v1/rejudgings", json={"injection_job": set_id})
+    assert other.status_code == 422
+    assert "id of a problem set" in other.json()["detail"]
+
+
+def test_changes_name_both_verdicts(client: CheckedClient, database: Database) -> None:
+    job = graded_job(client, database)
+    row = client.post("/v1/rejudgings", json={"injection_job": job["id"]}).json()
+    with database.begin() as session:
+        shard = session.scalars(select(Shard.id).where(Shard.rejudging_id == row["id"])).first()
+        solution = session.scalars(select(SolutionRow).where(SolutionRow.extracted == "5")).one()
+        session.add(
+            VerdictChangeRow(
+                id=new_id("change"),
+                rejudging_id=row["id"],
+                shard_id=shard,
+                solution_id=solution.id,
+                problem_id=solution.problem_id,
+                verdict_before="incorrect",
+                verdict_after="unparsable",
+                extracted_before="5",
+                extracted_after=None,
+                verifier_before="math/0",
+            )
+        )
+        session.execute(
+            update(Rejudging).values(result={"samples": 7, "same": 6, "changed": 1, "drawn": 0, "verdicts": {}})
+        )
+    path = f"/v1/rejudgings/{row['id']}/changes"
+    [change] = client.get(path).json()["data"]
+    assert change["before"] == {"verdict": "incorrect", "extracted": "5", "verifier": "math/0"}
+    assert change["after"] == {"verdict": "unparsable", "extracted": None, "verifier": row["verifier"]}
+    assert client.get(path, params={"verdict": "correct"}).json()["data"] == []
+    assert client.get(f"/v1/rejudgings/{row['id']}").json()["result"]["changed"] == 1
+    assert client.get("/v1/rejudgings/rejudge_unknown/changes").status_code == 404

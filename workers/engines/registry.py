@@ -1,0 +1,208 @@
+"""The engines there are: one registration each, and the only place that knows them by name.
+
+A registration says which settings a registry entry may have (checked when the entry is made, so that no job finds out),
+which class runs the engine and where, and how a model trained on one of its models is served. Loads no torch and no
+HTTP: the class is named, and imported where it runs. To add an engine, write its class and one more ``EngineKind``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+
+Config = dict[str, Any]
+DEFAULT_ENGINE = "transformers"
+# An adapter of rank r needs a vLLM that was started with room for one of these ranks: its choices of max_lora_rank.
+_VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run leaves: the folder ``path`` with full weights, or with an adapter of ``adapter_rank``."""
+
+    run_id: str
+    path: str
+    adapter_rank: int | None
+
+
+Serve = Callable[[Config, Trained], Config | None]
+"""From the base's configuration, the trained model's on the same engine; None where that engine cannot serve it."""
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """One engine. ``implementation`` is ``module:Class``; the class takes an entry's configuration.
+
+    ``in_child``: the class is an ``Engine`` or a ``ContinuousEngine`` (workers.engines.base) and runs in a child
+    process, in the interpreter that the worker's setting ``python_setting`` names; otherwise it speaks HTTP from the
+    worker, and is made like ``OpenAIEngine``.
+    ``batches``: how many at once a child takes; 1 where a child's death must be told of one batch alone.
+    ``environment``: variables of its child, where ours does not set them.
+    """
+
+    name: str
+    settings: type[BaseModel]
+    implementation: str
+    serve: Serve
+    in_child: bool = True
+    batches: int = 1
+    python_setting: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TransformersSettings(_Settings):
+    """Settings of engine ``transformers``; see docs/engines.md."""
+
+    path: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    device: str | None = None
+    max_context: PositiveInt | None = None
+    batch_size: PositiveInt = 64
+
+
+def _serve_by_transformers(base: Config, trained: Trained) -> Config:
+    """Full weights and adapters alike: transformers loads an adapter's base along with it."""
+    kept = ("device", "max_context", "batch_size", "dtype")
+    return {**{name: base[name] for name in kept if name in base}, "path": trained.path}
+
+
+class VllmSettings(_Settings):
+    """Settings of engine ``vllm``; see docs/engines.md. Dumped by alias they are vLLM's own arguments."""
+
+    path: str = Field(serialization_alias="model")
+    revision: str | None = None
+    dtype: str | None = None
+    tensor_parallel: PositiveInt | None = Field(None, serialization_alias="tensor_parallel_size")
+    pipeline_parallel: PositiveInt | None = Field(None, serialization_alias="pipeline_parallel_size")
+    gpu_memory_utilization: float | None = Field(None, gt=0, le=1)
+    quantization: str | None = None
+    max_context: PositiveInt | None = Field(None, serialization_alias="max_model_len")
+    max_sequences: PositiveInt | None = Field(None, serialization_alias="max_num_seqs")
+    block_size: PositiveInt | None = None
+    kv_cache_memory_bytes: PositiveInt | None = None
+    enforce_eager: bool | None = None
+    max_lora_rank: PositiveInt | None = None  # room for adapters of up to this rank; none without it
+    max_loras: PositiveInt | None = None
+    adapter: str | None = None
+
+
+def _serve_by_vllm(base: Config, trained: Trained) -> Config:
+    """Full weights take the place of the base's; an adapter is loaded beside its base."""
+    if trained.adapter_rank is None:
+        # The base's revision names nothing in the run's folder.
+        return {**{k: v for k, v in base.items() if k not in ("path", "revision")}, "path": trained.path}
+    room = next((size for size in _VLLM_RANKS if size >= trained.adapter_rank), trained.adapter_rank)
+    return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
+
+
+class OpenAISettings(_Settings):
+    """A registry entry's settings for engine ``openai``. Times in seconds.
+
+    ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
+    server's own disk, loaded under the name ``model`` when the server does not have it.
+
+    ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
+    requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
+    suits servers without ``n``.
+    """
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+    server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
+    tokenizer: str | None = None
+    path: str | None = None
+    adapter: str | None = None
+    revision: str | None = None
+    max_context: int | None = Field(None, gt=0)
+    concurrency: int = Field(64, gt=0, le=4096)
+    samples_per_request: int | None = Field(None, gt=0)
+    timeout_seconds: float = Field(600.0, gt=0)
+    connect_seconds: float = Field(5.0, gt=0)
+    retries: int = Field(5, ge=0)
+    backoff_seconds: float = Field(0.5, ge=0)
+    backoff_limit_seconds: float = Field(30.0, ge=0)
+    retry_after_limit_seconds: float = Field(120.0, ge=0)
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("give http://host:port/v1 or https://...")
+        if parts.username or parts.password or parts.query:
+            raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
+        return value.rstrip("/")
+
+
+def _serve_by_server(base: Config, trained: Trained) -> Config | None:
+    """A running server takes an adapter under a name of its own; it does not change its weights."""
+    if trained.adapter_rank is None:
+        return None
+    return {**base, "model": trained.run_id, "adapter": trained.path}
+
+
+ENGINES: dict[str, EngineKind] = {
+    kind.name: kind
+    for kind in (
+        EngineKind(
+            "transformers",
+            TransformersSettings,
+            "workers.engines.transformers_engine:TransformersEngine",
+            _serve_by_transformers,
+        ),
+        EngineKind(
+            "openai", OpenAISettings, "workers.engines.openai_engine:OpenAIEngine", _serve_by_server, in_child=False
+        ),
+        EngineKind(
+            "vllm",
+            VllmSettings,
+            "workers.engines.vllm_engine:VllmEngine",
+            _serve_by_vllm,
+            batches=64,
+            python_setting="vllm_python",
+            # The engine's core in the child itself: nothing else answers for it, and its end is the child's end.
+            environment={"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+        ),
+    )
+}
+
+
+def interpreters(settings: object) -> dict[str, str]:
+    """The interpreter of each engine's child that the worker's settings name."""
+    named = {kind.name: getattr(settings, kind.python_setting) for kind in ENGINES.values() if kind.python_setting}
+    return {name: python for name, python in named.items() if python is not None}
+
+
+def served_as(engine: str, base: Config, trained: Trained) -> tuple[str, Config]:
+    """Engine and configuration of a trained model: its base's engine where that can serve it, else the default one."""
+    kind = ENGINES.get(engine)
+    config = None if kind is None else kind.serve(base, trained)
+    return (DEFAULT_ENGINE, _serve_by_transformers(base, trained)) if config is None else (engine, config)
+
+
+def checked(engine: str, given: Config) -> Config:
+    """The settings given, numbers read from text. Raises ValueError naming each that is missing, unknown or wrong."""
+    settings = ENGINES[engine].settings
+    try:
+        return settings.model_validate(given).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        told = [_fault(engine, settings, e["type"], ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise ValueError("; ".join(told)) from None
+
+
+def _fault(engine: str, settings: type[BaseModel], kind: str, name: str, message: str) -> str:
+    if kind == "missing":
+        return f"engine '{engine}' needs {name}"
+    if kind == "extra_forbidden":
+        return f"engine '{engine}' has no setting {name}; known are {', '.join(settings.model_fields)}"
+    return f"{name}: {message.removeprefix('Value error, ')}"

@@ -1,0 +1,199 @@
+"""A job from its plan to its end: cut into shards, cancelled, retried, and completed when no shard is left to run.
+
+Rows change in the caller's transaction. The hints that are returned are sent by the caller after its commit.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from errata.config import InjectionConfig
+from errata.seeds import derive_seed
+from models.base import db_now, new_id
+from models.events import record
+from models.jobs import InjectionJob, Shard
+from models.leases import OWNERS, Owner, OwnerTable, column_of, shards_of
+from models.outputs import Dataset, Evaluation, Rejudging
+from models.results import evaluation_result, job_funnel, rejudging_result
+from models.session import update_returning
+from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
+from workers.app import GENERATION, GRADING
+
+_GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
+#: Which of an injection job's waiting shards goes next, by queue: one of the stage with the fewest running shards, of
+#: equal stages the first here. So while some shards sample others edit, and the thin end of one's requests meets the
+#: thick of another's. Verdicts go before proofs: the engine waits for them.
+STAGE_ORDER: dict[str, tuple[Stage, ...]] = {
+    GENERATION: (Stage.CONTINUE, Stage.EDIT, Stage.SAMPLE),
+    GRADING: (Stage.GRADE, Stage.PAIR, Stage.PROVE),
+}
+_JUDGED_AT_ONCE = 128  # problems per shard of an evaluation or a rejudging
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A message to come: look at this shard. Losing, repeating or reordering hints changes nothing but latency."""
+
+    shard_id: str
+    queue: str
+
+
+def hint_for(shard_id: str, stage: str) -> Hint:
+    """The hint for a shard's next stage; stages that call no engine go to grading, so no GPU waits on them."""
+    return Hint(shard_id, GENERATION if stage in _GENERATING else GRADING)
+
+
+def stages_of(queue: str) -> list[Stage]:
+    """The stages whose hints travel by ``queue``."""
+    return [stage for stage in Stage if (stage in _GENERATING) == (queue == GENERATION)]
+
+
+def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> list[Hint]:
+    """Create the shards of ``job`` over problem positions ``[0, problem_count)``."""
+    return _plan(session, job, Stage.SAMPLE, problem_count, InjectionConfig.model_validate(job.config).shard_size)
+
+
+def plan_pilot(session: Session, job: InjectionJob, problem_count: int, wanted: int) -> list[Hint]:
+    """Create the one shard of a pilot: of ``wanted`` equal parts of the set (at most one per problem) a problem each.
+
+    Drawn by seed within its part, as evenly spaced ones would miss what comes periodically. One shard, so that the
+    engine gets them together, as it gets a job's.
+    """
+    taken = min(wanted, problem_count)
+    seed = derive_seed(InjectionConfig.model_validate(job.config).seed, "pilot", problem_count, taken)
+    return _plan(session, job, Stage.SAMPLE, taken, taken, pilot_positions(problem_count, taken, seed))
+
+
+def pilot_positions(problem_count: int, taken: int, seed: int) -> list[int]:
+    """Which problems a pilot of ``taken`` of them takes, in order."""
+    rng = random.Random(seed)
+    edges = [at * problem_count // taken for at in range(taken + 1)]
+    return [rng.randrange(*part) for part in pairwise(edges)]
+
+
+def plan_dataset(session: Session, dataset: Dataset) -> list[Hint]:
+    """Create the one shard that freezes ``dataset``."""
+    return _plan(session, dataset, Stage.FREEZE, 1, 1)
+
+
+def plan_evaluation(session: Session, evaluation: Evaluation, problem_count: int) -> list[Hint]:
+    """Create the shards of ``evaluation`` over problem positions ``[0, problem_count)``."""
+    return _plan(session, evaluation, Stage.ANSWER, problem_count, _JUDGED_AT_ONCE)
+
+
+def plan_rejudging(session: Session, rejudging: Rejudging, problem_count: int) -> list[Hint]:
+    """Create the shards of ``rejudging`` over problem positions ``[0, problem_count)``."""
+    return _plan(session, rejudging, Stage.REJUDGE, problem_count, _JUDGED_AT_ONCE)
+
+
+def _plan(
+    session: Session, owner: Owner, stage: Stage, stop: int, size: int, positions: list[int] | None = None
+) -> list[Hint]:
+    """Create shards of ``size`` over ``[0, stop)``: problem positions, or indices of ``positions``."""
+    session.flush()
+    hints = []
+    for position, start in enumerate(range(0, stop, size)):
+        place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
+        # Marked as hinted although the hint goes out after the commit: the sweeper would send a second one meanwhile.
+        shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), **place)
+        setattr(shard, column_of(type(owner)), owner.id)
+        session.add(shard)
+        hints.append(hint_for(shard.id, stage))
+    session.flush()
+    record(session, owner.workspace_id, owner.id, "queued", shards=len(hints))
+    return hints
+
+
+def cancel(session: Session, table: OwnerTable, row_id: str) -> bool:
+    """Request cancellation. Waiting shards end at once, running ones at their next check; False: already terminal.
+
+    What earlier stages stored stays. The row becomes ``cancelled`` when no shard runs any more (complete_owner).
+    """
+    # The owner's row first: claims and ends of stages lock it before a shard, and a deadlock needs two orders.
+    if not move(session, table, row_id, JobState.CANCELLING):
+        return session.scalar(select(table.state).where(table.id == row_id)) == JobState.CANCELLING
+    waiting = shards_of(table, row_id) & (Shard.state == ShardState.QUEUED)
+    update_returning(session, Shard, waiting, Shard.id, state=ShardState.CANCELLED)
+    workspace = session.scalar(select(table.workspace_id).where(table.id == row_id))
+    record(session, str(workspace), row_id, "cancelling")
+    return True
+
+
+def retry_quarantined(session: Session, job_id: str) -> list[Hint]:
+    """Requeue a running job's quarantined shards with a clean record. A finished job's are retried in a new job."""
+    clean: dict[str, Any] = {"failures": 0, "interruptions": 0, "alone": False, "error": None, "next_run_at": None}
+    quarantined = (Shard.injection_job_id == job_id) & (Shard.state == ShardState.QUARANTINED)
+    values = {"state": ShardState.QUEUED, "hinted_at": db_now(), **clean}
+    rows = update_returning(session, Shard, quarantined, Shard.id, Shard.stage, **values)
+    return [hint_for(row.id, row.stage) for row in rows]
+
+
+def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | None:
+    """Move a job to its terminal state, with its result, if all its shards have ended. Returns the new state.
+
+    None: shards still wait or run, or the job has ended before.
+    """
+    # Locked before the shards are counted: of two workers that finish the last two shards at once, the second counts
+    # after the first's commit and sees both done.
+    found: Any = session.scalars(select(table).where(table.id == row_id).with_for_update()).first()
+    row: Owner | None = found
+    if row is None or row.state in TERMINAL:
+        return None
+    counted = select(Shard.state, func.count()).where(shards_of(table, row_id)).group_by(Shard.state)
+    counts: dict[str, int] = {row[0]: row[1] for row in session.execute(counted)}
+    if counts.keys() - SHARD_TERMINAL:
+        return None
+    # Shards that ended before any was claimed (an empty plan): a queued job has no way to an end but through running.
+    if row.state == JobState.QUEUED and not move(session, table, row_id, JobState.RUNNING):
+        return None
+    state, values = _end_of(session, row, counts)
+    if not move(session, table, row_id, state, **values):
+        return None
+    record(session, row.workspace_id, row_id, state, **{k: v for k, v in values.items() if k in ("error", "partial")})
+    return state
+
+
+def _end_of(session: Session, row: Owner, counts: dict[str, int]) -> tuple[JobState, dict[str, Any]]:
+    """How a job ends, and the columns that say so. ``counts``: its shards by state."""
+    done, quarantined = counts.get(ShardState.DONE, 0), counts.get(ShardState.QUARANTINED, 0)
+    values: dict[str, Any] = {}
+    min_yield = 1.0
+    if isinstance(row, InjectionJob):
+        values["funnel"] = job_funnel(session, row).to_dict()
+        min_yield = InjectionConfig.model_validate(row.config).min_yield
+    if row.state == JobState.CANCELLING:
+        return JobState.CANCELLED, values | {"partial": done > 0}
+    if quarantined:
+        total = done + quarantined
+        error = f"{quarantined} of {total} shards were quarantined: {_first_error(session, row)}"
+        values |= {"partial": done > 0, "error": error}
+        if done == 0 or done / total < min_yield:
+            return JobState.FAILED, values
+    if isinstance(row, Evaluation):
+        values["result"] = evaluation_result(session, row.id)
+    if isinstance(row, Rejudging):
+        values["result"] = rejudging_result(session, row.id)
+    return JobState.SUCCEEDED, values
+
+
+def _first_error(session: Session, row: Owner) -> str:
+    query = select(Shard.error).where(shards_of(type(row), row.id), Shard.state == ShardState.QUARANTINED)
+    return session.scalars(query.order_by(Shard.position).limit(1)).first() or "unknown"
+
+
+def find_incomplete(session: Session) -> list[tuple[OwnerTable, str]]:
+    """Jobs that go on although all their shards have ended: the last one's worker died before it completed them."""
+    found: list[tuple[OwnerTable, str]] = []
+    for column, table in OWNERS:
+        open_shards = select(Shard.id).where(
+            getattr(Shard, column) == table.id, Shard.state.in_([ShardState.QUEUED, ShardState.RUNNING])
+        )
+        rows = session.scalars(select(table.id).where(table.state.not_in(sorted(TERMINAL)), ~open_shards.exists()))
+        found += [(table, row_id) for row_id in rows]
+    return found

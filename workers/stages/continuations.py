@@ -1,0 +1,89 @@
+"""Stage ``continue``: continuations from the edited and from the original step, for edits that need them as proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from errata.prompts import SOLVE_VERSION, solve_prompt
+from errata.proof import prove_contradiction
+from errata.seeds import derive_seed
+from errata.types import Domain
+from models.jobs import EditRow, SolutionRow
+from models.session import update_by_key
+from models.states import Stage
+from models.workspaces import ProblemRow
+from workers.engines.base import Completion, EngineError, GenerationRequest
+from workers.stages.base import Finish, StageContext
+from workers.stages.ledger import add_counts, count_continuations
+from workers.stages.loading import Job, load_rows
+
+
+def continue_edits(context: StageContext) -> Finish:
+    """Store ``k`` continuations per side with each edit that needs them; the next stage judges them.
+
+    Continuations of the original step are generated once per step, whatever number of edits it has.
+    """
+    rows = load_rows(context)
+    job, solutions = rows.job, rows.solutions
+    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited))]
+    if job.model is None:
+        raise EngineError("continuations need a language model and the job names none")
+    # Keyed by what is continued: several edits of one step share the continuations of its original.
+    sides: dict[str, tuple[str, str]] = {}
+    requests: dict[tuple[str, str], GenerationRequest] = {}
+    for row in edits:
+        solution = solutions[row.solution_id]
+        before = solution.text[: row.start]
+        sides[row.id] = (before + str(row.edited), before + row.original)
+        for text in sides[row.id]:
+            key = (solution.problem_id, text)
+            requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
+    results = context.generate(job.model, list(requests.values()))
+    found = dict(zip(requests, results, strict=True))
+    continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
+
+    def write(session: Session) -> None:
+        update_by_key(session, EditRow, continued)
+        add_counts(session, context.lease, count_continuations([c for result in results for c in result]))
+
+    return Finish(Stage.PROVE, write)
+
+
+def needs_continuations(job: Job, original: str, edited: str) -> bool:
+    """Whether an edit is to be continued: never, always, or only where its own text does not contradict itself.
+
+    Where a verifier decides (logic, code), never: continuations would add nothing.
+    """
+    if job.domain in (Domain.LOGIC, Domain.CODE):
+        return False
+    config = job.config.proof
+    if config.mode == "dynamic" or config.continuations.when == "always":
+        return True
+    return config.continuations.when == "unproven" and prove_contradiction(original, edited) is None
+
+
+def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:
+    config = job.config.proof.continuations
+    greedy = config.temperature == 0
+    return GenerationRequest(
+        replace(solve_prompt(problem.question, job.domain), assistant_prefix=prefix),
+        n=1 if greedy else config.k,  # k greedy continuations would all be the same
+        temperature=config.temperature,
+        max_tokens=config.max_tokens,
+        seed=derive_seed(job.config.seed, SOLVE_VERSION, "continue", problem.question, prefix),
+    )
+
+
+def _row(
+    job: Job,
+    row: EditRow,
+    solution: SolutionRow,
+    sides: tuple[str, str],
+    found: dict[tuple[str, str], list[Completion]],
+) -> dict[str, Any]:
+    edited, original = ([c.text for c in found[solution.problem_id, text]] for text in sides)
+    temperature = job.config.proof.continuations.temperature
+    return {"id": row.id, "continuations": {"edited": edited, "original": original, "temperature": temperature}}

@@ -1,0 +1,213 @@
+"""From frozen dataset rows to token ids: prompt, each step and each branch tokenised on their own and joined by ids.
+
+So the same ids are scored wherever a step stands, no token reaches over a branch point, no new turn is opened after a
+prefix, and EOS follows full solutions only (docs/method.md, Objective). The tokenizer is handed in: this module loads
+nothing heavy and knows neither database nor trainer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from errata.prompts import solve_prompt
+from errata.steps import split_steps
+from errata.types import Domain
+from workers.training.config import TrainingConfig
+
+Objective = Literal["dpo", "sft"]
+CONFIGURATIONS: dict[Objective, str] = {"dpo": "steps_and_full", "sft": "sft"}
+
+
+class DatasetError(Exception):
+    """The dataset cannot be trained on as it is; the message says what to do."""
+
+
+class Tokenizer(Protocol):
+    """What is used of a transformers tokenizer."""
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id of the token that ends a text."""
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> Any:
+        """An encoding with ``input_ids``."""
+
+    def apply_chat_template(self, conversation: Any, /, *, add_generation_prompt: bool, tokenize: bool) -> Any:
+        """The rendered messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One preference pair as ids; for ``sft`` the solution is ``chosen`` and ``rejected`` is empty.
+
+    ``prompt_ids`` are the rendered question and, of a step pair, the steps before.
+    """
+
+    pair_id: str
+    problem_id: str
+    is_step: bool
+    error_kind: str | None
+    prompt_ids: tuple[int, ...]
+    chosen_ids: tuple[int, ...]
+    rejected_ids: tuple[int, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of both sequences as a plain trainer would run them."""
+        rejected = len(self.prompt_ids) + len(self.rejected_ids) if self.rejected_ids else 0
+        return len(self.prompt_ids) + len(self.chosen_ids) + rejected
+
+
+def data_file(folder: Path, objective: Objective, split: str = "train") -> Path:
+    """The JSONL file of a dataset folder that an objective trains on."""
+    return folder / CONFIGURATIONS[objective] / f"{split}.jsonl"
+
+
+def verify_file(folder: Path, path: Path) -> str:
+    """SHA-256 (hex) of ``path``, compared with the folder's manifest. Raises DatasetError."""
+    if not path.is_file():
+        raise DatasetError(f"the dataset has no {path.relative_to(folder)}: freeze it with that configuration")
+    with path.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    expected = _manifest_digests(folder).get(path.relative_to(folder).as_posix())
+    if expected is not None and expected != digest:
+        raise DatasetError(f"{path.relative_to(folder)} differs from the dataset's manifest: freeze the dataset again")
+    return digest
+
+
+def _manifest_digests(folder: Path) -> dict[str, str]:
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    files = json.loads(manifest.read_text(encoding="utf-8")).get("files", [])
+    return {str(entry["path"]): str(entry["sha256"]) for entry in files}
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a JSONL file, in order."""
+    with path.open(encoding="utf-8") as handle:
+        for line in handle:
+            if line.strip():
+                yield json.loads(line)
+
+
+class StepBoundaries:
+    """Where the steps of a problem's texts begin, so that a prefix is cut as the solution is that it opens.
+
+    A solution is cut by ``errata.steps``, as it was when its pairs were made, and where its step pairs begin and end. A
+    prefix whose solution is not among the rows is cut where the problem's other step pairs begin and end.
+    """
+
+    def __init__(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._solutions: dict[str, list[str]] = defaultdict(list)
+        self._openings: dict[str, set[str]] = defaultdict(set)
+        for row in rows:
+            problem = str(row.get("problem_id"))
+            if row.get("type") == "full":
+                self._solutions[problem].append(str(row.get("chosen")))
+            elif row.get("type") == "step":
+                prefix = str(row.get("prefix") or "")
+                self._openings[problem] |= {prefix, prefix + str(row.get("chosen"))}
+
+    def of_prefix(self, problem: str, prefix: str, domain: Domain) -> list[str]:
+        """The pieces of a step pair's prefix."""
+        # Cut as its whole solution is: a step may begin elsewhere when nothing follows it.
+        whole = next((s for s in self._solutions[problem] if s.startswith(prefix)), None)
+        if whole is None:
+            return _cut(prefix, self._known(problem, prefix))
+        return _cut(prefix, [*(step.start for step in split_steps(whole, domain)), *self._known(problem, prefix)])
+
+    def of_solution(self, problem: str, solution: str, domain: Domain) -> list[str]:
+        """The preamble and the steps of a whole solution."""
+        starts = [step.start for step in split_steps(solution, domain)]
+        return _cut(solution, [*starts, *self._known(problem, solution)])
+
+    def _known(self, problem: str, text: str) -> list[int]:
+        return [len(opening) for opening in self._openings[problem] if text.startswith(opening)]
+
+
+def _cut(text: str, starts: Iterable[int]) -> list[str]:
+    cuts = sorted({0, len(text), *(start for start in starts if start < len(text))})
+    return [text[start:stop] for start, stop in pairwise(cuts)]
+
+
+class Encoder:
+    """Turns rows into :class:`Pair`; keeps the ids of texts already seen (a problem's pairs share most of them)."""
+
+    def __init__(self, tokenizer: Tokenizer, config: TrainingConfig, boundaries: StepBoundaries) -> None:
+        if config.eos == "full" and tokenizer.eos_token_id is None:
+            raise DatasetError("the tokenizer has no EOS token: set eos to 'none' or give the model one")
+        self._tokenizer = tokenizer
+        self._config = config
+        self._boundaries = boundaries
+        self._ids_of: dict[str, tuple[int, ...]] = {}
+
+    def pair(self, row: dict[str, Any]) -> Pair:
+        """The ids of one ``steps_and_full`` row, uncut."""
+        is_step, problem, domain = row["type"] == "step", str(row["problem_id"]), _domain(row)
+        if is_step:
+            # A step ends in the middle of a solution: EOS would teach the model to stop there.
+            prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", domain))
+            chosen, rejected = self._ids(row["chosen"]), self._ids(row["rejected"])
+        else:
+            prefix = self._ids(row.get("prefix") or "")
+            chosen, rejected = (self._solution(problem, row[side], domain) for side in ("chosen", "rejected"))
+        return Pair(
+            pair_id=str(row["pair_id"]),
+            problem_id=problem,
+            is_step=is_step,
+            error_kind=row.get("error_kind"),
+            prompt_ids=self._prompt(row) + prefix,
+            chosen_ids=chosen,
+            rejected_ids=rejected,
+        )
+
+    def sample(self, row: dict[str, Any], index: int) -> Pair:
+        """The ids of one ``sft`` row."""
+        problem = str(row["problem_id"])
+        chosen = self._solution(problem, row["completion"], _domain(row))
+        return Pair(f"{problem}/{index}", problem, False, None, self._prompt(row), chosen, ())
+
+    def _solution(self, problem: str, text: str, domain: Domain) -> tuple[int, ...]:
+        return self._join(self._boundaries.of_solution(problem, text, domain)) + self._eos()
+
+    def _join(self, pieces: Sequence[str]) -> tuple[int, ...]:
+        return tuple(i for piece in pieces for i in self._ids(piece))
+
+    def _eos(self) -> tuple[int, ...]:
+        eos = self._tokenizer.eos_token_id
+        return (eos,) if self._config.eos == "full" and eos is not None else ()
+
+    def _prompt(self, row: dict[str, Any]) -> tuple[int, ...]:
+        prompt = solve_prompt(row["question"], _domain(row))
+        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        # The template writes its special tokens as text, so the tokenizer must add none of its own.
+        return self._ids(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        if text not in self._ids_of:
+            self._ids_of[text] = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._ids_of[text]
+
+
+def _domain(row: dict[str, Any]) -> Domain:
+    return Domain(row.get("domain") or Domain.MATH)
+
+
+def encode(rows: Sequence[dict[str, Any]], tokenizer: Tokenizer, config: TrainingConfig) -> list[Pair]:
+    """Every row as ids, in file order. Raises DatasetError naming the row that lacks a field."""
+    encoder = Encoder(tokenizer, config, StepBoundaries(rows))
+    pairs = []
+    for index, row in enumerate(rows):
+        try:
+            pairs.append(encoder.pair(row) if config.objective == "dpo" else encoder.sample(row, index))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"row {index + 1} of the dataset cannot be used: {error!r}") from error
+    return pairs

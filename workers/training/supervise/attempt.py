@@ -1,0 +1,225 @@
+"""One attempt at one leased run: start the process, write what it reports, watch it, and end in one of few ways.
+
+Two watchdogs: the lease's heartbeat (this daemon lives and reaches the store) and progress (the process *advances*). A
+daemon that could not renew its lease in time kills its process: another may have taken the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from sqlalchemy.exc import NoResultFound, SQLAlchemyError
+
+from models import run_leases
+from models.events import record
+from models.run_leases import RunLease
+from models.session import Database, passing
+from models.settings import StoreSettings
+from models.states import TrainingState
+from workers.training.protocol import CannotTrain, storable
+from workers.training.supervise import relay
+from workers.training.supervise.child import Child
+from workers.training.supervise.registry import make_spec, run_folder
+from workers.training.supervise.relay import LeaseLost
+from workers.training.supervise.settings import TrainerSettings
+
+logger = logging.getLogger(__name__)
+
+_TICK_SECONDS = 0.2
+_FLUSH_SECONDS = 1.0
+_STOPPABLE_PHASES = ("training", "saving")  # in any other a process has no checkpoint to write, and reads no stop
+Request = Literal["go on", "stop", "cancel", "discard"]  # cancel keeps the checkpoints, discard deletes them
+
+
+class Attempt:
+    """Supervises until the process ends or must end. ``run`` never raises for what the run does."""
+
+    def __init__(self, db: Database, store: StoreSettings, settings: TrainerSettings, lease: RunLease) -> None:
+        self.db, self.store, self.settings, self.lease = db, store, settings, lease
+        self._metrics: list[dict[str, Any]] = []
+        self._urgent: list[dict[str, Any]] = []  # messages whose rows are not written yet
+        self._phase = "loading"
+        self._advanced = self._renewed = self._flushed = self._polled = time.monotonic()
+        self._step = 0
+        self._error: dict[str, Any] | None = None
+        self._finished = False
+        self._state: str = TrainingState.VALIDATING
+        self._request: Request = "go on"
+
+    def run(self, stop_event: threading.Event) -> None:
+        """Supervise one process from start to end."""
+        try:
+            self._supervise(stop_event)
+        except LeaseLost:
+            logger.warning("the lease of %s was lost; its process is killed", self.lease.run_id)
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and passing(error):
+                logger.warning("the database is away; %s is left to its lease: %s", self.lease.run_id, error)
+                return
+            # Whatever it is, the run must end: nobody else will ever say so.
+            logger.exception("supervising %s failed", self.lease.run_id)
+            fatal = isinstance(error, CannotTrain | NoResultFound)
+            why = str(error) if fatal else f"{type(error).__name__}: {error}"
+            self._end(lambda: self._fail(why, fatal=fatal))
+
+    def _supervise(self, stop_event: threading.Event) -> None:
+        child = self._start()
+        try:
+            status = self._watch(child, stop_event)
+        finally:
+            child.kill()
+        self._end(lambda: self._conclude(child, status))
+
+    def _start(self) -> Child:
+        with self.db.read() as session:
+            spec = make_spec(session, self.store, self.lease.run_id, self.settings.lease_seconds)
+        folder = run_folder(self.store, self.lease.run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "spec.json"
+        path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
+        child = Child(self.settings, path, folder / "run.log")
+        self._urgent.append({"type": "started", "pid": child.pid})
+        return child
+
+    def _watch(self, child: Child, stop_event: threading.Event) -> int | None:
+        """Until the process has ended (its status) or was killed (None)."""
+        asked_at: float | None = None
+        connected = True
+        while connected:
+            connected = self._read_messages(child)
+            now = time.monotonic()
+            self._sync_with_store(child, now)
+            if stop_event.is_set() and self._request == "go on":
+                self._request = "stop"
+            if now - self._renewed > self.settings.lease_seconds:
+                raise LeaseLost  # another daemon may own the run by now: two processes must never write to its folder
+            if self._request == "discard" or (self._request != "go on" and self._phase not in _STOPPABLE_PHASES):
+                return None  # nothing would be kept, or there is nothing to keep yet
+            if self._request != "go on" and asked_at is None:
+                asked_at = now
+                child.stop()
+            if asked_at is not None and now - asked_at > self.settings.stop_seconds:
+                return None
+            limit = self.settings.loading_seconds if self._phase == "loading" else self.settings.stall_seconds
+            if now - self._advanced > limit:
+                why = f"no progress for {limit:g} s while {self._phase} (step {self._step})"
+                self._error = {"message": why, "fatal": False}
+                return None
+        return child.wait()
+
+    def _read_messages(self, child: Child) -> bool:
+        """Handle what the process sent meanwhile. False: it sends no more."""
+        try:
+            message = child.messages.get(timeout=_TICK_SECONDS)
+            while True:
+                if message is None:
+                    return False
+                self._handle(message)
+                message = child.messages.get_nowait()
+        except queue.Empty:
+            return True
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind = message["type"]
+        self._advanced = time.monotonic()  # any message is progress: a process that hangs sends none
+        if kind in ("metrics", "checkpoint"):
+            self._phase = "training"  # again, after a checkpoint was saved
+        if kind == "progress":
+            self._phase = message["phase"]
+        elif kind == "metrics":
+            self._step = message["step"]
+            self._metrics.append(message)
+        elif kind == "error":
+            self._error = message
+        elif kind in relay.HANDLERS:
+            self._urgent.append(message)
+            self._finished = self._finished or kind == "finished"
+
+    def _sync_with_store(self, child: Child, now: float) -> None:
+        """Write what is new, renew the lease and read whether the run is still wanted. A store that is away waits."""
+        if self._finished and not self._urgent:
+            return  # the run is over, and with it the lease
+        due = bool(self._urgent) or (bool(self._metrics) and now - self._flushed > _FLUSH_SECONDS)
+        renew = now - self._renewed > self.settings.heartbeat_seconds
+        if not due and not renew and now - self._polled < self.settings.poll_seconds:
+            return
+        try:
+            if due or renew:
+                self._flush()
+                # ``now`` was read before the commit: the lease can only last longer than this believes.
+                self._renewed = self._flushed = now
+                child.heartbeat()
+            self._polled = now
+            if not self._finished:
+                self._read_request()
+        except SQLAlchemyError as error:
+            if not passing(error):
+                raise
+            self._polled = now
+            logger.warning("the database is away: %s", error)
+
+    def _flush(self) -> None:
+        urgent, metrics = list(self._urgent), list(self._metrics)
+        with self.db.begin() as session:
+            relay.write(session, self.lease, self.settings.lease_seconds, self._step, metrics, urgent)
+        # Only now that the commit has succeeded: a failed one is written again, with the same rows.
+        del self._urgent[: len(urgent)], self._metrics[: len(metrics)]
+
+    def _read_request(self) -> None:
+        with self.db.read() as session:
+            state, keep = relay.requested(session, self.lease)
+        self._state = state
+        if state == TrainingState.CANCELLING:
+            self._request = "cancel" if keep else "discard"
+        elif state not in (TrainingState.VALIDATING, TrainingState.RUNNING):
+            self._request = "stop"
+
+    def _end(self, conclude: Callable[[], None]) -> None:
+        """Write the end; a store that is away is waited for until the lease would run out."""
+        while True:
+            try:
+                conclude()
+                return
+            except LeaseLost:
+                logger.warning("the lease of %s was lost; nothing more is written", self.lease.run_id)
+                return
+            except SQLAlchemyError as error:
+                if not passing(error):
+                    raise
+                if time.monotonic() - self._renewed > self.settings.lease_seconds:
+                    logger.warning("the database stayed away; %s is left to its lease: %s", self.lease.run_id, error)
+                    return
+                time.sleep(self.settings.poll_seconds)
+
+    def _conclude(self, child: Child, status: int | None) -> None:
+        if self._urgent or self._metrics:
+            self._flush()
+        self._read_request()  # once more: a request may have come while the process ended
+        if self._state == TrainingState.SUCCEEDED:
+            return  # how the process ended after its last message does not matter
+        if self._request in ("cancel", "discard"):
+            relay.end_cancelled(self.db, self.store, self.lease)
+        elif self._request == "stop" and (self._error is None or not self._error.get("fatal")):
+            with self.db.begin() as session:
+                run_leases.release(session, self.lease)
+                record(session, self.lease.workspace_id, self.lease.run_id, "training.stopped", step=self._step)
+        elif self._error is not None:
+            self._fail(self._error["message"], fatal=bool(self._error.get("fatal")))
+        else:
+            how = f"was killed by signal {-status}" if status is not None and status < 0 else f"ended with {status}"
+            self._fail(f"the training process {how} at step {self._step}\n{child.log_tail()}".strip(), fatal=False)
+
+    def _fail(self, error: str, *, fatal: bool) -> None:
+        error = storable(error)  # the end of a log may be anything
+        with self.db.begin() as session:
+            backoff = self.settings.backoff_seconds
+            state = run_leases.fail(session, self.lease, error, fatal=fatal, backoff_seconds=backoff)
+            if state is None:
+                raise LeaseLost
+            kind = "training.failed" if state == TrainingState.FAILED else "training.interrupted"
+            record(session, self.lease.workspace_id, self.lease.run_id, kind, error=error[:2000], step=self._step)

@@ -1,0 +1,97 @@
+"""A worker put together: its services, the Celery task that runs shards, the embedded worker of ``errata serve``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery import Celery
+
+from models.session import Database
+from models.settings import StoreSettings
+from workers.app import GENERATION, GRADING, RUN_SHARD
+from workers.dispatch import Dispatcher
+from workers.engines.pool import EnginePool
+from workers.engines.registry import interpreters
+from workers.gpu import GpuLock, gpu_is_shared
+from workers.judge import JudgePool
+from workers.runner import Services, run_shard, worker_name
+from workers.settings import WorkerSettings
+from workers.stages import STAGES
+from workers.sweeper import Sweeper
+
+
+def build_services(app: Celery, db: Database, store: StoreSettings, settings: WorkerSettings) -> Services:
+    """Services for one worker process, registered as ``app``'s task. Engine and judge children start on first use."""
+    gpu = GpuLock(store.gpu_folder, f"worker {worker_name()}") if gpu_is_shared(store.gpu_turns) else None
+    services = Services(
+        db=db,
+        store=store,
+        settings=settings,
+        dispatcher=Dispatcher(app),
+        engines=EnginePool(
+            loaded=settings.loaded_models,
+            threads=settings.torch_threads,
+            stall_seconds=settings.engine_stall_seconds,
+            pythons=interpreters(settings),
+            gpu=gpu,
+        ),
+        judge=JudgePool(size=settings.judge_processes, allow_code=settings.allow_code),
+        stages=STAGES,
+    )
+    register(app, services)
+    return services
+
+
+def close_services(services: Services) -> None:
+    """End the children. Stages still running see ``stopping`` first."""
+    # First, so that stages release their shards instead of failing on an engine that is gone.
+    services.stopping.set()
+    services.engines.close()
+    services.judge.close()
+    services.db.dispose()
+
+
+def register(app: Celery, services: Services) -> None:
+    """Make ``app`` run shards with ``services``. A message carries an id; the row is reread and may say no."""
+
+    # Not shared: a second app in this process must not run shards with the first one's services.
+    @app.task(name=RUN_SHARD, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
+    def run(shard_id: str, queue: str | None = None) -> str:
+        return run_shard(services, shard_id, queue)
+
+
+@contextmanager
+def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
+    """A Celery worker and a sweeper in threads of this process while the block runs. Children do the heavy work.
+
+    As many shards are in flight as the settings say. At the end no more hints are taken, running stages release their
+    shards, and both threads are waited for, each up to 10 seconds.
+    """
+    app.set_default()  # a pool's threads look tasks up in the default app
+    worker: Any = app.WorkController(
+        pool="threads",
+        concurrency=services.settings.generation_threads + services.settings.grading_threads,
+        queues=[GENERATION, GRADING],
+        # These three talk to other workers through the broker; this one is alone.
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+        loglevel="WARNING",
+    )
+    sweeper = Sweeper(services.db, services.dispatcher, services.settings)
+    threads = [
+        threading.Thread(target=worker.start, name="celery", daemon=True),
+        threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        services.stopping.set()
+        worker.stop()
+        for thread in threads:
+            thread.join(10)
