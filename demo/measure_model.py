@@ -98,7 +98,7 @@ def _truth(equation: str) -> bool:
 
 
 def edit_requests(count: int, seed: int, layout: Layout) -> list[tuple[Prompt, str, str]]:
-    """(prompt, kind, what is to be rewritten) for held-out problems: a random step, a random kind with a false edit there."""
+    """(prompt, kind, what is to be rewritten) of held-out problems: a random step, a kind with a false edit there."""
     rng = random.Random(seed)
     requests: list[tuple[Prompt, str, str]] = []
     for question, story, results in islice(stories(seed, "heldout"), count):

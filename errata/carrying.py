@@ -13,8 +13,9 @@ from fractions import Fraction
 from typing import Literal
 
 from errata.arithmetic import TokenChange, apply_changes, find_equations, marks_agree, tokens_of
-from errata.dataflow import Flow, FlowNode, ProseNumber
+from errata.dataflow import Flow, FlowNode, ProseNumber, read_flow
 from errata.evaluation import NotEvaluable, evaluate_tokens, number_factor
+from errata.unit_edits import changed_equation, token_changes
 
 Reach = Literal["step", "end"]
 
@@ -36,6 +37,28 @@ class Carried:
     values: Mapping[int, Fraction]
     solution: str
     step: str
+
+
+def flow_edit(flow: Flow, index: int, edited_step: str) -> FlowEdit | None:
+    """What an edited step changes, as changes of the first calculation that differs; None where none was read.
+
+    A result beside other changes is left out: it is computed anew. Other calculations that differ carry the first one's
+    value on, or nothing that is built on them is proven.
+    """
+    at = changed_equation(flow.text(index), edited_step)
+    node = next((n for n, node in enumerate(flow.nodes) if node.step == index and node.at == at), None)
+    if node is None or at is None:
+        return None
+    changes = token_changes(flow.nodes[node].equation, find_equations(edited_step)[at], edited_step) or ()
+    others = tuple(change for change in changes if change.first != flow.nodes[node].result)
+    return FlowEdit(node, others or changes) if changes else None
+
+
+def carry_step(question: str, solution: str, index: int, edited_step: str, reach: Reach) -> Carried | None:
+    """An edited step in which nothing but one equation was changed, with its value carried on; None: ambiguous."""
+    flow = read_flow(solution, question)
+    edit = flow_edit(flow, index, edited_step)
+    return None if edit is None else carry(flow, edit, reach)
 
 
 def edit_at(flow: Flow, start: int, end: int, text: str) -> FlowEdit | None:
@@ -61,15 +84,14 @@ def carry(flow: Flow, edit: FlowEdit, reach: Reach) -> Carried | None:
     if numbers is None:
         return None
     texts: dict[int, str] = {}
-    for step in range(
-        flow.nodes[edit.node].step, len(flow.steps) if reach == "end" else flow.nodes[edit.node].step + 1
-    ):
+    first = flow.nodes[edit.node].step
+    for step in range(first, len(flow.steps) if reach == "end" else first + 1):
         made = _write(flow, step, follow, [n for n in numbers if n[0].step == step])
         if made is None:
             return None
         texts[step] = made
-    edited = texts[flow.nodes[edit.node].step]
-    if flow.text(flow.nodes[edit.node].step) == edited:
+    edited = texts[first]
+    if flow.text(first) == edited:
         return None
     whole = "".join(texts.get(s.index, flow.text(s.index)) for s in flow.steps)
     return Carried(follow.values, flow.solution[: flow.steps[0].start] + whole, edited)
@@ -81,7 +103,6 @@ class Following:
 
     values: dict[int, Fraction]
     changes: dict[int, tuple[TokenChange, ...]] = field(default_factory=dict)
-    exact: bool = True
 
 
 def follow_values(flow: Flow, edit: FlowEdit, reach: Reach, *, write: bool = True) -> Following | None:
@@ -111,7 +132,7 @@ def follow_values(flow: Flow, edit: FlowEdit, reach: Reach, *, write: bool = Tru
         except NotEvaluable:
             return None
         changes[index] = _changes(flow, later, {**operands, later.result: values[index]})
-    if write and any(found is None for found in changes.values()):
+    if write and None in changes.values():
         return None
     return Following(values, {at: found for at, found in changes.items() if found is not None})
 

@@ -42,7 +42,8 @@ _COMPUTES = re.compile(
 _DECIDES = re.compile(
     r"\b(?:round\w*|nearest|approx\w*|about|roughly|almost|nearly|at (?:most|least)|max(?:imum)?|min(?:imum)?|smallest"
     r"|largest|greatest|lowest|highest|cheap(?:er|est)|compar\w+|whichever|remainder|whole number|exceed\w*"
-    r"|enough|(?:is|are|was|were) (?:more|less|fewer)(?: \w+)? than|(?:greater|less|larger|smaller|bigger|higher|lower) than)\b",
+    r"|enough|(?:is|are|was|were) (?:more|less|fewer)(?: \w+)? than"
+    r"|(?:greater|less|larger|smaller|bigger|higher|lower) than)\b",
     re.I,
 )
 _SPACE = " \t\n$€£~*_:"
@@ -107,7 +108,7 @@ class Flow:
     def sources(self, value: Fraction, before: int) -> tuple[Source, ...]:
         """What a number of this value may come from, among the question and the first ``before`` calculations."""
         found: list[Source] = [at for at in range(before) if self.nodes[at].value == value]
-        return (*found, *(("question",) if value in self.given else ()))  # type: ignore[return-value]
+        return (*found, *(("question",) if value in self.given else ()))
 
 
 @lru_cache(maxsize=512)  # all edits of a solution read the same flow

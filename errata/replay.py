@@ -14,13 +14,16 @@ from enum import StrEnum
 from fractions import Fraction
 
 from errata.arithmetic import Equation, find_equations, strip_marks, tokens_of
-from errata.carrying import Carried, FlowEdit, carry, follow_values
+from errata.carrying import FlowEdit, carry, flow_edit, follow_values
 from errata.dataflow import Flow, FlowNode, Operand, plain_value, read_flow
 from errata.evaluation import NotEvaluable, evaluate_tokens
-from errata.unit_edits import changed_equation, token_changes
+from errata.proof import Outcome, Proof
+from errata.types import Evidence, EvidenceKind, Verdict
+from errata.unit_edits import shown
 
 _OPERATION_WORDS = {
-    "+": "sum total altogether combined together all add adds added adding plus more increase increased increases gains",
+    "+": "sum total altogether combined together all add adds added adding plus more increase increased increases"
+    " gains",
     "-": "left remain remains remaining remainder difference fewer less minus subtract subtracting subtracted without"
     " keeps spent loses lost away change decrease decreased rest",
     "*": "times product multiply multiplied multiplying multiplies twice double triple",
@@ -56,67 +59,54 @@ def replay(question: str, gold: str, solution: str, index: int, edited_step: str
     """Follow the edit of step ``index`` to the answer of a solution of mathematics. Never raises.
 
     ``misses_gold`` is proof only together with the verifier's word that the new answer is not gold. It is given where
-    every calculation between edit and answer is read and exact, the unedited solution reaches gold, every changed
-    operand has one source, and the edit disagrees with what stands: its operand with the operand's source, or its sign
-    with the words that name the operation.
+    every calculation between edit and answer is read and exact, the unedited solution reaches gold, every operand has
+    one source, and the edit disagrees with what stands: its operand with the operand's source, or its sign with the
+    words that name the operation.
     """
     flow = read_flow(solution, question)
-    edit = find_edit(flow, index, edited_step)
-    if edit is None:
+    edit = flow_edit(flow, index, edited_step)
+    if edit is None or not _is_true(flow, edit, edited_step):
         return Replay(ReplayOutcome.OPEN, "the edited calculation is not read, or is not true")
     why = _obstacle(flow, edit, gold)
-    if why:
-        return Replay(ReplayOutcome.OPEN, why)
-    if not _carried_in_step(flow, edit, edited_step):
-        return Replay(ReplayOutcome.OPEN, "the step does not carry the edited value through")
-    follow = follow_values(flow, edit, "end", write=False)
+    if not why and not _carried_in_step(flow, edit, edited_step):
+        why = "the step does not carry the edited value through"
+    follow = None if why else follow_values(flow, edit, "end", write=False)
     if follow is None:
-        return Replay(ReplayOutcome.OPEN, "a number between edit and answer has more than one source")
-    last = len(flow.nodes) - 1
-    answer = follow.values.get(last, flow.nodes[last].value)
-    node = flow.nodes[edit.node]
-    text = flow.text(node.step)
-    equation = find_equations(edited_step)[node.at]
-    said = {"original": _shown(text, node.equation), "equation": _shown(edited_step, equation)}
+        return Replay(ReplayOutcome.OPEN, why or "a number between edit and answer has more than one source")
+    last, node = flow.nodes[-1], flow.nodes[edit.node]
+    answer = follow.values.get(len(flow.nodes) - 1, last.value)
     whole = carry(flow, edit, "end")
-    answered = whole.solution if whole is not None else f"The answer is \\boxed{{{answer}}}."
-    if answer == flow.nodes[last].value:
-        return Replay(ReplayOutcome.REACHES, "the answer stays", answer, answered, **said)
+    text = whole.solution if whole is not None else f"The answer is \\boxed{{{answer}}}."
+    equation = find_equations(edited_step)[node.at]
+    said = shown(flow.text(index), node.equation), shown(edited_step, equation)
+    if answer == last.value:
+        return Replay(ReplayOutcome.REACHES, "the answer stays", answer, text, *said)
     why = _agrees(flow, edit, node)
-    outcome = ReplayOutcome.OPEN if why else ReplayOutcome.MISSES
-    return Replay(outcome, why, answer, answered, **said)
+    return Replay(ReplayOutcome.OPEN if why else ReplayOutcome.MISSES, why, answer, text, *said)
 
 
-def find_edit(flow: Flow, index: int, edited_step: str) -> FlowEdit | None:
-    """The calculation that an edited step changes, where the edited equation is true; None where there is none.
-
-    Of several changed equations it is the first: the others carry its value on, or the replay refuses them.
-    """
-    original = flow.text(index)
-    at = changed_equation(original, edited_step)
-    node = next((n for n, node in enumerate(flow.nodes) if node.step == index and node.at == at), None)
-    if node is None or at is None:
-        return None
-    edited = find_equations(edited_step)[at]
-    if not edited.holds or len(edited.sides) != 2 or not _exact(edited, edited_step):
-        return None
-    changes = token_changes(flow.nodes[node].equation, edited, edited_step)
-    # The result is computed anew, so it is no change of its own.
-    others = tuple(c for c in changes or () if c.first != flow.nodes[node].result)
-    return FlowEdit(node, others) if others else None
+def prove_replay(found: Replay, answered: Verdict | None) -> Proof:
+    """What a replay proves, with the verifier's verdict on its ``text``: None or a timeout proves nothing."""
+    if found.outcome is ReplayOutcome.REACHES or answered is Verdict.CORRECT:
+        why = "the step is still true, and the solution still comes to the gold answer"
+        detail = {"why": why, "equation": found.equation, "original": found.original}
+        return Proof(Outcome.FALSE_NEGATIVE, Evidence(EvidenceKind.UNPROVEN, detail))
+    if found.outcome is ReplayOutcome.MISSES and answered is Verdict.INCORRECT:
+        detail = {"equation": found.equation, "original": found.original, "answer": str(found.answer)}
+        return Proof(Outcome.PROVEN, Evidence(EvidenceKind.REPLAY, detail))
+    return Proof(Outcome.UNPROVEN, Evidence(EvidenceKind.UNPROVEN, {"why": found.why or "the answer was not judged"}))
 
 
-def carried_edit(flow: Flow, index: int, edited_step: str, reach: str = "step") -> Carried | None:
-    """An edit of one equation, false or true, with its value carried on; None where a place is ambiguous."""
-    original = flow.text(index)
-    at = changed_equation(original, edited_step)
-    node = next((n for n, node in enumerate(flow.nodes) if node.step == index and node.at == at), None)
-    if node is None or at is None:
-        return None
-    changes = token_changes(flow.nodes[node].equation, find_equations(edited_step)[at], edited_step)
-    if not changes:
-        return None
-    return carry(flow, FlowEdit(node, changes), "end" if reach == "end" else "step")
+def why_open(flow: Flow, edit: FlowEdit, gold: str) -> str:
+    """Why a replay of this edit cannot prove anything, as far as is known without carrying its value; else empty."""
+    return _obstacle(flow, edit, gold) or _agrees(flow, edit, flow.nodes[edit.node])
+
+
+def _is_true(flow: Flow, edit: FlowEdit, edited_step: str) -> bool:
+    node = flow.nodes[edit.node]
+    equation = find_equations(edited_step)[node.at]
+    only_result = all(change.first == node.result for change in edit.changes)
+    return not only_result and bool(equation.holds) and len(equation.sides) == 2 and _exact(equation, edited_step)
 
 
 def _exact(equation: Equation, text: str) -> bool:
@@ -167,10 +157,6 @@ def _carried_in_step(flow: Flow, edit: FlowEdit, edited_step: str) -> bool:
 
 def _squeezed(text: str) -> str:
     return "".join(strip_marks(text).split())
-
-
-def _shown(step: str, equation: Equation) -> str:
-    return strip_marks(step[equation.start : equation.end])
 
 
 def _agrees(flow: Flow, edit: FlowEdit, node: FlowNode) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from errata.arithmetic import find_equations
@@ -31,15 +32,16 @@ class Unit:
     one_line: bool
 
 
-def units_of(solution: str, step: Step, sentences: int, domain: Domain = Domain.MATH) -> tuple[Unit, ...]:
+def units_of(solution: str, step: Step, sentences: int | None, domain: Domain = Domain.MATH) -> tuple[Unit, ...]:
     """The units of a step in order, equations before sentences, from its last ``sentences`` sentences.
 
-    Only equations that hold and compute something are units: an equation that is false or unread has no error to get.
-    A line of code and an answer in logic are one unit. Empty for a step without visible characters.
+    Without ``sentences`` the whole step is offered, and its prose is one unit. Only equations that hold and compute
+    something are units: one that is false or unread has no error to get. A line of code and an answer in logic are one
+    unit. Empty for a step without visible characters.
     """
     if domain in (Domain.LOGIC, Domain.CODE):
         return _trimmed(solution, step.body_start, step.end)
-    start, _ = offered_span(solution, step, sentences)
+    start = step.body_start if sentences is None else offered_span(solution, step, sentences)[0]
     equations = []
     for equation in find_equations(solution[step.start : step.end]):
         at, end = step.start + equation.start, step.start + equation.end
@@ -60,11 +62,13 @@ def unit_at(units: Sequence[Unit], start: int, end: int) -> Unit | None:
     return next((unit for unit in units if unit.start <= start and end <= unit.end), None)
 
 
-def _sentences(solution: str, step: Step, sentences: int) -> list[Unit]:
+def _sentences(solution: str, step: Step, sentences: int | None) -> list[Unit]:
+    if sentences is None:
+        return list(_trimmed(solution, step.body_start, step.end))
     # The span of the last n sentences starts where the n-th sentence from the end does.
     starts = {offered_span(solution, step, count)[0] for count in range(1, sentences + 1)}
     cuts = [*sorted(starts), step.end]
-    return [unit for start, end in zip(cuts, cuts[1:], strict=False) for unit in _trimmed(solution, start, end)]
+    return [unit for start, end in pairwise(cuts) for unit in _trimmed(solution, start, end)]
 
 
 def _trimmed(solution: str, start: int, end: int) -> tuple[Unit, ...]:

@@ -163,6 +163,8 @@ class EditRow(Timestamped, Base):
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"))
     step_index: Mapped[int]
     kind: Mapped[str]
+    form: Mapped[str | None]  # null: of a version without forms, in which every result stood
+    editor: Mapped[str | None]  # words, slip, rule, mined or random-token
     start: Mapped[int]
     end: Mapped[int]
     original: Mapped[str] = mapped_column(Text)
@@ -207,6 +209,8 @@ class PairRow(Timestamped, Base):
     start: Mapped[int | None]
     end: Mapped[int | None]
     error_kind: Mapped[str | None]
+    form: Mapped[str | None]
+    editor: Mapped[str | None]
     distance: Mapped[int | None]
     evidence_kind: Mapped[str | None]
     evidence: Mapped[dict[str, Any] | None]
