@@ -17,6 +17,7 @@ from models.workspaces import ProblemRow, ProblemSet
 
 _SENTENCES = {
     "contradiction": "An equation in the edited step is false; the same place in the original was true.",
+    "replay": "Every calculation from the edit to the answer was followed with the edited value, and misses gold.",
     "divergence": "Continuing from the edited step misses the right answer far more often than from the original.",
     "verifier": "The edited whole fails its checker; the original passes.",
     "unproven": "Nothing shows that the edit is wrong. It was kept by the job's policy.",
@@ -71,6 +72,9 @@ def proof_of(kind: str | None, detail: dict[str, Any], pair_type: str) -> Proof:
     if kind == "contradiction":
         equation, left, right, original = (_text(detail, name) for name in ("equation", "left", "right", "original"))
         return Proof(sentence, equation, left, right, original)
+    if kind == "replay":
+        equation, answer, original = (_text(detail, name) for name in ("equation", "answer", "original"))
+        return Proof(sentence, equation, original=original, note=f"With it the solution comes to {answer}.")
     note = _text(detail, "report") or _text(detail, "why")
     if note is None and (count := _text(detail, "k")):
         note = f"{count} continuations from each step."

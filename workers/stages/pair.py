@@ -53,7 +53,7 @@ def pair(context: StageContext) -> Finish:
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
-        add_counts(session, context.lease, count_pairs(rows, [edit.kind for edit in dropped]))
+        add_counts(session, context.lease, count_pairs(rows, dropped))
         session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
