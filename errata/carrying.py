@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from errata.arithmetic import TokenChange, apply_changes, find_equations, marks_agree, tokens_of
-from errata.dataflow import Flow, FlowNode, ProseNumber, read_flow
+from errata.dataflow import Flow, FlowNode, ProseNumber, plain_value, read_flow
 from errata.evaluation import NotEvaluable, evaluate_tokens, number_factor
 from errata.unit_edits import changed_equation, token_changes
 
@@ -252,14 +252,15 @@ def _write(flow: Flow, step: int, follow: Following, numbers: Sequence[tuple[Pro
 def write_like(value: Fraction, like: str) -> str | None:
     """``value`` in the manner of the number ``like``: its separators and, at least, its decimals.
 
-    None where it is negative, zero in place of something, no whole number in place of one, or has more than two
-    decimals and more than the old one.
+    None where it is not above zero, has more than two decimals and more than the old one, or is a fraction in place of
+    a whole number that is not written as money (``4.00``).
     """
     decimals = len(like.partition(".")[2])
-    scaled = value * 10 ** max(decimals, 2 if decimals else 0)
-    if value <= 0 or scaled.denominator != 1:
+    whole_number = plain_value(like).denominator == 1 and decimals < 2
+    most = 0 if whole_number else max(decimals, 2)
+    if value <= 0 or (value * 10**most).denominator != 1:
         return None
-    while decimals < 2 and (value * 10**decimals).denominator != 1:
+    while (value * 10**decimals).denominator != 1:
         decimals += 1
     digits = str((value * 10**decimals).numerator).rjust(decimals + 1, "0")
     whole, rest = digits[: len(digits) - decimals], digits[len(digits) - decimals :]

@@ -163,7 +163,7 @@ def parse_unit_reply(completion: str, solution: str, step: Step, unit: Unit) -> 
     body = completion.split(_FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
     if body is None:
         return Reply(None, Reason.NO_REPLY)
-    body = _without_opening(strip_marks(body).strip(), solution[step.start : unit.start])
+    body = _without_opening(strip_marks(body).strip(), strip_marks(solution[step.start : unit.start]))
     tail = strip_marks(solution[unit.end : step.end].split("\n")[0]).strip()
     if tail and body.endswith(tail) and body != tail:
         body = body[: -len(tail)].rstrip()
