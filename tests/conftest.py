@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
@@ -14,6 +15,10 @@ from models.migrate import Base
 from models.session import Database
 from tests.lacking import lacking
 from tests.ops.services import POSTGRES, REDIS, own_broker, own_database, redis_answers
+
+# Drawn examples are the same at every run, and a busy machine fails no test by taking long over one.
+settings.register_profile("errata", deadline=None, derandomize=True)
+settings.load_profile("errata")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

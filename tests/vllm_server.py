@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -39,6 +40,18 @@ def vllm_python() -> str:
     return python
 
 
+def _free_port() -> int:
+    """One that stays free until the server listens, and while it is started again.
+
+    It lies below the ports that the kernel gives to outgoing connections: one of those is soon another's.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise OSError("100 ports were tried, and none is free")
+
+
 class VllmServer:
     """A server of one model on CPU in float32, on a free port, which it keeps when killed and started again."""
 
@@ -47,9 +60,7 @@ class VllmServer:
     ) -> None:
         """``cache``: memory of keys and values; ``more``: arguments for vLLM."""
         self._model, self._context, self._cache, self._more = model, max_model_len, cache, more
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server

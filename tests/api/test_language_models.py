@@ -13,10 +13,10 @@ import openai
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from workers.training.checkpoints import write_folder
 
 from api.http.auth import create_key, ensure_workspace
 from models.base import new_id
+from models.folders import write_folder
 from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
@@ -34,13 +34,13 @@ def base_url(client: CheckedClient) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
-    thread.join(10)
+    thread.join(60)
 
 
 def test_the_openai_client_lists_models(client: CheckedClient, database: Database, base_url: str) -> None:

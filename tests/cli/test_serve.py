@@ -25,7 +25,7 @@ def test_it_listens_where_it_says_and_ends_without_leaving_processes(tmp_path: P
         until(lambda: len(serve.tree()) >= 2, "the trainer")
         tree = serve.tree()
         assert serve.stop() == 0
-        until(lambda: not any(process.is_running() for process in tree), "every process to end", 30)
+        until(lambda: not any(process.is_running() for process in tree), "every process to end", 120)
         assert "Traceback" not in serve.text
 
 
@@ -62,7 +62,7 @@ def test_it_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) -> None:
         until(lambda: len(serve.tree()) >= 2, "the trainer")
         assert serve.child.stdin is not None
         serve.child.stdin.close()  # what the kernel does when a parent dies
-        assert serve.child.wait(60) == 0
+        assert serve.child.wait(120) == 0
 
 
 def test_a_trainer_that_is_killed_is_started_again(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_trainer_that_is_killed_is_started_again(tmp_path: Path) -> None:
         until(lambda: len(serve.tree()) >= 2, "another trainer")
         tree = serve.tree()
         assert serve.stop() == 0
-        until(lambda: not any(process.is_running() for process in tree), "every process to end", 30)
+        until(lambda: not any(process.is_running() for process in tree), "every process to end", 120)
 
 
 def test_the_trainer_ends_when_serve_is_killed(tmp_path: Path) -> None:
@@ -84,5 +84,5 @@ def test_the_trainer_ends_when_serve_is_killed(tmp_path: Path) -> None:
         until(lambda: len(serve.tree()) >= 2, "the trainer")
         others = [process for process in serve.tree() if process.pid != serve.child.pid]
         os.kill(serve.child.pid, 9)
-        serve.child.wait(30)
-        until(lambda: not any(process.is_running() for process in others), "the trainer to end", 60)
+        serve.child.wait(120)
+        until(lambda: not any(process.is_running() for process in others), "the trainer to end", 120)

@@ -159,7 +159,7 @@ def test_waiting_has_an_end(errata: Errata, long_set: str) -> None:
 
 
 def test_presets_and_readiness(errata: Errata) -> None:
-    assert {"errata", "paper", "rules"} <= {preset.name for preset in errata.config.list()}
+    assert {"errata", "paper", "rules"} <= {preset.name for preset in errata.presets.list()}
     assert errata.ready()
     with Errata("http://127.0.0.1:9", retries=0) as nobody:
         assert not nobody.ready()

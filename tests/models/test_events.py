@@ -77,5 +77,5 @@ def test_commits_of_one_subject_wait_for_each_other(database: Database, workspac
         until(lambda: committing.scalar(query) == 1, "the second to wait")
         write("inj_2")
         assert ended == ["inj_2"]
-    waiting.join(10)
+    waiting.join(60)
     assert ended == ["inj_2", "inj_1"]

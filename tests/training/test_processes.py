@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.conftest import make_dataset, make_model, make_rows
+from tests.training.test_process_group import gloo_threads
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
 from workers.training.protocol import RunSpec
 from workers.training.run.batches import passes_of_rank
@@ -128,6 +130,8 @@ def test_killing_the_launcher_leaves_no_process(tmp_path: Path) -> None:
         assert message is not None, launched.log_tail()
         workers = psutil.Process(launched.pid).children(recursive=True)
         assert len(workers) >= 2
+        if sys.platform == "linux":
+            assert [gloo_threads(worker.pid) for worker in workers] == [1] * len(workers)
     finally:
         launched.kill()
     _, left = psutil.wait_procs(workers, timeout=30)

@@ -57,7 +57,7 @@ def test_a_cancellation_at_the_very_moment_of_finishing_leaves_no_shard_waiting(
         canceller.start()  # waits for this transaction's lock, and then sees the shard waiting
         canceller.join(0.5)
         assert canceller.is_alive()
-    canceller.join(30)
+    canceller.join(60)
     assert next(shard.state for shard in shards(database) if shard.id == shards_id) == ShardState.CANCELLED
     assert job_state(database) == JobState.CANCELLED
 
@@ -86,6 +86,6 @@ def test_a_cancellation_as_the_first_shard_is_claimed_is_no_deadlock(database: D
         claiming.start()
         until(lambda: waiting(database), "the claim to wait")
         assert cancel(session, InjectionJob, "inj")
-    claiming.join(30)
+    claiming.join(60)
     assert claimed == [None]
     assert {shard.state for shard in shards(database)} == {ShardState.CANCELLED}

@@ -56,7 +56,7 @@ def other(tmp_path: Path) -> Iterator[Other]:
     found.process.wait()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -143,12 +143,12 @@ def test_a_batch_in_hand_ends_first_and_no_new_one_begins(tmp_path: Path, other:
     def batch(turns: SharedGpu) -> None:
         with turns.lent("a long one"):
             started.set()
-            end.wait(30)
+            end.wait(120)
 
     with generation(tmp_path) as (turns, unloaded):
         thread = threading.Thread(target=batch, args=(turns,))
         thread.start()
-        assert started.wait(10)
+        assert started.wait(60)
         assert other.does("take") == "False"
         with pytest.raises(EngineError, match="given to training"), turns.lent("a new one"):
             pass

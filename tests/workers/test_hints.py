@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.session import Database
 from models.states import JobState, ShardState
+from tests.processes import until
 from tests.workers.road import (
     PROBLEMS,
     ROAD,
@@ -61,15 +61,6 @@ def celery() -> Iterator[Celery]:
     app.close()
 
 
-def _wait(done: Callable[[], bool], seconds: float = 30) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if done():
-            return
-        pause.wait(0.05)
-    raise AssertionError("not in time")
-
-
 def test_hints_alone_finish_a_job(sqlite_database: Database, tmp_path: Path, celery: Celery) -> None:
     """The sweeper is off: every step travels through Celery."""
     make_job(sqlite_database)
@@ -80,7 +71,7 @@ def test_hints_alone_finish_a_job(sqlite_database: Database, tmp_path: Path, cel
         session.execute(update(Shard).values(hinted_at=db_now()))
     with embedded_worker(celery, services):
         services.dispatcher.send(Hint(shard.id, "generation") for shard in shards(sqlite_database))
-        _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
+        until(lambda: job_state(sqlite_database) == JobState.SUCCEEDED, "the job's end")
     assert outcomes(sqlite_database) == PROBLEMS
 
 
@@ -96,5 +87,5 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
         Dispatcher(create_celery("redis://127.0.0.1:1/0")).send([Hint(shards(sqlite_database)[0].id, "grading")]) == 0
     )
     with embedded_worker(celery, services):
-        _wait(lambda: job_state(sqlite_database) == JobState.SUCCEEDED)
+        until(lambda: job_state(sqlite_database) == JobState.SUCCEEDED, "the job's end")
     assert outcomes(sqlite_database) == PROBLEMS

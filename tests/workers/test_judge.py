@@ -87,7 +87,8 @@ def test_memory_and_time_are_bounded_by_the_kernel_too() -> None:
         assert pool.judge_many([_item("1", "1")])[0].verdict is Verdict.CORRECT
         (child,) = _children()
         assert child.rlimit(psutil.RLIMIT_AS) == (700 << 20, 700 << 20)
-        assert child.rlimit(psutil.RLIMIT_CPU)[0] <= child.cpu_times().user + 6 + 3
+        used = child.cpu_times()
+        assert child.rlimit(psutil.RLIMIT_CPU)[0] <= used.user + used.system + 6 + 3
 
 
 def test_many_threads_share_two_children() -> None:
@@ -99,13 +100,14 @@ def test_many_threads_share_two_children() -> None:
     assert _children() == []
 
 
-def test_cancelling_returns_a_prefix_and_leaves_the_pool_healthy(pool: JudgePool) -> None:
+def test_cancelling_returns_a_prefix_and_leaves_the_pool_healthy() -> None:
     def busy() -> bool:
         return any(child.cpu_times().user > 1.5 for child in _children())
 
-    judged = pool.judge_many([_item("1", "1"), _item("5", "(10^{10})!"), _item("2", "2")], busy)
-    assert [j.verdict for j in judged] in ([Verdict.CORRECT], [])
-    assert pool.judge_many([_item("1", "1")])[0].verdict is Verdict.CORRECT
+    with JudgePool(1, wall_seconds=60) as pool:  # on a busy machine the child is slow to use as much of a processor
+        judged = pool.judge_many([_item("1", "1"), _item("5", "(10^{10})!"), _item("2", "2")], busy)
+        assert [j.verdict for j in judged] in ([Verdict.CORRECT], [])
+        assert pool.judge_many([_item("1", "1")])[0].verdict is Verdict.CORRECT
 
 
 def test_closing_ends_running_calls() -> None:

@@ -155,11 +155,11 @@ def test_cancelling_stops_a_running_stage_and_keeps_the_rest(database: Database,
     results: list[str] = []
     thread = threading.Thread(target=lambda: results.append(run_shard(services, second)))
     thread.start()
-    assert running.wait(10)
+    assert running.wait(60)
     with database.begin() as session:
         assert cancel(session, InjectionJob, "inj")
         assert complete_owner(session, InjectionJob, "inj") is None
-    thread.join(20)
+    thread.join(60)
     assert results == ["cancelled"]
     assert job_state(database) == JobState.CANCELLED
     assert outcomes(database) == 4

@@ -147,5 +147,5 @@ def test_a_sweep_that_fails_is_not_the_last(database: Database, monkeypatch: pyt
     thread.start()
     until(lambda: len(sweeps) >= 2, "another sweep")
     stop.set()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()

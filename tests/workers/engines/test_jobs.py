@@ -80,7 +80,7 @@ def test_a_server_in_trouble_costs_time_and_nothing_else(
 ) -> None:
     server = OpenAIServer(MODEL)
     model = ModelSpec(
-        "m", "openai", server.config(retries=1, timeout_seconds=12 if "stall" in faults else 60, tokenizer=str(MODEL))
+        "m", "openai", server.config(retries=1, timeout_seconds=25 if "stall" in faults else 60, tokenizer=str(MODEL))
     )
     with posted(sqlite_database, tmp_path, (pool, judge), model) as job:
         server.faults.extend(faults)

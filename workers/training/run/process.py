@@ -30,6 +30,7 @@ import torch
 from workers.training.protocol import CannotTrain, MessageSink, RunSpec, map_leaves
 from workers.training.run.data import DatasetError
 from workers.training.run.pipeline import train
+from workers.training.run.process_group import join_on_cpu
 from workers.training.run.trl_adapter import set_reporting_environment
 
 ORPHANED = 3  # exit status of a process whose supervisor is gone
@@ -51,6 +52,7 @@ def main() -> int:
         pipe.listen(spec.lease_seconds)
     try:
         with _exclusive_folder(spec, pipe) if is_first else contextlib.nullcontext():
+            join_on_cpu()
             train(spec, pipe)
         if torch.distributed.is_initialized():
             gc.collect()  # what is left of the trainer may hold on to the group
