@@ -246,7 +246,7 @@ def _write(flow: Flow, step: int, follow: Following, numbers: Sequence[tuple[Pro
             text = changed
         elif number is not None:
             text = text[: number.start - base] + str(change) + text[number.end - base :]
-    return None if marks_agree(original) and not marks_agree(text) else text
+    return None if not marks_agree(text) and marks_agree(original) else text
 
 
 def write_like(value: Fraction, like: str) -> str | None:

@@ -86,7 +86,8 @@ def plan_edits(
         skipped |= {index: Reason.OVER_QUOTA for index in offered if index not in kept}
         offered = {index: names for index, names in offered.items() if index in kept}
     drawn = _draw(offered, config.editing.max_kind_share, rng)
-    return EditPlan(tuple(drawn[index] for index in sorted(drawn)), skipped)
+    formed = [_formed(drawn[at], Site(solution, steps, at, problem), config, domain, rng) for at in sorted(drawn)]
+    return EditPlan(tuple(formed), skipped)
 
 
 def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None:
@@ -122,25 +123,35 @@ def _choices(
     # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
     # kind is tried, so how many are tried changes no later draw.
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
-    forms = _forms(config, domain, rng)
+    # An edit that can be made consistently can also be made to stand, which is far cheaper to know: where both forms
+    # are allowed, kinds are tried in that one, and the form of the edit that is drawn is found last.
+    form = next(iter(_forms(config, domain)))
     units = _units(site, config, domain, rng)
     for name in sorted(kinds, key=times.__getitem__):
-        # The kind is drawn before the form, so that forms do not change how often a kind is drawn.
-        planned = next((p for form in forms if (p := _planned(kinds[name], form, site, units, config))), None)
+        planned = _planned(kinds[name], form, site, units, config)
         if planned is not None:
             yield planned
 
 
-def _forms(config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Form]:
-    """The forms a step may get, in an order drawn by weight."""
+def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
+    """The forms that edits may get, with their weights; ``stands`` first."""
     if config.editing.layout != "errata" or config.editing.editor == "random-token" or domain in _VERIFIED:
-        return [Form.STANDS]
+        return {Form.STANDS: 1.0}
     # A whole wrong solution follows from a result that changed: one that stands leaves nothing to carry.
     if config.carries_to_end:
-        return [Form.CONSISTENT]
-    weights = {form: config.editing.form.get(form, 0.0) for form in Form}
-    times = {form: rng.expovariate(weight) for form, weight in weights.items() if weight > 0}
-    return sorted(times, key=times.__getitem__)
+        return {Form.CONSISTENT: 1.0}
+    return {form: weight for form in Form if (weight := config.editing.form.get(form, 0.0)) > 0}
+
+
+def _formed(edit: PlannedEdit, site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> PlannedEdit:
+    """The drawn edit in a form drawn by weight; ``stands`` where it cannot be made consistently."""
+    forms = _forms(config, domain)
+    drawn = rng.choices(list(forms), list(forms.values()))[0]
+    if drawn is edit.form or edit.unit is None:
+        return edit
+    # Its own unit first: where that one is ambiguous, another of the step may not be.
+    units = [edit.unit, *(unit for unit in _units(site, config, domain, rng) if unit != edit.unit)]
+    return _planned(kinds_of(domain)[edit.kind], drawn, site, units, config) or edit
 
 
 def _units(site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Unit]:

@@ -87,6 +87,9 @@ def _related(old: Equation, new: Equation) -> bool:
     A false equation that merely takes a true one's place says nothing about it.
     """
     before, after = ([(t.kind, t.symbol, t.value) for t in tokens_of(e)] for e in (old, new))
+    # Most edits leave every other token in its place, which is far quicker to see than the best alignment.
+    if 2 * sum(a == b for a, b in zip(before, after, strict=False)) >= min(len(before), len(after)):
+        return True
     blocks = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
     return 2 * sum(block.size for block in blocks) >= min(len(before), len(after))
 

@@ -67,7 +67,7 @@ def replay(question: str, gold: str, solution: str, index: int, edited_step: str
     edit = flow_edit(flow, index, edited_step)
     if edit is None or not _is_true(flow, edit, edited_step):
         return Replay(ReplayOutcome.OPEN, "the edited calculation is not read, or is not true")
-    why = _obstacle(flow, edit, gold)
+    why = obstacle(flow, edit, gold)
     if not why and not _carried_in_step(flow, edit, edited_step):
         why = "the step does not carry the edited value through"
     follow = None if why else follow_values(flow, edit, "end", write=False)
@@ -97,9 +97,15 @@ def prove_replay(found: Replay, answered: Verdict | None) -> Proof:
     return Proof(Outcome.UNPROVEN, Evidence(EvidenceKind.UNPROVEN, {"why": found.why or "the answer was not judged"}))
 
 
+def changes_answer(flow: Flow, edit: FlowEdit) -> bool:
+    """Whether the edited value, followed to the end, gives another answer than the unedited solution."""
+    follow, last = follow_values(flow, edit, "end", write=False), len(flow.nodes) - 1
+    return follow is not None and follow.values.get(last, flow.nodes[last].value) != flow.nodes[last].value
+
+
 def why_open(flow: Flow, edit: FlowEdit, gold: str) -> str:
     """Why a replay of this edit cannot prove anything, as far as is known without carrying its value; else empty."""
-    return _obstacle(flow, edit, gold) or _agrees(flow, edit, flow.nodes[edit.node])
+    return obstacle(flow, edit, gold) or _agrees(flow, edit, flow.nodes[edit.node])
 
 
 def _is_true(flow: Flow, edit: FlowEdit, edited_step: str) -> bool:
@@ -118,7 +124,7 @@ def _exact(equation: Equation, text: str) -> bool:
         return False
 
 
-def _obstacle(flow: Flow, edit: FlowEdit, gold: str) -> str:
+def obstacle(flow: Flow, edit: FlowEdit, gold: str) -> str:
     """Why the unedited solution cannot be followed from the edit to gold; empty where it can."""
     node = flow.nodes[edit.node]
     edited_end = flow.steps[node.step].start + node.equation.end

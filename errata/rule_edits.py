@@ -12,12 +12,12 @@ from errata.carrying import Reach, carry, flow_edit
 from errata.dataflow import read_flow
 from errata.kinds import Kind, Site, kinds_of
 from errata.proof import prove_contradiction
-from errata.replay import ReplayOutcome, replay, why_open
+from errata.replay import changes_answer, obstacle, why_open
 from errata.types import Domain, EvidenceKind, Form, Problem, Step
 from errata.units import Unit
 
 _TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
-_TRIED = 12  # false edits of one kind that are tried until one can be carried: enough to find one, bounded work
+_TRIED = 8  # false edits of one kind that are tried until one can be carried: enough to find one, bounded work
 
 
 def rule_edit(
@@ -50,16 +50,27 @@ def rule_edits(
     kind: Kind, site: Site, unit: Unit, form: Form, reach: Reach, rng: random.Random | None = None
 ) -> Iterator[str]:
     """Edited steps by the kind's rule that change the unit's equation, each proven wrong in its form."""
-    for stands in _in_unit(kind, site, unit, 1 if form is Form.STANDS else _TRIED, rng):
-        if form is Form.STANDS:
-            yield stands
-            continue
-        carried = carried_step(site.problem, site.solution, site.index, stands, reach)
-        if carried is None:
-            if kind.profile.relation is not None and not _one_change(site, stands):
-                return  # a kind that changes several terms at once is never shown wrong by replay
-            continue
-        yield carried
+    if form is Form.STANDS:
+        yield from _in_unit(kind, site, unit, 1, rng)
+        return
+    # One first: where that one fails for a reason that holds for every edit of the unit, no more are made.
+    for most in (1, _TRIED):
+        for stands in _in_unit(kind, site, unit, most, rng):
+            carried = carried_step(site.problem, site.solution, site.index, stands, reach)
+            if carried is not None:
+                yield carried
+            elif most == 1 and _hopeless(site, stands):
+                return
+
+
+def _hopeless(site: Site, stands: str) -> bool:
+    """Whether no other edit of the same kind and equation can be carried where this one cannot."""
+    flow = read_flow(site.solution, site.problem.question)
+    edit = flow_edit(flow, site.index, stands)
+    if edit is None or len(edit.changes) > 1:  # the equation is not read, or the kind changes several terms at once
+        return True
+    result = edit.changes[0].first == flow.nodes[edit.node].result
+    return result or bool(obstacle(flow, edit, site.problem.gold_answer))
 
 
 def carried_step(problem: Problem, solution: str, index: int, stands: str, reach: Reach) -> str | None:
@@ -83,13 +94,7 @@ def carried_step(problem: Problem, solution: str, index: int, stands: str, reach
         # A result that nothing in the step repeats is the same edit in both forms, and counts as one that stands.
         differs = made.step != stands or reach == "end"
         return made.step if differs and prove_contradiction(flow.text(index), made.step) else None
-    shown = replay(problem.question, problem.gold_answer, solution, index, made.step)
-    return made.step if shown.outcome is ReplayOutcome.MISSES else None
-
-
-def _one_change(site: Site, stands: str) -> bool:
-    edit = flow_edit(read_flow(site.solution, site.problem.question), site.index, stands)
-    return edit is None or len(edit.changes) == 1
+    return made.step if changes_answer(flow, edit) else None
 
 
 def _in_unit(kind: Kind, site: Site, unit: Unit, most: int, rng: random.Random | None) -> Iterator[str]:
