@@ -14,7 +14,7 @@ from api.http.errors import documented
 from api.http.routing import ApiDep, make_router
 from api.http.rows import Listing, PageDep, body_row, paginate, path_row, where_given
 from api.schemas import RowAnswer, RowId
-from errata.types import EvidenceKind
+from errata.types import EditorName, EvidenceKind, Form
 from models.jobs import InjectionJob, PairRow
 
 router = make_router("/v1/pairs", "pairs")
@@ -39,6 +39,8 @@ class PairOut(RowAnswer):
     start: int | None = Field(description="Offset of the chosen step in its solution.")
     end: int | None
     error_kind: str | None
+    form: str | None = Field(description="stands or consistent; null for full pairs and pairs of earlier versions.")
+    editor: str | None = Field(description="words, slip, rule, mined or random-token; null where there is no form.")
     distance: int | None
     evidence_kind: str | None
     evidence: dict[str, Any] | None
@@ -57,6 +59,8 @@ def list_pairs(
     job: Annotated[RowId | None, Query(description="Of one injection job.")] = None,
     type_: Annotated[Literal["step", "full"] | None, Query(alias="type")] = None,
     error_kind: Annotated[RowId | None, Query()] = None,
+    form: Annotated[Form | None, Query()] = None,
+    editor: Annotated[EditorName | None, Query()] = None,
     evidence: Annotated[EvidenceKind | None, Query()] = None,
     problem: Annotated[RowId | None, Query(description="Of one problem (its id).")] = None,
 ) -> Listing[PairOut]:
@@ -66,6 +70,8 @@ def list_pairs(
         PairRow.job_id: job,
         PairRow.type: type_,
         PairRow.error_kind: error_kind,
+        PairRow.form: form,
+        PairRow.editor: editor,
         PairRow.evidence_kind: evidence,
         PairRow.problem_id: problem,
     }

@@ -173,6 +173,8 @@ class Pair(Record):
     rejected: str
     step_index: int | None
     error_kind: str | None
+    form: str | None
+    editor: str | None
     evidence_kind: str | None
     evidence: dict[str, Any] | None
     source: str

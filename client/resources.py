@@ -165,7 +165,7 @@ class InjectionJobs(Jobs[InjectionJob]):
         return (Solution.model_validate(row) for row in rows)
 
     def edits(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
-        """The job's edits; filters: ``kind``, ``evidence``, ``reason``."""
+        """The job's edits; filters: ``kind``, ``form``, ``editor``, ``evidence``, ``reason``."""
         return self._transport.pages(f"{self.path}/{job_id}/edits", page_size=500, **filters)
 
 
@@ -197,7 +197,10 @@ class Pairs(Resource):
         return Pair.model_validate(self._transport.get(f"/v1/pairs/{pair_id}"))
 
     def list(self, **filters: Any) -> Iterator[Pair]:
-        """Pairs, oldest first; filters: ``job``, ``type``, ``error_kind``, ``evidence``, ``problem``."""
+        """Pairs, oldest first.
+
+        Filters: ``job``, ``type``, ``error_kind``, ``form``, ``editor``, ``evidence``, ``problem``.
+        """
         return (Pair.model_validate(row) for row in self._transport.pages("/v1/pairs", page_size=500, **filters))
 
 

@@ -127,9 +127,11 @@ def told(counts: Mapping[str, int]) -> str:
 
 
 def kind_rows(funnel: Mapping[str, Any]) -> list[list[str]]:
-    """Per error kind: edits asked for, of those parsed, kept by screening and proven, and the pairs they gave."""
+    """Per error kind and form: edits asked for, of those parsed, kept by screening and proven, and their pairs."""
     rows = []
-    for kind, counts in sorted(funnel["edits"]["by_kind"].items()):
+    by_form = funnel["edits"].get("by_form", {})
+    found = {f"{kind}, {form}": counts for form, kinds in by_form.items() for kind, counts in kinds.items()}
+    for kind, counts in sorted(found.items()):
         asked = counts.get("total", 0)
         kept = counts.get("proven", 0) + sum(counts.get(outcome, 0) for outcome in _AFTER_SCREENING)
         parsed = asked - counts.get(Reason.NO_REPLY, 0)

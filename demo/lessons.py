@@ -19,6 +19,7 @@ from demo.problems import answer_body, stories, true_bodies, write_solution
 from demo.stories import Equation, Line, Story, resolve, value, whole
 from errata.prompts import Layout, edit_prompt, solve_prompt
 from errata.types import Prompt, Step
+from errata.units import Unit, units_of, whole_unit
 
 ERROR_RATE = 0.15
 """Share of the steps in the solving lessons that carry an error."""
@@ -197,13 +198,21 @@ def edit_lesson(rng: random.Random, question: str, story: Story, results: list[i
     if rng.random() < ANSWER_EDITS:
         index, kind = len(story.lines), "calculation"
         edited = answer_body(near_miss(rng, results[-1]))
+        unit, edited_unit = whole_unit(text, steps[index]), edited
     else:
         index, kind, equation = _draw(rng, story, results)
         edited = f"{story.lines[index].before}{equation}{story.lines[index].after}"
+        unit, edited_unit = equation_unit(text, steps[index]), str(equation)
     layout = rng.choices(list(_LAYOUTS), list(_LAYOUTS.values()))[0]
-    prompt = edit_prompt(question, text, steps, index, kind, layout=layout)
+    prompt = edit_prompt(question, text, steps, index, kind, layout=layout, unit=unit)
     label = text[steps[index].start : steps[index].body_start] if layout == "scripts" else ""
-    return Lesson(prompt, f"{label}{edited}\n```", question)
+    # Layout ``errata`` asks for the equation alone: the program splices it in and carries its value on.
+    return Lesson(prompt, f"{edited_unit if layout == 'errata' else label + edited}\n```", question)
+
+
+def equation_unit(text: str, step: Step) -> Unit:
+    """The unit of a story's step: its one equation."""
+    return units_of(text, step, sentences=1)[0]
 
 
 def _draw(rng: random.Random, story: Story, results: list[int]) -> tuple[int, str, Equation]:

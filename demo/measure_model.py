@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from demo.lessons import EDIT_SHARE, ERROR_RATE, KINDS, false_edits, numbered_steps
+from demo.lessons import EDIT_SHARE, ERROR_RATE, KINDS, equation_unit, false_edits, numbered_steps
 from demo.problems import generate, stories, true_bodies
 from demo.stories import Equation, resolve
 from demo.tokens import render
@@ -98,7 +98,7 @@ def _truth(equation: str) -> bool:
 
 
 def edit_requests(count: int, seed: int, layout: Layout) -> list[tuple[Prompt, str, str]]:
-    """(prompt, kind, the step's body) for held-out problems: a random step, a random kind with a false edit there."""
+    """(prompt, kind, what is to be rewritten) of held-out problems: a random step, a kind with a false edit there."""
     rng = random.Random(seed)
     requests: list[tuple[Prompt, str, str]] = []
     for question, story, results in islice(stories(seed, "heldout"), count):
@@ -108,12 +108,18 @@ def edit_requests(count: int, seed: int, layout: Layout) -> list[tuple[Prompt, s
         kind = rng.choice([k for k in KINDS if false_edits(equation, k)])
         bodies = true_bodies(story, results)
         text, steps = numbered_steps(bodies)
-        requests.append((edit_prompt(question, text, steps, index, kind, layout=layout), kind, bodies[index]))
+        unit = equation_unit(text, steps[index])
+        # Layout ``errata`` asks for the equation alone.
+        asked = text[unit.start : unit.end] if layout == "errata" else bodies[index]
+        requests.append((edit_prompt(question, text, steps, index, kind, layout=layout, unit=unit), kind, asked))
     return requests
 
 
 def judge_edit(reply: str | None, body: str) -> str:
-    """``wrong`` (what is wanted), ``copy``, ``true``, or ``malformed`` (no end, no fence, or words changed)."""
+    """``wrong`` (what is wanted), ``copy``, ``true``, or ``malformed`` (no end, no fence, or words changed).
+
+    ``body`` is what was to be rewritten: a step's body, or its equation alone.
+    """
     if reply is None or not reply.endswith("\n```"):
         return "malformed"
     edited = re.sub(r"^Step \d: ", "", reply.removesuffix("\n```"))

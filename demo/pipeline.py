@@ -84,7 +84,8 @@ def run_pipeline(errata: Errata, model: str, plan: DemoPlan, folder: Path, displ
         job = errata.injection_jobs.wait(started.id, on_progress=show)
     funnel = job.funnel or {}
     display.table("What became of everything", ["", "count", "of which"], funnel_rows(funnel))
-    display.table("Edits by error kind", ["kind", "asked", "parsed", "kept", "proven", "pairs"], kind_rows(funnel))
+    columns = ["kind, form", "asked", "parsed", "kept", "proven", "pairs"]
+    display.table("Edits by error kind and form", columns, kind_rows(funnel))
     result: dict[str, Any] = {
         "funnel": funnel,
         "pairs": funnel["pairs"],

@@ -6,7 +6,6 @@ This reads arithmetic only: what a solution says in words or in algebra has no c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -46,13 +45,14 @@ def calculations(solution: str, thoughts: Markers = THOUGHTS) -> list[Calculatio
     for step in split_steps(text, thoughts=thoughts):
         if not step.is_answer and not step.is_thought:
             for equation in find_equations(text[step.start : step.end]):
-                found += _expressions(equation, step.index)
+                found += side_calculations(equation, step.index)
     return found
 
 
-def _expressions(equation: Equation, step: int) -> Iterator[Calculation]:
+def side_calculations(equation: Equation, step: int) -> list[Calculation]:
     """The sides that compute something, each with the value of the side that follows it, or else precedes it."""
     sides = equation.sides
+    found: list[Calculation] = []
     for at, side in enumerate(sides):
         other = sides[at + 1] if at + 1 < len(sides) else sides[at - 1]
         if not side.is_expression or other.value is None:
@@ -61,7 +61,8 @@ def _expressions(equation: Equation, step: int) -> Iterator[Calculation]:
         shape = tuple("#" if token.kind == "number" else token.symbol for token in side.tokens)
         # ``broken`` names the first side that differs, so the sides before it are not judged false with it.
         broken = equation.broken is not None and equation.broken in (at, at + 1)
-        yield Calculation(step, numbers, shape, other.value, False if broken else equation.holds)
+        found.append(Calculation(step, numbers, shape, other.value, False if broken else equation.holds))
+    return found
 
 
 def changes_sign(right: Calculation, wrong: Calculation) -> bool:

@@ -57,8 +57,10 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         for shape, rows in manifest["rows"].items()
     ]
     lines += [*_table(("configuration", "rows", "what it is"), shapes), "## Pairs", ""]
-    for title, key in (("type", "type"), ("error kind", "error_kind"), ("proof", "evidence")):
-        lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in counts[key].items()])
+    for title, key in (("type", "type"), ("error kind", "error_kind"), ("form", "form"), ("proof", "evidence")):
+        # A manifest of before forms were known counts none.
+        found = counts.get(key, {})
+        lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
     lines += _audit_by_kind(manifest.get("audit_by_kind"))
     lines += ["## Use", "", _USE, "", "## Configuration", ""]

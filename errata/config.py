@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from errata.thoughts import THOUGHTS
-from errata.types import Domain
+from errata.types import Domain, Form
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Marker = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
@@ -89,6 +89,10 @@ class EditingConfig(Strict):
     kinds: dict[str, Annotated[float, Field(ge=0.0, le=1000.0)]] | None = Field(
         None, description="Weight per error kind; null: all kinds of the domain, equally."
     )
+    form: dict[Form, Annotated[float, Field(ge=0.0, le=1000.0)]] = Field(
+        {Form.STANDS: 1.0, Form.CONSISTENT: 1.0},
+        description="Weight per form: what repeats or uses the changed value stands (paper), or follows it (ours).",
+    )
     max_kind_share: Probability = Field(
         1.0, description="No kind above this share of a problem's step pairs, though one of each stays."
     )
@@ -103,6 +107,13 @@ class EditingConfig(Strict):
     offered_sentences: int = Field(
         4, ge=1, le=16, description="Of a long step, the last sentences offered (scripts: 4)."
     )
+
+    @field_validator("form")
+    @classmethod
+    def _some_form(cls, value: dict[Form, float]) -> dict[Form, float]:
+        if not any(value.values()):
+            raise ValueError("at least one form must have a weight above 0")
+        return value
 
 
 class ScreeningConfig(Strict):
@@ -129,7 +140,9 @@ class ProofConfig(Strict):
 
     unproven: Literal["drop", "keep"] = "drop"
     continuations: ContinuationConfig = ContinuationConfig()
-    mode: Literal["static", "dynamic"] = Field("static", description="Dynamic: later steps continue from the edit.")
+    mode: Literal["static", "dynamic"] = Field(
+        "static", description="Dynamic: both sides go on to the end; the rejected one carries its error on (ours)."
+    )
 
 
 class PairsConfig(Strict):
@@ -168,20 +181,30 @@ class InjectionConfig(Strict):
         return self
 
     @property
+    def carries_to_end(self) -> bool:
+        """Whether the program carries each error to its solution's end. Where whole steps are edited, a model does."""
+        units = self.editing.layout == "errata" and self.editing.editor != "random-token"
+        return self.proof.mode == "dynamic" and units
+
+    @property
     def needs_model(self) -> bool:
         """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
-        edits = (
-            (self.editing.editor == "model" and self.editing.editor_model is None)
-            or self.proof.continuations.when != "never"
-            or self.proof.mode == "dynamic"
-        )
+        goes_on = self.proof.mode == "dynamic" and not self.carries_to_end
+        asked = self.editing.editor == "model" and self.editing.editor_model is None
+        edits = asked or self.proof.continuations.when != "never" or goes_on
         return self.sampling.source == "model" or (self.pairs.step and edits)
 
 
 _PAPER: dict[str, Any] = {
     "sampling": {"samples": 5, "adaptive": False, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
     "selection": {"require_both": True, "drop_false_steps": False, "label_check": False},
-    "editing": {"layout": "paper", "temperature": 0.0, "attempts": 1, "offer_answer_steps": True},
+    "editing": {
+        "layout": "paper",
+        "temperature": 0.0,
+        "attempts": 1,
+        "offer_answer_steps": True,
+        "form": {"stands": 1.0},
+    },
     "screening": {"max_distance": 60},
     "proof": {"unproven": "keep"},
     "pairs": {"step_pairs_per_problem": 1},

@@ -7,6 +7,7 @@
     pairs    = step + full;  step pairs by kind and by evidence add up to the step pairs
 
 ``samples.spared`` counts samples within the limit that adaptive sampling did not need; they are no samples.
+Edits are counted by kind, and by form and kind; pairs by form, too (edits of before forms were known: as ``stands``).
 Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
 """
 
@@ -30,8 +31,8 @@ def _empty() -> Counts:
         "problems": {"total": 0, "kept": 0, "dropped": {}},
         "samples": {"total": 0, "verdicts": {}, "drawn": {}, "unused": {}, "labels": {}},
         "steps": {"total": 0, "edited": 0, "skipped": {}},
-        "edits": {"total": 0, "attempts": 0, "rejected": {}, "proven": {}, "by_kind": {}},
-        "pairs": {"total": 0, "by_type": {}, "by_kind": {}, "by_evidence": {}},
+        "edits": {"total": 0, "attempts": 0, "rejected": {}, "proven": {}, "by_kind": {}, "by_form": {}},
+        "pairs": {"total": 0, "by_type": {}, "by_kind": {}, "by_form": {}, "by_evidence": {}},
         "tokens": {},
     }
 

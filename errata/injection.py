@@ -1,29 +1,52 @@
-"""Planning edits: which step gets which error kind; and making them by rule or at random (docs/method.md step 6)."""
+"""Planning edits: which unit of which step gets which error kind and form (docs/method.md step 6)."""
 
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any
 
 from errata.arithmetic import marks_agree
+from errata.carrying import Reach
 from errata.config import InjectionConfig
 from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
+from errata.rule_edits import rule_edits
 from errata.steps import offered_span
-from errata.types import Domain, EvidenceKind, Problem, Reason, Step
+from errata.types import Domain, EvidenceKind, Form, Problem, Reason, Step
+from errata.units import Unit, units_of
 
-_TOKEN = re.compile(r"\d|[A-Za-z]+|[^\sA-Za-z\d]")
+
+@dataclass(frozen=True, slots=True)
+class PlannedEdit:
+    """One edit to be made. ``unit``: what of the step may change; None: all that is offered of it."""
+
+    step: int
+    kind: str
+    form: Form = Form.STANDS
+    unit: Unit | None = None
+
+    def as_list(self) -> list[Any]:
+        """As a plan stores it, in JSON."""
+        head: list[Any] = [self.step, self.kind, str(self.form)]
+        return head if self.unit is None else [*head, self.unit.start, self.unit.end, self.unit.kind]
+
+    @classmethod
+    def from_list(cls, stored: Sequence[Any], solution: str) -> PlannedEdit:
+        """The edit that ``as_list`` wrote. A plan of migration 0002 holds step and kind alone."""
+        step, kind, form, *span = [*stored, Form.STANDS][: max(3, len(stored))]
+        unit = Unit(span[0], span[1], span[2], "\n" not in solution[span[0] : span[1]]) if span else None
+        return cls(step, kind, Form(form), unit)
 
 
 @dataclass(frozen=True, slots=True)
 class EditPlan:
-    """``edits``: (step index, kind) in step order, at most one per step. ``skipped``: why each other step has none."""
+    """``edits``: in step order, at most one per step. ``skipped``: why each other step has none."""
 
-    edits: tuple[tuple[int, str], ...]
+    edits: tuple[PlannedEdit, ...]
     skipped: dict[int, Reason] = field(default_factory=dict)
 
 
@@ -36,26 +59,23 @@ def plan_edits(
     problem: Problem,
     profile: Mapping[str, float] | None = None,
 ) -> EditPlan:
-    """Offer every step once, with one kind drawn by weight among those that apply to it.
+    """Offer every step once, with one kind drawn by weight among those that apply to it, and one form.
 
     Not offered: a thought, a step that only states the answer, whose own equation is already false, whose calculator
     mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
     (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
-    where no other applies.
+    where no other applies. An edit gets the other form where its kind does not apply in the form that was drawn.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
     # To know whether a kind applies costs proofs. Without a cap on a kind's share, the first that applies is enough.
     most = 1 if config.editing.max_kind_share == 1 else None
-    offered: dict[int, list[str]] = {}
+    offered: dict[int, list[PlannedEdit]] = {}
     skipped: dict[int, Reason] = {}
     for step in steps:
         site = Site(solution, steps, step.index, problem)
         reason = _unfit(site, config, domain)
-        # A model is offered the end of a long step only; rules and random tokens may change any part of it.
-        if config.editing.editor == "model":
-            site = _offered(site, config.editing.offered_sentences)
-        found = [] if reason else list(islice(_kinds(site, config, domain, weights, rng), most))
+        found = [] if reason else list(islice(_choices(site, config, domain, weights, rng), most))
         if found:
             offered[step.index] = found
         else:
@@ -66,31 +86,8 @@ def plan_edits(
         skipped |= {index: Reason.OVER_QUOTA for index in offered if index not in kept}
         offered = {index: names for index, names in offered.items() if index in kept}
     drawn = _draw(offered, config.editing.max_kind_share, rng)
-    return EditPlan(tuple(sorted(drawn.items())), skipped)
-
-
-def rule_edit(
-    solution: str, steps: Sequence[Step], index: int, kind: str, seed: int, domain: Domain, problem: Problem
-) -> str | None:
-    """One edit of the step by the kind's rule, label and separator kept; None where the kind does not apply."""
-    edits = kinds_of(domain)[kind].twin(Site(solution, steps, index, problem), 1, random.Random(seed))
-    return edits[0] if edits else None
-
-
-def random_token_edit(solution: str, steps: Sequence[Step], index: int, seed: int) -> str | None:
-    """Control: one token of the step's body replaced by another token of the solution, whatever that means."""
-    step = steps[index]
-    body = solution[step.body_start : step.end]
-    rng = random.Random(seed)
-    found = list(_TOKEN.finditer(body))
-    if not found:
-        return None
-    target = rng.choice(found)
-    others = [t for t in _TOKEN.findall(solution) if t != target[0] and t.isdigit() == target[0].isdigit()]
-    if not others:
-        return None
-    other = str(rng.choice(others))
-    return solution[step.start : step.body_start] + body[: target.start()] + other + body[target.end() :]
+    formed = [_formed(drawn[at], Site(solution, steps, at, problem), config, domain, rng) for at in sorted(drawn)]
+    return EditPlan(tuple(formed), skipped)
 
 
 def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None:
@@ -116,10 +113,10 @@ def _offered(site: Site, sentences: int) -> Site:
     return replace(site, steps=steps)
 
 
-def _kinds(
+def _choices(
     site: Site, config: InjectionConfig, domain: Domain, weights: Mapping[str, float] | None, rng: random.Random
-) -> Iterator[str]:
-    """The kinds that apply, in an order drawn by weight: the first is one draw among them all, and of any subset.
+) -> Iterator[PlannedEdit]:
+    """The edits that can be planned of a step, one per kind, in an order drawn by weight.
 
     By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
     """
@@ -131,36 +128,103 @@ def _kinds(
     # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
     # kind is tried, so how many are tried changes no later draw.
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
-    return (name for name in sorted(kinds, key=times.__getitem__) if _applies(kinds[name], site, config))
+    # An edit that can be made consistently can also be made to stand, which is far cheaper to know: where both forms
+    # are allowed, kinds are tried in that one, and the form of the edit that is drawn is found last.
+    form = next(iter(_forms(config, domain)))
+    units = _units(site, config, domain, rng)
+    for name in sorted(kinds, key=times.__getitem__):
+        planned = _planned(kinds[name], form, site, units, config)
+        if planned is not None:
+            yield planned
 
 
-def _applies(kind: Kind, site: Site, config: InjectionConfig) -> bool:
-    """The paper's rule for its presets; ours: a false edit exists, and the job can show it wrong."""
-    if config.editing.editor == "random-token" or config.editing.layout != "errata":
-        return kind.applies(site.body)
-    if kind.version is not None and not (config.editing.editor == "model" and kind.applies(site.body)):
-        return False
-    if kind.version is not None and kind.check is not EvidenceKind.DIVERGENCE:
-        return True
-    if kind.check is not EvidenceKind.DIVERGENCE:
-        return bool(kind.twin(site, 1, None))
-    if config.proof.continuations.when == "never" and config.proof.unproven == "drop":
-        return False
-    return bool(kind.twin(site, 1, None)) if config.editing.editor == "rules" else kind.applies(site.body)
+def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
+    """The forms that edits may get, with their weights; ``stands`` first."""
+    if config.editing.layout != "errata" or config.editing.editor == "random-token" or domain in _VERIFIED:
+        return {Form.STANDS: 1.0}
+    # A whole wrong solution follows from a result that changed: one that stands leaves nothing to carry.
+    if config.carries_to_end:
+        return {Form.CONSISTENT: 1.0}
+    return {form: weight for form in Form if (weight := config.editing.form.get(form, 0.0)) > 0}
+
+
+def _formed(edit: PlannedEdit, site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> PlannedEdit:
+    """The drawn edit in a form drawn by weight; ``stands`` where it cannot be made consistently."""
+    forms = _forms(config, domain)
+    drawn = rng.choices(list(forms), list(forms.values()))[0]
+    if drawn is edit.form or edit.unit is None:
+        return edit
+    # Its own unit first: where that one is ambiguous, another of the step may not be.
+    units = [edit.unit, *(unit for unit in _units(site, config, domain, rng) if unit != edit.unit)]
+    return _planned(kinds_of(domain)[edit.kind], drawn, site, units, config) or edit
+
+
+def _units(site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Unit]:
+    """The units of a step in random order; none where whole steps are edited."""
+    editing = config.editing
+    if editing.layout != "errata" or editing.editor == "random-token" or domain in _VERIFIED:
+        return []
+    # A model is offered the end of a long step only; rules may change any part of it.
+    units = list(units_of(site.solution, site.step, editing.offered_sentences if editing.editor == "model" else None))
+    rng.shuffle(units)
+    return units
+
+
+def _planned(kind: Kind, form: Form, site: Site, units: Sequence[Unit], config: InjectionConfig) -> PlannedEdit | None:
+    """The paper's rule for its presets; ours: a false edit exists in a unit, and the job can show it wrong."""
+    plain = PlannedEdit(site.index, kind.name)
+    editing = config.editing
+    if editing.editor == "random-token" or editing.layout != "errata":
+        offered = site if editing.editor == "random-token" else _offered(site, editing.offered_sentences)
+        return plain if kind.applies(offered.body) else None
+    # A kind of the operator's own has no rule: only a model can be asked for it.
+    if kind.version is not None and editing.editor != "model":
+        return None
+    if kind.version is None and kind.check is EvidenceKind.CONTRADICTION:
+        reach: Reach = "end" if config.carries_to_end else "step"
+        for unit in units:
+            if unit.kind == "equation" and next(rule_edits(kind, site, unit, form, reach), None) is not None:
+                return replace(plain, form=form, unit=unit)
+        # An identity of algebra computes no result, so it is no unit: rules edit its step as a whole.
+        by_rule = form is Form.STANDS and editing.editor == "rules" and kind.twin(site, 1, None)
+        return plain if by_rule else None
+    if form is not Form.STANDS:
+        return None
+    if kind.version is None and kind.check is EvidenceKind.VERIFIER:
+        return plain if kind.twin(site, 1, None) else None
+    return _worded(kind, plain, site, units, config)
+
+
+def _worded(
+    kind: Kind, plain: PlannedEdit, site: Site, units: Sequence[Unit], config: InjectionConfig
+) -> PlannedEdit | None:
+    """An edit of one sentence: of words, which only continuations can show to matter, or of the operator's own kind."""
+    by_continuation = kind.check is EvidenceKind.DIVERGENCE
+    if by_continuation and config.proof.continuations.when == "never" and config.proof.unproven == "drop":
+        return None
+    if config.editing.editor == "rules":
+        return plain if kind.twin(site, 1, None) else None
+    if not kind.applies(_offered(site, config.editing.offered_sentences).body):
+        return None
+    return replace(plain, unit=next((unit for unit in units if unit.kind == "sentence"), None))
 
 
 def _weight(name: str, weights: Mapping[str, float] | None) -> float:
     return 1.0 if weights is None else weights.get(name, 0.0)
 
 
-def _draw(offered: Mapping[int, Sequence[str]], share: float, rng: random.Random) -> dict[int, str]:
-    """A kind per step. Steps with the least choice draw first, so that a capped kind goes where nothing else does."""
+def _draw(offered: Mapping[int, Sequence[PlannedEdit]], share: float, rng: random.Random) -> dict[int, PlannedEdit]:
+    """An edit per step. Steps with the least choice draw first, so that a capped kind goes where nothing else does."""
     cap = max(1, int(share * len(offered) + 1e-9)) if share < 1 else len(offered)
     taken: Counter[str] = Counter()
-    drawn: dict[int, str] = {}
+    drawn: dict[int, PlannedEdit] = {}
     order = list(offered)
     rng.shuffle(order)  # among steps with equally many kinds none is favored; the sort below is stable
     for index in sorted(order, key=lambda i: len(offered[i])):
-        drawn[index] = next((name for name in offered[index] if taken[name] < cap), offered[index][0])
-        taken[drawn[index]] += 1
+        drawn[index] = next((edit for edit in offered[index] if taken[edit.kind] < cap), offered[index][0])
+        taken[drawn[index].kind] += 1
     return drawn
+
+
+_VERIFIED = frozenset({Domain.LOGIC, Domain.CODE})
+"""Domains whose own verifier judges the edited whole: a unit is a line or an answer, and nothing is carried."""

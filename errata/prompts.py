@@ -3,8 +3,9 @@
 Knows neither tokenizers nor engines: an engine renders the turns through the model's own chat template and forces
 the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
-- ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which step and which
-  kind last, so that all edits of one solution share a long prefix in the engine's cache;
+- ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which unit of which
+  step and which kind last, so that all edits of one solution share a long prefix in the engine's cache. The model
+  rewrites that unit alone;
 - ``paper``: question, the solution up to the step, the step, then the instruction (arXiv 2410.06638, figure 2);
 - ``scripts``: the ``paper`` layout with the reply's fence opened but the step's label left to the model.
 """
@@ -16,14 +17,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from errata.arithmetic import find_equations, strip_marks
 from errata.kinds import kinds_of
 from errata.steps import separator
 from errata.types import Domain, Message, Prompt, Reason, Step
+from errata.units import Unit, whole_unit
 
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
-EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/1", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
+EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 
 _REASON: dict[Domain, str] = {
     Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -34,9 +37,9 @@ _REASON: dict[Domain, str] = {
 SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
 
 _EDIT_HEAD = (
-    "Below are a problem and a correct solution with numbered steps. Rewrite one step of it so that the step contains"
-    " one subtle error, and keep the rest of the step as it is. Do not say that there is an error."
-    " Reply with the rewritten step alone, in a code fence."
+    "Below are a problem and a correct solution with numbered steps. Rewrite one part of one step so that it contains"
+    " one subtle error, and keep the rest of that part as it is. Do not say that there is an error."
+    " Reply with the rewritten part alone, in a code fence."
 )
 _FENCE = "```"
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
@@ -68,31 +71,43 @@ def edit_prompt(
     domain: Domain = Domain.MATH,
     layout: Layout = "errata",
     offered: int | None = None,
+    unit: Unit | None = None,
 ) -> Prompt:
-    """The prompt that asks for one erroneous rewriting of step ``index``.
+    """The prompt that asks for one erroneous rewriting in step ``index``.
 
-    The reply opens inside a code fence, behind the step's own label, so that the completion is the rewritten body
-    followed by a closing fence (``parse_reply`` reads it). ``offered``: the offset in ``solution`` from which the step
-    may be changed (errata.steps.offered_span); what stands before it opens the reply too (``scripts``: does not).
-    Raises KeyError for a kind the domain does not have.
+    Layout ``errata``: the model rewrites ``unit`` alone, by default all that is offered. The reply opens inside a code
+    fence, behind all that the step says before the unit, and ends with the unit's line, or at the closing fence where
+    the unit has several lines (``parse_unit_reply`` reads it). The other layouts ask for the whole step: the reply
+    opens behind the step's label (``paper``) or at once (``scripts``), and ends at the closing fence (``parse_reply``).
+    ``offered``: the offset in ``solution`` from which the step may be changed (errata.steps.offered_span); what stands
+    before it opens the reply too (``scripts``: does not). Raises KeyError for a kind the domain does not have.
     """
     instruction = kinds_of(domain)[kind].instruction
     step = steps[index]
-    given = solution[step.start : step.body_start if offered is None else offered]
     if layout == "errata":
-        user = _errata_layout(question, solution, steps, index, instruction)
-    else:
-        user = _paper_layout(question, solution, step, instruction)
+        chosen = unit or whole_unit(solution, step, offered)
+        user = _errata_layout(question, solution, steps, index, f"{_shown_unit(solution, chosen)}\n{instruction}")
+        stop = "\n" if chosen.one_line else f"\n{_FENCE}"
+        opening = f"{_FENCE}\n{solution[step.start : chosen.start]}"
+        return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (stop,))
+    user = _paper_layout(question, solution, step, instruction)
+    given = solution[step.start : step.body_start if offered is None else offered]
     opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{given}"
     return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (f"\n{_FENCE}",))
 
 
-def _errata_layout(question: str, solution: str, steps: Sequence[Step], index: int, instruction: str) -> str:
+def _errata_layout(question: str, solution: str, steps: Sequence[Step], index: int, task: str) -> str:
     numbered = "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
     return (
         f"{_EDIT_HEAD}\n\nProblem:\n{question.strip()}\n\nSolution:\n{numbered}\n\n"
-        f"Rewrite step [{index + 1}]. {instruction}"
+        f"Rewrite this part of step [{index + 1}]: {task}"
     )
+
+
+def _shown_unit(solution: str, unit: Unit) -> str:
+    """The unit as it is asked for: without calculator marks, which the program writes itself."""
+    text = strip_marks(solution[unit.start : unit.end])
+    return text if unit.one_line else f"\n{_FENCE}\n{text}\n{_FENCE}"
 
 
 def _paper_layout(question: str, solution: str, step: Step, instruction: str) -> str:
@@ -136,6 +151,25 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     if not body:
         return Reply(None, Reason.EMPTY)
     return Reply(kept_label + body + separator(original_step))
+
+
+def parse_unit_reply(completion: str, solution: str, step: Step, unit: Unit) -> Reply:
+    """The unit a reply holds, to be spliced in at the unit's offsets. ``completion`` continues ``edit_prompt``.
+
+    A reply that goes on behind the unit is cut: an equation ends where its last number does, and what follows the unit
+    in its line is dropped where the reply repeats it. Calculator marks are dropped too: the program writes them.
+    Reasons: ``unparsable_reply``, ``empty``.
+    """
+    body = completion.split(_FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
+    if body is None:
+        return Reply(None, Reason.NO_REPLY)
+    body = _without_opening(strip_marks(body).strip(), strip_marks(solution[step.start : unit.start]))
+    tail = strip_marks(solution[unit.end : step.end].split("\n")[0]).strip()
+    if tail and body.endswith(tail) and body != tail:
+        body = body[: -len(tail)].rstrip()
+    if unit.kind == "equation" and (equations := find_equations(body)):
+        body = body[: equations[0].end]
+    return Reply(body) if body else Reply(None, Reason.EMPTY)
 
 
 def _without_opening(body: str, opening: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import StrEnum
 from fractions import Fraction
 
-from errata.arithmetic import Equation, find_equations, strip_marks
+from errata.arithmetic import Equation, find_equations, strip_marks, tokens_of
 from errata.identity import Context, prove_identity
 from errata.statistics import proportion_interval
 from errata.types import Evidence, EvidenceKind, Verdict
@@ -79,9 +80,22 @@ def prove_contradiction(original_step: str, edited_step: str) -> Evidence | None
     if len(before) != len(after):
         return None
     for old, new in zip(before, after, strict=True):
-        if new.holds is False and old.holds:
+        if new.holds is False and old.holds and _related(old, new):
             return _contradiction(original_step, old, edited_step, new)
     return None
+
+
+def _related(old: Equation, new: Equation) -> bool:
+    """Whether the new equation is the old one with a change in it: half of its numbers and signs still stand in order.
+
+    A false equation that merely takes a true one's place says nothing about it.
+    """
+    before, after = ([(t.kind, t.symbol, t.value) for t in tokens_of(e)] for e in (old, new))
+    # Most edits leave every other token in its place, which is far quicker to see than the best alignment.
+    if 2 * sum(a == b for a, b in zip(before, after, strict=False)) >= min(len(before), len(after)):
+        return True
+    blocks = SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks()
+    return 2 * sum(block.size for block in blocks) >= min(len(before), len(after))
 
 
 def _shown(step: str, equation: Equation) -> str:
@@ -167,12 +181,13 @@ def prove_edit(
     continuations: Continuations | None = None,
     gap: float = 0.5,
     context: Context | None = None,
+    replayed: Proof | None = None,
 ) -> Proof:
     """The verdict on an edit of a mathematical step.
 
-    A contradiction needs nothing else, a broken identity the step's ``context``. Without either, diverging
-    continuations prove the edit; continuations of which at least half reach gold, from a step without a false equation,
-    make it a false negative (docs/method.md step 8).
+    A contradiction needs nothing else, a broken identity the step's ``context``. Without either, ``replayed`` decides
+    where it proves anything (errata.replay), then diverging continuations do; continuations of which at least half
+    reach gold, from a step without a false equation, make the edit a false negative (docs/method.md step 8).
     """
     contradiction = prove_contradiction(original_step, edited_step)
     if contradiction is not None:
@@ -180,6 +195,8 @@ def prove_edit(
     identity = prove_identity(original_step, edited_step, context)
     if identity is not None:
         return Proof(Outcome.PROVEN, identity)
+    if replayed is not None and (replayed.outcome is not Outcome.UNPROVEN or continuations is None):
+        return replayed
     if continuations is None:
         return _unproven("no equation of the step became false")
     evidence = prove_divergence(continuations, gap)

@@ -29,8 +29,9 @@ class PairRecord:
     """One pair with its whole history, in the order of the ``steps_and_full`` columns.
 
     ``start`` and ``end`` are the chosen step's character offsets in its solution, so ``start == len(prefix)``;
-    ``evidence`` is the kind of proof (null for a full pair: both its sides were judged against the gold answer) and
-    ``evidence_detail`` its JSON text; ``seed`` is that of the rejected text.
+    ``form`` and ``editor`` say how the error was made (null for full pairs); ``evidence`` is the kind of proof (null
+    for a full pair: both its sides were judged against the gold answer) and ``evidence_detail`` its JSON text;
+    ``seed`` is that of the rejected text.
     """
 
     pair_id: str
@@ -43,6 +44,8 @@ class PairRecord:
     start: int | None
     end: int | None
     error_kind: str | None
+    form: str | None
+    editor: str | None
     distance: int | None
     evidence: str | None
     evidence_detail: str | None
@@ -151,6 +154,7 @@ def _critique(pair: PairRecord) -> list[Row]:
             "error_start": start,
             "error_end": start + len(pair.rejected),
             "error_kind": pair.error_kind,
+            "form": pair.form,
             "evidence": pair.evidence,
             "correction": pair.chosen,
         }
@@ -218,6 +222,7 @@ SHAPES: dict[ShapeName, Shape] = {
                 "error_start": "int64",
                 "error_end": "int64",
                 "error_kind": "string",
+                "form": "string",
                 "evidence": "string",
                 "correction": "string",
             },

@@ -25,11 +25,23 @@ class Verdict(StrEnum):
     TIMEOUT = "timeout"
 
 
+class Form(StrEnum):
+    """What an edit does to the places that repeat or use the value it changes (docs/method.md, step 6)."""
+
+    STANDS = "stands"
+    CONSISTENT = "consistent"
+
+
+EditorName = Literal["words", "slip", "rule", "mined", "random-token"]
+"""Who made an edit: a model asked in words, its likeliest wrong tokens, a rule, a resampled step, or chance."""
+
+
 class EvidenceKind(StrEnum):
     """Why an edit is labelled an error (docs/method.md, step 8)."""
 
     CONTRADICTION = "contradiction"
     IDENTITY = "identity"
+    REPLAY = "replay"
     DIVERGENCE = "divergence"
     VERIFIER = "verifier"
     UNPROVEN = "unproven"
@@ -74,6 +86,8 @@ class Reason(StrEnum):
     NO_CHANGE = "no_change", "The edit equals the original step."
     EMPTY = "empty", "The edit is empty."
     NO_REPLY = "unparsable_reply", "No step could be read from the model's reply."
+    NOT_THE_KIND = "not_the_kind", "The edit is another equation or sentence, not the change that was asked for."
+    NOT_CARRIED = "not_carried", "It is open which places of the step repeat or use the changed value."
     ADDED_STEP = "adds_or_removes_step", "The edit adds or removes a step."
     ADMITS_ERROR = "admits_error", "The edit says that it contains an error."
     BROKEN_FORMAT = "broken_format", "The edit breaks fences, braces or the answer box."
@@ -84,7 +98,7 @@ class Reason(StrEnum):
     UNPROVEN = "unproven", "Nothing proves the edit wrong, and the job drops unproven edits."
     NO_REST = (
         "no_diverging_rest",
-        "No continuation of the edit missed the gold answer, and the job wants one on the rejected side.",
+        "The error could not be carried to a wrong answer, and the job wants whole solutions on the rejected side.",
     )
     NOT_CHOSEN = "not_chosen", "The problem already has its number of step pairs."
 
@@ -149,7 +163,8 @@ class Evidence:
 
     ``detail`` holds for ``contradiction``: ``equation`` (as written in the edit), ``left``, ``right`` (exact values as
     strings), ``original``; for ``identity``: the same and ``at``, values of the variables where the sides differ, as
-    strings; for ``divergence``: ``rate``, ``low``, ``high``, ``original_rate``, ``k``; for
+    strings; for ``replay``: ``equation``, ``original``, ``answer`` (what the solution comes to); for ``divergence``:
+    ``rate``, ``low``, ``high``, ``original_rate``, ``k``; for
     ``verifier``: ``report``; for ``unproven``: ``why``.
     """
 

@@ -164,6 +164,8 @@ class EditRow(Identified, StageColumns, Timestamped, Base):
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
     step_index: Mapped[int]
     kind: Mapped[str]
+    form: Mapped[str | None]  # null: of a version without forms, in which every result stood
+    editor: Mapped[str | None]  # words, slip, rule, mined or random-token
     start: Mapped[int]
     end: Mapped[int]
     original: Mapped[str] = mapped_column(Text)
@@ -205,6 +207,8 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
     start: Mapped[int | None]
     end: Mapped[int | None]
     error_kind: Mapped[str | None]
+    form: Mapped[str | None]
+    editor: Mapped[str | None]
     distance: Mapped[int | None]
     evidence_kind: Mapped[str | None]
     evidence: Mapped[dict[str, Any] | None]

@@ -18,7 +18,7 @@ from api.http.routing import ApiDep, make_router
 from api.http.rows import Listing, PageDep, child_listing, paginate, path_row, where_given
 from api.pairs import PairOut
 from api.schemas import RowAnswer, RowId
-from errata.types import EvidenceKind, Verdict
+from errata.types import EditorName, EvidenceKind, Form, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, SolutionRow
 from models.results import job_funnel
 from models.states import TERMINAL
@@ -77,6 +77,8 @@ class EditOut(RowAnswer):
     solution: str = Field(validation_alias="solution_id")
     step_index: int
     kind: str
+    form: str | None = Field(description="stands or consistent; null for edits of earlier versions.")
+    editor: str | None = Field(description="words, slip, rule, mined or random-token; null like form.")
     start: int
     end: int
     original: str
@@ -142,11 +144,20 @@ def list_edits(
     job_id: str,
     page: PageDep,
     kind: Annotated[RowId | None, Query()] = None,
+    form: Annotated[Form | None, Query()] = None,
+    editor: Annotated[EditorName | None, Query()] = None,
     evidence: Annotated[EvidenceKind | None, Query()] = None,
     reason: Annotated[RowId | None, Query(description="Why an edit made no pair.")] = None,
 ) -> Listing[EditOut]:
     """The job's edits, rejected ones with their reason."""
-    filters = {EditRow.job_id: job_id, EditRow.kind: kind, EditRow.evidence_kind: evidence, EditRow.reason: reason}
+    filters = {
+        EditRow.job_id: job_id,
+        EditRow.kind: kind,
+        EditRow.form: form,
+        EditRow.editor: editor,
+        EditRow.evidence_kind: evidence,
+        EditRow.reason: reason,
+    }
     keys = (EditRow.created_at, EditRow.id)
     return child_listing(EditOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
 

@@ -18,6 +18,7 @@ from models.workspaces import ProblemRow, ProblemSet
 _SENTENCES = {
     "contradiction": "An equation in the edited step is false; the same place in the original was true.",
     "identity": "An identity of the original step holds for all values; the edited one fails at the values given.",
+    "replay": "Every calculation from the edit to the answer was followed with the edited value, and misses gold.",
     "divergence": "Continuing from the edited step misses the right answer far more often than from the original.",
     "verifier": "The edited whole fails its checker; the original passes.",
     "unproven": "Nothing shows that the edit is wrong. It was kept by the job's policy.",
@@ -72,6 +73,9 @@ def proof_of(kind: str | None, detail: dict[str, Any], pair_type: str) -> Proof:
     if kind in ("contradiction", "identity"):
         equation, left, right, original = (_text(detail, name) for name in ("equation", "left", "right", "original"))
         return Proof(sentence, equation, left, right, original, note=_point(detail.get("at")))
+    if kind == "replay":
+        equation, answer, original = (_text(detail, name) for name in ("equation", "answer", "original"))
+        return Proof(sentence, equation, original=original, note=f"With it the solution comes to {answer}.")
     note = _text(detail, "report") or _text(detail, "why")
     if note is None and (count := _text(detail, "k")):
         note = f"{count} continuations from each step."

@@ -35,7 +35,7 @@ class CustomKind(BaseModel):
     domains: Annotated[list[Domain], Field(min_length=1)] = [Domain.MATH]
     instruction: Annotated[str, Field(min_length=10, max_length=500)]
     applies_when: Annotated[str, Field(min_length=1, max_length=200)] = "."
-    check: Literal["contradiction", "identity", "divergence", "verifier"]
+    check: Literal["contradiction", "identity", "replay", "divergence", "verifier"]
 
     @field_validator("instruction")
     @classmethod

@@ -12,14 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.config import resolve
-from errata.injection import EditPlan, plan_edits, random_token_edit, rule_edit
+from errata.injection import EditPlan, PlannedEdit, plan_edits
+from errata.kinds import Kind, Site
 from errata.pairs import choose
 from errata.prompts import edit_prompt, parse_reply
 from errata.proof import Outcome, prove_edit
+from errata.rule_edits import random_token_edit, rule_edit
 from errata.screening import screen
 from errata.seeds import derive_seed
 from errata.steps import offered_span, splice, split_steps
-from errata.types import Domain, EvidenceKind, Problem, Reason
+from errata.types import Domain, EvidenceKind, Form, Problem, Reason
 
 PROBLEM = Problem("Tom buys 3 pens at 4 dollars and a book for 5. He has 90 dollars. What is left?", "73")
 SOLUTION = (
@@ -34,28 +36,32 @@ def _plan(preset: str = "rules", solution: str = SOLUTION, seed: int = 1, **over
     return plan_edits(solution, split_steps(solution), config, Domain.MATH, seed, PROBLEM)
 
 
+def _kinds(plan: EditPlan) -> dict[int, str]:
+    return {edit.step: edit.kind for edit in plan.edits}
+
+
 def test_every_step_is_offered_once_or_left_with_a_reason() -> None:
     plan = _plan()
-    assert [index for index, _ in plan.edits] == [0, 2]
+    assert [edit.step for edit in plan.edits] == [0, 2]
     assert plan.skipped == {1: Reason.NO_KIND, 3: Reason.ANSWER_STEP}
 
 
 def test_a_false_step_is_never_the_chosen_side() -> None:
     assert _plan(solution=FALSE).skipped[0] is Reason.FALSE_STEP
-    assert 0 in dict(_plan("paper", solution=FALSE).edits)
+    assert 0 in _kinds(_plan("paper", solution=FALSE))
 
 
 def test_the_paper_offers_what_its_own_rule_allows() -> None:
     plan = _plan("paper")
     assert plan.skipped == {}
-    assert dict(plan.edits)[1] == "misreading"
-    assert dict(plan.edits)[3] == "calculation"
+    assert _kinds(plan)[1] == "misreading"
+    assert _kinds(plan)[3] == "calculation"
 
 
 def test_words_are_only_misread_where_the_job_can_show_it() -> None:
     assert _plan("errata").skipped[1] is Reason.NO_KIND
-    assert dict(_plan("errata", proof={"continuations": {"when": "unproven"}}).edits)[1] == "misreading"
-    assert dict(_plan("errata", proof={"unproven": "keep"}).edits)[1] == "misreading"
+    assert _kinds(_plan("errata", proof={"continuations": {"when": "unproven"}}))[1] == "misreading"
+    assert _kinds(_plan("errata", proof={"unproven": "keep"}))[1] == "misreading"
 
 
 def test_a_rule_made_misreading_turns_one_word_round() -> None:
@@ -70,22 +76,22 @@ def test_a_rule_made_misreading_turns_one_word_round() -> None:
         "Step 1: More hours are left after noon.\n",
     }
     assert rule_edit(solution, steps, 1, "misreading", 0, Domain.MATH, PROBLEM) is None
-    assert 0 not in dict(_plan("rules", solution).edits)
-    assert dict(_plan("rules", solution, proof={"continuations": {"when": "unproven"}}).edits)[0] == "misreading"
+    assert 0 not in _kinds(_plan("rules", solution))
+    assert _kinds(_plan("rules", solution, proof={"continuations": {"when": "unproven"}}))[0] == "misreading"
 
 
 def test_weights_decide_the_kinds() -> None:
     only = {"kinds": {"operator": 1.0}}
-    assert {kind for seed in range(20) for _, kind in _plan(seed=seed, editing=only).edits} == {"operator"}
+    assert {edit.kind for seed in range(20) for edit in _plan(seed=seed, editing=only).edits} == {"operator"}
     heavy = {"kinds": {"operator": 9.0, "calculation": 1.0}, "max_kind_share": 1.0}
-    drawn = Counter(kind for seed in range(400) for _, kind in _plan(seed=seed, editing=heavy).edits)
+    drawn = Counter(edit.kind for seed in range(400) for edit in _plan(seed=seed, editing=heavy).edits)
     assert set(drawn) == {"operator", "calculation"}
     assert 0.85 < drawn["operator"] / drawn.total() < 0.95
 
 
 def test_a_weight_of_zero_leaves_a_step_without_a_kind() -> None:
     plan = _plan(editing={"kinds": {"omission": 1.0}})
-    assert plan.edits == ((0, "omission"),)
+    assert _kinds(plan) == {0: "omission"}
     assert plan.skipped[2] is Reason.NO_KIND
 
 
@@ -94,7 +100,7 @@ def test_weights_count_among_the_kinds_that_apply(share: float) -> None:
     """Step 3 has no third term to leave out: its draw is between the two others, whatever the omission weighs."""
     kinds = {"omission": 96.0, "operator": 3.0, "calculation": 1.0}
     plans = [_plan(seed=seed, editing={"kinds": kinds, "max_kind_share": share}) for seed in range(400)]
-    first, third = (Counter(dict(plan.edits)[step] for plan in plans) for step in (0, 2))
+    first, third = (Counter(_kinds(plan)[step] for plan in plans) for step in (0, 2))
     assert 0.93 < first["omission"] / 400 < 0.99
     assert set(third) == {"operator", "calculation"}
     assert 0.68 < third["operator"] / 400 < 0.82
@@ -103,7 +109,12 @@ def test_weights_count_among_the_kinds_that_apply(share: float) -> None:
 def test_without_a_cap_no_more_kinds_are_tried_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether a kind applies is dear to know: edits are made and proven false for it."""
     tried: list[int] = []
-    monkeypatch.setattr("errata.injection._applies", lambda _kind, site, _config: not tried.append(site.index))
+
+    def applies(kind: Kind, _form: Form, site: Site, *_: object) -> PlannedEdit:
+        tried.append(site.index)
+        return PlannedEdit(site.index, kind.name)
+
+    monkeypatch.setattr("errata.injection._planned", applies)
     _plan("errata")
     assert tried == [0, 1, 2]
 
@@ -114,13 +125,13 @@ def test_a_profile_replaces_the_weights_only_where_the_mix_asks_for_it() -> None
     for mix, kinds in (("profile", {"order"}), ("weights", {"calculation"})):
         config = resolve("rules", {"editing": {"mix": mix, "kinds": {"calculation": 1.0}}})
         plan = plan_edits(SOLUTION, steps, config, Domain.MATH, 1, PROBLEM, profile)
-        assert {kind for _, kind in plan.edits} == kinds
+        assert {edit.kind for edit in plan.edits} == kinds
 
 
 def test_a_quota_is_drawn_and_the_rest_named() -> None:
     plans = [_plan(seed=seed, editing={"edits_per_solution": 1}) for seed in range(40)]
     assert all(len(plan.edits) == 1 for plan in plans)
-    assert {plan.edits[0][0] for plan in plans} == {0, 2}
+    assert {plan.edits[0].step for plan in plans} == {0, 2}
     assert all(Reason.OVER_QUOTA in plan.skipped.values() for plan in plans)
 
 
@@ -128,8 +139,8 @@ def test_of_a_long_step_only_its_last_sentences_are_offered() -> None:
     sums = "Step 1: So 3 + 4 = 7. Then 8 - 2 = 6. He walks. He sits. He eats. He sleeps.\n"
     solution = f"{sums}Step 2: The answer is 6."
     assert _plan("errata", solution).skipped[0] is Reason.NO_KIND
-    assert 0 in dict(_plan("errata", solution, editing={"offered_sentences": 5}).edits)
-    assert 0 in dict(_plan("rules", solution).edits)
+    assert 0 in _kinds(_plan("errata", solution, editing={"offered_sentences": 5}))
+    assert 0 in _kinds(_plan("rules", solution))
     steps = split_steps(solution)
     start, _ = offered_span(solution, steps[0], 5)
     prompt = edit_prompt("q", solution, steps, 0, "calculation", offered=start)
@@ -141,7 +152,7 @@ def test_of_a_long_step_only_its_last_sentences_are_offered() -> None:
 
 def test_answer_lines_are_offered_where_the_job_says_so() -> None:
     plan = _plan("random-token", editing={"offer_answer_steps": True})
-    assert 3 in dict(plan.edits)
+    assert 3 in _kinds(plan)
 
 
 @given(st.integers(0, 2**31 - 1), st.sampled_from([0.3, 0.5, 1.0]))
@@ -152,7 +163,7 @@ def test_plans_repeat_and_share_their_kinds(seed: int, share: float) -> None:
     first, second = (plan_edits(solution, steps, config, Domain.MATH, seed, PROBLEM) for _ in range(2))
     assert first == second
     assert len(first.edits) == 6
-    counts = Counter(kind for _, kind in first.edits)
+    counts = Counter(edit.kind for edit in first.edits)
     assert max(counts.values()) <= max(1, round(share * 6))
 
 
@@ -198,10 +209,11 @@ def test_a_random_token_edit_changes_one_token_of_the_body() -> None:
 def test_any_text_is_planned_and_edited(text: str, seed: int) -> None:
     steps = split_steps(text)
     plan = plan_edits(text, steps, resolve("rules"), Domain.MATH, seed, PROBLEM)
-    assert {index for index, _ in plan.edits} | plan.skipped.keys() == {step.index for step in steps}
+    assert {edit.step for edit in plan.edits} | plan.skipped.keys() == {step.index for step in steps}
     assert len(plan.edits) + len(plan.skipped) == len(steps)
-    for index, kind in plan.edits:
-        assert rule_edit(text, steps, index, kind, seed, Domain.MATH, PROBLEM) is not None
+    for edit in plan.edits:
+        planned = (edit.step, edit.kind, seed, Domain.MATH, PROBLEM, edit.unit, edit.form)
+        assert rule_edit(text, steps, *planned) is not None
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +242,11 @@ def test_real_solutions_yield_proven_pairs_of_every_kind(real: list[tuple[str, s
         plan = plan_edits(solution, steps, config, Domain.MATH, derive_seed("plan", question), problem)
         ends.update(plan.skipped.values())
         proven: list[tuple[str, str]] = []
-        for index, kind in plan.edits:
+        for edit in plan.edits:
+            index, kind = edit.step, edit.kind
             original = solution[steps[index].start : steps[index].end]
-            edited = rule_edit(solution, steps, index, kind, derive_seed("rule", original), Domain.MATH, problem)
+            seed = derive_seed("rule", original)
+            edited = rule_edit(solution, steps, index, kind, seed, Domain.MATH, problem, edit.unit, edit.form)
             assert edited is not None
             screened = screen(original, edited, question, config.screening)
             if screened.reason is not None:

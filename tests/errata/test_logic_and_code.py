@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from errata.answers import judge
 from errata.config import ScreeningConfig, resolve
-from errata.injection import plan_edits, rule_edit
+from errata.injection import plan_edits
 from errata.json_cells import find_json
 from errata.kinds import Site, kinds_of
 from errata.proof import Outcome, prove_verifier
+from errata.rule_edits import rule_edit
 from errata.screening import screen
 from errata.steps import splice, split_steps
 from errata.types import Domain, EvidenceKind, Problem, Reason, Verdict
@@ -85,7 +86,7 @@ def test_a_wrong_grid_is_not_edited() -> None:
 def test_reasoning_steps_of_a_puzzle_are_left_with_a_reason() -> None:
     steps = split_steps(BOXED, Domain.LOGIC)
     plan = plan_edits(BOXED, steps, resolve("rules"), Domain.LOGIC, 0, PUZZLE)
-    assert [index for index, _ in plan.edits] == [2]
+    assert [edit.step for edit in plan.edits] == [2]
     assert plan.skipped == {0: Reason.NO_KIND, 1: Reason.NO_KIND}
 
 
@@ -215,9 +216,9 @@ def test_code_edits_are_proven_by_failing_tests_or_rejected_with_a_reason(code: 
     assert judge(problem, solution, Domain.CODE, allow_code=True).verdict is Verdict.CORRECT
     steps = split_steps(solution, Domain.CODE)
     plan = plan_edits(solution, steps, resolve("rules"), Domain.CODE, 3, problem)
-    assert {index for index, _ in plan.edits} | plan.skipped.keys() == {step.index for step in steps}
+    assert {edit.step for edit in plan.edits} | plan.skipped.keys() == {step.index for step in steps}
     proven = 0
-    for index, kind in plan.edits:
+    for index, kind in ((edit.step, edit.kind) for edit in plan.edits):
         edited = rule_edit(solution, steps, index, kind, 3, Domain.CODE, problem)
         assert edited is not None
         assert screen(solution[steps[index].start : steps[index].end], edited, "", ScreeningConfig()).kept

@@ -35,7 +35,7 @@ def test_the_worked_example_is_what_the_code_does(page: str) -> None:
     steps = split_steps(solution)
     assert len(steps) == 3
     plan = plan_edits(solution, steps, resolve("rules"), Domain.MATH, 0, PROBLEM)
-    assert [index for index, _ in plan.edits] == [0, 1]
+    assert [edit.step for edit in plan.edits] == [0, 1]
     assert plan.skipped == {2: Reason.ANSWER_STEP}
     diff = _block(page, "diff").splitlines()
     assert "\n".join(line[1:] for line in diff if line[0] != "+") == solution[: steps[1].end].rstrip("\n")

@@ -11,10 +11,11 @@ import pytest
 
 from errata.calculations import calculations
 from errata.config import resolve
-from errata.injection import plan_edits, rule_edit
+from errata.injection import plan_edits
 from errata.kinds import Kind, kinds_of, register, registry
 from errata.profile import error_profile, first_error
 from errata.prompts import edit_prompt
+from errata.rule_edits import rule_edit
 from errata.selection import Sample
 from errata.steps import split_steps
 from errata.types import Domain, EvidenceKind, Problem, Verdict
@@ -111,9 +112,11 @@ def test_a_new_kind_has_the_add_one_weight_and_is_drawn(monkeypatch: pytest.Monk
     steps = split_steps(RIGHT)
     problem = Problem("What is left?", "23")
     plans = [plan_edits(RIGHT, steps, config, Domain.MATH, seed, problem, weights) for seed in range(100)]
-    drawn = Counter(kind for plan in plans for _, kind in plan.edits)
+    drawn = Counter(edit.kind for plan in plans for edit in plan.edits)
     assert 10 <= drawn["toy"] <= 50, "of 200 steps, with a weight of one in eight, where not every kind applies"
-    seed = next(seed for seed, plan in enumerate(plans) if (0, "toy") in plan.edits)
+    seed = next(
+        seed for seed, plan in enumerate(plans) if (0, "toy") in [(edit.step, edit.kind) for edit in plan.edits]
+    )
     assert "= 71" in str(rule_edit(RIGHT, steps, 0, "toy", seed, Domain.MATH, problem))
     assert "Say it wrong." in edit_prompt("q", RIGHT, steps, 0, "toy").messages[0].content
 

@@ -16,11 +16,13 @@ from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.runner import Services
 
 MODEL = {"engine": "transformers", "config": {"path": "/scripted"}}
+WHOLE_STEPS = {"layout": "paper"}
 _STEP_ONE = re.compile(r"Pay (\d+) \* (\d+) \+ (\d+) = (\d+)\.")
 
 
 class Propagating:
-    """Edits the factor of step 1 and computes it anew, so that the step is true in itself; continues what it is given.
+    """Edits both factors of step 1 and computes it anew, so that the step is true in itself and may be another way to
+    compute, which a replay leaves open; continues what it is given. It rewrites whole steps, as layout ``paper`` asks.
 
     Step 2 it copies at the first attempt and gets wrong at the next. ``stubborn``: a continuation returns to the right
     answer whatever it is given, as a model does that repairs.
@@ -58,7 +60,7 @@ class Propagating:
         assert first
         a, b, c, d = (int(group) for group in first.groups())
         if "Step 1" in request.prompt.assistant_prefix:
-            return f"Pay {a} * {b + 1} + {c} = {a * (b + 1) + c}."
+            return f"Pay {a + 1} * {b + 1} + {c} = {(a + 1) * (b + 1) + c}."
         tries = sum(r.prompt == request.prompt for r in self.requests)
         return f"So 99 - {d} = {99 - d + (0 if tries < 2 else 1)} left."
 
@@ -71,7 +73,7 @@ class Propagating:
         assert first
         a, b, c, d = (int(group) for group in first.groups())
         if self.stubborn and a * b + c == d and f"buys {a} pens at {b} " not in request.prompt.messages[0].content:
-            d = a * (b - 1) + c
+            d = (a - 1) * (b - 1) + c
         return f"Step 2: So 99 - {d} = {99 - d} left.\nStep 3: The answer is \\boxed{{{99 - d}}}."
 
 
@@ -88,7 +90,7 @@ def scripted(services: Services, *, stubborn: bool = False) -> Propagating:
 
 def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services) -> None:
     scripted(services)
-    funnel = run_job(services, "errata", model=MODEL, editing={"temperature": 0.8, "attempts": 3})
+    funnel = run_job(services, "errata", model=MODEL, editing={**WHOLE_STEPS, "temperature": 0.8, "attempts": 3})
     with services.db.read() as session:
         edits = list(session.scalars(select(EditRow)))
     attempts = {at: {len(e.attempts) for e in edits if e.step_index == at} for at in (0, 1)}
@@ -102,7 +104,7 @@ def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services
 
 def test_without_continuations_a_true_step_stays_unproven(services: Services) -> None:
     scripted(services)
-    funnel = run_job(services, "errata", model=MODEL)
+    funnel = run_job(services, "errata", model=MODEL, editing=WHOLE_STEPS)
     assert funnel.counts["edits"]["rejected"] == {"unproven": PROBLEMS}
     assert funnel.counts["edits"]["proven"] == {"contradiction": PROBLEMS}
     assert {pair.step_index for pair in pairs_of(services)} == {1}
@@ -110,7 +112,7 @@ def test_without_continuations_a_true_step_stays_unproven(services: Services) ->
 
 def test_continuations_prove_what_arithmetic_cannot(services: Services) -> None:
     engine = scripted(services)
-    funnel = run_job(services, "errata", model=MODEL, proof=continued())
+    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS)
     assert funnel.counts["edits"]["proven"] == {"contradiction": PROBLEMS, "divergence": PROBLEMS}
     pairs = [pair for pair in pairs_of(services) if pair.evidence_kind == "divergence"]
     assert len(pairs) == PROBLEMS
@@ -137,14 +139,14 @@ def test_a_shard_with_nothing_to_continue_asks_no_engine(services: Services) -> 
 
 def test_greedy_continuations_are_made_once(services: Services) -> None:
     engine = scripted(services)
-    run_job(services, "errata", model=MODEL, proof=continued(temperature=0.0))
+    run_job(services, "errata", model=MODEL, proof=continued(temperature=0.0), editing=WHOLE_STEPS)
     assert {r.n for r in engine.requests if r.prompt.version == SOLVE_VERSION} == {1}
     assert {(pair.evidence or {})["k"] for pair in pairs_of(services) if pair.evidence_kind == "divergence"} == {1}
 
 
 def test_an_edit_that_its_continuations_repair_is_a_false_negative(services: Services) -> None:
     scripted(services, stubborn=True)
-    funnel = run_job(services, "errata", model=MODEL, proof=continued())
+    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS)
     assert funnel.counts["edits"]["rejected"] == {"false_negative": PROBLEMS}
     assert {pair.evidence_kind for pair in pairs_of(services)} == {"contradiction"}
 
@@ -154,7 +156,7 @@ def test_dynamic_pairs_carry_what_follows_on_each_side(services: Services, when:
     """Rejected: the edit and a continuation of it that misses gold; chosen: the solution's own rest."""
     scripted(services)
     proof = {**continued(when=when), "mode": "dynamic"}
-    funnel = run_job(services, "errata", model=MODEL, proof=proof)
+    funnel = run_job(services, "errata", model=MODEL, proof=proof, editing=WHOLE_STEPS)
     pairs = pairs_of(services)
     assert len(pairs) == 2 * PROBLEMS == funnel.counts["pairs"]["by_type"]["step"]
     for pair in pairs:
@@ -170,6 +172,6 @@ def test_dynamic_pairs_carry_what_follows_on_each_side(services: Services, when:
 
 def test_a_dynamic_edit_that_no_continuation_spreads_makes_no_pair(services: Services) -> None:
     scripted(services, stubborn=True)
-    funnel = run_job(services, "errata", model=MODEL, proof={**continued(), "mode": "dynamic"})
+    funnel = run_job(services, "errata", model=MODEL, proof={**continued(), "mode": "dynamic"}, editing=WHOLE_STEPS)
     assert funnel.counts["edits"]["rejected"] == {"false_negative": PROBLEMS}
     assert {pair.step_index for pair in pairs_of(services)} == {1}

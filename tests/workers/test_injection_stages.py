@@ -17,7 +17,10 @@ def test_the_rules_preset_ends_in_proven_pairs(services: Services) -> None:
     funnel = run_job(services, "rules")
     pairs = pairs_of(services)
     assert len(pairs) >= PROBLEMS
-    assert {pair.evidence_kind for pair in pairs} == {"contradiction"}
+    proofs = {(pair.form, pair.evidence_kind) for pair in pairs}
+    assert ("stands", "contradiction") in proofs
+    assert proofs <= {("stands", "contradiction"), ("consistent", "contradiction"), ("consistent", "replay")}
+    assert {pair.editor for pair in pairs} == {"rule"}
     assert len(pairs_of(services, "full")) == PROBLEMS
     for pair in pairs:
         assert pair.chosen != pair.rejected
@@ -48,7 +51,7 @@ def test_edits_are_planned_with_the_verdicts(services: Services) -> None:
         rows = list(session.scalars(select(SolutionRow)))
         edits = {(e.solution_id, e.step_index, e.kind) for e in session.scalars(select(EditRow))}
     assert {row.role for row in rows if row.plan is not None} == {"correct"}
-    assert edits == {(row.id, *edit) for row in rows for edit in (row.plan or {"edits": []})["edits"]}
+    assert edits == {(row.id, *edit[:2]) for row in rows for edit in (row.plan or {"edits": []})["edits"]}
 
 
 def test_full_only_edits_nothing(services: Services) -> None:

@@ -10,8 +10,10 @@ from sqlalchemy.orm import Session
 from errata.identity import Context
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.proof import Outcome, prove_edit
+from errata.replay import ReplayOutcome, replay
 from errata.seeds import derive_seed
-from errata.types import Domain
+from errata.steps import split_steps
+from errata.types import Domain, Problem
 from models.jobs import EditRow, SolutionRow
 from models.session import update_by_key
 from models.states import Stage
@@ -19,7 +21,7 @@ from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_counts, count_continuations
-from workers.stages.loading import Job, ShardRows, load_rows
+from workers.stages.loading import Job, ShardRows, as_problem, load_rows
 
 
 def continue_edits(context: StageContext) -> Finish:
@@ -29,7 +31,7 @@ def continue_edits(context: StageContext) -> Finish:
     """
     rows = load_rows(context)
     job, solutions = rows.job, rows.solutions
-    edits = [row for row in rows.edits if needs_continuations(job, row.original, str(row.edited), _around(rows, row))]
+    edits = [row for row in rows.edits if _is_asked(rows, row)]
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
     # Keyed by what is continued: several edits of one step share the continuations of its original.
@@ -53,23 +55,30 @@ def continue_edits(context: StageContext) -> Finish:
     return Finish(Stage.PROVE, write)
 
 
-def _around(rows: ShardRows, row: EditRow) -> Context:
-    return Context(rows.problems[row.problem_id].question, rows.solutions[row.solution_id].text, row.start)
+def _is_asked(rows: ShardRows, edit: EditRow) -> bool:
+    problem, solution = rows.problems[edit.problem_id], rows.solutions[edit.solution_id]
+    return needs_continuations(rows.job, as_problem(problem), solution.text, edit.step_index, str(edit.edited))
 
 
-def needs_continuations(job: Job, original: str, edited: str, around: Context) -> bool:
-    """Whether an edit is to be continued: never, always, or only where its own text does not prove it wrong.
+def needs_continuations(job: Job, problem: Problem, solution: str, index: int, edited: str) -> bool:
+    """Whether an edit is to be continued: never, always, or only where neither its own text nor a replay decides.
 
-    Where a verifier decides (logic, code), never: continuations would add nothing.
+    Where a verifier decides (logic, code), never: continuations would add nothing. Mode ``dynamic`` needs them where
+    the program does not carry errors to the solution's end.
     """
     if job.domain in (Domain.LOGIC, Domain.CODE):
         return False
     config = job.config.proof
-    if config.mode == "dynamic" or config.continuations.when == "always":
+    goes_on = config.mode == "dynamic" and not job.config.carries_to_end
+    if goes_on or config.continuations.when == "always":
         return True
-    if config.continuations.when != "unproven":
+    if config.continuations.when == "never":
         return False
-    return prove_edit(original, edited, context=around).outcome is not Outcome.PROVEN
+    step = split_steps(solution, job.domain, job.config.thoughts.in_steps)[index]
+    context = Context(problem.question, solution, step.start)
+    if prove_edit(solution[step.start : step.end], edited, context=context).outcome is Outcome.PROVEN:
+        return False
+    return replay(problem.question, problem.gold_answer, solution, index, edited).outcome is ReplayOutcome.OPEN
 
 
 def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:

@@ -8,13 +8,17 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from errata import injection
-from errata.identity import Context
-from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply
+from errata.carrying import Reach, carry_step
+from errata.injection import PlannedEdit
+from errata.kinds import kinds_of
+from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply, parse_unit_reply
+from errata.rule_edits import random_token_edit, rule_edit
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
 from errata.steps import offered_span, split_steps
-from errata.types import Domain, Problem, Reason, Step
+from errata.types import Domain, EditorName, Form, Problem, Reason, Step
+from errata.unit_edits import splice_unit
+from errata.units import whole_unit
 from models.base import new_id
 from models.jobs import EditRow, SolutionRow
 from models.session import insert_ignore
@@ -26,9 +30,13 @@ from workers.stages.ledger import add_counts, count_edits
 from workers.stages.loading import Job, as_problem, load_rows
 
 _DRAFT_COLUMNS = (
-    *("kind", "original", "edited", "attempts", "reason"),
+    *("kind", "form", "original", "edited", "attempts", "reason"),
     *("prompt_tokens", "completion_tokens", "cached_tokens"),
 )
+
+
+EDITORS: dict[str, EditorName] = {"model": "words", "rules": "rule", "random-token": "random-token"}
+"""How an edit's row names its editor, by the job's setting."""
 
 
 @dataclass
@@ -39,7 +47,7 @@ class Draft:
     problem: Problem
     steps: Sequence[Step]
     step: Step
-    kind: str
+    planned: PlannedEdit
     attempts: list[dict[str, Any]] = field(default_factory=list)
     edited: str | None = None
     screening: Screening | None = None
@@ -49,14 +57,19 @@ class Draft:
     cached_tokens: int = 0
 
     @property
+    def kind(self) -> str:
+        """The error kind that was planned."""
+        return self.planned.kind
+
+    @property
+    def form(self) -> str:
+        """The form that was planned."""
+        return str(self.planned.form)
+
+    @property
     def original(self) -> str:
         """The step's text, separator included."""
         return self.solution.text[self.step.start : self.step.end]
-
-    @property
-    def around(self) -> Context:
-        """Where the step stands: what proof may have to know."""
-        return Context(self.problem.question, self.solution.text, self.step.start)
 
 
 def edit(context: StageContext) -> Finish:
@@ -88,14 +101,18 @@ def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
     screened = [draft for draft in drafts if draft.reason is None]
     if not screened:
         return Stage.PAIR
-    asks = any(needs_continuations(job, draft.original, str(draft.edited), draft.around) for draft in screened)
+    asks = any(
+        needs_continuations(job, draft.problem, draft.solution.text, draft.step.index, str(draft.edited))
+        for draft in screened
+    )
     return Stage.CONTINUE if asks else Stage.PROVE
 
 
 def _drafts(row: SolutionRow, problem: Problem, job: Job) -> list[Draft]:
     """The edits that ``grade`` planned for a drawn solution."""
     steps = split_steps(row.text, job.domain, job.config.thoughts.in_steps)
-    return [Draft(row, problem, steps, steps[at], kind) for at, kind in (row.plan or {})["edits"]]
+    planned = [PlannedEdit.from_list(stored, row.text) for stored in (row.plan or {})["edits"]]
+    return [Draft(row, problem, steps, steps[edit.step], edit) for edit in planned]
 
 
 def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
@@ -132,6 +149,7 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         domain=job.domain,
         layout=editing.layout,
         offered=_offered(job, draft)[0],
+        unit=draft.planned.unit,
     )
     version = EDIT_VERSIONS[editing.layout]
     return GenerationRequest(
@@ -151,12 +169,31 @@ def _offered(job: Job, draft: Draft) -> tuple[int, int]:
 
 
 def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> None:
+    draft.attempts.append({"reply": completion, "seed": request.seed})
+    if job.config.editing.layout == "errata":
+        _take_unit(job, draft, completion)
+        return
     start, end = _offered(job, draft)
     label = "" if job.config.editing.layout == "scripts" else draft.solution.text[draft.step.start : start]
     reply = parse_reply(completion, original_step=draft.original, label=label)
-    draft.attempts.append({"reply": completion, "seed": request.seed})
     span = (start - draft.step.start, end - draft.step.start)
     _screen(job, draft, reply.text, None if reply.reason is None else str(reply.reason), span)
+
+
+def _take_unit(job: Job, draft: Draft, completion: str) -> None:
+    """Splice the reply in at its unit's offsets; in form ``consistent`` the program carries the value on."""
+    text, step = draft.solution.text, draft.step
+    unit = draft.planned.unit or whole_unit(text, step, _offered(job, draft)[0])
+    reply = parse_unit_reply(completion, text, step, unit)
+    if reply.text is None:
+        _screen(job, draft, None, None if reply.reason is None else str(reply.reason))
+        return
+    made = splice_unit(text, step, unit, reply.text, kinds_of(job.domain)[draft.kind])
+    edited, reason = made.text, made.reason
+    if edited is not None and edited != draft.original and draft.planned.form is Form.CONSISTENT:
+        carried = carry_step(draft.problem.question, text, step.index, edited, "step")
+        edited, reason = (None, Reason.NOT_CARRIED) if carried is None else (carried.step, None)
+    _screen(job, draft, edited, None if reason is None else str(reason))
 
 
 def _apply_rules(job: Job, drafts: Sequence[Draft]) -> None:
@@ -164,9 +201,13 @@ def _apply_rules(job: Job, drafts: Sequence[Draft]) -> None:
         seed = derive_seed(job.config.seed, "rule", draft.solution.text, draft.step.index, draft.kind)
         text, at = draft.solution.text, draft.step.index
         if job.config.editing.editor == "rules":
-            edited = injection.rule_edit(text, draft.steps, at, draft.kind, seed, job.domain, draft.problem)
+            plan = draft.planned
+            reach: Reach = "end" if job.config.carries_to_end else "step"
+            edited = rule_edit(
+                text, draft.steps, at, plan.kind, seed, job.domain, draft.problem, plan.unit, plan.form, reach
+            )
         else:
-            edited = injection.random_token_edit(text, draft.steps, at, seed)
+            edited = random_token_edit(text, draft.steps, at, seed)
         draft.attempts.append({"seed": seed})
         _screen(job, draft, edited, None if edited is not None else str(Reason.NO_RULE_EDIT))
 
@@ -188,6 +229,7 @@ def _row(context: StageContext, job: Job, draft: Draft) -> dict[str, Any]:
         "shard_id": context.lease.shard_id,
         "solution_id": draft.solution.id,
         "problem_id": draft.solution.problem_id,
+        "editor": EDITORS[job.config.editing.editor],
         "step_index": draft.step.index,
         "start": draft.step.start,
         "end": draft.step.end,

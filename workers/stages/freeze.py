@@ -218,7 +218,7 @@ def _samples(session: Session, shard_id: str, domain: str) -> Iterator[dict[str,
 
 def _record(pair: PairRow, domain: str) -> PairRecord:
     same = ("type", "question", "prefix", "chosen", "rejected", "step_index", "start", "end", "error_kind", "distance")
-    more = ("source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
+    more = ("form", "editor", "source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
     return PairRecord(
         pair_id=pair.id,
         evidence=pair.evidence_kind,

@@ -36,7 +36,7 @@ from workers.stages.loading import (
 
 Judged = dict[str, Any]
 Plan = dict[str, Any]
-"""``edits``: pairs of step index and kind; ``skipped``: a reason for every step that is not offered. JSON."""
+"""``edits``: one list for each (errata.injection.PlannedEdit); ``skipped``: a reason for every other step. JSON."""
 
 
 def grade(context: StageContext) -> Finish:
@@ -120,7 +120,7 @@ def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None
     seed = derive_seed(job.config.seed, "plan", problem.question, text)
     weights = None if profile is None else _weights(job, profile)
     planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)
-    return {"edits": [list(edit) for edit in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
+    return {"edits": [edit.as_list() for edit in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
 
 
 def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.profile import ErrorProfile
+from errata.types import Form
 from models.base import db_now
 from models.events import record
-from models.jobs import Shard
+from models.jobs import EditRow, Shard
 from models.leases import Lease, load_owner
 from models.outputs import Event
 from workers.engines.base import Completion, Journal
@@ -74,13 +75,19 @@ def count_edits(rows: Rows, skipped: Sequence[str]) -> Funnel:
     part.add("edits", "total", count=len(rows))
     for row in rows:
         part.add("edits", "attempts", count=len(row["attempts"]))
-        part.add("edits", "by_kind", row["kind"], "total")
-        part.add("edits", "by_kind", row["kind"], "tokens", count=row["prompt_tokens"] + row["completion_tokens"])
+        _count_edit(part, row, "total")
+        _count_edit(part, row, "tokens", row["prompt_tokens"] + row["completion_tokens"])
         if row["reason"] is not None:
             part.add("edits", "rejected", row["reason"])
-            part.add("edits", "by_kind", row["kind"], row["reason"])
+            _count_edit(part, row, row["reason"])
     part.add_tokens("edit", *_tokens(rows))
     return part
+
+
+def _count_edit(part: Funnel, row: dict[str, Any], name: str, count: int = 1) -> None:
+    """Count what became of an edit by its kind, and by its form and kind; edits without a form stand."""
+    part.add("edits", "by_kind", row["kind"], name, count=count)
+    part.add("edits", "by_form", row["form"] or Form.STANDS, row["kind"], name, count=count)
 
 
 def count_profile(profile: ErrorProfile) -> Funnel:
@@ -103,31 +110,32 @@ def count_continuations(completions: Sequence[Completion]) -> Funnel:
 
 
 def count_proofs(rows: Rows) -> Funnel:
-    """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` beside what was written."""
+    """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` and ``form``, too."""
     part = Funnel()
     for row in rows:
         if row["reason"] is None:
             part.add("edits", "proven", row["evidence_kind"])
             label = "unproven_kept" if row["evidence_kind"] == "unproven" else "proven"
-            part.add("edits", "by_kind", row["kind"], label)
+            _count_edit(part, row, label)
         else:
             part.add("edits", "rejected", row["reason"])
-            part.add("edits", "by_kind", row["kind"], row["reason"])
+            _count_edit(part, row, row["reason"])
     return part
 
 
-def count_pairs(rows: Rows, not_chosen: Sequence[str]) -> Funnel:
-    """Pairs by type, kind and evidence, and the proven edits (by kind) that made none."""
+def count_pairs(rows: Rows, not_chosen: Sequence[EditRow]) -> Funnel:
+    """Pairs by type, kind, form and evidence, and the proven edits that made none."""
     part = Funnel().add("pairs", "total", count=len(rows))
     for row in rows:
         part.add("pairs", "by_type", row["type"])
         if row["type"] == "step":
             part.add("pairs", "by_kind", row["error_kind"])
+            part.add("pairs", "by_form", row["form"] or Form.STANDS)
             part.add("pairs", "by_evidence", row["evidence_kind"])
-            part.add("edits", "by_kind", row["error_kind"], "pairs")
-    for kind in not_chosen:
+            _count_edit(part, {**row, "kind": row["error_kind"]}, "pairs")
+    for edit in not_chosen:
         part.add("edits", "rejected", "not_chosen")
-        part.add("edits", "by_kind", kind, "not_chosen")
+        _count_edit(part, {"kind": edit.kind, "form": edit.form}, "not_chosen")
     return part
 
 

@@ -53,7 +53,7 @@ def pair(context: StageContext) -> Finish:
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
-        add_counts(session, context.lease, count_pairs(rows, [edit.kind for edit in dropped]))
+        add_counts(session, context.lease, count_pairs(rows, dropped))
         session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
@@ -99,6 +99,8 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         "solution_id": solution.id,
         "rejected_solution_id": None,
         "edit_id": edit.id,
+        "form": edit.form,
+        "editor": edit.editor,
         "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
         "source": solution.source,
         "language_model": job.editor.name if by_model and job.editor else None,
@@ -120,6 +122,8 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
         "solution_id": correct.id,
         "rejected_solution_id": incorrect.id,
         "edit_id": None,
+        "form": None,
+        "editor": None,
         "pair_key": f"full:{problem.id}",
         "source": correct.source,
         "language_model": job.model.name if sampled and job.model else None,

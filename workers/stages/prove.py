@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.carrying import carry_step
 from errata.identity import Context
 from errata.kinds import kinds_of
-from errata.proof import Continuations, Outcome, Proof, prove_edit, prove_verifier
+from errata.proof import Continuations, Outcome, Proof, prove_contradiction, prove_edit, prove_verifier
+from errata.replay import Replay, ReplayOutcome, prove_replay, replay
 from errata.steps import splice, split_steps
 from errata.types import Domain, Evidence, EvidenceKind, Reason, Verdict
 from models.jobs import EditRow, SolutionRow
@@ -17,7 +20,7 @@ from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_counts, count_proofs
-from workers.stages.loading import Job, ShardRows, judge_texts, load_rows
+from workers.stages.loading import Job, ShardRows, as_problem, judge_texts, load_rows
 
 _BY_VERIFIER = frozenset({Domain.LOGIC, Domain.CODE})
 _Rest = tuple[str, str]
@@ -35,7 +38,7 @@ def prove(context: StageContext) -> Finish:
         proofs, rests = _prove(context, rows)
     proofs = [_held_to_check(job, edit, proof) for edit, proof in zip(edits, proofs, strict=True)]
     proven = [_row(job, edit, proof, rest) for edit, proof, rest in zip(edits, proofs, rests, strict=True)]
-    kinds = [{**row, "kind": edit.kind} for row, edit in zip(proven, edits, strict=True)]
+    kinds = [{**row, "kind": edit.kind, "form": edit.form} for row, edit in zip(proven, edits, strict=True)]
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, proven)
@@ -70,43 +73,82 @@ def _verify(context: StageContext, rows: ShardRows) -> list[Proof]:
 
 
 def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_Rest | None]]:
-    """Mathematics: by the step's own equations, then by the continuations that were made."""
-    # The continuations of all edits are judged as one batch; `places` says which of its verdicts are an edit's.
+    """Mathematics: by the step's own equations, by replay, then by the continuations that were made."""
+    claims = [_claim(rows, edit) for edit in rows.edits]
+    # The continuations of all edits and the solutions that replays end in are judged as one batch; `places` says which
+    # of its verdicts are an edit's.
     texts: list[tuple[ProblemRow, str]] = []
-    places: list[tuple[slice, slice] | None] = []
-    for edit in rows.edits:
-        if not edit.continuations:
-            places.append(None)
-            continue
+    places: list[tuple[slice, slice, slice]] = []
+    for edit, claim in zip(rows.edits, claims, strict=True):
         problem, before = rows.problems[edit.problem_id], rows.solutions[edit.solution_id].text[: edit.start]
+        continued = edit.continuations or {"edited": (), "original": ()}
         cuts = [len(texts)]
         for step, side in ((str(edit.edited), "edited"), (edit.original, "original")):
-            texts += [(problem, before + step + text) for text in edit.continuations[side]]
+            texts += [(problem, before + step + text) for text in continued[side]]
             cuts.append(len(texts))
-        places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2])))
+        texts += [(problem, claim.text)] if claim.text is not None else []
+        places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2]), slice(cuts[2], len(texts))))
     found = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
     verdicts = [each.verdict for each in found]
     proofs: list[Proof] = []
     rests: list[_Rest | None] = []
-    for edit, place in zip(rows.edits, places, strict=True):
-        judged = (verdicts[place[0]], verdicts[place[1]]) if place else None
-        counts = Continuations.from_verdicts(*judged) if judged else None
+    for edit, claim, place in zip(rows.edits, claims, places, strict=True):
+        edited, original, answered = (verdicts[part] for part in place)
+        counts = Continuations.from_verdicts(edited, original) if edit.continuations else None
+        answer = answered[0] if answered else None
+        replayed = None if claim.replay is None else prove_replay(claim.replay, answer)
         gap = rows.job.config.proof.continuations.gap
         solution = rows.solutions[edit.solution_id]
         around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
-        proofs.append(prove_edit(edit.original, str(edit.edited), continuations=counts, gap=gap, context=around))
-        rests.append(_rest(rows.job, edit, solution, judged))
+        original_step, edited_step = edit.original, str(edit.edited)
+        proofs.append(
+            prove_edit(original_step, edited_step, continuations=counts, gap=gap, context=around, replayed=replayed)
+        )
+        rests.append(_rest(rows.job, edit, solution, edited, claim, answer))
     return proofs, rests
 
 
+@dataclass(frozen=True)
+class _Claim:
+    """What the program says about an edit: its replay, and the whole solution that carries it to the end.
+
+    ``text`` is the solution whose answer the verifier is asked about. None of them where there is nothing to say.
+    """
+
+    replay: Replay | None = None
+    whole: str | None = None
+    text: str | None = None
+
+
+def _claim(rows: ShardRows, edit: EditRow) -> _Claim:
+    job, edited = rows.job, str(edit.edited)
+    problem, solution = as_problem(rows.problems[edit.problem_id]), rows.solutions[edit.solution_id].text
+    found = None
+    if prove_contradiction(edit.original, edited) is None:
+        found = replay(problem.question, problem.gold_answer, solution, edit.step_index, edited)
+    whole = None
+    if job.config.carries_to_end:
+        carried = carry_step(problem.question, solution, edit.step_index, edited, "end")
+        whole = carried.solution if carried is not None and carried.step == edited else None
+    text = found.text if found is not None and found.outcome is not ReplayOutcome.OPEN else None
+    return _Claim(found, whole, whole or text)
+
+
 def _rest(
-    job: Job, edit: EditRow, solution: SolutionRow, judged: tuple[list[Verdict], list[Verdict]] | None
+    job: Job, edit: EditRow, solution: SolutionRow, edited: list[Verdict], claim: _Claim, answer: Verdict | None
 ) -> _Rest | None:
-    """Mode ``dynamic``: what follows on each side; on the rejected one, a continuation that misses gold."""
-    if job.config.proof.mode != "dynamic" or judged is None or not edit.continuations:
+    """Mode ``dynamic``: what follows on each side. On the rejected one the error is carried to a wrong answer.
+
+    By the program, or where whole steps are edited by a continuation that misses gold.
+    """
+    if job.config.proof.mode != "dynamic":
         return None
-    missed = [at for at, verdict in enumerate(judged[0]) if verdict is Verdict.INCORRECT]
-    return (solution.text[edit.end :], edit.continuations["edited"][missed[0]]) if missed else None
+    if claim.whole is not None and answer is Verdict.INCORRECT:
+        return solution.text[edit.end :], claim.whole[edit.start + len(str(edit.edited)) :]
+    missed = [at for at, verdict in enumerate(edited) if verdict is Verdict.INCORRECT]
+    if not missed or not edit.continuations:
+        return None
+    return solution.text[edit.end :], edit.continuations["edited"][missed[0]]
 
 
 def _row(job: Job, edit: EditRow, proof: Proof, rest: _Rest | None) -> dict[str, Any]:
@@ -118,8 +160,8 @@ def _row(job: Job, edit: EditRow, proof: Proof, rest: _Rest | None) -> dict[str,
     elif job.config.proof.mode == "dynamic" and rest is None and job.domain not in _BY_VERIFIER:
         reason = Reason.NO_REST
     continuations = edit.continuations
-    if rest is not None and continuations is not None:
-        continuations = {**continuations, "rest": list(rest)}
+    if rest is not None:
+        continuations = {**(continuations or {}), "rest": list(rest)}
     return {
         "id": edit.id,
         "evidence_kind": str(proof.evidence.kind),
