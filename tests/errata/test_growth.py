@@ -14,12 +14,13 @@ from errata.arithmetic import find_equations, marks_agree, strip_marks
 from errata.audit import style
 from errata.calculations import calculations
 from errata.config import InjectionConfig, ScreeningConfig
-from errata.injection import plan_edits, random_token_edit
+from errata.injection import plan_edits
 from errata.json_cells import find_json
 from errata.kinds import Site, kinds_of
 from errata.profile import error_profile
 from errata.prompts import parse_reply
 from errata.proof import is_consistent, prove_contradiction
+from errata.rule_edits import random_token_edit
 from errata.screening import screen
 from errata.selection import Sample, admits_mistake
 from errata.steps import offered_span, split_steps

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from errata.config import resolve
-from errata.injection import plan_edits, rule_edit
+from errata.injection import plan_edits
 from errata.proof import Outcome, prove_contradiction, prove_edit
+from errata.rule_edits import rule_edit
 from errata.screening import screen
 from errata.steps import split_steps
 from errata.types import Domain, EvidenceKind, Problem
@@ -59,9 +60,9 @@ def measure(rows: Sequence[dict[str, Any]]) -> Figures:
         figures.problems[row["type"]] += 1
         found = len(figures.edits)
         for planned in plan_edits(solution, steps, config, Domain.MATH, seed, problem).edits:
-            index, kind = planned[0], planned[1]
+            index, kind = planned.step, planned.kind
             step = solution[steps[index].start : steps[index].end]
-            edited = rule_edit(solution, steps, index, kind, seed, Domain.MATH, problem)
+            edited = rule_edit(solution, steps, index, kind, seed, Domain.MATH, problem, planned.unit, planned.form)
             if edited is None or not screen(step, edited, problem.question, config.screening).kept:
                 continue
             proof = prove_edit(step, edited)

@@ -47,7 +47,7 @@ def test_thoughts_are_offered_only_where_the_job_says_so() -> None:
         config = InjectionConfig.model_validate({"editing": {"editor": "rules"}, "thoughts": {"offer": offer}})
         steps = split_steps(text, thoughts=config.thoughts.in_steps)
         plan = plan_edits(text, steps, config, Domain.MATH, 0, Problem("?", "15"))
-        edited = [text[steps[index].start : steps[index].end] for index, _ in plan.edits]
+        edited = [text[steps[edit.step].start : steps[edit.step].end] for edit in plan.edits]
         assert {each for each in ("3 + 4", "2 * 4", "7 + 8") if any(each in step for step in edited)} == offered
         assert (Reason.THOUGHT_STEP in plan.skipped.values()) is not offer
 
