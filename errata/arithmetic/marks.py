@@ -162,7 +162,7 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
     for start, end in spans:
         inner = _mark_tokens(text, start, end)
         at = _align(inner, tokens)
-        if at is None and len(spans) == 1 and (rewritten := _rewrite(equation, changes)):
+        if at is None and len(spans) == 1 and (rewritten := _rewrite(text, equation, changes)):
             edits.append((start + 2, end - 2, rewritten))
             continue
         if at is None:
@@ -196,8 +196,11 @@ def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
     return number[1:] if inner.text.startswith(".") and number.startswith("0.") else number
 
 
-def _rewrite(equation: Equation, changes: Sequence[TokenChange]) -> str | None:
+def _rewrite(text: str, equation: Equation, changes: Sequence[TokenChange]) -> str | None:
     """A mark that says what the changed equation says, for marks written in another order than their text."""
+    # Tokens leave percent signs out: of "8000 * 30%" they would write a mark that says a hundred times as much.
+    if re.search(r"%|percent", strip_marks(text[equation.start : equation.end])):
+        return None
     tokens = tokens_of(equation)
     pieces = [token.symbol or token.text.replace(",", "") for token in tokens]
     if any(token.symbol not in ("", "+", "-", "*", "/", "(", ")") for token in tokens):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from errata.arithmetic import calculator_marks, marks_agree, strip_marks
+from errata.arithmetic import (
+    TokenChange,
+    apply_changes,
+    calculator_marks,
+    find_equations,
+    marks_agree,
+    strip_marks,
+)
 
 
 def test_closed_marks_are_found() -> None:
@@ -45,3 +52,9 @@ def test_agreeing(text: str) -> None:
 )
 def test_disagreeing(text: str) -> None:
     assert not marks_agree(text)
+
+
+def test_a_mark_that_spells_a_percentage_out_is_never_written_anew() -> None:
+    step = "They ate 8000 pounds * 30% = <<8000*30*.01=2400.0>>2400 pounds."
+    (equation,) = find_equations(step)
+    assert apply_changes(step, equation, [TokenChange(0, 0, "9000")]) is None
