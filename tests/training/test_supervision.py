@@ -86,7 +86,7 @@ def test_killed_process_is_restarted_from_its_checkpoint(
     with database.read() as session:
         query = select(Event.type, Event.data).where(Event.subject_id == run_id).order_by(Event.id)
         told = dict(session.execute(query).all())
-    assert "signal 9" in told["training.interrupted"]["error"]
+    assert "SIGKILL" in told["training.interrupted"]["error"]
     assert told["training.resumed"]["step"] >= 10
 
 
