@@ -7,6 +7,7 @@ is that value, nothing is carried at all: a place left behind would tell the sid
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -18,6 +19,8 @@ from errata.evaluation import NotEvaluable, evaluate_tokens, number_factor
 from errata.unit_edits import changed_equation, token_changes
 
 Reach = Literal["step", "end"]
+
+_WORD = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")  # of prose: a sign of LaTeX may change
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ def flow_edit(flow: Flow, index: int, edited_step: str) -> FlowEdit | None:
     A result beside other changes is left out: it is computed anew. Other calculations that differ carry the first one's
     value on, or nothing that is built on them is proven.
     """
+    # A job that offers thoughts cuts steps otherwise: then this is another step, and nothing of it can be followed.
+    if index >= len(flow.steps) or _WORD.findall(flow.text(index)) != _WORD.findall(edited_step):
+        return None
     at = changed_equation(flow.text(index), edited_step)
     node = next((n for n, node in enumerate(flow.nodes) if node.step == index and node.at == at), None)
     if node is None or at is None:

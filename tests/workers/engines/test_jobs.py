@@ -121,8 +121,8 @@ def test_edits_and_continuations_of_one_solution_are_neighbours_and_their_prompt
     server.close()
     prompts = [tuple(body["prompt"]) for _, _, body in server.seen]
     texts = [server.engine.tokenizer.decode(prompt) for prompt in prompts]
-    edits = [(text, prompt) for text, prompt in zip(texts, prompts, strict=True) if "Rewrite step [" in text]
-    rest = [(text, prompt) for text, prompt in zip(texts, prompts, strict=True) if "Rewrite step [" not in text]
+    edits = [(text, prompt) for text, prompt in zip(texts, prompts, strict=True) if "part of step [" in text]
+    rest = [(text, prompt) for text, prompt in zip(texts, prompts, strict=True) if "part of step [" not in text]
     continued = rest[len(PROBLEMS) :]  # behind the samples
     assert len(edits) > len(PROBLEMS)
     assert len(continued) > 2

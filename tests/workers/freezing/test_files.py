@@ -96,6 +96,7 @@ def test_the_manifest_names_every_file(frozen: Freeze, store: StoreSettings) -> 
         "problem_set_sha256": "0",
         "language_model": None,
         "language_model_fingerprint": None,
+        "editor_model": None,
         "preset": "rules",
         "prompt_versions": {},
         "config": {"preset": "rules"},
