@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from models.base import new_id
 from models.files import FileStore
-from models.jobs import InjectionJob
+from models.jobs import InjectionJob, ProblemOutcome, Shard, SolutionRow
 from models.outputs import Dataset
 from models.session import Database
 from models.settings import StoreSettings
@@ -17,6 +18,8 @@ from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 from tests.api.test_injection_jobs import add_outputs
 
 DATA = bytes(range(256)) * 5000
+ANSWERS = [["0", "0"], ["3", "3", "3"], ["4"], ["5"], []]
+OUTCOMES = [None, "label_suspect", None, "no_correct", "no_samples"]
 
 
 def set_state(database: Database, table: type[Any], row_id: str, state: str, **values: Any) -> None:
@@ -31,6 +34,25 @@ def job_with_pairs(client: CheckedClient, database: Database) -> str:
     add_outputs(database, job_id)
     set_state(database, InjectionJob, job_id, JobState.SUCCEEDED)
     return job_id
+
+
+def graded_job(client: CheckedClient, database: Database) -> dict[str, Any]:
+    """A job whose problems have outcomes and whose samples have verdicts, as the stages leave them."""
+    set_id = post_problems(client)
+    bring(client, set_id)
+    job = post_job(client, set_id)
+    problems = client.get(f"/v1/problem-sets/{set_id}/problems").json()["data"]
+    with database.begin() as session:
+        shard = session.scalars(select(Shard.id)).first()
+        for at, (problem, answers, reason) in enumerate(zip(problems, ANSWERS, OUTCOMES, strict=True)):
+            ids = {"job_id": job["id"], "problem_id": problem["id"], "shard_id": shard}
+            session.add(ProblemOutcome(**ids, outcome="dropped" if reason else "kept", reason=reason))
+            for index, answer in enumerate(answers):
+                right = answer == str(2 * at)
+                judged = {"verdict": "correct" if right else "incorrect", "extracted": answer}
+                session.add(SolutionRow(id=new_id("sol"), **ids, sample_index=index, source="s", text=answer, **judged))
+        session.execute(update(InjectionJob).values(state=JobState.SUCCEEDED))
+    return job
 
 
 def dataset_with_files(client: CheckedClient, database: Database, store: StoreSettings) -> str:

@@ -1,59 +1,17 @@
-"""What became of a job's problems, and rejudgings: listing, refusing, hiding from other workspaces."""
+"""Rejudgings: listing, refusing, and the verdicts that changed."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from sqlalchemy import select, update
 
 from errata.answers import VERIFIERS
 from errata.types import Domain
 from models.base import new_id
-from models.jobs import InjectionJob, ProblemOutcome, Shard, SolutionRow
+from models.jobs import Shard, SolutionRow
 from models.outputs import Rejudging, VerdictChangeRow
 from models.session import Database
-from models.states import JobState
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
-
-ANSWERS = [["0", "0"], ["3", "3", "3"], ["4"], ["5"], []]
-OUTCOMES = [None, "label_suspect", None, "no_correct", "no_samples"]
-
-
-def graded_job(client: CheckedClient, database: Database) -> dict[str, Any]:
-    """A job whose problems have outcomes and whose samples have verdicts, as the stages leave them."""
-    set_id = post_problems(client)
-    bring(client, set_id)
-    job = post_job(client, set_id)
-    problems = client.get(f"/v1/problem-sets/{set_id}/problems").json()["data"]
-    with database.begin() as session:
-        shard = session.scalars(select(Shard.id)).first()
-        for at, (problem, answers, reason) in enumerate(zip(problems, ANSWERS, OUTCOMES, strict=True)):
-            ids = {"job_id": job["id"], "problem_id": problem["id"], "shard_id": shard}
-            session.add(ProblemOutcome(**ids, outcome="dropped" if reason else "kept", reason=reason))
-            for index, answer in enumerate(answers):
-                right = answer == str(2 * at)
-                judged = {"verdict": "correct" if right else "incorrect", "extracted": answer}
-                session.add(SolutionRow(id=new_id("sol"), **ids, sample_index=index, source="s", text=answer, **judged))
-        session.execute(update(InjectionJob).values(state=JobState.SUCCEEDED))
-    return job
-
-
-def test_suspected_labels_are_listed_with_what_the_samples_say(client: CheckedClient, database: Database) -> None:
-    job = graded_job(client, database)
-    path = f"/v1/injection-jobs/{job['id']}/problems"
-    rows = client.get(path).json()["data"]
-    assert [row["reason"] for row in rows] == OUTCOMES, "in posting order"
-    assert [row["outcome"] for row in rows] == ["kept", "dropped", "kept", "dropped", "dropped"]
-    [suspect] = client.get(path, params={"reason": "label_suspect"}).json()["data"]
-    assert (suspect["question"], suspect["gold_answer"]) == ("What is 1 + 1?", "2")
-    assert (suspect["answers"], suspect["external_id"]) == ({"3": 3}, "sum-1")
-    assert len(client.get(path, params={"outcome": "dropped"}).json()["data"]) == 3
-    first = client.get(path, params={"limit": 2, "outcome": "dropped"}).json()
-    rest = client.get(path, params={"limit": 2, "outcome": "dropped", "after": first["next"]}).json()
-    assert [row["position"] for row in first["data"] + rest["data"]] == [1, 3, 4]
-    assert client.get(path, params={"outcome": "lost"}).status_code == 422
-    assert client.get(path, params={"verdict": "x"}).status_code == 422
-    assert client.get("/v1/injection-jobs/inj_unknown/problems").status_code == 404
+from tests.api.outputs import graded_job
 
 
 def test_a_rejudging_is_rows_and_hints(client: CheckedClient, database: Database, hints: KeptHints) -> None:
