@@ -21,7 +21,10 @@ class ApiSettings(BaseSettings):
     require_key: Literal["auto", "always"] = Field(
         "auto", description="auto: on loopback, until the first key exists, requests need none."
     )
-    body_limit: int = Field(16 * MEBIBYTE, ge=1024, description="Largest JSON body; larger sets go as JSON lines.")
+    request_limit: int = Field(MEBIBYTE, ge=1024, description="Largest body that holds neither problems nor solutions.")
+    body_limit: int = Field(
+        16 * MEBIBYTE, ge=1024, description="Largest JSON document of problems or solutions; more goes as JSON lines."
+    )
     upload_limit: int = Field(128 * MEBIBYTE, ge=1024, description="Largest uploaded file, before and after gunzip.")
     upload_rows: int = Field(200_000, ge=1, description="Most rows of one uploaded file.")
     field_limit: int = Field(100_000, ge=1, description="Most characters of one question, answer or solution.")

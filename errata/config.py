@@ -264,11 +264,15 @@ class DatasetConfig(Strict):
     jobs: list[str] = Field(min_length=1, max_length=100, description="Injection jobs whose pairs are frozen.")
     split: SplitConfig = SplitConfig()
     seed: int = Field(0, ge=0, le=2**31 - 1)
-    types: list[PairType] = Field(["step", "full"], min_length=1)
-    kinds: list[str] | None = Field(None, min_length=1, description="Step pairs of these error kinds only; null: all.")
+    types: list[PairType] = Field(["step", "full"], min_length=1, max_length=2)
+    kinds: list[str] | None = Field(
+        None, min_length=1, max_length=100, description="Step pairs of these error kinds only; null: all."
+    )
     require_evidence: bool = Field(False, description="Step pairs with proof only (full pairs rest on two verdicts).")
     shapes: list[ShapeName] = Field(
-        ["steps_and_full", "sft", "trl"], description="Besides `steps_and_full`, which is always written."
+        ["steps_and_full", "sft", "trl"],
+        max_length=20,
+        description="Besides `steps_and_full`, which is always written.",
     )
 
     @field_validator("jobs", "types", "kinds", "shapes")

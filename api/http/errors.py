@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, ClassVar
 
 from fastapi import FastAPI, HTTPException, Request
@@ -26,6 +27,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
+MOST_LISTED = 100  # errors that one document lists; how many there are stands in its detail
 
 
 class FieldError(BaseModel):
@@ -44,7 +46,7 @@ class Problem(BaseModel):
     status: int
     detail: str
     instance: str = Field(description="Path of the request.")
-    errors: list[FieldError] = []
+    errors: list[FieldError] = Field([], description=f"The first {MOST_LISTED} of them.")
 
 
 class ApiError(HTTPException):
@@ -60,7 +62,7 @@ class ApiError(HTTPException):
         self, detail: str, errors: Iterable[FieldError] = (), headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(self.status, detail, dict(headers or {}))
-        self.errors = list(errors)
+        self.errors = list(islice(errors, MOST_LISTED))
 
 
 class BadRequest(ApiError, status=400, slug="bad-request"):
@@ -178,7 +180,8 @@ def invalid_below(*prefix: str) -> Iterator[None]:
 def invalid(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str] = ()) -> Invalid:
     """Pydantic's errors of a nested document as a refusal."""
     found = field_errors(errors, prefix)
-    return Invalid("; ".join(f"{e.field}: {e.message}" for e in found[:3]), found)
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""
+    return Invalid("; ".join(f"{e.field}: {e.message}" for e in found[:3]) + more, found)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:

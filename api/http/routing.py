@@ -81,10 +81,10 @@ class StrictRoute(APIRoute):
             unknown = sorted(set(request.query_params) - known)
             if unknown:
                 remedy = f"known here: {', '.join(sorted(known)) or 'none'}"
-                listed = [
+                listed = (
                     FieldError(field=name[:80], message="unknown query parameter", remedy=remedy) for name in unknown
-                ]
-                raise Invalid("unknown query parameter", listed)
+                )
+                raise Invalid(f"unknown query parameters: {len(unknown)}", listed)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict

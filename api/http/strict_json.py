@@ -1,7 +1,8 @@
 """JSON as the API accepts it: what the databases, or any later reader, could not take is refused at the door.
 
 Refused: bytes that are not UTF-8, ``NaN`` and ``Infinity``, numbers that overflow a float (``1e400``), integers beyond
-64 bits, lone surrogates, NUL characters, duplicate keys in one object, and nesting deeper than ``MAX_DEPTH``.
+64 bits, lone surrogates, NUL characters, duplicate keys in one object, objects of more than ``MAX_KEYS`` keys, and
+nesting deeper than ``MAX_DEPTH``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from typing import Any
 
 MAX_DEPTH = 64
+MAX_KEYS = 1_000  # each unknown one costs an error of its own, a hundred times its size
 _INTEGER_DIGITS = 19
 # A string (closed or not: linear time whatever the text) or a bracket.
 _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
@@ -96,6 +98,8 @@ def _int(text: str) -> int:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MAX_KEYS:
+        raise JsonError(f"an object of more than {MAX_KEYS} keys")
     value = dict(pairs)
     if len(value) != len(pairs):
         raise JsonError("the same key twice in one object")

@@ -26,7 +26,7 @@ class LoraConfig(Strict):
     r: int = Field(16, ge=1, le=512)
     alpha: int = Field(32, gt=0, le=4096)
     dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: list[str] | Literal["all-linear"] = "all-linear"
+    target_modules: Annotated[list[str], Field(max_length=64)] | Literal["all-linear"] = "all-linear"
     quantize_4bit: bool = Field(False, description="QLoRA: base weights in 4 bits (needs bitsandbytes).")
     merge: bool = Field(True, description="Merge the adapter into the base weights at the end.")
 
@@ -88,7 +88,7 @@ class TrainingConfig(Strict):
         description="The best checkpoint is kept too: by the mean loss since the one before, or by the loss on the"
         " dataset's held-out split, measured at every checkpoint.",
     )
-    report_to: list[Literal["wandb", "tensorboard", "mlflow"]] = []
+    report_to: list[Literal["wandb", "tensorboard", "mlflow"]] = Field([], max_length=3)
 
     @model_validator(mode="after")
     def _consistent(self) -> TrainingConfig:

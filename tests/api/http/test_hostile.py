@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import resource
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.http import strict_json
+from api.http.errors import MOST_LISTED
 from api.http.rows import encode
 from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 
@@ -187,3 +189,62 @@ def test_memory_stays_bounded_while_a_body_is_refused(local: CheckedClient) -> N
     answer = local.post("/v1/problem-sets?name=x", content=sent, headers={"content-type": "application/jsonl"})
     assert answer.status_code == 413
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000, "KiB; 128 MiB are accepted"
+
+
+def test_a_large_body_costs_little(client: CheckedClient) -> None:
+    keys = {f"k{n}": 0 for n in range(1_000_000)}
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for path in POSTS[1:]:
+        answer = client.post(f"/v1/{path}", content=json.dumps(keys), headers=JSON)
+        assert answer.status_code == 413, path
+    few = dict(itertools.islice(keys.items(), strict_json.MAX_KEYS))
+    for path in POSTS:
+        answer = client.post(f"/v1/{path}", json=few | {"one": 1})
+        assert (answer.status_code, "keys" in answer.json()["detail"]) == (400, True), path
+        answer = client.post(f"/v1/{path}", json=few)
+        assert answer.status_code == 422
+        assert len(answer.json()["errors"]) == MOST_LISTED
+        assert re.search(r"and (99\d|100\d) more", answer.json()["detail"]), "all are counted"
+        assert len(answer.content) < 50_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "KiB"
+
+
+def test_errors_of_nested_lists_and_of_queries_are_bounded(client: CheckedClient) -> None:
+    numbers = {"jobs": [1] * 300_000, "types": [1] * 9_000, "kinds": [1] * 9_000, "shapes": [1] * 9_000}
+    training = {"dataset": "d", "language_model": "m", "config": {"report_to": [1] * 300_000}}
+    for path, body in (("datasets", numbers), ("training-jobs", training)):
+        answer = client.post(f"/v1/{path}", json=body)
+        assert answer.status_code == 422
+        assert len(answer.json()["errors"]) <= MOST_LISTED
+    answer = client.get("/v1/pairs?" + "&".join(f"q{n}=1" for n in range(5_000)))
+    assert answer.status_code == 422
+    assert (len(answer.json()["errors"]), "5000" in answer.json()["detail"]) == (MOST_LISTED, True)
+
+
+def test_every_list_of_a_request_has_a_limit(client: CheckedClient) -> None:
+    """pydantic tells an error for every item, so a list without a limit answers with a multiple of what was sent."""
+    document = client.get("/openapi.json").json()
+    schemas = document["components"]["schemas"]
+    unbounded: set[str] = set()
+
+    def walk(node: Any, path: str, seen: frozenset[str]) -> None:
+        if isinstance(node, list):
+            for item in node:
+                walk(item, path, seen)
+        elif isinstance(node, dict):
+            name = str(node.get("$ref", "")).rpartition("/")[2]
+            if name and name not in seen:
+                walk(schemas[name], name, seen | {name})
+            if node.get("type") == "array" and not {"maxItems", "const"} & set(node):
+                unbounded.add(path)
+            for key, value in node.items():
+                walk(value, f"{path}.{key}" if key != "properties" else path, seen)
+
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            body = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+            walk(body, "", frozenset())
+    # Rows are checked one by one, and as many as are reported are counted (ApiSettings.reported_rows).
+    assert {path for path in unbounded if not path.startswith(("ProblemSetIn.problems", "SolutionsIn.solutions"))} == (
+        {"ProblemIn.golds.anyOf"}
+    )
