@@ -11,7 +11,7 @@ from celery import Celery
 
 from models.session import Database
 from models.settings import StoreSettings
-from workers.app import GENERATION, GRADING, RUN_SHARD
+from workers.app import GENERATION, GRADING, RUN_SHARD, create_celery
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.engines.registry import interpreters
@@ -65,25 +65,24 @@ def register(app: Celery, services: Services) -> None:
 
 @contextmanager
 def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
-    """A Celery worker and a sweeper in threads of this process while the block runs. Children do the heavy work.
+    """A Celery worker per queue and a sweeper in threads of this process while the block runs.
 
-    As many shards are in flight as the settings say. At the end no more hints are taken, running stages release their
-    shards, and both threads are waited for, each up to 10 seconds.
+    Children do the heavy work. Each queue has as many threads as the settings say, of its own: a long job that fills
+    ``generation`` keeps no freeze of ``grading`` waiting. At the end no more hints are taken, running stages release
+    their shards, and all threads are waited for, each up to 10 seconds.
     """
     app.set_default()  # a pool's threads look tasks up in the default app
-    worker: Any = app.WorkController(
-        pool="threads",
-        concurrency=services.settings.generation_threads + services.settings.grading_threads,
-        queues=[GENERATION, GRADING],
-        # These three talk to other workers through the broker; this one is alone.
-        without_heartbeat=True,
-        without_mingle=True,
-        without_gossip=True,
-        loglevel="WARNING",
-    )
-    sweeper = Sweeper(services.db, services.dispatcher, services.settings)
+    settings = services.settings
+    # Which queues are consumed is a setting of the app, so the second worker needs an app of its own.
+    other = create_celery(app.conf.broker_url)
+    register(other, services)
+    workers = [
+        _queue_worker(app, GENERATION, settings.generation_threads),
+        _queue_worker(other, GRADING, settings.grading_threads),
+    ]
+    sweeper = Sweeper(services.db, services.dispatcher, settings)
     threads = [
-        threading.Thread(target=worker.start, name="celery", daemon=True),
+        *(threading.Thread(target=worker.start, name="celery", daemon=True) for worker in workers),
         threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
     ]
     for thread in threads:
@@ -92,6 +91,21 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
         yield
     finally:
         services.stopping.set()
-        worker.stop()
+        for worker in workers:
+            worker.stop()
         for thread in threads:
             thread.join(10)
+        other.close()
+
+
+def _queue_worker(app: Celery, queue: str, threads: int) -> Any:
+    return app.WorkController(
+        pool="threads",
+        concurrency=threads,
+        queues=[queue],
+        # These three talk to other workers through the broker; this one is alone.
+        without_heartbeat=True,
+        without_mingle=True,
+        without_gossip=True,
+        loglevel="WARNING",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from sqlalchemy import update
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.session import Database
-from models.states import JobState, ShardState
+from models.states import JobState, ShardState, Stage
 from tests.processes import until
 from tests.workers.road import (
     PROBLEMS,
@@ -22,10 +23,12 @@ from tests.workers.road import (
     make_services,
     outcomes,
     shards,
+    through,
 )
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
 from workers.lifecycle import Hint
+from workers.stages.base import Finish, StageContext
 from workers.sweeper import Sweeper
 from workers.worker import embedded_worker, register
 
@@ -89,3 +92,39 @@ def test_the_sweeper_alone_finishes_a_job_whose_every_hint_was_lost(
     with embedded_worker(celery, services):
         until(lambda: job_state(sqlite_database) == JobState.SUCCEEDED, "the job's end")
     assert outcomes(sqlite_database) == PROBLEMS
+
+
+def test_a_job_that_fills_generation_keeps_no_grading_waiting(
+    sqlite_database: Database, tmp_path: Path, celery: Celery
+) -> None:
+    """Twelve shards of one problem, more than there are threads in all; one of them is at a grading stage."""
+    make_job(sqlite_database, shard_size=1)
+    graded, over = threading.Event(), threading.Event()
+
+    def generate(context: StageContext) -> Finish:
+        over.wait(60)
+        return through(Stage.GRADE)(context)
+
+    def grade(context: StageContext) -> Finish:
+        graded.set()
+        return through(Stage.PAIR)(context)
+
+    stages = {**ROAD, Stage.SAMPLE: generate, Stage.GRADE: grade}
+    services = make_services(sqlite_database, tmp_path, stages, sweep_seconds=0.1, resend_after_seconds=0.5)
+    services.dispatcher = Dispatcher(celery)
+    register(celery, services)
+    last = shards(sqlite_database)[-1].id
+    with embedded_worker(celery, services):
+        until(lambda: _running(sqlite_database) >= services.settings.generation_threads, "generation to be full")
+        try:
+            with sqlite_database.begin() as session:
+                session.execute(update(Shard).where(Shard.id == last).values(stage=Stage.GRADE, hinted_at=None))
+            assert graded.wait(30), "grading waits behind generation"
+            assert _running(sqlite_database) >= services.settings.generation_threads
+        finally:
+            over.set()
+        until(lambda: job_state(sqlite_database) == JobState.SUCCEEDED, "the job's end")
+
+
+def _running(database: Database) -> int:
+    return sum(shard.state == ShardState.RUNNING for shard in shards(database))
