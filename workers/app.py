@@ -34,7 +34,7 @@ def create_celery(broker_url: str) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options=_transport_options(broker_url),
-        task_queues=[Queue(name, _EXCHANGE, routing_key=name) for name in (GENERATION, GRADING)],
+        task_queues=[_queue(name, broker_url) for name in (GENERATION, GRADING)],
         task_default_queue=GRADING,
         task_default_exchange=_EXCHANGE.name,
         task_default_exchange_type="direct",
@@ -42,6 +42,14 @@ def create_celery(broker_url: str) -> Celery:
         task_create_missing_queues=False,
     )
     return app
+
+
+def _queue(name: str, broker_url: str) -> Queue:
+    # On Redis nothing is acknowledged. Celery only logs an acknowledgement that Redis did not get, and kombu counts its
+    # message as unfinished for good: a worker with one place would then ask for no more messages, and never notice that
+    # its connection is gone. The sweeper re-sends what is lost. In memory acknowledgements bound what is fetched ahead;
+    # on Redis `worker_disable_prefetch` does.
+    return Queue(name, _EXCHANGE, routing_key=name, no_ack=broker_url.startswith("redis"))
 
 
 def _transport_options(broker_url: str) -> dict[str, Any]:
