@@ -19,6 +19,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,13 +59,14 @@ def worked(question: str, gold: str, text: str, overrides: dict[str, Any]) -> li
     steps = split_steps(text)
     made: list[Any] = [str(verdict), [(step.start, step.end, step.body_start) for step in steps]]
     config = resolve("rules", overrides if units else {})
-    plan = injection.plan_edits(text, steps, config, Domain.MATH, 7, problem)
+    seed = zlib.crc32(text.encode())
+    plan = injection.plan_edits(text, steps, config, Domain.MATH, seed, problem)
     made.append(sorted((at, str(reason)) for at, reason in plan.skipped.items()))
     for planned in plan.edits:
         at, kind = (planned.step, planned.kind) if units else planned
         more = (planned.unit, planned.form) if units else ()
         original = text[steps[at].start : steps[at].end]
-        edited = rule_edit(text, steps, at, kind, 7 + at, Domain.MATH, problem, *more)
+        edited = rule_edit(text, steps, at, kind, seed + at, Domain.MATH, problem, *more)
         proof = prove_edit(original, edited)
         if units and str(proof.outcome) != "proven":
             replays = importlib.import_module("errata.replay")
