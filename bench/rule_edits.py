@@ -63,8 +63,9 @@ def worked(question: str, gold: str, text: str, overrides: dict[str, Any]) -> li
     plan = injection.plan_edits(text, steps, config, Domain.MATH, seed, problem)
     made.append(sorted((at, str(reason)) for at, reason in plan.skipped.items()))
     for planned in plan.edits:
-        at, kind = (planned.step, planned.kind) if units else planned
-        more = (planned.unit, planned.form) if units else ()
+        step: Any = planned
+        at, kind = (step.step, step.kind) if units else step
+        more = (step.unit, step.form) if units else ()
         original = text[steps[at].start : steps[at].end]
         edited = rule_edit(text, steps, at, kind, seed + at, Domain.MATH, problem, *more)
         proof = prove_edit(original, edited)
@@ -110,7 +111,7 @@ def ask(process: subprocess.Popen[str], first: int, last: int, form: str) -> tup
     process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
-        raise RuntimeError(f"{process.args} died")
+        raise RuntimeError("a side died; its last words stand above")
     spent, made = json.loads(answer)
     return spent, made
 
