@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -42,17 +43,12 @@ class Files(Resource):
 
     path: str
 
-    def files(self, row_id: str) -> list[DatasetFile]:
-        """The files of a row, named as in its path: a dataset by its id, a language model by its name."""
+    def _files(self, row_id: str) -> list[DatasetFile]:
         answer = self._transport.get(f"{self.path}/{row_id}/files")
         return [DatasetFile.model_validate(row) for row in answer["data"]]
 
-    def download(self, row_id: str, folder: Path) -> Path:
-        """Every file into ``folder``, verified; partial files are resumed, complete ones kept. Answers ``folder``.
-
-        Raises DigestMismatch when a file is not what the manifest says.
-        """
-        for file in self.files(row_id):
+    def _download(self, row_id: str, folder: Path) -> Path:
+        for file in self._files(row_id):
             download(self._transport, file, folder)
         return folder
 
@@ -213,6 +209,17 @@ class Datasets(Files, Jobs[Dataset]):
         """Freeze the pairs of ended injection jobs."""
         return self._create({"name": name, "jobs": list(jobs), "config": dict(config or {})})
 
+    def files(self, dataset_id: str) -> list[DatasetFile]:
+        """The files of a dataset, with their digests."""
+        return self._files(dataset_id)
+
+    def download(self, dataset_id: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified; partial files are resumed, complete ones kept. Answers ``folder``.
+
+        Raises DigestMismatch when a file is not what the manifest says.
+        """
+        return self._download(dataset_id, folder)
+
 
 class TrainingJobs(Jobs[TrainingJob]):
     """Training runs."""
@@ -300,6 +307,14 @@ class LanguageModels(Files):
     def list(self) -> list[LanguageModel]:
         """Every language model a job may name."""
         return [LanguageModel.model_validate(row) for row in self._transport.get(self.path)["data"]]
+
+    def files(self, name: str) -> builtins.list[DatasetFile]:
+        """The files of a language model that a training job made, with their digests."""
+        return self._files(name)
+
+    def download(self, name: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified, as for a dataset. Answers ``folder``. Raises DigestMismatch."""
+        return self._download(name, folder)
 
     def get(self, name: str) -> LanguageModel:
         """One by its name."""

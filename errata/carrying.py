@@ -220,10 +220,8 @@ def _changed_operand(flow: Flow, edit: FlowEdit) -> tuple[Fraction, Fraction] | 
     if len(changed) != 1 or len([c for c in edit.changes if c.first != node.result]) != 1:
         return None
     token = tokens_of(node.equation)[changed[0][0].place]
-    try:
-        return Fraction(token.text.replace(",", "")), Fraction(changed[0][1].replacement.replace(",", ""))
-    except ValueError:
-        return None
+    old, new = plain_value(token.text), plain_value(changed[0][1].replacement)
+    return None if old is None or new is None else (old, new)
 
 
 def _occurs_twice(flow: Flow, step: int, value: Fraction) -> bool:
@@ -262,7 +260,10 @@ def write_like(value: Fraction, like: str) -> str | None:
     a whole number that is not written as money (``4.00``).
     """
     decimals = len(like.partition(".")[2])
-    whole_number = plain_value(like).denominator == 1 and decimals < 2
+    old = plain_value(like)
+    if old is None:
+        return None
+    whole_number = old.denominator == 1 and decimals < 2
     most = 0 if whole_number else max(decimals, 2)
     if value <= 0 or (value * 10**most).denominator != 1:
         return None

@@ -43,15 +43,14 @@ class SamplingConfig(Strict):
     max_tokens: int = Field(1024, ge=1, le=32768)
 
 
-class ThoughtsConfig(Strict):
-    """What a model thinks before it answers (steps 3 to 5): no answer is read from it, and no step of it offered."""
+class ThoughtMarkers(Strict):
+    """What a model thinks before it answers (step 3): no answer is read from what stands between the markers."""
 
     markers: tuple[tuple[Marker, Marker], ...] = Field(
         THOUGHTS,
         max_length=8,
         description="Pairs of an opening and a closing marker. A closing one alone ends a thought from the start on.",
     )
-    offer: bool = Field(False, description="Offer the steps inside thoughts for editing as well (ours: no).")
 
     @field_validator("markers")
     @classmethod
@@ -59,6 +58,12 @@ class ThoughtsConfig(Strict):
         if any(opening == closing for opening, closing in value):
             raise ValueError("an opening marker must differ from its closing marker")
         return value
+
+
+class ThoughtsConfig(ThoughtMarkers):
+    """The same for a job (steps 3 to 5): no step of a thought is offered, either, unless the job says so."""
+
+    offer: bool = Field(False, description="Offer the steps inside thoughts for editing as well (ours: no).")
 
     @property
     def in_steps(self) -> tuple[tuple[str, str], ...]:
@@ -290,7 +295,7 @@ class DatasetConfig(Strict):
 
 
 class EvaluationConfig(Strict):
-    """Decoding of one evaluation. Any two evaluations of the same problems can be compared."""
+    """Decoding and reading of one evaluation. Any two evaluations of the same problems can be compared."""
 
     temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
     top_p: Probability = 1.0
@@ -298,6 +303,7 @@ class EvaluationConfig(Strict):
     max_tokens: int = Field(1024, ge=1, le=32768)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
+    thoughts: ThoughtMarkers = ThoughtMarkers()
 
     @model_validator(mode="after")
     def _greedy_once(self) -> EvaluationConfig:

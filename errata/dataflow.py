@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Literal
 
 from errata.arithmetic import Equation, Token, find_equations, tokens_of
+from errata.arithmetic.lexer import MAX_DIGITS
 from errata.evaluation import NotEvaluable, evaluate_tokens
+from errata.language import follows_in_english
 from errata.steps import split_steps
 from errata.types import Domain, Step
 
 Source = int | Literal["question"]
 """Where a number comes from: the index of an earlier calculation whose result it is, or the question."""
 
+MAX_NODES = 300  # calculations of a solution: each looks for its numbers among all before it
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:(?:,|\{,\})\d{3})*(?:\.\d+)?(?![\w]|[.,]\d)")
+_DECIMAL = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)")
 _DIGITS = re.compile(r"\d+")
 _WORDS = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
@@ -113,9 +117,15 @@ class Flow:
 
 @lru_cache(maxsize=512)  # all edits of a solution read the same flow
 def read_flow(solution: str, question: str) -> Flow:
-    """Read a solution of mathematics. Never raises."""
+    """Read a solution of mathematics. Never raises.
+
+    Not read at all: one of more than ``MAX_NODES`` calculations, and one in another language than English, whose words
+    for numbers and roundings are not known (errata.language).
+    """
     steps = split_steps(solution, Domain.MATH)
     flow = Flow(solution, steps, (), (), (), (), given_values(question))
+    if not follows_in_english(question, solution):
+        return replace(flow, unread=(0,))
     nodes: list[FlowNode] = []
     prose: list[ProseNumber] = []
     words: list[tuple[int, Fraction]] = []
@@ -126,6 +136,8 @@ def read_flow(solution: str, question: str) -> Flow:
         for at, equation in enumerate(find_equations(text)):
             before = Flow(solution, steps, tuple(nodes), (), (), (), flow.given)
             found = _node(before, step.index, at, equation, text)
+            if found is not None and len(nodes) == MAX_NODES:
+                return replace(flow, unread=(0,))
             if found is not None:
                 nodes.append(found)
                 spans.append((equation.start, equation.end))
@@ -141,6 +153,8 @@ def given_values(question: str) -> frozenset[Fraction]:
     found: set[Fraction] = set()
     for match in _NUMBER.finditer(question):
         value = plain_value(match[0])
+        if value is None:
+            continue
         found |= {value, value / 100} if question[match.end() :].lstrip()[:1] == "%" else {value}
     for top, bottom in re.findall(r"(?<![\d.,/])(\d{1,9})\s*/\s*(\d{1,9})(?![\d.,/])", question):
         if int(bottom):
@@ -151,9 +165,13 @@ def given_values(question: str) -> frozenset[Fraction]:
     return frozenset(found)
 
 
-def plain_value(text: str) -> Fraction:
-    """The value of a decimal number with or without thousands separators."""
-    return Fraction(text.replace("{,}", "").replace(",", ""))
+def plain_value(text: str) -> Fraction | None:
+    """The value of a decimal number with or without thousands separators; None for anything else, or a longer one.
+
+    The reader of arithmetic knows no number of more than ``MAX_DIGITS`` digits either.
+    """
+    plain = text.replace("{,}", "").replace(",", "")
+    return Fraction(plain) if len(plain) <= MAX_DIGITS and _DECIMAL.fullmatch(plain) else None
 
 
 def _node(flow: Flow, step: int, at: int, equation: Equation, text: str) -> FlowNode | None:

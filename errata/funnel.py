@@ -58,13 +58,9 @@ class Funnel:
             self.add("tokens", stage, name, count=count)
         return self
 
-    def merge(self, other: Funnel) -> Funnel:
-        """The sum of both; neither is changed."""
-        return Funnel.total([self.counts, other.counts])
-
     @classmethod
     def total(cls, parts: Iterable[Mapping[str, Any]]) -> Funnel:
-        """The sum of parts, each as ``to_dict`` wrote it."""
+        """The sum of parts, each as ``to_dict`` wrote it; none is changed."""
         funnel = cls()
         for part in parts:
             _add(funnel.counts, {name: value for name, value in part.items() if name != "figures"})

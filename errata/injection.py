@@ -64,7 +64,8 @@ def plan_edits(
     Not offered: a thought, a step that only states the answer, whose own equation is already false, whose calculator
     mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
     (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
-    where no other applies. An edit gets the other form where its kind does not apply in the form that was drawn.
+    where no other applies. Where ``consistent`` is drawn, the kind is drawn among those that can be made so; where none
+    can, the edit stands.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
@@ -86,8 +87,7 @@ def plan_edits(
         skipped |= {index: Reason.OVER_QUOTA for index in offered if index not in kept}
         offered = {index: names for index, names in offered.items() if index in kept}
     drawn = _draw(offered, config.editing.max_kind_share, rng)
-    formed = [_formed(drawn[at], Site(solution, steps, at, problem), config, domain, rng) for at in sorted(drawn)]
-    return EditPlan(tuple(formed), skipped)
+    return EditPlan(tuple(drawn[at] for at in sorted(drawn)), skipped)
 
 
 def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None:
@@ -116,26 +116,36 @@ def _offered(site: Site, sentences: int) -> Site:
 def _choices(
     site: Site, config: InjectionConfig, domain: Domain, weights: Mapping[str, float] | None, rng: random.Random
 ) -> Iterator[PlannedEdit]:
-    """The edits that can be planned of a step, one per kind, in an order drawn by weight.
+    """The edits that can be planned of a step: in the form drawn by weight, one per kind in an order drawn by weight,
+    and behind those of ``consistent`` the ones that stand."""
+    # Everything is drawn before any kind is tried, so how many are tried changes no later draw.
+    kinds = _in_drawn_order(config, domain, weights, rng)
+    forms = _forms(config, domain)
+    drawn = rng.choices(list(forms), list(forms.values()))[0]
+    units = _units(site, config, domain, rng)
+    # Few kinds can be edited consistently in a given step: if one can where that form is drawn, it is taken, or the
+    # forms would miss their weights. An edit drawn to stand is never made consistent, for the same reason.
+    for form in [drawn, Form.STANDS] if drawn is Form.CONSISTENT and Form.STANDS in forms else [drawn]:
+        for kind in kinds.values():
+            planned = _planned(kind, form, site, units, config)
+            if planned is not None:
+                yield planned
 
-    By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A).
+
+def _in_drawn_order(
+    config: InjectionConfig, domain: Domain, weights: Mapping[str, float] | None, rng: random.Random
+) -> dict[str, Kind]:
+    """The kinds that have a weight, in an order drawn by it.
+
+    By exponential clocks whose rates are the weights (Efraimidis and Spirakis 2006, algorithm A): the first to ring is
+    a draw by weight, and so is the first of any subset, so kinds need to be tried only until one applies.
     """
     # A kind of the operator's own is used where the job names it, never because all kinds are.
     named = config.editing.kinds or {}
     known = {name: kind for name, kind in kinds_of(domain).items() if kind.version is None or name in named}
     kinds = {name: kind for name, kind in known.items() if _weight(name, weights)}
-    # Every kind's clock rings at an exponential time with its weight as rate. The first to ring is a draw by weight,
-    # and so is the first of any subset: kinds need to be tried only until one applies. All clocks are drawn before any
-    # kind is tried, so how many are tried changes no later draw.
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
-    # An edit that can be made consistently can also be made to stand, which is far cheaper to know: where both forms
-    # are allowed, kinds are tried in that one, and the form of the edit that is drawn is found last.
-    form = next(iter(_forms(config, domain)))
-    units = _units(site, config, domain, rng)
-    for name in sorted(kinds, key=times.__getitem__):
-        planned = _planned(kinds[name], form, site, units, config)
-        if planned is not None:
-            yield planned
+    return {name: kinds[name] for name in sorted(kinds, key=times.__getitem__)}
 
 
 def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
@@ -146,17 +156,6 @@ def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
     if config.carries_to_end:
         return {Form.CONSISTENT: 1.0}
     return {form: weight for form in Form if (weight := config.editing.form.get(form, 0.0)) > 0}
-
-
-def _formed(edit: PlannedEdit, site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> PlannedEdit:
-    """The drawn edit in a form drawn by weight; ``stands`` where it cannot be made consistently."""
-    forms = _forms(config, domain)
-    drawn = rng.choices(list(forms), list(forms.values()))[0]
-    if drawn is edit.form or edit.unit is None:
-        return edit
-    # Its own unit first: where that one is ambiguous, another of the step may not be.
-    units = [edit.unit, *(unit for unit in _units(site, config, domain, rng) if unit != edit.unit)]
-    return _planned(kinds_of(domain)[edit.kind], drawn, site, units, config) or edit
 
 
 def _units(site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Unit]:
@@ -220,7 +219,7 @@ def _draw(offered: Mapping[int, Sequence[PlannedEdit]], share: float, rng: rando
     drawn: dict[int, PlannedEdit] = {}
     order = list(offered)
     rng.shuffle(order)  # among steps with equally many kinds none is favored; the sort below is stable
-    for index in sorted(order, key=lambda i: len(offered[i])):
+    for index in sorted(order, key=lambda i: len({edit.kind for edit in offered[i]})):
         drawn[index] = next((edit for edit in offered[index] if taken[edit.kind] < cap), offered[index][0])
         taken[drawn[index].kind] += 1
     return drawn

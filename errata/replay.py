@@ -181,9 +181,8 @@ def _agrees(flow: Flow, edit: FlowEdit, node: FlowNode) -> str:
 def _source_agrees(flow: Flow, before: int, operand: Operand, written: str) -> str:
     if len(operand.sources) != 1:
         return "the changed number has no source, or more than one"
-    try:
-        value = plain_value(written)
-    except ValueError:
+    value = plain_value(written)
+    if value is None:
         return "the new number is not read"
     # A number that question or solution gives elsewhere may belong here in another true decomposition.
     return "the new number has a source, too" if flow.sources(value, before) else ""

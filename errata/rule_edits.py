@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from errata.arithmetic import find_equations, marks_agree
 from errata.carrying import Reach, carry, flow_edit
@@ -97,8 +98,21 @@ def carried_step(problem: Problem, solution: str, index: int, stands: str, reach
     return made.step if changes_answer(flow, edit) else None
 
 
-def _in_unit(kind: Kind, site: Site, unit: Unit, most: int, rng: random.Random | None) -> Iterator[str]:
+def _in_unit(kind: Kind, site: Site, unit: Unit, most: int, rng: random.Random | None) -> Iterable[str]:
     """The step with false edits of the unit alone."""
+    if rng is not None:
+        return _made_in_unit(kind, site, unit, most, rng)
+    return _fixed_in_unit(kind, site.solution, site.step, unit, site.problem.question, most)
+
+
+@lru_cache(maxsize=256)  # a plan asks about the same unit for each form, and an edit may ask once more
+def _fixed_in_unit(kind: Kind, solution: str, step: Step, unit: Unit, question: str, most: int) -> tuple[str, ...]:
+    """The edits in their fixed order: rules of arithmetic read the step, its solution and the question alone."""
+    site = Site(solution, (replace(step, index=0),), 0, Problem(question, ""))
+    return tuple(_made_in_unit(kind, site, unit, most, None))
+
+
+def _made_in_unit(kind: Kind, site: Site, unit: Unit, most: int, rng: random.Random | None) -> Iterator[str]:
     step, text = site.step, site.text
     if len(find_equations(text)) == 1:
         yield from kind.twin(site, most, rng)

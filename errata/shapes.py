@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from errata.config import ShapeName
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
+from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
 
 Row = dict[str, Any]
@@ -31,7 +32,7 @@ class PairRecord:
     ``start`` and ``end`` are the chosen step's character offsets in its solution, so ``start == len(prefix)``;
     ``form`` and ``editor`` say how the error was made (null for full pairs); ``evidence`` is the kind of proof (null
     for a full pair: both its sides were judged against the gold answer) and ``evidence_detail`` its JSON text;
-    ``seed`` is that of the rejected text.
+    ``seed`` is that of the rejected text. ``thoughts``, the markers that the job's steps are cut by, is no column.
     """
 
     pair_id: str
@@ -56,6 +57,7 @@ class PairRecord:
     prompt_version: str | None
     seed: int | None
     domain: str
+    thoughts: Markers = THOUGHTS
 
     @property
     def user_message(self) -> str:
@@ -89,7 +91,7 @@ def evidence_text(detail: dict[str, Any] | None) -> str | None:
 
 
 def _steps_and_full(pair: PairRecord) -> list[Row]:
-    return [asdict(pair)]
+    return [{name: getattr(pair, name) for name in _PAIR_FIELDS}]
 
 
 def _trl(pair: PairRecord) -> list[Row]:
@@ -135,7 +137,7 @@ def _process_reward(pair: PairRecord) -> list[Row]:
     if pair.type != "step":
         return []
     # The opening "Let's think step by step." belongs to no step and gets no label.
-    before = [pair.prefix[s.start : s.end] for s in split_steps(pair.prefix, Domain(pair.domain))]
+    before = [pair.prefix[s.start : s.end] for s in split_steps(pair.prefix, Domain(pair.domain), pair.thoughts)]
     return [
         {"prompt": pair.user_message, "completions": [*before, side], "labels": [*(True for _ in before), right]}
         for side, right in ((pair.chosen, True), (pair.rejected, False))
@@ -166,7 +168,9 @@ def _strings(*names: str) -> Fields:
 
 
 _PAIR_FIELDS: Fields = {
-    field.name: "int64" if str(field.type).startswith("int") else "string" for field in fields(PairRecord)
+    field.name: "int64" if str(field.type).startswith("int") else "string"
+    for field in fields(PairRecord)
+    if field.name != "thoughts"
 }
 _PREFERENCE = _strings("prompt", "chosen", "rejected")
 _SFT_FIELDS = _strings("question", "completion", "problem_id", "job_id", "domain")

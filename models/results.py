@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
+from errata.config import EvaluationConfig
 from errata.funnel import Funnel
 from errata.statistics import majority_at_k, mean_interval, paired_difference, pass_at_k, proportion_interval
 from errata.types import Verdict
@@ -83,7 +84,8 @@ def compare(session: Session, before_id: str, after_id: str) -> dict[str, Any]:
         "gained": found["gained"],
         "lost": found["lost"],
         "p_value": found["p_value"],
-        "same_config": configs[0] == configs[1],
+        # A stored configuration lacks the settings that are younger than it: it has their defaults.
+        "same_config": len({EvaluationConfig.model_validate(config).model_dump_json() for config in configs}) == 1,
     }
 
 

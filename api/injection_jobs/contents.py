@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.http.auth import Reader
 from api.http.errors import documented
@@ -24,6 +24,7 @@ from models.results import job_funnel
 from models.states import TERMINAL
 from models.workspaces import ProblemRow
 
+T = TypeVar("T")
 router = make_router("/v1/injection-jobs", "injection jobs")
 
 
@@ -132,9 +133,8 @@ def list_solutions(
     verdict: Annotated[Verdict | None, Query()] = None,
 ) -> Listing[SolutionOut]:
     """The job's samples with their verdicts."""
-    filters = {SolutionRow.job_id: job_id, SolutionRow.problem_id: problem, SolutionRow.verdict: verdict}
-    keys = (SolutionRow.created_at, SolutionRow.id)
-    return child_listing(SolutionOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
+    filters = {SolutionRow.problem_id: problem, SolutionRow.verdict: verdict}
+    return _children(SolutionOut.of, SolutionRow, caller, api, job_id, page, filters)
 
 
 @router.get("/{job_id}/edits", responses=documented(404))
@@ -151,23 +151,33 @@ def list_edits(
 ) -> Listing[EditOut]:
     """The job's edits, rejected ones with their reason."""
     filters = {
-        EditRow.job_id: job_id,
         EditRow.kind: kind,
         EditRow.form: form,
         EditRow.editor: editor,
         EditRow.evidence_kind: evidence,
         EditRow.reason: reason,
     }
-    keys = (EditRow.created_at, EditRow.id)
-    return child_listing(EditOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
+    return _children(EditOut.of, EditRow, caller, api, job_id, page, filters)
 
 
 @router.get("/{job_id}/pairs", responses=documented(404))
 def list_job_pairs(caller: Reader, api: ApiDep, job_id: str, page: PageDep) -> Listing[PairOut]:
     """The job's pairs; /v1/pairs has filters."""
-    filters = {PairRow.job_id: job_id}
-    keys = (PairRow.created_at, PairRow.id)
-    return child_listing(PairOut.of, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, filters)
+    return _children(PairOut.of, PairRow, caller, api, job_id, page, {})
+
+
+def _children(
+    answer: Callable[[Any], T],
+    table: type[SolutionRow] | type[EditRow] | type[PairRow],
+    caller: Reader,
+    api: ApiDep,
+    job_id: str,
+    page: PageDep,
+    filters: Mapping[InstrumentedAttribute[Any], Any],
+) -> Listing[T]:
+    """One page of a job's rows in the order in which they were made."""
+    keys, of_job = (table.created_at, table.id), {table.job_id: job_id, **filters}
+    return child_listing(answer, api.db, InjectionJob, job_id, caller.workspace_id, keys, page, of_job)
 
 
 @router.get("/{job_id}/problems", responses=documented(404))

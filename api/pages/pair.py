@@ -10,7 +10,9 @@ from sqlalchemy.orm import Session
 
 from api.pages.diff import Run, diff, plain
 from api.pages.format import as_share, percent, short, visible
+from errata.config import InjectionConfig
 from errata.steps import split_steps
+from errata.thoughts import Markers
 from errata.types import Domain, Step
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
 from models.workspaces import ProblemRow, ProblemSet
@@ -114,7 +116,8 @@ def pair_context(session: Session, row: PairRow) -> dict[str, Any]:
     problem = session.get_one(ProblemRow, row.problem_id)
     domain = Domain(session.get_one(ProblemSet, problem.problem_set_id).domain)
     whole = row.type == "full"
-    earlier, later = ((), ()) if whole else _around(row, solution, domain)
+    markers = InjectionConfig.model_validate(job.config).thoughts.in_steps
+    earlier, later = ((), ()) if whole else _around(row, solution, domain, markers)
     return {
         "row": row,
         "job_name": job.name or job.id,
@@ -122,8 +125,8 @@ def pair_context(session: Session, row: PairRow) -> dict[str, Any]:
         "earlier": earlier,
         "later": later,
         "changed": None if whole else diff(visible(row.chosen), visible(row.rejected)),
-        "chosen": _whole(row.chosen, domain) if whole else (),
-        "rejected": _whole(row.rejected, domain) if whole else (),
+        "chosen": _whole(row.chosen, domain, markers) if whole else (),
+        "rejected": _whole(row.rejected, domain, markers) if whole else (),
         "proof": proof_of(row.evidence_kind, row.evidence or {}, row.type),
         "gold_answer": problem.gold_answer,
         "chosen_answer": solution.extracted,
@@ -132,12 +135,14 @@ def pair_context(session: Session, row: PairRow) -> dict[str, Any]:
     }
 
 
-def _around(row: PairRow, solution: SolutionRow, domain: Domain) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+def _around(
+    row: PairRow, solution: SolutionRow, domain: Domain, thoughts: Markers
+) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """The solution's steps before the edited one and behind it, as they stand in the stored solution.
 
     Later steps are left out where the pair's sides already hold what follows.
     """
-    steps = split_steps(solution.text, domain)
+    steps = split_steps(solution.text, domain, thoughts)
     if row.start is None or row.end is None or row.step_index is None:
         return (), ()
     if not (row.step_index < len(steps) and steps[row.step_index].start == row.start):
@@ -157,8 +162,8 @@ def _pieces(text: str, steps: Sequence[Step], *, preamble: bool = False) -> tupl
     return tuple(shown)
 
 
-def _whole(text: str, domain: Domain) -> tuple[Piece, ...]:
-    return _pieces(text, split_steps(text, domain), preamble=True)
+def _whole(text: str, domain: Domain, thoughts: Markers) -> tuple[Piece, ...]:
+    return _pieces(text, split_steps(text, domain, thoughts), preamble=True)
 
 
 def _provenance(row: PairRow, solution: SolutionRow, edit: EditRow | None) -> Sequence[tuple[str, str]]:

@@ -120,7 +120,7 @@ class _Parser:
             # LaTeX reads "x^12" as x^1 followed by 2; whoever wrote it meant something else.
             if len(number.symbol) > 1:
                 raise Unread
-        if not number.symbol.isdigit() or int(number.symbol[:4]) > MAX_POWER:
+        if not number.symbol.isdigit() or len(number.symbol) > 4 or int(number.symbol) > MAX_POWER:
             raise Unread
         return -int(number.symbol) if negative else int(number.symbol)
 

@@ -19,16 +19,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from errata.patterns import slow_pattern
+
 MAX_GOLDS = 32
 MAX_PATTERN = 300
 _MAX_LINE = 300  # characters of a line, counted from its end, that a pattern sees
 _MAX_LINES = 50
-_MAX_UNBOUNDED = 6
-_MAX_WIDE = 2  # of them over nearly any character
-_PROBES = [chr(code) for code in range(9, 127)] + list("éа中½…\u00a0")
-_MANY = 50  # an upper bound beyond this counts as none
-_OPENING = re.compile(r"\((?:\?(?:P<\w+>|:))?(?!\?)")
-_QUANTIFIER = re.compile(r"[*+?]|\{(\d*)(,?)(\d*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,88 +74,9 @@ def _pattern(given: Any) -> re.Pattern[str]:
         raise ValueError("meta.extract must be a regular expression")
     if len(given) > MAX_PATTERN:
         raise ValueError(f"meta.extract is longer than {MAX_PATTERN} characters")
-    try:
-        compiled = re.compile(given)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"meta.extract is no regular expression: {error}") from error
-    if fault := catastrophic(given):
+    if fault := slow_pattern(given, longest=_MAX_LINE, named_groups=True):
         raise ValueError(f"meta.extract {fault}")
-    return compiled
-
-
-def catastrophic(pattern: str) -> str | None:
-    """Why a compiled ``pattern`` may take too long on some text, in words; None where it cannot.
-
-    Stricter than needed: a group that is repeated may hold neither a quantifier nor an alternative, and few quantifiers
-    may have no upper bound. Together with the bounds on lines that keeps the steps below some hundred millions.
-    """
-    groups: list[bool] = []  # per open group: whether it holds what must not be repeated
-    unbounded: list[tuple[str, bool]] = []  # what is repeated without bound, and whether right behind its like
-    at, behind = 0, ""
-    while at < len(pattern):
-        start, repeated = at, False
-        opening = _OPENING.match(pattern, at)
-        if opening is not None:
-            groups.append(False)
-            at = opening.end()
-            continue
-        if pattern[at] == "(":
-            return "looks around, refers back or sets flags; only plain, named and (?: groups are taken"
-        if pattern[at] == ")":
-            repeated = groups.pop()
-            at += 1
-        elif pattern[at] == "\\" and pattern[at + 1 : at + 2] in "123456789":
-            return "refers back to a group"
-        else:
-            at = _atom_end(pattern, at)
-        quantifier = _QUANTIFIER.match(pattern, at)
-        if groups and (repeated or quantifier or pattern[start] == "|"):
-            groups[-1] = True
-        if quantifier is None:
-            behind = behind if pattern[start] in "()|" else ""
-            continue
-        at = quantifier.end() + (pattern[quantifier.end() : quantifier.end() + 1] in ("?", "+"))
-        many = quantifier[0] in "*+" or (quantifier[2] and not quantifier[3]) or int(quantifier[3] or 0) > _MANY
-        if repeated and quantifier[0] != "?":
-            return "repeats a group that itself repeats or chooses"
-        if many:
-            atom = pattern[start : quantifier.start()]
-            unbounded.append((atom, _overlap(behind, atom)))
-            behind = atom
-    return _too_many(unbounded)
-
-
-def _too_many(unbounded: list[tuple[str, bool]]) -> str | None:
-    wide = [atom for atom, _ in unbounded if atom.startswith((".", "[^", "\\S", "\\D", "\\W", ")"))]
-    if len(unbounded) > _MAX_UNBOUNDED or len(wide) > _MAX_WIDE:
-        return "has too many quantifiers without an upper bound"
-    if sum(adjacent for _, adjacent in unbounded) > 1:
-        return "has several quantifiers without an upper bound in a row"
-    return None
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether two repeated atoms may match the same character; groups count as if they did."""
-    if not one:
-        return False
-    if ")" in (one, other):
-        return True
-    return any(re.fullmatch(one, char) and re.fullmatch(other, char) for char in _PROBES)
-
-
-def _atom_end(pattern: str, at: int) -> int:
-    if pattern[at] == "[":
-        return _class_end(pattern, at)
-    return at + (2 if pattern[at] == "\\" else 1)
-
-
-def _class_end(pattern: str, at: int) -> int:
-    at += 1
-    at += pattern[at : at + 1] == "^"
-    at += pattern[at : at + 1] == "]"
-    while pattern[at : at + 1] not in ("]", ""):
-        at += 2 if pattern[at] == "\\" else 1
-    return at + 1
+    return re.compile(given)
 
 
 def find_by_pattern(pattern: re.Pattern[str], text: str) -> str | None:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from errata.arithmetic.judging import Judged, Term, judge
 from errata.arithmetic.lexer import VERBAL, Lexeme, lex, mark_spans
 from errata.arithmetic.nodes import Equation, Side
-from errata.arithmetic.parser import Parsed, parse
+from errata.arithmetic.parser import MAX_DEPTH, Parsed, parse
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
     APPROXIMATE,
@@ -164,13 +164,20 @@ def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Fou
     first = max(first, limit - MAX_SEGMENT)
     # From the left, so the longest side wins: a shorter one would drop terms and could look false.
     for at in range(max(first, earliest), limit):
-        if clause[at].kind not in ("num", "open", "cur", "op"):
+        if clause[at].kind not in ("num", "open", "cur", "op") or _too_deep(clause, at):
             continue
         parsed = parse(clause, at, limit)
         if parsed is not None and parsed.stop == limit:
             altered = at > first and (_altered_before(clause, at) or _is_mean_of_sum(clause, at, parsed))
             return _Found(parsed, False, altered, at == first or clause[at].opens)
     return None
+
+
+def _too_deep(clause: list[Lexeme], at: int) -> bool:
+    """Whether more brackets open in a row than a side may nest: each of them would be tried in turn, and in vain."""
+    if clause[at].kind != "open" or at + MAX_DEPTH >= len(clause):
+        return False
+    return all(lexeme.kind == "open" for lexeme in clause[at : at + MAX_DEPTH + 1])
 
 
 def _altered_before(clause: list[Lexeme], at: int) -> bool:

@@ -19,6 +19,7 @@ from errata.arithmetic.nodes import Node, NotComputable, Operation, PercentReadi
 from errata.arithmetic.nodes import multiplier as shown_factor
 
 _CLOSE = Fraction(1, 100)  # share by which two computed sides may differ because an operand was rounded before
+_NOTHING = Fraction(0)
 _SLOPPY = Fraction(1, 20)  # share within which "about" leaves an equation unjudged, neither true nor false
 
 
@@ -127,8 +128,10 @@ def _equal(
     loose: bool,
     reading: Reading,
 ) -> bool | None:
-    gap = abs(left_value - right_value)
-    if gap == 0 or gap <= _tolerance(left, right, reading, approximate, loose):
+    if left_value == right_value:
+        return True
+    gap, tolerance = abs(left_value - right_value), _tolerance(left, right, reading, approximate, loose)
+    if tolerance is not _NOTHING and gap <= tolerance:
         return True
     size = max(abs(left_value), abs(right_value))
     if approximate and gap <= _SLOPPY * size:
@@ -149,18 +152,19 @@ def _shown(node: Node) -> Quantity | None:
 def _tolerance(left: Node, right: Node, reading: Reading, approximate: bool, loose: bool) -> Fraction:
     first, second = _shown(left), _shown(right)
     if first is not None and second is not None and not approximate and first.decimals == second.decimals:
-        return Fraction(0)  # two bare numbers of the same precision are not each other's rounding
-    halves = [
-        _half_unit(left, right, reading, approximate, loose),
-        _half_unit(right, left, reading, approximate, loose),
-    ]
-    return max(halves)
+        return _NOTHING  # two bare numbers of the same precision are not each other's rounding
+    half = _half_unit(left, right, reading, approximate, loose)
+    other = _half_unit(right, left, reading, approximate, loose)
+    return other if half is _NOTHING else half if other is _NOTHING else max(half, other)
 
 
 def _half_unit(node: Node, other: Node, reading: Reading, approximate: bool, loose: bool) -> Fraction:
     shown = _shown(node)
     if shown is None:
-        return Fraction(0)
+        return _NOTHING
+    stated = loose or shown.decimals or shown.percent
+    if not stated and not shown.counts and not _is_rounded(other):
+        return _NOTHING  # what the rest would come to; most whole numbers end here
     unit = Fraction(1, 10**shown.decimals)
     # "about 1,200" is rounded to hundreds: its trailing zeros are no digits shown.
     if approximate and not shown.decimals and shown.value:
@@ -169,7 +173,7 @@ def _half_unit(node: Node, other: Node, reading: Reading, approximate: bool, loo
     # A number cut off ("0.333...") may miss a whole unit of its last digit, a rounded one half of it. Both ends count:
     # half up, half even and half down are all in use.
     half = unit * abs(shown_factor(shown, reading)) / (1 if shown.truncated else 2)
-    if loose or shown.decimals or shown.percent:
+    if stated:
         return half
     # A whole number rounds nothing unless the text says so: 7/2 = 3 does not hold. The decimals of a chain say so
     # themselves ("66.67 = 67"), and what was computed with rounded decimals may miss as much as they do ("66.67 * 3").
@@ -180,6 +184,13 @@ def _half_unit(node: Node, other: Node, reading: Reading, approximate: bool, loo
     # Half a girl is no girl; which way a half goes is open, so a tie is no rounding.
     counted = shown.counts and 2 * abs(value - shown.value) < 1
     return half if counted else min(half, off)
+
+
+def _is_rounded(node: Node) -> bool:
+    """Whether any number of a side may itself be a rounded one."""
+    if isinstance(node, Quantity):
+        return node.decimals > 1 or node.truncated
+    return any(_is_rounded(part) for part in node.parts)
 
 
 def _spread(node: Node, reading: Reading) -> tuple[Fraction, Fraction]:

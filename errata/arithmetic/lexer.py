@@ -61,6 +61,12 @@ _CJK = "\u3040-\u30ff\u3400-\u9fff"
 # Environments of cells: an ampersand or a line break in them is no arithmetic, so they are one unreadable lexeme.
 _CELLS = r"(?:[a-zA-Z]*matrix|array|tabular|cases|dcases|rcases|tikzpicture|asy|enumerate|itemize)"
 
+_DIGITS_FIRST = (
+    r"(?P<repeating>\d*\.\d*\\(?:overline|bar|dot|underline|dots|ldots|cdots)(?![A-Za-z]))",
+    r"(?P<ordinal>\d+(?:st|nd|rd|th)\b)",
+    rf"(?P<num>(?:\d{{1,3}}(?:{_GROUP}\d{{3}})+(?!\d)|\d+)(?:\.\d+)?(?P<dots>\.\.\.|…)?|\.\d+(?P<dots2>\.\.\.|…)?)",
+)
+_A_WORD = rf"[^\W\d_{_CJK}](?:[^\W{_CJK}]|['’](?=\w)|[-&](?=[^\W\d_]))*"
 _PATTERN = re.compile(
     r"(?P<newline>\\\\(?:\[[^\]\n]{0,20}\])?|\n)"
     r"|(?P<joint>\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])(?![ \t]*[.|])|\\!|\\limits(?![A-Za-z]))"
@@ -75,11 +81,10 @@ _PATTERN = re.compile(
     r"|(?P<crel>\\approx|\\simeq|\\doteq)(?![A-Za-z])"
     r"|(?P<cur>\\\$|US\$|[$€£¥₹])"
     r"|(?P<pct>\\?%|per\s?cent\b)"
-    r"|(?P<repeating>\d*\.\d*\\(?:overline|bar|dot|underline|dots|ldots|cdots)(?![A-Za-z]))"
+    rf"|{_DIGITS_FIRST[0]}"
     r"|(?P<order>\\(?:leq?|geq?|neq?|lt|gt|leqslant|geqslant|(?:long)?rightarrow|Rightarrow|implies|iff|to)(?![A-Za-z]))"
     r"|(?P<cmd>\\[A-Za-z]+|\\)"
-    r"|(?P<ordinal>\d+(?:st|nd|rd|th)\b)"
-    rf"|(?P<num>(?:\d{{1,3}}(?:{_GROUP}\d{{3}})+(?!\d)|\d+)(?:\.\d+)?(?P<dots>\.\.\.|…)?|\.\d+(?P<dots2>\.\.\.|…)?)"
+    rf"|{_DIGITS_FIRST[1]}|{_DIGITS_FIRST[2]}"
     r"|(?P<vulgar>[½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞])"
     r"|(?P<super>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
     rf"|(?P<x>[xX]{_OPERAND_AHEAD})"
@@ -89,11 +94,17 @@ _PATTERN = re.compile(
     r"|(?P<op>\*\*|[+\-−–*×·⋅∗∙÷/∕^])"
     r"|(?P<close>[)\]}])"
     rf"|(?P<wide>[{_CJK}]+)"
-    rf"|(?P<word>¢|[^\W\d_{_CJK}](?:[^\W{_CJK}]|['’](?=\w)|[-&](?=[^\W\d_]))*)"
+    rf"|(?P<word>¢|{_A_WORD})"
     r"|(?P<brk>[.,;:：!?\"“”|—#•…])"
     r"|(?P<bad>.)",
     re.DOTALL,
 )
+# What stands at most places, without the many alternatives that cannot begin there: a number, or a word whose first
+# letter begins none of "x", "US$", "per cent", "times", "plus", "minus", "multiplied" and "divided".
+_AT_DIGIT = re.compile("|".join(_DIGITS_FIRST))
+_WORD = re.compile(_A_WORD)
+_DIGITS = frozenset("0123456789")
+_WORD_STARTS = frozenset("abcefghijklnoqrsuvwyzABCDEFGHIJKLMNOPQRSTVWYZ")
 _ODD_TAIL = re.compile(r"(?:[,:.]|,\\!|\{,\}|\\,)\d[\d.,:]*")
 _NO_DIGITS = re.compile(rf"{_GROUP}|\.\.\.|…")
 _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
@@ -150,7 +161,10 @@ class _Reader:
             grouped = _SPACED_GROUPS.match(text, pos)
             if grouped:
                 return _number(grouped.group().replace(" ", ""), text, pos, grouped.end()), grouped.end()
-        match = _PATTERN.match(text, pos)
+        first = text[pos]
+        if first in _WORD_STARTS and not self.cells and (word := _WORD.match(text, pos)) is not None:
+            return Lexeme("word", pos, word.end(), word[0], math=math), word.end()
+        match = (_AT_DIGIT if first in _DIGITS else _PATTERN).match(text, pos)
         if match is None:  # unreachable: the last alternative takes any character
             return None, pos + 1
         if match.lastgroup == "cells":

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import pairwise
 
 from errata.arithmetic.equations import find_equations
-from errata.arithmetic.lexer import lex, mark_spans, operation
+from errata.arithmetic.lexer import MAX_DIGITS, lex, mark_spans, operation
 from errata.arithmetic.nodes import PLAIN, Equation, NotComputable, Side, Token, evaluate
 from errata.arithmetic.parser import parse
 
@@ -22,6 +23,7 @@ _BETWEEN = " \t$€£=≈"
 _MOST_BETWEEN = 200  # characters between an expression and its mark; farther off they do not belong together
 _MOST_BEHIND = 60  # characters behind a mark in which its result stands
 _RESULT_END = re.compile(r"\n|<<|[.,;]\s")  # what stands behind is not the result of this mark
+_PLAIN_EXPRESSION = re.compile(r"[\d(][\d.+\-*/()]*")
 _PLAIN_NUMBER = re.compile(r"\d*\.?\d+")
 
 
@@ -37,6 +39,8 @@ class Mark:
 
 def strip_marks(text: str) -> str:
     """``text`` without calculator marks."""
+    if "<<" not in text:
+        return text
     pieces, last = [], 0
     for start, end in mark_spans(text):
         pieces.append(text[last:start])
@@ -57,16 +61,20 @@ def calculator_marks(text: str) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
+@lru_cache(maxsize=4096)  # a step is asked about once for each of its kinds and edits
 def marks_agree(text: str) -> bool:
     """Whether every mark says what the text says: its expression what stands before it, its result what follows.
 
     A mark without a readable expression in front of it, or without a number behind it, is only held to the other half.
     An unclosed mark never agrees.
     """
-    if any(not text.startswith(">>", end - 2) for _, end in mark_spans(text)):
+    spans = mark_spans(text)
+    if not spans:
+        return True
+    if any(not text.startswith(">>", end - 2) for _, end in spans):
         return False
     marks = calculator_marks(text)
-    equations = find_equations(text) if marks else ()
+    equations = find_equations(text)
     # Sorted once and searched by halving: a text may hold thousands of marks and of sides.
     sides = sorted((side for equation in equations for side in equation.sides), key=lambda side: side.end)
     ends = [side.end for side in sides]
@@ -83,13 +91,27 @@ def _expression_agrees(text: str, mark: Mark, before: Side | None) -> bool:
     between = text[before.end : mark.start].partition("=")[2]
     if between.strip(_BETWEEN):
         return True
-    inner = find_equations(f"{mark.expression} = 0")
-    if not inner or not inner[0].sides:
+    # Most marks repeat their text sign by sign, which is far quicker to see than to read them.
+    if _PLAIN_EXPRESSION.fullmatch(mark.expression) and mark.expression == _as_written_in_marks(before):
         return True
-    written = inner[0].sides[0]
-    if written.value is None or before.value is None or written.value == before.value:
+    written = _first_side(mark.expression)
+    if written is None or written.value is None or before.value is None or written.value == before.value:
         return True
     return _tokens(written) == _tokens(before)  # units converted in the text, say
+
+
+def _as_written_in_marks(side: Side) -> str:
+    """The side's signs and numbers in a row; empty where numbers adjoin, as in "2 1/2"."""
+    tokens = side.tokens
+    if any(a.kind == b.kind == "number" for a, b in pairwise(tokens)):
+        return ""
+    return "".join(token.symbol or token.text.replace(",", "") for token in tokens)
+
+
+@lru_cache(maxsize=4096)
+def _first_side(expression: str) -> Side | None:
+    inner = find_equations(f"{expression} = 0")
+    return inner[0].sides[0] if inner and inner[0].sides else None
 
 
 def _tokens(side: Side) -> list[str]:
@@ -160,17 +182,18 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
     edits = [(tokens[c.first].start, c.end or tokens[c.last].end, c.replacement) for c in changes]
     spans = [span for span in mark_spans(text) if equation.start <= span[0] < equation.end]
     for start, end in spans:
-        inner = _mark_tokens(text, start, end)
+        by = start + 2
+        inner = _mark_tokens(text[by : end - 2])
         at = _align(inner, tokens)
         if at is None and len(spans) == 1 and (rewritten := _rewrite(text, equation, changes)):
-            edits.append((start + 2, end - 2, rewritten))
+            edits.append((by, end - 2, rewritten))
             continue
         if at is None:
             return None
         for change in changes:
             if at <= change.first and change.last < at + len(inner):
                 first, last = inner[change.first - at], inner[change.last - at]
-                edits.append((first.start, last.end, _in_mark(first, tokens[change.first], change)))
+                edits.append((by + first.start, by + last.end, _in_mark(first, tokens[change.first], change)))
             # A change that only half covers the mark would leave text and mark saying different things.
             elif not (change.last < at or change.first >= at + len(inner)):
                 return None
@@ -186,6 +209,10 @@ def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
     single = change.first == change.last and inner.kind == "number"
     if not single or inner.value is None or outer.value is None or not _PLAIN_NUMBER.fullmatch(plain):
         return plain
+    if len(plain) > MAX_DIGITS:  # as long as the text has it, and unread there
+        return plain
+    if inner.text == outer.text and inner.text.isdecimal() and plain.isdecimal():
+        return str(int(plain))
     # A mark may hold the number that its text rounds: "<<20/3=6.666666>>6.67" moves by what the text moves by.
     value = inner.value + Fraction(plain) - outer.value
     least = len(inner.text.partition(".")[2])
@@ -216,11 +243,10 @@ def _rewrite(text: str, equation: Equation, changes: Sequence[TokenChange]) -> s
     return "=".join(sides) if len(sides) == 2 else None
 
 
-def _mark_tokens(text: str, start: int, end: int) -> list[Token]:
-    """Tokens of the mark at ``text[start:end]``, with offsets into ``text``."""
-    by = start + 2
-    inner = (token for equation in find_equations(text[by : end - 2]) for token in tokens_of(equation))
-    return [replace(token, start=token.start + by, end=token.end + by) for token in inner]
+@lru_cache(maxsize=4096)
+def _mark_tokens(inner: str) -> tuple[Token, ...]:
+    """Tokens of what stands inside a mark, with offsets into that."""
+    return tuple(token for equation in find_equations(inner) for token in tokens_of(equation))
 
 
 def _same(a: Token, b: Token) -> bool:

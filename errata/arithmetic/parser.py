@@ -221,7 +221,8 @@ class Parser(Cursor):
             if following is not None and following.symbol == "frac" and (following.glued or following.math):
                 return self._mixed(Quantity(value))
             added = self._mixed_part()
-            value, exact = value + added, exact or added != 0
+            if added is not None:
+                value, exact = value + added, exact or added != 0
         percent = self.kind() == "pct"
         if percent:
             self.end = self.lexemes[self.pos].end
@@ -243,25 +244,25 @@ class Parser(Cursor):
             return Operation("mixed", (whole, part))
         return self._operation("*", whole, part)
 
-    def _mixed_part(self) -> Fraction:
-        """The fraction of a mixed number (``2 1/2``, ``2½``) behind its whole, or 0."""
+    def _mixed_part(self) -> Fraction | None:
+        """The fraction of a mixed number (``2 1/2``, ``2½``) behind its whole, if there is one."""
         following = self.peek()
-        if following is None:
-            return Fraction(0)
+        if following is None or following.kind != "num":
+            return None
         if following.symbol == "vulgar":
             value = following.value or Fraction(0)
             self.take("number")
             return value
         return self._written_fraction()
 
-    def _written_fraction(self) -> Fraction:
+    def _written_fraction(self) -> Fraction | None:
         top, slash, bottom = self.peek(), self.peek(1), self.peek(2)
         if top is None or slash is None or bottom is None or top.kind != "num" or bottom.kind != "num":
-            return Fraction(0)
+            return None
         if slash.text != "/" or not slash.glued or not bottom.glued or top.glued or top.decimals or bottom.decimals:
-            return Fraction(0)
+            return None
         if not top.value or not bottom.value or top.value >= bottom.value:
-            return Fraction(0)
+            return None
         self.take("number")
         self.operator("frac")
         self.take("number")

@@ -16,13 +16,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from errata.kinds.registry import OPERATORS_BODY, Kind, Site
+from errata.patterns import slow_pattern
 from errata.types import Domain, EvidenceKind
 
 MAX_KINDS = 50
 MAX_FILE = 200_000
 #: What the bounds of an expression's repetitions may multiply to: for each place of a step that many steps of matching.
 MAX_REPETITIONS = 16_000
-_REPEATED = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[*+?]\??|\{(\d*)(,?)(\d*)\}|\(\?:|\(\?|\(|\)", re.S)
 _MATH = frozenset({Domain.MATH, Domain.CHOICE})
 
 
@@ -47,7 +47,7 @@ class CustomKind(BaseModel):
     @field_validator("applies_when")
     @classmethod
     def _harmless(cls, value: str) -> str:
-        if fault := slow_pattern(value):
+        if fault := slow_pattern(value, longest=OPERATORS_BODY, most_steps=MAX_REPETITIONS):
             raise ValueError(fault)
         return value
 
@@ -74,45 +74,6 @@ class CustomKind(BaseModel):
 def _no_edits(_site: Site, _most: int, _rng: random.Random | None) -> list[str]:
     """A kind that is data has no rule of its own."""
     return []
-
-
-def slow_pattern(pattern: str) -> str | None:
-    """Why an expression is refused: it does not compile, or could take too long on some step. None where it is fine.
-
-    Stricter than needed: no group is repeated, nothing is looked around for or referred back to, and the bounds of all
-    repetitions multiply to ``MAX_REPETITIONS`` at most, one without a bound counting as the whole step.
-    """
-    try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        return f"is no regular expression: {error}"
-    steps, group_end = 1, -1
-    for found in _REPEATED.finditer(pattern):
-        sign = found[0]
-        if sign == "(?" or re.fullmatch(r"\\[1-9]", sign):
-            return "looks around, refers back or sets flags; only plain and (?: groups are taken"
-        bound = _bound(found)
-        if bound > 1 and found.start() == group_end and sign[0] != "?":
-            return "repeats a group, which can take exponentially long; write the repetition out"
-        steps *= bound
-        group_end = found.end() if sign == ")" else -1
-    if steps > MAX_REPETITIONS:
-        return "may take too long on some step; give its repetitions bounds, as in \\d{1,9} for \\d+"
-    return None
-
-
-def _bound(found: re.Match[str]) -> int:
-    """How often at most a quantifier repeats what stands before it; 1 for all else."""
-    sign = found[0]
-    if sign[0] in "*+":
-        return OPERATORS_BODY
-    if sign[0] == "?":
-        return 2
-    if sign[0] != "{":
-        return 1
-    if found[2] and not found[3]:
-        return OPERATORS_BODY
-    return max(1, int(found[3] or found[1] or 1))
 
 
 def load_kinds(path: Path) -> list[CustomKind]:

@@ -89,13 +89,13 @@ def test_a_dataset_is_downloaded_verified_and_not_twice(errata: Errata, job: Inj
     dataset = errata.datasets.wait(errata.datasets.create("client", [job.id]).id)
     assert dataset.manifest is not None
     folder = errata.datasets.download(dataset.id, tmp_path / "ds")
-    files = errata.datasets.files(dataset.id)
+    files = errata.datasets.files(dataset_id=dataset.id)
     assert {file.path for file in files} <= {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert not list(folder.rglob("*.part"))
     largest = max(files, key=lambda file: file.bytes)
     target = folder / largest.path
     stamp = target.stat().st_mtime_ns
-    errata.datasets.download(dataset.id, folder)
+    errata.datasets.download(dataset_id=dataset.id, folder=folder)
     assert target.stat().st_mtime_ns == stamp
     data = target.read_bytes()
     target.unlink()

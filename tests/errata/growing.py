@@ -20,25 +20,28 @@ def _seconds(function: Callable[[str], object], text: str, repeats: int) -> floa
 
 
 def grows_linearly(function: Callable[[str], object], texts: Sequence[str]) -> bool:
-    """Whether the time for the last of two or more texts is near-linear in their lengths.
+    """Whether the time for each of two or more texts, the first the shortest, is near-linear in their lengths.
 
     A quadratic function takes, at every attempt, the square of the ratio of lengths; noise only ever adds. So one
     attempt within halfway between (in ratios) shows near-linear growth, and a slow machine costs attempts and never
     the answer. Python's collector, whose cost grows with all that the process holds, is off meanwhile.
     """
-    gc.collect()
     gc.disable()
     try:
-        best = _seconds(function, texts[-1], 1)
-        for _ in range(_ATTEMPTS):
-            if best < _FLOOR:
-                return True
-            # The shorter text's largest time is as noisy upwards as the longer one's least is not: take least of both.
-            small = _seconds(function, texts[0], 3)
-            ratio = len(texts[-1]) / len(texts[0])
-            if best < ratio**1.5 * small + 0.1:
-                return True
-            best = min(best, _seconds(function, texts[-1], 1))
-        return False
+        # A reader may stop at a cap: the text in the middle shows growth that the longest would not.
+        return all(_near_linear(function, texts[0], longer) for longer in reversed(texts[1:]))
     finally:
         gc.enable()
+
+
+def _near_linear(function: Callable[[str], object], shorter: str, longer: str) -> bool:
+    best = _seconds(function, longer, 1)
+    for attempt in range(_ATTEMPTS):
+        if best < _FLOOR:
+            return True
+        # The shorter text's largest time is as noisy upwards as the longer one's least is not: take least of both.
+        small = _seconds(function, shorter, 3 if attempt else 1)
+        if best < (len(longer) / len(shorter)) ** 1.5 * small + 0.1:
+            return True
+        best = min(best, _seconds(function, longer, 1))
+    return False

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from errata.config import resolve
 from errata.injection import plan_edits
 from errata.kinds import kinds_of, replace_custom
-from errata.kinds.custom import CustomKind, load_kinds, slow_pattern
+from errata.kinds.custom import CustomKind, load_kinds
 from errata.kinds.registry import OPERATORS_BODY
 from errata.prompts import edit_prompt
 from errata.steps import split_steps
@@ -118,7 +118,8 @@ def test_a_file_that_is_not_there_and_a_name_that_is_taken(tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_expressions_that_may_take_long_are_refused(pattern: str) -> None:
-    assert slow_pattern(pattern) is not None
+    with pytest.raises(ValidationError, match="applies_when"):
+        CustomKind.model_validate({**UNIT, "applies_when": pattern})
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,6 @@ def test_expressions_that_may_take_long_are_refused(pattern: str) -> None:
     [".", "=", r"\d+", r"\d{1,9}\s{0,9}=", r"\b(?:hours|days)\b", "[+*?(]{1,3}", r"a\+\+b", "(ab)?c", "[^]a+]+"],
 )
 def test_plain_expressions_are_taken_and_fast(pattern: str) -> None:
-    assert slow_pattern(pattern) is None
     kind = CustomKind.model_validate({**UNIT, "applies_when": pattern}).kind()
     for text in ("1" * 100_000, " " * 100_000, "a" * 100_000, "+" * 100_000):
         started = time.process_time()

@@ -99,11 +99,31 @@ def test_a_weight_of_zero_leaves_a_step_without_a_kind() -> None:
 def test_weights_count_among_the_kinds_that_apply(share: float) -> None:
     """Step 3 has no third term to leave out: its draw is between the two others, whatever the omission weighs."""
     kinds = {"omission": 96.0, "operator": 3.0, "calculation": 1.0}
-    plans = [_plan(seed=seed, editing={"kinds": kinds, "max_kind_share": share}) for seed in range(400)]
+    editing = {"kinds": kinds, "max_kind_share": share, "form": {"stands": 1.0}}
+    plans = [_plan(seed=seed, editing=editing) for seed in range(400)]
     first, third = (Counter(_kinds(plan)[step] for plan in plans) for step in (0, 2))
     assert 0.93 < first["omission"] / 400 < 0.99
     assert set(third) == {"operator", "calculation"}
     assert 0.68 < third["operator"] / 400 < 0.82
+
+
+@pytest.mark.parametrize(("consistent", "low", "high"), [(1.0, 0.44, 0.56), (0.25, 0.15, 0.25), (4.0, 0.75, 0.85)])
+def test_forms_are_drawn_by_their_weight_where_a_step_can_have_both(consistent: float, low: float, high: float) -> None:
+    """Few kinds can be edited consistently here, and they are the unlikeliest; the form has its share all the same."""
+    form = {"stands": 1.0, "consistent": consistent}
+    kinds = {"calculation": 5.0, "omission": 5.0, "order": 5.0, "substitution": 1.0, "operator": 1.0}
+    plans = [_plan("errata", seed=seed, editing={"form": form, "kinds": kinds}) for seed in range(400)]
+    for step in (0, 2):
+        formed = Counter(edit.form for plan in plans for edit in plan.edits if edit.step == step)
+        assert formed.total() == 400
+        assert low < formed[Form.CONSISTENT] / 400 < high
+
+
+def test_a_step_that_cannot_be_edited_consistently_stands() -> None:
+    solution = "Schritt 1: Er zahlt 3 * 4 + 5 = 17 und hat 90 Euro.\nSchritt 2: Er hat noch 90 - 17 = 73 Euro.\nA: 73"
+    for seed in range(20):
+        edits = _plan("errata", solution, seed, editing={"form": {"stands": 1.0, "consistent": 9.0}}).edits
+        assert [(edit.step, edit.form) for edit in edits] == [(0, Form.STANDS), (1, Form.STANDS)]
 
 
 def test_without_a_cap_no_more_kinds_are_tried_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,12 +134,12 @@ def test_an_empty_funnel_adds_up() -> None:
 def test_merging_adds_and_changes_neither() -> None:
     one, two = _finished(), _finished()
     before = copy.deepcopy(one.counts)
-    both = one.merge(two)
+    both = Funnel.total([one.to_dict(), two.to_dict()])
     both.check()
     assert one.counts == before == two.counts
     assert both.counts["edits"]["total"] == 8
     assert both.counts["tokens"]["edit"] == {"prompt": 600, "completion": 40, "cached": 400}
-    assert one.merge(Funnel()).counts == one.counts
+    assert Funnel.total([one.counts, Funnel().counts]).counts == one.counts
     both.add("edits", "total")
     assert one.counts == before
 

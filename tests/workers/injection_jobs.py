@@ -69,11 +69,10 @@ def run_job(
     """Post a job (see post_job), run every shard to its end, and answer the job's funnel, checked."""
     post_job(services, preset, problems, domain, model=model, **overrides)
     run_shards(services)
-    funnel = Funnel()
     with services.db.read() as session:
         assert session.get_one(InjectionJob, "inj").state == JobState.SUCCEEDED
-        for ledger in session.scalars(select(Shard.ledger).where(Shard.injection_job_id == "inj")):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
+        ledgers = session.scalars(select(Shard.ledger).where(Shard.injection_job_id == "inj"))
+        funnel = Funnel.total(ledger["funnel"] for ledger in ledgers)
     funnel.check()
     return funnel
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 
 import pytest
 from sqlalchemy import select
@@ -11,16 +10,15 @@ from sqlalchemy import select
 from errata.prompts import SOLVE_VERSION
 from models.jobs import EditRow, Shard
 from tests.workers.injection_jobs import PROBLEMS, pairs_of, run_job
-from workers.engines.base import Cancelled, Completion, GenerationRequest, Journal, ModelSpec
-from workers.engines.follow_ups import FollowUp, in_rounds
+from tests.workers.scripted import MODEL, Scripted
+from workers.engines.base import GenerationRequest
 from workers.runner import Services
 
-MODEL = {"engine": "transformers", "config": {"path": "/scripted"}}
 WHOLE_STEPS = {"layout": "paper"}
 _STEP_ONE = re.compile(r"Pay (\d+) \* (\d+) \+ (\d+) = (\d+)\.")
 
 
-class Propagating:
+class Propagating(Scripted):
     """Edits both factors of step 1 and computes it anew, so that the step is true in itself and may be another way to
     compute, which a replay leaves open; continues what it is given. It rewrites whole steps, as layout ``paper`` asks.
 
@@ -29,28 +27,8 @@ class Propagating:
     """
 
     def __init__(self, *, stubborn: bool = False) -> None:
+        super().__init__(self._text)
         self.stubborn = stubborn
-        self.requests: list[GenerationRequest] = []
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def generate(
-        self,
-        model: ModelSpec,
-        requests: Sequence[GenerationRequest],
-        cancelled: Callable[[], bool],
-        journal: Journal | None = None,
-        follow_up: FollowUp | None = None,
-    ) -> list[list[Completion]]:
-        """Completions with 10 tokens in and 5 out each."""
-        if cancelled():
-            raise Cancelled
-        return in_rounds(self._answers, requests, follow_up)
-
-    def _answers(self, requests: Sequence[GenerationRequest]) -> list[list[Completion]]:
-        self.requests += requests
-        return [[Completion(self._text(r), "stop", 10, 5) for _ in range(r.n)] for r in requests]
 
     def _text(self, request: GenerationRequest) -> str:
         if request.prompt.version == SOLVE_VERSION:

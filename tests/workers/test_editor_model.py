@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,34 +15,13 @@ from errata.proof import Outcome, Proof
 from errata.types import Domain, Evidence, EvidenceKind
 from models.jobs import InjectionJob
 from tests.workers.injection_jobs import pairs_of, post_job, run_shards
-from tests.workers.test_continuations import MODEL, Propagating
-from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
-from workers.engines.follow_ups import FollowUp
+from tests.workers.scripted import MODEL
+from tests.workers.test_continuations import Propagating
 from workers.runner import Services
 from workers.stages.loading import _check_kinds
 from workers.stages.prove import _held_to_check
 
 KIND = CustomKind(name="own", instruction="Change one number of this step.", check="identity")
-
-
-class Named(Propagating):
-    """Remembers the name of every model that was asked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: set[str] = set()
-
-    def generate(
-        self,
-        model: ModelSpec,
-        requests: Sequence[GenerationRequest],
-        cancelled: Callable[[], bool],
-        journal: Journal | None = None,
-        follow_up: FollowUp | None = None,
-    ) -> list[list[Completion]]:
-        """As scripted."""
-        self.asked.add(model.name)
-        return super().generate(model, requests, cancelled, journal, follow_up)
 
 
 @pytest.fixture
@@ -53,12 +32,12 @@ def own_kind() -> Iterator[None]:
 
 
 def test_edits_are_asked_of_the_editor_model(services: Services) -> None:
-    services.engines = engine = Named()
+    services.engines = engine = Propagating()
     post_job(services, "errata", model=MODEL, editing={"editor_model": "editor"}, proof={"unproven": "keep"})
     with services.db.begin() as session:  # the job itself has no model: its solutions were brought
         session.execute(update(InjectionJob).values(language_model_id=None))
     run_shards(services)
-    assert engine.asked == {"editor"}
+    assert engine.models == {"editor"}
     pairs = pairs_of(services)
     assert pairs
     assert {pair.language_model for pair in pairs} == {"editor"}

@@ -31,7 +31,8 @@ def test_the_rules_preset_ends_in_proven_pairs(services: Services) -> None:
 
 def test_the_profile_of_the_wrong_samples_sets_the_mix(services: Services) -> None:
     """Every wrong sample writes + for *: the profile says so, and operators are drawn most."""
-    funnel = run_job(services, "rules", editing={"mix": "profile", "max_kind_share": 1.0}, shard_size=PROBLEMS)
+    editing = {"mix": "profile", "max_kind_share": 1.0, "form": {"stands": 1.0}}
+    funnel = run_job(services, "rules", editing=editing, shard_size=PROBLEMS)
     assert funnel.counts["samples"]["first_errors"] == {"operator": PROBLEMS, "unclassified": 0}
     drawn = {kind: counts["total"] for kind, counts in funnel.counts["edits"]["by_kind"].items()}
     assert drawn["operator"] > 2 * max(count for kind, count in drawn.items() if kind != "operator")

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import select
 
 from models.jobs import EditRow
 from tests.workers.injection_jobs import PROBLEMS, pairs_of, run_job
-from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
-from workers.engines.follow_ups import FollowUp, in_rounds
+from tests.workers.scripted import MODEL, Scripted
+from workers.engines.base import GenerationRequest
 from workers.runner import Services
 
-MODEL = {"engine": "transformers", "config": {"path": "/scripted"}}
 _UNIT = re.compile(r"Rewrite this part of step \[(\d)\]: (.*)\n")
 
 
-class Rewriting:
+def rewriting(rewrite: Callable[[str], str]) -> Scripted:
     """A language model that answers every unit by ``rewrite``."""
 
-    def __init__(self, rewrite: Callable[[str], str]) -> None:
-        self.rewrite = rewrite
-        self.requests: list[GenerationRequest] = []
-
-    def close(self) -> None:
-        """Nothing to end."""
-
-    def generate(
-        self,
-        model: ModelSpec,
-        requests: Sequence[GenerationRequest],
-        cancelled: Callable[[], bool],
-        journal: Journal | None = None,
-        follow_up: FollowUp | None = None,
-    ) -> list[list[Completion]]:
-        """Completions with 10 tokens in and 5 out each."""
-        return in_rounds(self._answers, requests, follow_up)
-
-    def _answers(self, requests: Sequence[GenerationRequest]) -> list[list[Completion]]:
-        self.requests += requests
-        return [[Completion(self._text(request), "stop", 10, 5)] for request in requests]
-
-    def _text(self, request: GenerationRequest) -> str:
+    def reply(request: GenerationRequest) -> str:
         asked = _UNIT.search(request.prompt.messages[0].content)
         assert asked
-        return self.rewrite(asked[2])
+        return rewrite(asked[2])
+
+    return Scripted(reply)
 
 
 def other_operand(unit: str) -> str:
@@ -64,7 +43,7 @@ def editing(form: str, *kinds: str) -> dict[str, object]:
 
 
 def test_a_unit_is_asked_for_alone_and_what_follows_it_in_the_reply_is_dropped(services: Services) -> None:
-    services.engines = engine = Rewriting(lambda unit: f"{other_operand(unit)} left. And that is wrong.\n```")
+    services.engines = engine = rewriting(lambda unit: f"{other_operand(unit)} left. And that is wrong.\n```")
     run_job(services, "errata", model=MODEL, editing=editing("stands", "substitution"))
     for request in engine.requests:
         unit = _UNIT.search(request.prompt.messages[0].content)
@@ -78,7 +57,7 @@ def test_a_unit_is_asked_for_alone_and_what_follows_it_in_the_reply_is_dropped(s
 
 
 def test_in_form_consistent_the_program_computes_the_result_and_a_replay_proves_it(services: Services) -> None:
-    services.engines = Rewriting(other_operand)
+    services.engines = rewriting(other_operand)
     funnel = run_job(services, "errata", model=MODEL, editing=editing("consistent", "substitution"))
     pairs = pairs_of(services)
     assert len(pairs) >= PROBLEMS / 2
@@ -93,7 +72,7 @@ def test_in_form_consistent_the_program_computes_the_result_and_a_replay_proves_
 
 @pytest.mark.parametrize("form", ["stands", "consistent"])
 def test_an_unrelated_equation_is_refused_by_name(services: Services, form: str) -> None:
-    services.engines = Rewriting(lambda _unit: "10 - 5 = 3")
+    services.engines = rewriting(lambda _unit: "10 - 5 = 3")
     run_job(services, "errata", model=MODEL, editing=editing(form, "calculation", "substitution"))
     edits = edits_of(services)
     assert edits
@@ -102,7 +81,7 @@ def test_an_unrelated_equation_is_refused_by_name(services: Services, form: str)
 
 
 def test_another_kind_than_asked_is_refused(services: Services) -> None:
-    services.engines = Rewriting(other_operand)
+    services.engines = rewriting(other_operand)
     run_job(services, "errata", model=MODEL, editing=editing("stands", "operator"))
     assert {edit.reason for edit in edits_of(services)} == {"not_the_kind"}
 

@@ -91,13 +91,14 @@ def judge(context: StageContext) -> Finish:
     with context.db.read() as session:
         evaluation = session.get_one(Evaluation, context.lease.owner_id)
         domain = load_domain(session, evaluation.problem_set_id)
+        markers = EvaluationConfig.model_validate(evaluation.config).thoughts.markers
         samples = session.execute(
             select(EvaluationSample, ProblemRow)
             .join(ProblemRow, ProblemRow.id == EvaluationSample.problem_id)
             .where(EvaluationSample.shard_id == context.lease.shard_id, EvaluationSample.verdict.is_(None))
             .order_by(ProblemRow.position, EvaluationSample.sample_index)
         ).all()
-    judgements = judge_texts(context, domain, ((problem, sample.text) for sample, problem in samples))
+    judgements = judge_texts(context, domain, ((problem, sample.text) for sample, problem in samples), markers)
     rows = [
         {
             "evaluation_id": sample.evaluation_id,

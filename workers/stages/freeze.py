@@ -18,9 +18,10 @@ from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from errata.card import render_card
-from errata.config import DatasetConfig
+from errata.config import DatasetConfig, InjectionConfig
 from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
+from errata.thoughts import Markers
 from errata.types import EvidenceKind, Verdict
 from models.events import record
 from models.files import FileStore
@@ -170,12 +171,13 @@ def _write_job(
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
     domain = chosen.domains[job.id]
+    thoughts = InjectionConfig.model_validate(job.config).thoughts.in_steps
     with_samples = any(shape.name == "sft" for shape in chosen.shapes)
     for shard_id in shards:
         if context.cancelled():
             raise Cancelled
         for pair in _pairs(session, shard_id, chosen.conditions()):
-            files.add_pair(pair, _record(pair, domain), chosen.split(pair.question))
+            files.add_pair(pair, _record(pair, domain, thoughts), chosen.split(pair.question))
         if with_samples:
             for row in _samples(session, shard_id, domain):
                 files.add_rows(SHAPES["sft"], chosen.split(row["question"]), [row])
@@ -216,7 +218,7 @@ def _samples(session: Session, shard_id: str, domain: str) -> Iterator[dict[str,
         yield sft_row(question, text, problem_id, job_id, domain)
 
 
-def _record(pair: PairRow, domain: str) -> PairRecord:
+def _record(pair: PairRow, domain: str, thoughts: Markers) -> PairRecord:
     same = ("type", "question", "prefix", "chosen", "rejected", "step_index", "start", "end", "error_kind", "distance")
     more = ("form", "editor", "source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
     return PairRecord(
@@ -224,6 +226,7 @@ def _record(pair: PairRow, domain: str) -> PairRecord:
         evidence=pair.evidence_kind,
         evidence_detail=evidence_text(pair.evidence),
         domain=domain,
+        thoughts=thoughts,
         **{name: getattr(pair, name) for name in (*same, *more)},
     )
 

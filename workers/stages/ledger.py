@@ -30,7 +30,7 @@ _AWAY_AGAIN_SECONDS = 600
 def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
     shard = session.get_one(Shard, lease.shard_id)
-    funnel = Funnel.from_dict(shard.ledger.get("funnel") or {}).merge(part)
+    funnel = Funnel.total([shard.ledger.get("funnel") or {}, part.counts])
     # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
 

@@ -62,9 +62,8 @@ def _run(folder: Path, services: tuple[EnginePool, JudgePool], **overrides: Any)
     with database.read() as session:
         rows = session.scalars(select(SolutionRow)).all()
         drawn = {(r.problem_id, r.sample_index): (r.text, r.seed, r.verdict, r.role) for r in rows}
-        funnel = Funnel()
-        for ledger in session.scalars(select(Shard.ledger)):
-            funnel = funnel.merge(Funnel.from_dict(ledger["funnel"]))
+        ledgers = session.scalars(select(Shard.ledger))
+        funnel = Funnel.total(ledger["funnel"] for ledger in ledgers)
         assert funnel.counts["tokens"]["sample"] == {
             "prompt": sum(row.prompt_tokens for row in rows),
             "completion": sum(row.completion_tokens for row in rows),

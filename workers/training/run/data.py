@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from errata.config import ThoughtsConfig
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
+from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
 from workers.engines.joints import continuation_ids, end_of_turn, ids_of
 from workers.training.config import TrainingConfig
@@ -94,6 +97,16 @@ def _manifest_digests(folder: Path) -> dict[str, str]:
     return {str(entry["path"]): str(entry["sha256"]) for entry in files}
 
 
+def thought_markers(folder: Path) -> dict[str, Markers]:
+    """The markers that the steps of a dataset's jobs are cut by, by job id, as the folder's manifest tells them."""
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return {}
+    lineage = json.loads(manifest.read_text(encoding="utf-8")).get("lineage", [])
+    configs = {str(job["job_id"]): (job.get("config") or {}).get("thoughts") or {} for job in lineage}
+    return {job: ThoughtsConfig.model_validate(thoughts).in_steps for job, thoughts in configs.items()}
+
+
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a JSONL file, in order."""
     with path.open(encoding="utf-8") as handle:
@@ -120,17 +133,19 @@ class StepBoundaries:
                 prefix = str(row.get("prefix") or "")
                 self._openings[problem] |= {prefix, prefix + str(row.get("chosen"))}
 
-    def of_prefix(self, problem: str, prefix: str, domain: Domain) -> list[str]:
+    def of_prefix(self, problem: str, prefix: str, domain: Domain, thoughts: Markers = THOUGHTS) -> list[str]:
         """The pieces of a step pair's prefix."""
         # Cut as its whole solution is: a step may begin elsewhere when nothing follows it.
         whole = next((s for s in self._solutions[problem] if s.startswith(prefix)), None)
         if whole is None:
             return _cut(prefix, self._known(problem, prefix))
-        return _cut(prefix, [*(step.start for step in split_steps(whole, domain)), *self._known(problem, prefix)])
+        return _cut(
+            prefix, [*(step.start for step in split_steps(whole, domain, thoughts)), *self._known(problem, prefix)]
+        )
 
-    def of_solution(self, problem: str, solution: str, domain: Domain) -> list[str]:
+    def of_solution(self, problem: str, solution: str, domain: Domain, thoughts: Markers = THOUGHTS) -> list[str]:
         """The preamble and the steps of a whole solution."""
-        starts = [step.start for step in split_steps(solution, domain)]
+        starts = [step.start for step in split_steps(solution, domain, thoughts)]
         return _cut(solution, [*starts, *self._known(problem, solution)])
 
     def _known(self, problem: str, text: str) -> list[int]:
@@ -145,7 +160,13 @@ def _cut(text: str, starts: Iterable[int]) -> list[str]:
 class Encoder:
     """Turns rows into :class:`Pair`; keeps the ids of texts already seen (a problem's pairs share most of them)."""
 
-    def __init__(self, tokenizer: Tokenizer, config: TrainingConfig, boundaries: StepBoundaries) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: TrainingConfig,
+        boundaries: StepBoundaries,
+        thoughts: Mapping[str, Markers] = MappingProxyType({}),
+    ) -> None:
         # What the model writes at its turn's end, and so what it is asked to write there.
         self._end = end_of_turn(tokenizer) if config.eos == "full" else None
         if config.eos == "full" and self._end is None:
@@ -153,18 +174,19 @@ class Encoder:
         self._tokenizer = tokenizer
         self._config = config
         self._boundaries = boundaries
+        self._thoughts = thoughts
         self._ids_of: dict[tuple[str, bool], tuple[int, ...]] = {}
 
     def pair(self, row: dict[str, Any]) -> Pair:
         """The ids of one ``steps_and_full`` row, uncut."""
-        is_step, problem, domain = row["type"] == "step", str(row["problem_id"]), _domain(row)
+        is_step, problem = row["type"] == "step", str(row["problem_id"])
         if is_step:
             # A step ends in the middle of a solution: EOS would teach the model to stop there.
-            prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", domain))
+            prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", *self._cut_by(row)))
             chosen, rejected = (self._ids(row[side], begins=not prefix) for side in ("chosen", "rejected"))
         else:
             prefix = self._ids(row.get("prefix") or "")
-            chosen, rejected = (self._solution(problem, row[side], domain) for side in ("chosen", "rejected"))
+            chosen, rejected = (self._solution(problem, row[side], row) for side in ("chosen", "rejected"))
         return Pair(
             pair_id=str(row["pair_id"]),
             problem_id=problem,
@@ -178,11 +200,14 @@ class Encoder:
     def sample(self, row: dict[str, Any], index: int) -> Pair:
         """The ids of one ``sft`` row."""
         problem = str(row["problem_id"])
-        chosen = self._solution(problem, row["completion"], _domain(row))
+        chosen = self._solution(problem, row["completion"], row)
         return Pair(f"{problem}/{index}", problem, False, None, self._prompt(row), chosen, ())
 
-    def _solution(self, problem: str, text: str, domain: Domain) -> tuple[int, ...]:
-        return self._join(self._boundaries.of_solution(problem, text, domain)) + self._eos()
+    def _solution(self, problem: str, text: str, row: dict[str, Any]) -> tuple[int, ...]:
+        return self._join(self._boundaries.of_solution(problem, text, *self._cut_by(row))) + self._eos()
+
+    def _cut_by(self, row: dict[str, Any]) -> tuple[Domain, Markers]:
+        return _domain(row), self._thoughts.get(str(row.get("job_id")), THOUGHTS)
 
     def _join(self, pieces: Sequence[str]) -> tuple[int, ...]:
         return tuple(i for at, piece in enumerate(pieces) for i in self._ids(piece, begins=at == 0))
@@ -208,9 +233,17 @@ def _domain(row: dict[str, Any]) -> Domain:
     return Domain(row.get("domain") or Domain.MATH)
 
 
-def encode(rows: Sequence[dict[str, Any]], tokenizer: Tokenizer, config: TrainingConfig) -> list[Pair]:
-    """Every row as ids, in file order. Raises DatasetError naming the row that lacks a field."""
-    encoder = Encoder(tokenizer, config, StepBoundaries(rows))
+def encode(
+    rows: Sequence[dict[str, Any]],
+    tokenizer: Tokenizer,
+    config: TrainingConfig,
+    thoughts: Mapping[str, Markers] = MappingProxyType({}),
+) -> list[Pair]:
+    """Every row as ids, in file order. ``thoughts``: see :func:`thought_markers`; the default ones for other jobs.
+
+    Raises DatasetError naming the row that lacks a field.
+    """
+    encoder = Encoder(tokenizer, config, StepBoundaries(rows), thoughts)
     pairs = []
     for index, row in enumerate(rows):
         try:

@@ -18,7 +18,7 @@ from workers.training.protocol import MessageSink, RunSpec, progress
 from workers.training.run import loading, scoring
 from workers.training.run import reference as references
 from workers.training.run.checkpoints import require_same_run, resume_point, run_metadata
-from workers.training.run.data import Pair, data_file, encode, read_rows, verify_file
+from workers.training.run.data import Pair, data_file, encode, read_rows, thought_markers, verify_file
 from workers.training.run.preflight import Report, check_pairs, held_out_pairs, require_room_for_run, room_for
 from workers.training.run.sharding import weights_read_once
 from workers.training.run.trainer import RiseTrainer
@@ -77,7 +77,8 @@ def _load_pairs(spec: RunSpec, tokenizer: Any, sink: MessageSink) -> tuple[list[
     path = data_file(spec.dataset_folder, spec.config.objective)
     data_sha = verify_file(spec.dataset_folder, path)
     sink.send("progress", phase="encoding", done=0, total=1)
-    pairs, report = check_pairs(encode(list(read_rows(path)), tokenizer, spec.config), spec.config)
+    markers = thought_markers(spec.dataset_folder)
+    pairs, report = check_pairs(encode(list(read_rows(path)), tokenizer, spec.config, markers), spec.config)
     return pairs, report, data_sha
 
 

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain
-from workers.training.run.data import DatasetError, Pair, Tokenizer, data_file, encode, read_rows, verify_file
+from workers.training.run.data import (
+    DatasetError,
+    Pair,
+    Tokenizer,
+    data_file,
+    encode,
+    read_rows,
+    thought_markers,
+    verify_file,
+)
 
 _SLACK_BYTES = 1_000_000  # tokenizer, random states, manifests
 
@@ -98,7 +107,8 @@ def held_out_pairs(
     # A held-out pair without a gradient is no reason to refuse a run that trains on others.
     dropping = config.model_copy(update={"ineffective": "drop"})
     try:
-        return check_pairs(encode(list(islice(read_rows(path), most_rows)), tokenizer, dropping), dropping)[0]
+        rows = list(islice(read_rows(path), most_rows))
+        return check_pairs(encode(rows, tokenizer, dropping, thought_markers(folder)), dropping)[0]
     except DatasetError as error:
         raise DatasetError(f"the held-out split: {error}") from error
 

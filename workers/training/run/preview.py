@@ -25,7 +25,7 @@ from workers.engines.rendering import LocalTokenizer
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain, RunSpec
 from workers.training.run.batches import Plan, micro_batches
-from workers.training.run.data import DatasetError, Pair, data_file, encode, read_rows, verify_file
+from workers.training.run.data import DatasetError, Pair, data_file, encode, read_rows, thought_markers, verify_file
 from workers.training.run.layout import divergence, layout
 from workers.training.run.preflight import check_pairs, checkpoint_copies, examine, held_out_pairs
 
@@ -74,7 +74,7 @@ def describe(spec: RunSpec, examples: int, most_rows: int) -> dict[str, Any]:
     verify_file(spec.dataset_folder, path)
     rows = list(islice(read_rows(path), most_rows))
     total = _count(path) if len(rows) == most_rows else len(rows)
-    pairs = encode(rows, tokenizer, config)
+    pairs = encode(rows, tokenizer, config, thought_markers(spec.dataset_folder))
     trainable, report = examine(pairs, config)
     answer: dict[str, Any] = {
         "refused": _refusal(spec, pairs, tokenizer, most_rows),
