@@ -167,7 +167,10 @@ def _replaced(text: str) -> str:
         text = re.sub(r"\\sqrt\s*\{([^{}]*)\}", r"root(\1,2)", text)
         text = re.sub(r"\\log\s*_\s*(?:\{(\d+)\}|(\d))\s*(?:[({]([^(){}]*)[)}]|(\d+))", r"log(\3\4,\1\2)", text)
         text = re.sub(r"\{([^{}]*)\\choose([^{}]*)\}", r"comb(\1,\2)", text)
-        text = re.sub(r"\{((?:[^{}\\])*)\}", r"(\1)", text)
+        # A group that a command still waits for stays a group.
+        text = re.sub(r"(?<!frac)(?<!sqrt)(?<!binom)(?<![})])(?<![})] )\{((?:[^{}\\])*)\}", r"(\1)", text)
+        text = re.sub(r"\\sqrt\s*(\d)", r"\\sqrt{\1}", text)
+        text = re.sub(r"\\frac\s*(\d)\s*\{", r"\\frac{\1}{", text)
         if text == before:
             break
     text = re.sub(r"\\(?=(?:sin|cos|tan|cot|sec|csc|gcd|max|min)\b)", " ", text)
@@ -176,7 +179,7 @@ def _replaced(text: str) -> str:
     text = re.sub(rf"({_TRIGONOMETRIC})\s+(\d+)\s*pi(?!\s*[\d/(])", r"\1(\2*pi)", text)
     text = re.sub(rf"\b(?!(?:{_NAMED}|m\d_)\b)[A-Za-z]{{2,}}(?:[ -](?!(?:{_NAMED})\b)[A-Za-z]{{2,}})*\b", " ", text)
     text = re.sub(r"(?<=\d)\s+x\s+(?=\d)|(?<=\d)x(?=\d)", "*", text).strip()
-    text = re.sub(r"(?<=\d)\s*(?=pi\b)", "*", text)
+    text = re.sub(rf"(?<=\d)\s*(?=(?:{_NAMED})\b)", "*", text)
     return re.sub(rf"(?:(?<=[)!])|(?<=\bpi))\s*(?=[\d(]|(?:{_NAMED})\b)", "*", text)
 
 
