@@ -64,7 +64,8 @@ def plan_edits(
     Not offered: a thought, a step that only states the answer, whose own equation is already false, whose calculator
     mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
     (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
-    where no other applies. An edit gets the other form where its kind does not apply in the form that was drawn.
+    where no other applies. Where rules edit, kinds with a cap of their own keep to it, unless the job names its kinds.
+    An edit gets the other form where its kind does not apply in the form that was drawn.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
@@ -132,10 +133,22 @@ def _choices(
     # are allowed, kinds are tried in that one, and the form of the edit that is drawn is found last.
     form = next(iter(_forms(config, domain)))
     units = _units(site, config, domain, rng)
-    for name in sorted(kinds, key=times.__getitem__):
+    for name in _capped(kinds, sorted(kinds, key=times.__getitem__), config, rng):
         planned = _planned(kinds[name], form, site, units, config)
         if planned is not None:
             yield planned
+
+
+def _capped(kinds: Mapping[str, Kind], order: list[str], config: InjectionConfig, rng: random.Random) -> list[str]:
+    """The kinds in order, but those with a cap (``Kind.rule_share``): first on their share of the steps, else left out.
+
+    Going first where its lot falls, a kind gets its share whatever else applies, and never more than that.
+    """
+    if config.editing.editor != "rules" or config.editing.kinds is not None:
+        return order
+    capped = [name for name in order if kinds[name].rule_share < 1]
+    first = [name for name in capped if rng.random() < kinds[name].rule_share]
+    return [*first, *(name for name in order if name not in capped)]
 
 
 def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:

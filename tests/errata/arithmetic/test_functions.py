@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -53,12 +54,12 @@ TRUE = [
     r"$\text{lcm}(4, 6) = 12$",
     r"$\gcd(180, 168) = \gcd(12, 168) = 12$",
     r"$\max(3, 8) = 8$",
-    r"\[\begin{pmatrix} 1 \\ 2 \end{pmatrix} + 2 \begin{pmatrix} 3 \\ 4 \end{pmatrix} = \begin{pmatrix} 7 \\ 10 \end{pmatrix}.\]",
-    r"\[\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} \begin{pmatrix} 5 \\ 6 \end{pmatrix} = \begin{pmatrix} 17 \\ 39 \end{pmatrix}\]",
-    r"$\begin{pmatrix} 1 \\ 2 \end{pmatrix} \cdot \begin{pmatrix} 3 \\ 4 \end{pmatrix} = (1)(3) + (2)(4) = 11$",
-    r"\[\begin{pmatrix} 1 \\ 0 \\ 0 \end{pmatrix} \times \begin{pmatrix} 0 \\ 1 \\ 0 \end{pmatrix} = \begin{pmatrix} 0 \\ 0 \\ 1 \end{pmatrix}\]",
+    r"\[⟦1; 2⟧ + 2 ⟦3; 4⟧ = ⟦7; 10⟧.\]",
+    r"\[⟦1 2; 3 4⟧ ⟦5; 6⟧ = ⟦17; 39⟧\]",
+    r"$⟦1; 2⟧ \cdot ⟦3; 4⟧ = (1)(3) + (2)(4) = 11$",
+    r"\[⟦1; 0; 0⟧ \times ⟦0; 1; 0⟧ = ⟦0; 0; 1⟧\]",
     r"$\begin{vmatrix} 1 & 3 \\ 5 & 2 \end{vmatrix} = 2 - 15 = -13$",
-    r"\[\begin{pmatrix} 0 & 1 \\ 1 & 0 \end{pmatrix}^2 = \begin{pmatrix} 1 & 0 \\ 0 & 1 \end{pmatrix}\]",
+    r"\[⟦0 1; 1 0⟧^2 = ⟦1 0; 0 1⟧\]",
 ]  # fmt: skip
 FALSE = [
     r"$\sqrt{50} = 5\sqrt{3}$",
@@ -75,8 +76,8 @@ FALSE = [
     r"$\lfloor 7/2 \rfloor = 4$",
     r"$\gcd(12,18) = 4$",
     r"$\begin{vmatrix} 1 & 3 \\ 5 & 2 \end{vmatrix} = 2 + 15$",
-    r"\[\begin{pmatrix} 1 \\ 2 \end{pmatrix} + \begin{pmatrix} 3 \\ 4 \end{pmatrix} = \begin{pmatrix} 4 \\ 7 \end{pmatrix}.\]",
-    r"\[2 \begin{pmatrix} 3 & 1 \\ 0 & 1 \end{pmatrix} = \begin{pmatrix} 6 & 2 \\ 1 & 2 \end{pmatrix}\]",
+    r"\[⟦1; 2⟧ + ⟦3; 4⟧ = ⟦4; 7⟧.\]",
+    r"\[2 ⟦3 1; 0 1⟧ = ⟦6 2; 1 2⟧\]",
 ]
 UNJUDGED = [
     r"$\sin 30 = \frac{1}{2}$",  # degrees or radians
@@ -90,9 +91,9 @@ UNJUDGED = [
     r"$\gcd(a, 12) = 5$",
     r"$|x - 3| = 2$",
     r"$P(A|B) = 3$",
-    r"$\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix} + 1 = 5$",
-    r"$\begin{pmatrix} a \\ 2 \end{pmatrix} + \begin{pmatrix} 1 \\ 2 \end{pmatrix} = \begin{pmatrix} 3 \\ 4 \end{pmatrix}$",
-    r"$\begin{pmatrix} 1 & 2 \end{pmatrix} + \begin{pmatrix} 1 \\ 2 \end{pmatrix} = \begin{pmatrix} 3 \\ 4 \end{pmatrix}$",
+    r"$⟦1 2; 3 4⟧ + 1 = 5$",
+    r"$⟦a; 2⟧ + ⟦1; 2⟧ = ⟦3; 4⟧$",
+    r"$⟦1 2⟧ + ⟦1; 2⟧ = ⟦3; 4⟧$",
     r"$\left. 3 + 4 \right|_0^1 = 8$",
     r"$\lfloor 3 = 4$",
     r"$\pi \cdot 7^2 = \frac{22}{7} \cdot 49 = 154$",  # pi as the question gives it
@@ -102,8 +103,19 @@ UNJUDGED = [
 ]
 
 
+_GRID = re.compile(r"⟦([^⟧]*)⟧")  # here "⟦1 2; 3 4⟧" stands for a matrix in LaTeX
+
+
+def _written(text: str) -> str:
+    def latex(found: re.Match[str]) -> str:
+        rows = (" & ".join(row.split()) for row in found[1].split(";"))
+        return rf"\begin{{pmatrix}} {r' \\ '.join(rows)} \end{{pmatrix}}"
+
+    return _GRID.sub(latex, text)
+
+
 def _verdicts(text: str) -> list[bool | None]:
-    return [equation.holds for equation in find_equations(text)]
+    return [equation.holds for equation in find_equations(_written(text))]
 
 
 @pytest.mark.parametrize("text", TRUE)
@@ -120,7 +132,7 @@ def test_false(text: str) -> None:
 
 @pytest.mark.parametrize("text", UNJUDGED)
 def test_unjudged(text: str) -> None:
-    assert set(_verdicts(text)) <= {None}, find_equations(text)
+    assert set(_verdicts(text)) <= {None}, find_equations(_written(text))
 
 
 @pytest.mark.parametrize(
