@@ -108,8 +108,8 @@ _GRID = re.compile(r"⟦([^⟧]*)⟧")  # here "⟦1 2; 3 4⟧" stands for a mat
 
 def _written(text: str) -> str:
     def latex(found: re.Match[str]) -> str:
-        rows = (" & ".join(row.split()) for row in found[1].split(";"))
-        return rf"\begin{{pmatrix}} {r' \\ '.join(rows)} \end{{pmatrix}}"
+        rows = r" \\ ".join(" & ".join(row.split()) for row in found[1].split(";"))
+        return rf"\begin{{pmatrix}} {rows} \end{{pmatrix}}"
 
     return _GRID.sub(latex, text)
 
