@@ -14,6 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 DIGITS = 60
+MAX_BITS = 16_384  # of a bound's size: no text needs more, and a tower of powers would take for ever
+MAX_ANGLE = 10**6  # radians: far around the circle little is left of the digits
 AGREE = Fraction(1, 10**40)  # of the larger value: far above what 60 digits miss, far below what any text writes
 
 
@@ -87,6 +89,8 @@ def _interval(value: Real) -> Any:
 def _ends(interval: Any) -> tuple[Fraction, Fraction]:
     from mpmath.libmp import to_rational
 
+    if any(abs(end[2]) > MAX_BITS for end in interval._mpi_):
+        raise Undefined("too large, or too close to zero")
     try:
         low, high = (Fraction(*map(int, to_rational(end))) for end in interval._mpi_)
     except (ValueError, OverflowError) as error:  # an end at infinity
@@ -149,6 +153,9 @@ def logarithm(value: Real, base: Real | None) -> Enclosure:
 
 def trigonometric(name: str, angle: Real) -> Enclosure:
     """``sin cos tan cot sec csc`` of an angle in radians. Raises Undefined at what may be a pole."""
+    low, high = bounds(angle)
+    if max(abs(low), abs(high)) > MAX_ANGLE:
+        raise Undefined("too large an angle")
     context, interval = _context(), _interval(angle)
     sine, cosine = Enclosure(context.sin(interval)), Enclosure(context.cos(interval))
     one = enclosed(Fraction(1))

@@ -19,6 +19,7 @@ from errata.arithmetic.enclosures import AGREE, middle
 from errata.arithmetic.functions import Value, distance, size
 from errata.arithmetic.matrices import Matrix
 from errata.arithmetic.nodes import (
+    Logarithm,
     Node,
     NotComputable,
     Operation,
@@ -80,12 +81,13 @@ def _readings(terms: Sequence[Term], units: frozenset[str]) -> list[Reading]:
     conversions = (False, True) if len(set(families)) < len(families) else (False,)
     mixed = any(holds_operation(term.node, ("mixed",)) for term in terms if term.node is not None)
     products = (False, True) if mixed else (False,)
-    naturals = (False, True) if any(_has_plain_log(term.node) for term in terms if term.node is not None) else (False,)
-    return [Reading(*choices) for choices in product(percents, scales, conversions, products, naturals)]
+    logs = any(_has_plain_log(term.node) for term in terms if term.node is not None)
+    bases: tuple[Logarithm, ...] = ("10", "e", "2") if logs else ("10",)
+    return [Reading(*choices) for choices in product(percents, scales, conversions, products, bases)]
 
 
 def _has_plain_log(node: Node) -> bool:
-    """Whether a logarithm stands without its base: 10 or e, as the reader likes."""
+    """Whether a logarithm stands without its base: 10, e or 2, as the reader likes."""
     if not isinstance(node, Operation):
         return False
     return (node.symbol == "log" and len(node.parts) == 1) or any(_has_plain_log(part) for part in node.parts)

@@ -13,8 +13,8 @@ from typing import Literal
 from errata.arithmetic.functions import NotComputable, Value, applied
 
 __all__ = [
-    "PLAIN", "Equation", "Node", "NotComputable", "Operation", "PercentReading", "Quantity", "Reading", "Side", "Token",
-    "TokenKind", "Value", "evaluate", "holds_operation", "multiplier",
+    "PLAIN", "Equation", "Logarithm", "Node", "NotComputable", "Operation", "PercentReading", "Quantity", "Reading",
+    "Side", "Token", "TokenKind", "Value", "evaluate", "holds_operation", "multiplier",
 ]  # fmt: skip
 
 TokenKind = Literal["number", "operator", "paren", "constant"]
@@ -110,6 +110,7 @@ class Operation:
 
 Node = Quantity | Operation
 PercentReading = Literal["fraction", "points", "relative"]
+Logarithm = Literal["10", "e", "2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +119,15 @@ class Reading:
 
     ``percent``: 40 % is 0.4 (``fraction``), 40 (``points``), or in ``a + 40%`` forty percent of ``a`` (``relative``).
     ``scales``: "2 dozen" is 24, else 2. ``units``: quantities are converted to the smallest unit of their dimension.
-    ``product``: ``2\\frac{1}{2}`` is 1, else two and a half. ``natural``: "log" without a base is the natural one.
+    ``product``: ``2\\frac{1}{2}`` is 1, else two and a half. ``logarithm``: the base that
+    "log" has without one.
     """
 
     percent: PercentReading = "fraction"
     scales: bool = False
     units: bool = False
     product: bool = False
-    natural: bool = False
+    logarithm: Logarithm = "10"
 
 
 PLAIN = Reading()
@@ -151,7 +153,8 @@ def evaluate(node: Node, reading: Reading) -> Value:
     if symbol == "mixed":
         symbol = "*" if reading.product else "+"
     elif symbol == "log" and len(values) == 1:
-        symbol, values = ("ln", values) if reading.natural else ("log", [*values, Fraction(10)])
+        natural = reading.logarithm == "e"
+        symbol, values = ("ln", values) if natural else ("log", [*values, Fraction(int(reading.logarithm))])
     elif reading.percent == "relative" and symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
         values[1] = applied("*", values)
     return applied(symbol, values)

@@ -42,6 +42,7 @@ TRUE = [
     r"$\log_8 4 = \frac{2}{3}$",
     r"$\log 100 = 2$",
     r"$\log 2 + \log 5 = \log 10$",
+    r"$\log 8 = 3$",
     r"$\ln 6 - \ln 2 = \ln 3$",
     r"$|3-5| = 2$",
     r"$|{-3}| + |4 - 6| = 5$",
@@ -149,6 +150,23 @@ def test_unjudged(text: str) -> None:
 def test_an_irrational_number_in_its_usual_form_is_a_result(text: str, computes: list[bool]) -> None:
     (equation,) = find_equations(text)
     assert [side.is_expression for side in equation.sides] == computes
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"$2^{1/2}" + "^{200}" * 40 + " = 3$",
+        r"$(\sqrt{2})^{250}" + "^{250}" * 5 + " = 3$",
+        r"$\sin (10^{200} \pi) = 3$",
+        r"$\sqrt{10^{1000}} + \sqrt{2} = 3$",
+        "$" + r"\left|" * 200 + "3" + r"\right|" * 200 + " = 4$",
+        "$" + "|" * 500 + "3" + "|" * 500 + " = 4$",
+        "$" + r"\gcd(" * 300 + "4, 6" + ")" * 300 + " = 2$",
+        "$" + r"\begin{pmatrix} 1" * 60 + r"\end{pmatrix}" * 60 + " = 2$",
+    ],
+)
+def test_what_is_too_large_or_too_deep_is_not_judged(text: str) -> None:
+    assert True not in _verdicts(text)
 
 
 def test_evidence_shows_the_values_of_irrational_sides_and_of_matrices() -> None:
