@@ -122,10 +122,12 @@ def _operator(site: Site) -> Proposals:
                 continue
             around = (tokens[at - 1] if at else None, tokens[at + 1] if at + 1 < len(tokens) else None)
             weights = sign_weights(*around, counts, latex)
-            for symbol in _BINARY:
-                sign = sign_like(symbol, token, site.solution, latex) if symbol != token.symbol else None
-                if sign is not None:
-                    yield Proposal(equation, (TokenChange(at, at, sign),), weights[symbol])
+            written = {symbol: sign_like(symbol, token, site.solution, latex) for symbol in _BINARY}
+            others = {symbol: sign for symbol, sign in written.items() if sign is not None and symbol != token.symbol}
+            # Divided by their sum, so that no sign is more likely to be replaced than another.
+            total = sum(weights[symbol] for symbol in others)
+            for symbol, sign in others.items():
+                yield Proposal(equation, (TokenChange(at, at, sign),), weights[symbol] / total)
 
 
 def _order(site: Site) -> Proposals:

@@ -9,11 +9,14 @@ bench.rule_edits`` says what the audit finds.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from errata.arithmetic import Token
 
 SIGNS = ("+", "-", "*", "/")
 _LEAST = 0.01
+_MOST = 0.45  # of a sign's share: no replacement could bring back what goes of one above a half
+_ROUNDS = 30
 _PLACE_WEIGHT = 2.0  # how many signs of its own a solution must have to count as much as all others together
 # Shares of + - * /, over all places and by what stands at a sign's left and at its right.
 _PROSE = (0.28, 0.18, 0.37, 0.17)
@@ -28,6 +31,7 @@ _LEFT: dict[str, tuple[float, float, float, float]] = {
     "ten": (0.30, 0.13, 0.40, 0.16), "hundred": (0.17, 0.31, 0.42, 0.09), "round": (0.30, 0.24, 0.26, 0.20),
     "large": (0.32, 0.27, 0.22, 0.20), "decimal": (0.39, 0.11, 0.43, 0.07), "term": (0.40, 0.16, 0.38, 0.06),
 }  # fmt: skip
+_FIRST_DIGIT = (0.10, 0.36, 0.20, 0.12, 0.09, 0.06, 0.06, 0.04, 0.04, 0.03)
 _LAST_DIGIT = (0.33, 0.05, 0.13, 0.04, 0.10, 0.13, 0.09, 0.04, 0.08, 0.03)
 _ONLY_DIGIT = (0.01, 0.09, 0.22, 0.15, 0.13, 0.12, 0.11, 0.05, 0.08, 0.05)
 
@@ -43,13 +47,32 @@ def sign_weights(left: Token | None, right: Token | None, written: Mapping[str, 
     for sign, prior, beside, behind in zip(SIGNS, general, _LEFT[_class(left)], _RIGHT[_class(right)], strict=True):
         own = (written.get(sign, 0) + _PLACE_WEIGHT * prior) / total
         weights[sign] = max(_LEAST, own * (beside / prior) * (behind / prior))
-    return weights
+    return _balanced(tuple(weights.values()))
+
+
+@lru_cache(maxsize=4096)
+def _balanced(shares: tuple[float, ...]) -> dict[str, float]:
+    """Weights with which as much of every sign is written as is replaced, where its share allows that.
+
+    A sign is always replaced by another, so the shares alone would thin out the frequent ones. Wanted are weights w
+    with ``w[a] * (sum of the others) = share of a``: then what goes from a to b comes back from b to a.
+    """
+    total = sum(shares)
+    wanted = [min(share / total, _MOST) for share in shares]
+    found = [share**0.5 for share in wanted]
+    for _ in range(_ROUNDS):
+        everything = sum(found)
+        moved = [(old + share / (everything - old)) / 2 for old, share in zip(found, wanted, strict=True)]
+        found = [max(_LEAST, weight) for weight in moved]
+    return dict(zip(SIGNS, found, strict=True))
 
 
 def digit_weight(number: str) -> float:
-    """How plausible a number is by its last digit."""
-    digits = [char for char in number if char.isdigit()]
-    return (_ONLY_DIGIT if len(digits) == 1 else _LAST_DIGIT)[int(digits[-1])] if digits else _LEAST
+    """How plausible a number is by its first and its last digit."""
+    digits = [int(char) for char in number if char.isdigit()]
+    if len(digits) < 2:
+        return _ONLY_DIGIT[digits[0]] if digits else _LEAST
+    return _FIRST_DIGIT[digits[0]] * _LAST_DIGIT[digits[-1]]
 
 
 def _class(token: Token | None) -> str:
