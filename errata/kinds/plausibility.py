@@ -47,11 +47,11 @@ def sign_weights(left: Token | None, right: Token | None, written: Mapping[str, 
     for sign, prior, beside, behind in zip(SIGNS, general, _LEFT[_class(left)], _RIGHT[_class(right)], strict=True):
         own = (written.get(sign, 0) + _PLACE_WEIGHT * prior) / total
         weights[sign] = max(_LEAST, own * (beside / prior) * (behind / prior))
-    return _balanced(tuple(weights.values()))
+    return balanced(tuple(weights.values()))
 
 
 @lru_cache(maxsize=4096)
-def _balanced(shares: tuple[float, ...]) -> dict[str, float]:
+def balanced(shares: tuple[float, ...]) -> dict[str, float]:
     """Weights with which as much of every sign is written as is replaced, where its share allows that.
 
     A sign is always replaced by another, so the shares alone would thin out the frequent ones. Wanted are weights w
@@ -68,11 +68,17 @@ def _balanced(shares: tuple[float, ...]) -> dict[str, float]:
 
 
 def digit_weight(number: str) -> float:
-    """How plausible a number is by its first and its last digit."""
+    """How much a number is to be favored by its first and its last digit.
+
+    The root of their shares: a number always gives way to another, so weights like the shares would make the frequent
+    ones more frequent still.
+    """
     digits = [int(char) for char in number if char.isdigit()]
     if len(digits) < 2:
-        return _ONLY_DIGIT[digits[0]] if digits else _LEAST
-    return _FIRST_DIGIT[digits[0]] * _LAST_DIGIT[digits[-1]]
+        share = _ONLY_DIGIT[digits[0]] if digits else _LEAST
+    else:
+        share = _FIRST_DIGIT[digits[0]] * _LAST_DIGIT[digits[-1]]
+    return share**0.5
 
 
 def _class(token: Token | None) -> str:
