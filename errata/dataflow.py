@@ -152,8 +152,8 @@ def given_values(question: str) -> frozenset[Fraction]:
 
 
 def plain_value(text: str) -> Fraction:
-    """The value of a decimal number with or without thousands separators."""
-    return Fraction(text.replace("{,}", "").replace(",", ""))
+    """The value of a decimal number with or without thousands separators, those of LaTeX among them."""
+    return Fraction(re.sub(r"\{,\}|,\\!|\\[,!]|[,\u202f\u2009]", "", text))
 
 
 def _node(flow: Flow, step: int, at: int, equation: Equation, text: str) -> FlowNode | None:

@@ -31,7 +31,6 @@ _LEFT: dict[str, tuple[float, float, float, float]] = {
     "ten": (0.30, 0.13, 0.40, 0.16), "hundred": (0.17, 0.31, 0.42, 0.09), "round": (0.30, 0.24, 0.26, 0.20),
     "large": (0.32, 0.27, 0.22, 0.20), "decimal": (0.39, 0.11, 0.43, 0.07), "term": (0.40, 0.16, 0.38, 0.06),
 }  # fmt: skip
-_FIRST_DIGIT = (0.10, 0.36, 0.20, 0.12, 0.09, 0.06, 0.06, 0.04, 0.04, 0.03)
 _LAST_DIGIT = (0.33, 0.05, 0.13, 0.04, 0.10, 0.13, 0.09, 0.04, 0.08, 0.03)
 _ONLY_DIGIT = (0.01, 0.09, 0.22, 0.15, 0.13, 0.12, 0.11, 0.05, 0.08, 0.05)
 
@@ -68,17 +67,9 @@ def balanced(shares: tuple[float, ...]) -> dict[str, float]:
 
 
 def digit_weight(number: str) -> float:
-    """How much a number is to be favored by its first and its last digit.
-
-    The root of their shares: a number always gives way to another, so weights like the shares would make the frequent
-    ones more frequent still.
-    """
+    """How plausible a number is by its last digit."""
     digits = [int(char) for char in number if char.isdigit()]
-    if len(digits) < 2:
-        share = _ONLY_DIGIT[digits[0]] if digits else _LEAST
-    else:
-        share = _FIRST_DIGIT[digits[0]] * _LAST_DIGIT[digits[-1]]
-    return share**0.5
+    return (_ONLY_DIGIT if len(digits) == 1 else _LAST_DIGIT)[digits[-1]] if digits else _LEAST
 
 
 def _class(token: Token | None) -> str:
