@@ -58,7 +58,8 @@ class Enclosure:
     def __neg__(self) -> Enclosure:
         return Enclosure(-self.interval)
 
-    def __abs__(self) -> Enclosure:
+    def size(self) -> Enclosure:
+        """The absolute value."""
         return Enclosure(abs(self.interval))
 
     def __str__(self) -> str:

@@ -78,7 +78,7 @@ def distance(left: Value, right: Value) -> tuple[Fraction, Fraction]:
         return max(low for low, _ in apart), max(high for _, high in apart)
     if isinstance(left, Matrix) or isinstance(right, Matrix):
         raise NotComputable("a number and a matrix")
-    return bounds(abs(matrices.subtract(left, right)))
+    return bounds(_absolute(matrices.subtract(left, right)))
 
 
 def size(value: Value) -> Fraction:
@@ -94,7 +94,7 @@ def _on_numbers(symbol: str, values: Sequence[Real]) -> Real:
         case "neg":
             return -values[0]
         case "abs":
-            return abs(values[0])
+            return _absolute(values[0])
         case "floor" | "ceil":
             return _whole(symbol, values[0])
         case "!":
@@ -116,6 +116,10 @@ def _on_numbers(symbol: str, values: Sequence[Real]) -> Real:
     return trigonometric(symbol, values[0])
 
 
+def _absolute(value: Real) -> Real:
+    return -value if bounds(value)[1] < 0 else value if bounds(value)[0] >= 0 else enclosed(value).size()
+
+
 def _on_two(symbol: str, left: Real, right: Real) -> Real:
     if symbol == "^":
         return _power(left, right)
@@ -133,7 +137,7 @@ def _on_two(symbol: str, left: Real, right: Real) -> Real:
 def _on_matrices(symbol: str, values: Sequence[Value]) -> Value:
     first, second = values[0], values[-1]
     if symbol == "neg" and isinstance(first, Matrix):
-        return first.map(operator.neg)
+        return first.map(lambda entry: -entry)
     if isinstance(first, Matrix) and isinstance(second, Matrix):
         if symbol in "+-":
             return matrices.added(first, second, 1 if symbol == "+" else -1)

@@ -43,7 +43,8 @@ def _awaits(lexeme: Lexeme) -> bool:
 
 
 def _join_list(lexemes: Sequence[Lexeme], opening: int) -> None:
-    depth, commas = 0, []
+    depth = 0
+    commas: list[Lexeme] = []
     for lexeme in lexemes[opening : opening + MAX_LIST]:
         depth += (lexeme.kind == "open") - (lexeme.kind == "close")
         if depth == 0:

@@ -152,12 +152,12 @@ def _equal(
     if high == 0:
         return True
     values = (left_value, right_value)
-    largest = max(map(size, values))
+    largest = max(size(left_value), size(right_value), Fraction(0))
     irrational = not all(isinstance(value, Fraction) for value in values)
-    if irrational and high <= AGREE * max(largest, 1):
+    if irrational and high <= AGREE * max(largest, Fraction(1)):
         return True
     if any(isinstance(value, Matrix) for value in values):
-        return False if low > AGREE * max(largest, 1) else None
+        return False if low > AGREE * max(largest, Fraction(1)) else None
     tolerance = _tolerance(left, right, reading, approximate, loose)
     if high <= tolerance:
         return True

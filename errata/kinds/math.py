@@ -255,6 +255,8 @@ KINDS = (
         _calculation,
         ProfileRule(rest="false"),
         _HAS_NUMBER,
+        # The operands before a result say much about its digits: 20 * 3 ends in a nought.
+        audited="AUC 0.67 on 1,000 reference solutions of GSM8K",
     ),
     _arithmetic(
         "substitution",
@@ -262,14 +264,21 @@ KINDS = (
         _substitution,
         ProfileRule(3, substitutes),
     ),
-    _arithmetic("omission", "Delete one term of a calculation in this step.", _omission, ProfileRule(4, omits)),
+    _arithmetic(
+        "omission",
+        "Delete one term of a calculation in this step.",
+        _omission,
+        ProfileRule(4, omits),
+        # What is left is shorter, and its result has more digits than its terms.
+        audited="AUC 0.88 on 1,000 reference solutions of GSM8K",
+    ),
     _arithmetic(
         "operator",
         "Change one operation sign in this step.",
         _operator,
         ProfileRule(2, changes_sign),
         # Some numbers call for a sign: who sees "+ 100 * 20" knows that a division stood there.
-        audited="AUC 0.70 on 1,000 reference solutions of GSM8K",
+        audited="AUC 0.72 on 1,000 reference solutions of GSM8K",
     ),
     _arithmetic(
         "order",
