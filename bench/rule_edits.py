@@ -1,171 +1,170 @@
-"""Pace of the core against another checkout: ``python -m bench.rule_edits --other ../parent [--json]``.
+"""What rules make of real solutions: ``python -m bench.rule_edits FILE... [--json]``.
 
-GSM8K solutions are judged, cut into steps, planned with the preset ``rules``, edited and proven, by this checkout and
-by the other one, each in a process of its own. They take turns, chunk by chunk, and only their own CPU seconds are
-counted, so other work on the machine hurts neither more. ``ratio`` is the other's seconds by this one's: 2 is twice
-its pace. ``ratio_form_stands`` is the same without consistent edits, which a checkout from before them has not.
+Each FILE holds problems with reference solutions as JSON lines, of GSM8K (``question``, ``answer``) or MATH
+(``problem``, ``solution``, ``type``). Every solution goes through what an injection job with the preset ``rules`` does
+with solutions
+that are brought: verdict and selection, planning, rule-made edits, screening, proof. No database, no model.
 
-``same_outputs`` says whether both made the same verdicts, steps, plans, edits and proofs, by a hash of all of them.
+Printed per file: the share of problems with a proven step pair, by subject and by evidence, and the audit of every
+error kind in each form with enough pairs. ``misreading`` counts for nothing here, since no rule can prove it.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import hashlib
-import importlib
 import json
-import os
-import subprocess
 import sys
-import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path("/work/shared/data/gsm8k")
-FORMS: dict[str, dict[str, Any]] = {"default": {}, "stands": {"editing": {"form": {"stands": 1.0}}}}
+from errata.answers import judge
+from errata.answers.boxes import find_boxes
+from errata.audit import KIND_MAX_PAIRS, AuditPair, AuditSample, audit_kinds
+from errata.config import InjectionConfig, resolve
+from errata.identity import Context
+from errata.injection import plan_edits
+from errata.proof import Outcome, prove_edit
+from errata.replay import ReplayOutcome, prove_replay, replay
+from errata.rule_edits import rule_edit
+from errata.screening import screen
+from errata.seeds import derive_seed
+from errata.selection import Sample, select
+from errata.steps import split_steps
+from errata.types import Domain, Evidence, EvidenceKind, Form, Problem
 
 
-def solutions(folder: Path, count: int) -> list[tuple[str, str, str]]:
-    """Up to ``count`` triples of question, gold answer and a solution: reference solutions, then those of models."""
-    found: list[tuple[str, str, str]] = []
-    for line in (folder / "train-1000.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        found.append((row["question"], row["answer"].rpartition("#### ")[2].strip(), row["answer"]))
-    for line in (folder / "model-solutions-400.jsonl").read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        gold = row["ground_truth"].rpartition("A: ")[2].strip()
-        found += [(row["question"], gold, v["solution"]) for v in row.values() if isinstance(v, dict)]
-    return found[:count]
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A problem and the solution that is brought for it."""
+
+    problem: Problem
+    solution: str
 
 
-def worked(question: str, gold: str, text: str, overrides: dict[str, Any]) -> list[Any]:
-    """All that a job with the preset ``rules`` makes of one solution. Knows the names of earlier versions, too."""
-    from errata import injection
-    from errata.answers import judge
-    from errata.proof import prove_edit
-    from errata.steps import split_steps
-    from errata.types import Domain, Problem
+@dataclass(frozen=True, slots=True)
+class RulePair:
+    """One proven edit: the step before and after."""
 
-    # Where rules were part of the plan's module, an edit was a pair and had one form.
-    units = hasattr(injection, "PlannedEdit")
-    rule_edit = importlib.import_module("errata.rule_edits" if units else "errata.injection").rule_edit
-    resolve = importlib.import_module("errata.config" if units else "errata.presets").resolve
-    problem = Problem(question, gold)
-    verdict = judge(problem, text, Domain.MATH).verdict
-    steps = split_steps(text)
-    made: list[Any] = [str(verdict), [(step.start, step.end, step.body_start) for step in steps]]
-    config = resolve("rules", overrides if units else {})
-    seed = zlib.crc32(text.encode())
-    plan = injection.plan_edits(text, steps, config, Domain.MATH, seed, problem)
-    made.append(sorted((at, str(reason)) for at, reason in plan.skipped.items()))
-    for planned in plan.edits:
-        step: Any = planned
-        at, kind = (step.step, step.kind) if units else step
-        more = (step.unit, step.form) if units else ()
-        original = text[steps[at].start : steps[at].end]
-        edited = rule_edit(text, steps, at, kind, seed + at, Domain.MATH, problem, *more)
-        proof = prove_edit(original, edited)
-        if units and str(proof.outcome) != "proven":
-            replays = importlib.import_module("errata.replay")
-            found = replays.replay(question, gold, text, at, edited)
-            answer = None if found.text is None else judge(problem, found.text, Domain.MATH).verdict
-            proof = prove_edit(original, edited, replayed=replays.prove_replay(found, answer))
-        made.append((at, kind, str(more), edited, str(proof.outcome), str(proof.evidence.kind)))
-    return made
+    brought: Brought
+    kind: str
+    form: Form
+    original: str
+    edited: str
+    evidence: Evidence
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether an identity of algebra proves it."""
+        return self.evidence.kind is EvidenceKind.IDENTITY
 
 
-def serve(folder: Path, count: int) -> None:
-    """One side: for each line ``[first, last, form]`` works on these solutions and says the CPU seconds it took."""
-    rows = solutions(folder, count)
-    for line in sys.stdin:
-        first, last, form = json.loads(line)
-        started = time.process_time()
-        made = [worked(*row, FORMS[form]) for row in rows[first:last]]
-        spent = time.process_time() - started
-        print(json.dumps([spent, hashlib.sha256(repr(made).encode()).hexdigest()]), flush=True)
+def read(path: Path) -> list[Brought]:
+    """The problems of a file. Raises ValueError for a row that is neither GSM8K's nor MATH's."""
+    return [_brought(json.loads(line), path) for line in path.read_text().splitlines() if line.strip()]
 
 
-@contextlib.contextmanager
-def side(checkout: Path, folder: Path, count: int) -> Iterator[subprocess.Popen[str]]:
-    """A process that works with the package of ``checkout``."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
-    command = [sys.executable, str(Path(__file__)), "--serve", "--data", str(folder), "--solutions", str(count)]
-    with subprocess.Popen(
-        command, env=environment, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.terminate()
+def _brought(row: dict[str, Any], path: Path) -> Brought:
+    if "answer" in row and "question" in row:
+        gold = row["answer"].rpartition("####")[2].strip()
+        return Brought(Problem(row["question"], gold, subject="GSM8K"), row["answer"])
+    if "solution" in row and "problem" in row:
+        boxes = find_boxes(row["solution"])
+        gold = boxes[-1].content if boxes else ""
+        return Brought(Problem(row["problem"], gold, subject=row.get("type")), row["solution"])
+    raise ValueError(f"{path}: a row needs 'question' and 'answer', or 'problem' and 'solution'; it has {sorted(row)}")
 
 
-def ask(process: subprocess.Popen[str], first: int, last: int, form: str) -> tuple[float, str]:
-    """CPU seconds for some solutions, and the hash of what was made. Raises RuntimeError if the process died."""
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("the process has no pipes")
-    process.stdin.write(json.dumps([first, last, form]) + "\n")
-    process.stdin.flush()
-    answer = process.stdout.readline()
-    if not answer:
-        raise RuntimeError("a side died; its last words stand above")
-    spent, made = json.loads(answer)
-    return spent, made
+def usable(brought: Brought, config: InjectionConfig) -> bool:
+    """Whether a job would edit the solution: its answer is gold, and it admits no mistake."""
+    found = judge(brought.problem, brought.solution, Domain.MATH)
+    sample = Sample(0, brought.solution, found.verdict, found.extracted, "stop")
+    return select([sample], config.selection, brought.problem.question, 0, config.thoughts.markers).correct is not None
 
 
-def measure(other: Path, folder: Path, count: int, chunk: int) -> dict[str, Any]:
-    """Every figure of the benchmark."""
-    found: dict[str, Any] = {}
-    for form in FORMS:
-        # New processes per form: what one has read already is remembered and would be quicker the second time.
-        with side(ROOT, folder, count) as mine, side(other, folder, count) as theirs:
-            seconds, same = _alternate((mine, theirs), len(solutions(folder, count)), chunk, form)
-        found[form] = {"seconds": [round(s, 4) for s in seconds], "ratio": round(seconds[1] / seconds[0], 3)}
-        found["same_outputs"] = found.get("same_outputs", True) and same
-    stands = found["stands"]["ratio"]
-    return {"ratio": found["default"]["ratio"], "ratio_form_stands": stands, "solutions": count, **found}
+def rule_pairs(brought: Brought, config: InjectionConfig) -> Iterator[RulePair]:
+    """The proven edits of one solution, as the stages ``grade`` to ``prove`` make them, with their seeds."""
+    text, problem = brought.solution, brought.problem
+    steps = split_steps(text, Domain.MATH, config.thoughts.in_steps)
+    seed = derive_seed(config.seed, "plan", problem.question, text)
+    for planned in plan_edits(text, steps, config, Domain.MATH, seed, problem).edits:
+        step = steps[planned.step]
+        drawn = derive_seed(config.seed, "rule", text, planned.step, planned.kind)
+        edited = rule_edit(
+            text, steps, planned.step, planned.kind, drawn, Domain.MATH, problem, planned.unit, planned.form
+        )
+        original = text[step.start : step.end]
+        if edited is None or not screen(original, edited, problem.question, config.screening).kept:
+            continue
+        claim = replay(problem.question, problem.gold_answer, text, planned.step, edited)
+        answered = None
+        if claim.outcome is not ReplayOutcome.OPEN and claim.text is not None:
+            answered = judge(problem, claim.text, Domain.MATH).verdict
+        context = Context(problem.question, text, step.start)
+        proof = prove_edit(original, edited, context=context, replayed=prove_replay(claim, answered))
+        if proof.outcome is Outcome.PROVEN:
+            yield RulePair(brought, planned.kind, planned.form, original, edited, proof.evidence)
 
 
-def _alternate(
-    sides: Sequence[subprocess.Popen[str]], count: int, chunk: int, form: str
-) -> tuple[tuple[float, float], bool]:
-    totals, same = [0.0, 0.0], True
-    for at in sides:
-        ask(at, 0, 1, form)  # imports are no part of the pace
-    for turn, first in enumerate(range(0, count, chunk)):
-        hashes = set()
-        for place in (0, 1) if turn % 2 else (1, 0):
-            spent, made = ask(sides[place], first, min(first + chunk, count), form)
-            totals[place] += spent
-            hashes.add(made)
-        same = same and len(hashes) == 1
-    return (totals[0], totals[1]), same
+def all_pairs(problems: Iterable[Brought], config: InjectionConfig) -> list[RulePair]:
+    """The proven edits of every solution that a job would edit."""
+    return [pair for brought in problems if usable(brought, config) for pair in rule_pairs(brought, config)]
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--other", type=Path, help="the checkout to compare with")
-    parser.add_argument("--data", type=Path, default=DATA, help="folder with GSM8K's two files")
-    parser.add_argument("--solutions", type=int, default=2000)
-    parser.add_argument("--chunk", type=int, default=50, help="solutions per turn")
-    parser.add_argument("--json", action="store_true", help="print only the line of JSON")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.serve:
-        serve(args.data, args.solutions)
-        return
-    if args.other is None or not (args.other / "errata").is_dir():
-        parser.error("--other: name a folder that holds another checkout")
-    if not (args.data / "train-1000.jsonl").is_file():
-        parser.error(f"--data: {args.data} has no train-1000.jsonl")
-    result = measure(args.other.resolve(), args.data, args.solutions, args.chunk)
-    if not args.json:
-        print(f"this checkout at {result['ratio']} of the other's pace", file=sys.stderr)
-    print(json.dumps({"benchmark": "rule_edits", **result}))
+def coverage(problems: Sequence[Brought], pairs: Sequence[RulePair]) -> dict[str, Any]:
+    """How many problems have a pair, by subject, and how many of them by an identity alone."""
+    by_subject = Counter(brought.problem.subject or "" for brought in problems)
+    paired = {id(pair.brought): pair.brought for pair in pairs}
+    otherwise = {id(pair.brought) for pair in pairs if not pair.is_identity}
+    subjects = Counter(brought.problem.subject or "" for brought in paired.values())
+    return {
+        "problems": len(problems),
+        "paired": len(paired),
+        "share": round(len(paired) / len(problems), 4),
+        "by_identity_alone": len(paired) - len(otherwise),
+        "subjects": {name: [subjects[name], count] for name, count in sorted(by_subject.items())},
+        "pairs": len(pairs),
+        "evidence": dict(sorted(Counter(str(pair.evidence.kind) for pair in pairs).items())),
+        "kinds": dict(sorted(Counter(f"{pair.kind}/{pair.form}" for pair in pairs).items())),
+    }
+
+
+def audited(pairs: Sequence[RulePair]) -> list[dict[str, Any]]:
+    """The shortcut audit of each kind and form with enough pairs (errata.audit)."""
+    samples: dict[tuple[str, str], AuditSample] = {}
+    for pair in pairs:
+        sample = samples.setdefault((pair.kind, str(pair.form)), AuditSample(KIND_MAX_PAIRS))
+        sample.add(AuditPair(pair.brought.problem.question, pair.original, pair.edited))
+    return audit_kinds(samples)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the figures of each file."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.rule_edits", description="Rule-made edits of real solutions."
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--kind", help="only this error kind, so that it gets enough pairs to be audited")
+    parser.add_argument("--json", action="store_true", help="one JSON line per file")
+    options = parser.parse_args(arguments)
+    config = resolve("rules", {"editing": {"kinds": {options.kind: 1.0}}} if options.kind else None)
+    for path in options.files:
+        problems = read(path)
+        pairs = all_pairs(problems, config)
+        figures = {"file": path.name, **coverage(problems, pairs), "audit": audited(pairs)}
+        sys.stdout.write(json.dumps(figures) + "\n" if options.json else "\n".join(_lines(figures)) + "\n")
+
+
+def _lines(figures: dict[str, Any]) -> Iterator[str]:
+    yield f"{figures['file']}: {figures['paired']} of {figures['problems']} problems ({figures['share']:.1%})"
+    yield f"  by an identity alone: {figures['by_identity_alone']}; pairs by evidence: {figures['evidence']}"
+    yield from (f"  {name}: {n} of {of} ({n / of:.0%})" for name, (n, of) in figures["subjects"].items())
+    yield f"  pairs: {figures['kinds']}"
+    for group in figures["audit"]:
+        told = f"AUC {group['auc']:.3f} ({group['low']:.3f} to {group['high']:.3f})"
+        yield f"  {group['kind']}, {group['form']}: {told} on {group['pairs']} pairs; {', '.join(group['clues'])}"
 
 
 if __name__ == "__main__":

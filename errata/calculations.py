@@ -55,13 +55,13 @@ def side_calculations(equation: Equation, step: int) -> list[Calculation]:
     found: list[Calculation] = []
     for at, side in enumerate(sides):
         other = sides[at + 1] if at + 1 < len(sides) else sides[at - 1]
-        if not side.is_expression or other.value is None:
+        if not side.is_expression or other.known is None:
             continue
         numbers = tuple(token.value for token in side.tokens if token.kind == "number" and token.value is not None)
         shape = tuple("#" if token.kind == "number" else token.symbol for token in side.tokens)
         # ``broken`` names the first side that differs, so the sides before it are not judged false with it.
         broken = equation.broken is not None and equation.broken in (at, at + 1)
-        found.append(Calculation(step, numbers, shape, other.value, False if broken else equation.holds))
+        found.append(Calculation(step, numbers, shape, other.known, False if broken else equation.holds))
     return found
 
 

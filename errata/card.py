@@ -62,7 +62,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
-    lines += _audit_by_kind(manifest.get("audit_by_kind"))
+    lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
 
@@ -131,6 +131,15 @@ def _audit_by_kind(groups: Sequence[Mapping[str, Any]] | None) -> list[str]:
         for group in groups
     ]
     return _table(("error kind", "form", "pairs", "AUC", "finding"), rows)
+
+
+def _capped(kinds: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """The error kinds that were made rare on purpose, with the figure that is the reason."""
+    if not kinds:
+        return []
+    told = "These error kinds were given to few steps, because edits made by their rule are told apart by their style."
+    rows = [(_escaped(kind["kind"]), f"at most {kind['share']:.0%}", _escaped(kind["why"])) for kind in kinds]
+    return [told, "", *_table(("error kind", "of the steps", "shortcut audit of the rule"), rows)]
 
 
 def _escaped(text: Any) -> str:

@@ -271,7 +271,7 @@ def write_like(value: Fraction, like: str) -> str | None:
         decimals += 1
     digits = str((value * 10**decimals).numerator).rjust(decimals + 1, "0")
     whole, rest = digits[: len(digits) - decimals], digits[len(digits) - decimals :]
-    separator = next((s for s in ("{,}", ",") if s in like), "")
+    separator = next((s for s in ("{,}", ",\\!", "\\,", ",") if s in like), "")
     if separator:
         whole = f"{int(whole):,}".replace(",", separator)
     if like.startswith(".") and whole == "0":

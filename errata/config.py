@@ -226,7 +226,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "full-only": {"pairs": {"step": False, "full": True}},
     "step-only": {"pairs": {"step": True, "full": False}},
     "random-token": {"editing": {"editor": "random-token"}, "proof": {"unproven": "keep"}},
-    "rules": {"editing": {"editor": "rules", "max_kind_share": 0.5}},
+    "rules": {"editing": {"editor": "rules"}},
 }
 #: Limits where a domain's texts are longer or shorter than those of mathematics; a preset's own and a job's go before.
 #: An edit in logic is the whole answer as JSON, in code a single line; a grid or a program takes more room to solve.

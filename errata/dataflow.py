@@ -26,6 +26,7 @@ Source = int | Literal["question"]
 
 MAX_NODES = 300  # calculations of a solution: each looks for its numbers among all before it
 _NUMBER = re.compile(r"(?<![\w.,])\d+(?:(?:,|\{,\})\d{3})*(?:\.\d+)?(?![\w]|[.,]\d)")
+_THOUSANDS = re.compile(r"\{,\}|,\\!|\\[,!]|[,\u202f\u2009]")
 _DECIMAL = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)")
 _DIGITS = re.compile(r"\d+")
 _WORDS = {
@@ -166,11 +167,11 @@ def given_values(question: str) -> frozenset[Fraction]:
 
 
 def plain_value(text: str) -> Fraction | None:
-    """The value of a decimal number with or without thousands separators; None for anything else, or a longer one.
+    """The value of a decimal number with or without thousands separators, those of LaTeX among them; None for anything else, or a longer one.
 
     The reader of arithmetic knows no number of more than ``MAX_DIGITS`` digits either.
     """
-    plain = text.replace("{,}", "").replace(",", "")
+    plain = _THOUSANDS.sub("", text)
     return Fraction(plain) if len(plain) <= MAX_DIGITS and _DECIMAL.fullmatch(plain) else None
 
 

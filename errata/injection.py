@@ -65,7 +65,8 @@ def plan_edits(
     mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
     (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
     where no other applies. Where ``consistent`` is drawn, the kind is drawn among those that can be made so; where none
-    can, the edit stands.
+    can, the edit stands. Where rules edit, kinds with a cap of their own keep to it, unless the job names
+    its kinds.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
@@ -145,7 +146,20 @@ def _in_drawn_order(
     known = {name: kind for name, kind in kinds_of(domain).items() if kind.version is None or name in named}
     kinds = {name: kind for name, kind in known.items() if _weight(name, weights)}
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
-    return {name: kinds[name] for name in sorted(kinds, key=times.__getitem__)}
+    order = _capped(kinds, sorted(kinds, key=times.__getitem__), config, rng)
+    return {name: kinds[name] for name in order}
+
+
+def _capped(kinds: Mapping[str, Kind], order: list[str], config: InjectionConfig, rng: random.Random) -> list[str]:
+    """The kinds in order, but those with a cap (``Kind.rule_share``): first on their share of the steps, else left out.
+
+    Going first where its lot falls, a kind gets its share whatever else applies, and never more than that.
+    """
+    if config.editing.editor != "rules" or config.editing.kinds is not None:
+        return order
+    capped = [name for name in order if kinds[name].rule_share < 1]
+    first = [name for name in capped if rng.random() < kinds[name].rule_share]
+    return [*first, *(name for name in order if name not in capped)]
 
 
 def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:

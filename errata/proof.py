@@ -120,13 +120,13 @@ def _unchanged(
 
 def _contradiction(original_step: str, old: Equation, edited_step: str, new: Equation) -> Evidence:
     broken = new.broken or 0  # set, because the equation is false; a chain is refuted at its first false link
-    left, right = new.sides[broken - 1].value, new.sides[broken].value
+    left, right = new.sides[broken - 1].shown, new.sides[broken].shown
     return Evidence(
         EvidenceKind.CONTRADICTION,
         {
             "equation": _shown(edited_step, new),
-            "left": str(left),
-            "right": str(right),
+            "left": left,
+            "right": right,
             "original": _shown(original_step, old),
             "start": new.start,
             "end": new.end,

@@ -1,4 +1,4 @@
-"""Exact arithmetic in prose: equations found, read and judged with fractions. No floats, no sympy, no eval."""
+"""Arithmetic in prose: equations found, read and judged with fractions and rigorous intervals. No floats, no eval."""
 
 from errata.arithmetic.equations import find_equations
 from errata.arithmetic.marks import (

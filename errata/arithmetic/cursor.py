@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from errata.arithmetic.lexer import Lexeme
+from errata.arithmetic.functions import FENCES, FUNCTIONS
+from errata.arithmetic.lexemes import Lexeme
 from errata.arithmetic.nodes import Node, Quantity, Token, TokenKind
 from errata.arithmetic.vocabulary import (
     AFTER_FORBIDDEN,
@@ -18,7 +19,7 @@ from errata.arithmetic.vocabulary import (
 )
 
 MAX_PHRASE = 6
-PREFIXES = ("frac", "sqrt", "binom")  # operators that stand before what they take
+PREFIXES = frozenset({"frac", "sqrt", "binom", *FUNCTIONS, *FENCES})  # operators that stand before what they take
 _ZERO = Quantity(Fraction(0))
 
 
@@ -57,11 +58,11 @@ class Cursor:
         return self.lexemes[at].kind if at < self.limit else ""
 
     def starts_operand(self, ahead: int = 0) -> bool:
-        """Whether a number, bracket, fraction, root or sign with one of these behind it stands ``ahead`` places on."""
+        """Whether a number, bracket, function or sign with one of these behind it stands ``ahead`` places on."""
         at = ahead
         while self.kind(at) == "cur":
             at += 1
-        if self.kind(at) in ("num", "open") or self.symbol(at) in PREFIXES:
+        if self.kind(at) in ("num", "open", "const") or self.symbol(at) in PREFIXES:
             return True
         return self.symbol(at) == "-" and at - ahead < 4 and self.starts_operand(at + 1)
 

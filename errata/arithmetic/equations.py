@@ -12,21 +12,22 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from errata.arithmetic.altering import altered_after, altered_before
+from errata.arithmetic.enclosures import Enclosure, middle
+from errata.arithmetic.functions import Value, distance
 from errata.arithmetic.judging import Judged, Term, judge
-from errata.arithmetic.lexer import VERBAL, Lexeme, lex, mark_spans
+from errata.arithmetic.lexemes import Lexeme
+from errata.arithmetic.lexer import VERBAL, lex, mark_spans
+from errata.arithmetic.matrices import Matrix
 from errata.arithmetic.nodes import Equation, Side
 from errata.arithmetic.parser import MAX_DEPTH, Parsed, parse
 from errata.arithmetic.vocabulary import (
-    AFTER_FORBIDDEN,
     APPROXIMATE,
     BEFORE_FORBIDDEN,
-    BEFORE_MATH_FORBIDDEN,
     CLAUSE_WORDS,
     MEAN_WORDS,
     OF_FORBIDDEN,
-    OF_MATH_FORBIDDEN,
     VARIABLE_LETTERS_ALLOWED,
-    forbids_in_chinese,
 )
 
 MAX_TEXT = 50_000
@@ -164,11 +165,11 @@ def _suffix(clause: list[Lexeme], first: int, limit: int, earliest: int) -> _Fou
     first = max(first, limit - MAX_SEGMENT)
     # From the left, so the longest side wins: a shorter one would drop terms and could look false.
     for at in range(max(first, earliest), limit):
-        if clause[at].kind not in ("num", "open", "cur", "op") or _too_deep(clause, at):
+        if clause[at].kind not in ("num", "open", "cur", "op", "const") or _too_deep(clause, at):
             continue
         parsed = parse(clause, at, limit)
         if parsed is not None and parsed.stop == limit:
-            altered = at > first and (_altered_before(clause, at) or _is_mean_of_sum(clause, at, parsed))
+            altered = at > first and (altered_before(clause, at) or _is_mean_of_sum(clause, at, parsed))
             return _Found(parsed, False, altered, at == first or clause[at].opens)
     return None
 
@@ -178,47 +179,6 @@ def _too_deep(clause: list[Lexeme], at: int) -> bool:
     if clause[at].kind != "open" or at + MAX_DEPTH >= len(clause):
         return False
     return all(lexeme.kind == "open" for lexeme in clause[at : at + MAX_DEPTH + 1])
-
-
-def _altered_before(clause: list[Lexeme], at: int) -> bool:
-    """Whether what stands before a side changes its meaning: an operator, a function, "half of", a variable."""
-    here, before = clause[at], clause[at - 1]
-    if here.opens and before.kind not in ("op", "bad", "cmd"):
-        return _altered_before_math(clause, at)
-    while before.kind == "open":  # a loop: thousands of brackets may stand in front
-        at -= 1
-        if at < 1 or clause[at - 1].kind == "word":
-            return False
-        before = clause[at - 1]
-    here = clause[at]
-    if before.symbol == "wide":
-        return forbids_in_chinese(before.text)
-    if before.kind in ("op", "bad", "num", "close", "pct", "cmd"):
-        return True
-    if before.kind != "word":
-        return False
-    if before.math or (here.glued and here.kind in ("open", "num", "op")):
-        return True
-    word = before.text.lower()
-    if word == "and" and at > 1:
-        return clause[at - 2].kind == "num" and at + 1 < len(clause) and clause[at + 1].text == "/"  # "1 and 1/4"
-    if word == "of" and at > 1:
-        return _names_a_share(clause[at - 2])
-    return word in BEFORE_FORBIDDEN or (len(word) == 1 and before.text not in VARIABLE_LETTERS_ALLOWED)
-
-
-def _altered_before_math(clause: list[Lexeme], at: int) -> bool:
-    """The same for a side that opens its piece of mathematics: "half of $3 + 5 = 4$", but not "more than $3 + 5$"."""
-    word = clause[at - 1].text.lower()
-    if clause[at - 1].kind != "word":
-        return False
-    if word == "of" and at > 1:
-        return clause[at - 2].kind in ("pct", "num") or clause[at - 2].text.lower() in OF_MATH_FORBIDDEN
-    return word in BEFORE_MATH_FORBIDDEN
-
-
-def _names_a_share(lexeme: Lexeme) -> bool:
-    return lexeme.kind in ("pct", "num") or lexeme.text.lower() in OF_FORBIDDEN
 
 
 def _is_mean_of_sum(clause: list[Lexeme], at: int, parsed: Parsed) -> bool:
@@ -245,33 +205,11 @@ def _prefix(clause: list[Lexeme], first: int, limit: int, approximate: bool) -> 
     if parsed is None:
         return None
     unjudgeable = (
-        unjudgeable or (at > first and _altered_before(clause, at)) or _altered_after(clause, parsed.stop, limit)
+        unjudgeable or (at > first and altered_before(clause, at)) or altered_after(clause, parsed.stop, limit)
     )
     spoken = any(token.text.split()[0] in VERBAL for token in parsed.tokens if token.text.isascii())
     unjudgeable = unjudgeable or (spoken and parsed.stop < limit)  # "= 360 divided by 5 is ..."
     return _Found(parsed, approximate, unjudgeable, at == first and parsed.stop == limit)
-
-
-def _altered_after(clause: list[Lexeme], stop: int, limit: int) -> bool:
-    """Whether what follows a side changes its meaning: a dangling operator, "remainder", a bracket, an unknown sign."""
-    if stop >= limit:
-        return False
-    after = clause[stop]
-    if after.kind == "num" and after.opens:
-        return False  # another piece of mathematics
-    if after.kind in ("op", "bad", "cmd", "num"):
-        return True
-    if after.kind == "open":
-        return after.glued or (after.math and not after.opens)
-    if after.kind != "word":
-        return False
-    if after.symbol == "wide":
-        return forbids_in_chinese(after.text)
-    if after.math:
-        return True
-    if after.text == "of":
-        return any(lexeme.kind in ("num", "cur") for lexeme in clause[stop + 1 : min(stop + 4, limit)])
-    return after.text in AFTER_FORBIDDEN
 
 
 def _built(text: str, sides: list[_Found]) -> list[Equation]:
@@ -312,17 +250,29 @@ def _computed(run: list[_Found], judged: Judged) -> list[list[_Found]]:
 
 
 def _made(text: str, sides: list[_Found], judged: Judged) -> Equation:
-    made = tuple(
-        Side(p.start, p.end, text[p.start : p.end], value, p.tokens, p.computes)
-        for p, value in zip((side.parsed for side in sides), judged.values, strict=True)
-    )
+    made = tuple(_side(text, *pair) for pair in zip((side.parsed for side in sides), judged.values, strict=True))
     return Equation(made[0].start, made[-1].end, made, judged.holds, judged.broken, judged.rounds)
+
+
+def _side(text: str, parsed: Parsed, value: Value | None) -> Side:
+    exact = value if isinstance(value, Fraction) else None
+    known = middle(value) if isinstance(value, Enclosure) else exact
+    shown = "" if value is None else _written(value)
+    written = text[parsed.start : parsed.end]
+    return Side(parsed.start, parsed.end, written, exact, parsed.tokens, parsed.computes, shown, known)
+
+
+def _written(value: Value) -> str:
+    if isinstance(value, Matrix):
+        return f"({'; '.join(', '.join(map(str, row)) for row in value.rows)})"
+    return str(value)
 
 
 def _gap(judged: Judged) -> Fraction:
     """How far the two sides of the broken link lie apart; only for a false chain, whose sides have values."""
     at = judged.broken or 1
-    return abs((judged.values[at] or Fraction(0)) - (judged.values[at - 1] or Fraction(0)))
+    left, right = judged.values[at - 1], judged.values[at]
+    return Fraction(0) if left is None or right is None else distance(left, right)[0]
 
 
 def _judge(text: str, sides: list[_Found]) -> Judged:

@@ -15,7 +15,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 
-from errata.arithmetic.nodes import Node, NotComputable, Operation, PercentReading, Quantity, Reading, evaluate
+from errata.arithmetic.enclosures import AGREE, middle
+from errata.arithmetic.functions import Value, distance, size
+from errata.arithmetic.matrices import Matrix
+from errata.arithmetic.nodes import (
+    Logarithm,
+    Node,
+    NotComputable,
+    Operation,
+    PercentReading,
+    Quantity,
+    Reading,
+    evaluate,
+    holds_operation,
+)
 from errata.arithmetic.nodes import multiplier as shown_factor
 
 _CLOSE = Fraction(1, 100)  # share by which two computed sides may differ because an operand was rounded before
@@ -39,7 +52,7 @@ class Judged:
     """
 
     holds: bool | None
-    values: tuple[Fraction | None, ...]
+    values: tuple[Value | None, ...]
     broken: int | None = None
     rounds: bool = False
 
@@ -67,13 +80,18 @@ def _readings(terms: Sequence[Term], units: frozenset[str]) -> list[Reading]:
     families = [unit.partition(":")[0] for unit in units]
     # Only two different units of one dimension ("2 hours = 120 minutes") leave it open whether they are converted.
     conversions = (False, True) if len(set(families)) < len(families) else (False,)
-    mixed = any(_has_mixed(term.node) for term in terms if term.node is not None)
+    mixed = any(holds_operation(term.node, ("mixed",)) for term in terms if term.node is not None)
     products = (False, True) if mixed else (False,)
-    return [Reading(p, s, u, m) for p, s, u, m in product(percents, scales, conversions, products)]
+    logs = any(_has_plain_log(term.node) for term in terms if term.node is not None)
+    bases: tuple[Logarithm, ...] = ("10", "e", "2") if logs else ("10",)
+    return [Reading(*choices) for choices in product(percents, scales, conversions, products, bases)]
 
 
-def _has_mixed(node: Node) -> bool:
-    return isinstance(node, Operation) and (node.symbol == "mixed" or any(_has_mixed(part) for part in node.parts))
+def _has_plain_log(node: Node) -> bool:
+    """Whether a logarithm stands without its base: 10, e or 2, as the reader likes."""
+    if not isinstance(node, Operation):
+        return False
+    return (node.symbol == "log" and len(node.parts) == 1) or any(_has_plain_log(part) for part in node.parts)
 
 
 def _quantities(node: Node) -> list[Quantity]:
@@ -82,7 +100,7 @@ def _quantities(node: Node) -> list[Quantity]:
     return [q for part in node.parts for q in _quantities(part)]
 
 
-def _value(node: Node | None, reading: Reading) -> Fraction | None:
+def _value(node: Node | None, reading: Reading) -> Value | None:
     if node is None:
         return None
     try:
@@ -121,25 +139,42 @@ def _leading(node: Node) -> Quantity | Operation:
 
 def _equal(
     left: Node,
-    left_value: Fraction,
+    left_value: Value,
     right: Node,
-    right_value: Fraction,
+    right_value: Value,
     approximate: bool,
     loose: bool,
     reading: Reading,
 ) -> bool | None:
-    if left_value == right_value:
+    if isinstance(left_value, Fraction) and isinstance(right_value, Fraction) and left_value == right_value:
         return True
-    gap, tolerance = abs(left_value - right_value), _tolerance(left, right, reading, approximate, loose)
-    if tolerance is not _NOTHING and gap <= tolerance:
+    try:
+        low, high = distance(left_value, right_value)
+    except NotComputable:
+        return None
+    if high == 0:
         return True
-    size = max(abs(left_value), abs(right_value))
-    if approximate and gap <= _SLOPPY * size:
+    values = (left_value, right_value)
+    largest = max(size(left_value), size(right_value), Fraction(0))
+    irrational = not all(isinstance(value, Fraction) for value in values)
+    if irrational and high <= AGREE * max(largest, Fraction(1)):
+        return True
+    if any(isinstance(value, Matrix) for value in values):
+        return False if low > AGREE * max(largest, Fraction(1)) else None
+    tolerance = _tolerance(left, right, reading, approximate, loose)
+    if high <= tolerance:
+        return True
+    if low <= tolerance or (approximate and low <= _SLOPPY * largest) or _by_convention(left, right, low, largest):
         return None
     both_computed = _shown(left) is None and _shown(right) is None
-    if both_computed and gap <= _CLOSE * size and any(q.decimals > 1 for n in (left, right) for q in _quantities(n)):
+    if both_computed and low <= _CLOSE * largest and any(q.decimals > 1 for n in (left, right) for q in _quantities(n)):
         return None  # an operand may itself be a rounded result
     return False
+
+
+def _by_convention(left: Node, right: Node, gap: Fraction, largest: Fraction) -> bool:
+    """Whether one side may put a number such as 3 or 22/7 for the other's pi, as some questions ask for."""
+    return gap <= _SLOPPY * largest and holds_operation(left, ("pi",)) is not holds_operation(right, ("pi",))
 
 
 def _shown(node: Node) -> Quantity | None:
@@ -180,7 +215,10 @@ def _half_unit(node: Node, other: Node, reading: Reading, approximate: bool, loo
     before = _shown(other)
     if before is not None:
         return half if before.decimals > 1 or before.truncated else Fraction(0)
-    value, off = _spread(other, reading)
+    try:
+        value, off = _spread(other, reading)
+    except NotComputable:
+        return Fraction(0)
     # Half a girl is no girl; which way a half goes is open, so a tie is no rounding.
     counted = shown.counts and 2 * abs(value - shown.value) < 1
     return half if counted else min(half, off)
@@ -200,7 +238,10 @@ def _spread(node: Node, reading: Reading) -> tuple[Fraction, Fraction]:
         rounded = node.decimals > 1 or node.truncated
         off = abs(factor) / (10**node.decimals * (1 if node.truncated else 2)) if rounded else Fraction(0)
         return node.value * factor, off
-    value = evaluate(node, reading)
+    found = evaluate(node, reading)
+    if isinstance(found, Matrix):
+        raise NotComputable("a matrix rounds nothing")
+    value = middle(found)
     if node.symbol not in ("+", "-", "*", "/", "neg"):
         return value, Fraction(0)
     spreads = [_spread(part, reading) for part in node.parts]

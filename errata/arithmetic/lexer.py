@@ -12,37 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal
 
+from errata.arithmetic.functions import LISTS
+from errata.arithmetic.grouping import grouped
+from errata.arithmetic.lexemes import Lexeme
 from errata.arithmetic.mathmode import fold, math_spans
 from errata.arithmetic.vocabulary import CLAUSE_WORDS
 
-LexemeKind = Literal["num", "op", "open", "close", "rel", "word", "cur", "pct", "brk", "bad", "cmd"]
-
 MAX_DIGITS = 64
 _LONGEST = 4 * MAX_DIGITS  # a longer one has more digits, however they are grouped
-
-
-@dataclass(slots=True)
-class Lexeme:
-    """``text[start:end]``; ``glued``: nothing stands between it and the lexeme before.
-
-    ``math``: it stands in mathematics, where letters are variables; words in ``\\text`` do not. ``piece`` counts the
-    pieces of mathematics from 1, 0 is prose. ``opens``: it is the first of its piece, so prose stands before it.
-    """
-
-    kind: LexemeKind
-    start: int
-    end: int
-    text: str
-    symbol: str = ""
-    value: Fraction | None = None
-    decimals: int = 0
-    truncated: bool = False
-    glued: bool = False
-    math: bool = False
-    piece: int = 0
-    opens: bool = False
 
 
 _VULGAR = {
@@ -59,7 +37,7 @@ _OPERAND_AHEAD = r"(?=[ \t]*\\?[$€£¥]?[ \t]*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]
 _GROUP = r"(?:,\\!|,|\{,\}|\\,|\u202f|\u2009)"
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
 # Environments of cells: an ampersand or a line break in them is no arithmetic, so they are one unreadable lexeme.
-_CELLS = r"(?:[a-zA-Z]*matrix|array|tabular|cases|dcases|rcases|tikzpicture|asy|enumerate|itemize)"
+_CELLS = r"(?:smallmatrix|array|tabular|cases|dcases|rcases|tikzpicture|asy|enumerate|itemize)"
 
 _DIGITS_FIRST = (
     r"(?P<repeating>\d*\.\d*\\(?:overline|bar|dot|underline|dots|ldots|cdots)(?![A-Za-z]))",
@@ -69,11 +47,17 @@ _DIGITS_FIRST = (
 _A_WORD = rf"[^\W\d_{_CJK}](?:[^\W{_CJK}]|['’](?=\w)|[-&](?=[^\W\d_]))*"
 _PATTERN = re.compile(
     r"(?P<newline>\\\\(?:\[[^\]\n]{0,20}\])?|\n)"
+    r"|(?P<grid>\\(?:begin|end)\{[pbBv]matrix\})"
+    r"|(?P<fence>\\[lr](?:floor|ceil|vert)(?![A-Za-z])|\\(?:left|right)[ \t]*(?:\||\\[lr]?vert(?![A-Za-z])))"
     r"|(?P<joint>\\(?:left|right|[bB]igg?[lr]?)(?![A-Za-z])(?![ \t]*[.|])|\\!|\\limits(?![A-Za-z]))"
     rf"|(?P<cells>\\(?:begin|end)\{{{_CELLS}\*?\}})"
     r"|(?P<skip>[ \t\r\u00a0\u200b\u2009\u202f\u3000&~`]+|\\[,;: ()\[\]]|\\q?quad|\$\$"
     r"|\\(?:displaystyle|phantom\{[^{}\n]{0,40}\})|\\(?:begin|end)\{[a-z]+\*?\})"
     r"|(?P<degree>\^\{?\\circ\}?|°)"
+    r"|(?P<func>\\log_(?:\{\d{1,4}\}|\d)|\\(?:sin|cos|tan|cot|sec|csc|log|ln|gcd|max|min)(?![A-Za-z])"
+    r"|\\mathop\s*\{\s*\\(?:text|mathrm)\s*\{\s*(?:lcm|gcd)\s*\}\s*\}"
+    r"|\\(?:text|mathrm|operatorname)\s*\{\s*(?:lcm|gcd)\s*\})"
+    r"|(?P<const>\\pi(?![A-Za-z])|π)"
     r"|(?P<text>\\(?:text|mathrm|textbf|mathbf|mbox|textit|operatorname)\s*\{[^{}\n]*\})"
     r"|(?P<open>\\(?:boxed|fbox)\s*\{|[(\[{])"
     r"|(?P<fn>\\[dtc]?frac|\\sqrt|√|\\[dt]?binom|\\choose)(?![A-Za-z])"
@@ -106,6 +90,7 @@ _WORD = re.compile(_A_WORD)
 _DIGITS = frozenset("0123456789")
 _WORD_STARTS = frozenset("abcefghijklnoqrsuvwyzABCDEFGHIJKLMNOPQRSTVWYZ")
 _ODD_TAIL = re.compile(r"(?:[,:.]|,\\!|\{,\}|\\,)\d[\d.,:]*")
+_LISTED = re.compile(r"\d+(?:\.\d+)?(?=,(?!\d{3}(?!\d)))")  # "120,144" may be one number
 _NO_DIGITS = re.compile(rf"{_GROUP}|\.\.\.|…")
 _SPACED_GROUPS = re.compile(r"\d{1,3}(?: \d{3})+(?!\d|,\d)(?:\.\d+)?")
 _BULLET = re.compile(r"[ \t]*(?:[-*+–•]|\d{1,2}[.)])(?=[ \t])")
@@ -143,11 +128,16 @@ def mark_spans(text: str) -> list[tuple[int, int]]:
 
 @dataclass(slots=True)
 class _Reader:
-    """Reads one text; ``cells``: how many environments of cells are open."""
+    """Reads one text. ``cells``, ``grids``: how many unread environments of cells and how many matrices are open.
+
+    ``listed``: a list such as that of ``\\gcd(12,18)`` is open, whose commas part numbers.
+    """
 
     text: str
     out: list[Lexeme] = field(default_factory=list)
     cells: int = 0
+    grids: int = 0
+    listed: bool = False
 
     def next(self, pos: int, math: bool) -> tuple[Lexeme | None, int]:
         """The lexeme at ``pos`` (None for what is skipped) and the offset behind it."""
@@ -161,6 +151,11 @@ class _Reader:
             grouped = _SPACED_GROUPS.match(text, pos)
             if grouped:
                 return _number(grouped.group().replace(" ", ""), text, pos, grouped.end()), grouped.end()
+        if last is not None and last.kind == "open":
+            self.listed = len(self.out) > 1 and self.out[-2].symbol in LISTS
+        self.listed = self.listed and (last is None or last.kind != "close")
+        if self.listed and (found := _LISTED.match(text, pos)):
+            return Lexeme("num", pos, found.end(), found[0], "", *_quantity(found[0])), found.end()
         first = text[pos]
         if first in _WORD_STARTS and not self.cells and (word := _WORD.match(text, pos)) is not None:
             return Lexeme("word", pos, word.end(), word[0], math=math), word.end()
@@ -169,6 +164,11 @@ class _Reader:
             return None, pos + 1
         if match.lastgroup == "cells":
             return self._cell(match)
+        if match.lastgroup == "grid" and not self.cells:
+            return self._grid(match)
+        if self.grids and not self.cells and (text[pos] == "&" or (match.lastgroup == "newline" and match[0] != "\n")):
+            end = pos + 1 if text[pos] == "&" else match.end()
+            return Lexeme("op", pos, end, text[pos:end], "&" if text[pos] == "&" else "row"), end
         if self.cells or (math and match.lastgroup == "newline" and match[0] == "\n"):
             return None, match.end()
         lexeme = _make(match, text, last, math)
@@ -179,6 +179,12 @@ class _Reader:
         self.cells = self.cells + 1 if opened else max(0, self.cells - 1)
         first = opened and self.cells == 1
         return Lexeme("bad", *match.span(), match[0]) if first else None, match.end()
+
+    def _grid(self, match: re.Match[str]) -> tuple[Lexeme | None, int]:
+        opened = match[0].startswith("\\begin")
+        self.grids = self.grids + 1 if opened else max(0, self.grids - 1)
+        symbol = "end" if not opened else "det" if "vmatrix" in match[0] else "matrix"
+        return Lexeme("op" if opened else "close", *match.span(), match[0], symbol), match.end()
 
 
 def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
@@ -213,7 +219,7 @@ def lex(text: str, skipped: Sequence[tuple[int, int]] = ()) -> list[Lexeme]:
         reader.out.append(lexeme)
         glued = True
         pos = _bullet_end(text, end) if lexeme.kind == "brk" and lexeme.symbol == "\n" and not math else end
-    return reader.out
+    return grouped(reader.out)
 
 
 def _bullet_end(text: str, line_start: int) -> int:
@@ -290,6 +296,12 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
             return None
         case "degree" | "ordinal":
             return Lexeme("word", start, end, "degrees" if group == "degree" else raw)
+        case "func":
+            return _named(raw, start, end)
+        case "fence":
+            return _fence(raw, start, end)
+        case "const":
+            return Lexeme("const", start, end, raw, "pi")
         case "fn":
             return Lexeme("op", start, end, raw, _function(raw))
         case "cop":
@@ -312,6 +324,22 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
             return Lexeme(group, start, end, raw, raw if group == "brk" else "")
         case _:
             return Lexeme("bad", start, end, raw)
+
+
+def _named(raw: str, start: int, end: int) -> Lexeme:
+    """A function by its name; a logarithm with its base as value."""
+    name, _, base = raw.partition("_")
+    if "{" in name:
+        name = "lcm" if "lcm" in name else "gcd"
+    value = Fraction(base.strip("{}")) if base else None
+    return Lexeme("op", start, end, raw, name.removeprefix("\\"), value)
+
+
+def _fence(raw: str, start: int, end: int) -> Lexeme:
+    if raw.startswith(("\\right", "\\rfloor", "\\rceil", "\\rvert")):
+        return Lexeme("close", start, end, raw, "end")
+    name = "floor" if "floor" in raw else "ceil" if "ceil" in raw else "abs"
+    return Lexeme("op", start, end, raw, name)
 
 
 def _function(raw: str) -> str:

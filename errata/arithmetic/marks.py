@@ -149,9 +149,10 @@ def _face_value(result: str) -> Fraction | None:
     if parsed is None or parsed.node is None or parsed.stop != len(lexemes):
         return None
     try:
-        return evaluate(parsed.node, PLAIN)
+        value = evaluate(parsed.node, PLAIN)
     except NotComputable:
         return None
+    return value if isinstance(value, Fraction) else None
 
 
 @dataclass(frozen=True, slots=True)

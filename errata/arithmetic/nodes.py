@@ -1,31 +1,33 @@
 """What equations are made of: tokens and sides as offsets into the text, and the tree of a side with its exact value.
 
-Every value is a ``Fraction``. Evaluation is bounded: a large power or factorial raises ``NotComputable``.
+A value is a ``Fraction``, an ``Enclosure`` of an irrational number, or a ``Matrix`` of these. Evaluation is bounded: a
+large power or factorial raises ``NotComputable``.
 """
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-MAX_BITS = 4096  # of numerator and denominator: a model may write 9^9^9, and no proof needs its value
-MAX_EXPONENT = 256
-MAX_FACTORIAL = 100
-MAX_DEGREE = 12
-TokenKind = Literal["number", "operator", "paren"]
+from errata.arithmetic.functions import NotComputable, Value, applied
+
+__all__ = [
+    "PLAIN", "Equation", "Logarithm", "Node", "NotComputable", "Operation", "PercentReading", "Quantity", "Reading",
+    "Side", "Token", "TokenKind", "Value", "evaluate", "holds_operation", "multiplier",
+]  # fmt: skip
+
+TokenKind = Literal["number", "operator", "paren", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """One editable piece of a side: ``text[start:end]`` of the original text.
 
-    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt binom choose``) or the bracket ``(``,
-    ``)``; "" for numbers. ``value`` is a number's face value (without percent, scale word or unit), None for the
-    others.
+    ``symbol`` is the operator in canonical form (``+ - * / ^ ! neg frac sqrt binom choose``, a function's name with
+    the base of a logarithm, ``abs floor ceil matrix det`` up to their ``end``, ``,`` ``&`` and ``row`` inside of them),
+    the bracket ``(``, ``)``, or the constant ``pi``; "" for numbers. ``value`` is a number's face value (without
+    percent, scale word or unit), None for the others.
     """
 
     kind: TokenKind
@@ -40,6 +42,9 @@ class Token:
 class Side:
     """One side of an equation. ``value`` is exact under the reading that was used, None where it cannot be computed.
 
+    ``shown``: the value for people, which irrational numbers and matrices have as well; "" where there is none.
+    ``known``: the value as a fraction, of an irrational number to 40 digits.
+
     ``start``/``end`` run from the first to the last token, currency and percent signs included, a trailing unit
     phrase not. ``is_expression``: it computes something, as against a bare quantity such as ``-$5``, ``20 %`` or 3/4
     written as ``\\frac`` in lowest terms.
@@ -51,6 +56,8 @@ class Side:
     value: Fraction | None
     tokens: tuple[Token, ...]
     is_expression: bool
+    shown: str = ""
+    known: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,8 @@ class Equation:
 class Quantity:
     """A number as written. ``exact``: a mixed number or vulgar fraction, whose digits say nothing about rounding.
 
-    ``counts``: a noun that is no unit of measure follows, so what is counted is whole ("133 girls").
+    ``counts``: a noun that is no unit of measure follows, so what is counted is whole ("133 girls"). ``degrees``: a
+    sign of degrees follows.
     """
 
     value: Fraction
@@ -84,13 +92,16 @@ class Quantity:
     scale: int = 1
     unit_factor: Fraction = Fraction(1)
     counts: bool = False
+    degrees: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """``symbol`` is one of ``+ - * / ^ root binom mixed`` with two parts, or ``neg !`` with one.
+    """``symbol`` is one of ``+ - * / ^ root binom mixed cross`` with two parts, ``neg ! abs floor ceil degrees ln sin
+    cos tan cot sec csc`` with one, ``pi`` with none, or ``gcd lcm max min row matrix det`` with several.
 
-    ``root`` has degree and radicand; ``mixed`` a whole number and the ``\\frac`` that stands behind it.
+    ``root`` has degree and radicand; ``mixed`` a whole number and the ``\\frac`` that stands behind it; ``log`` its
+    argument and a base, if one is written. A ``matrix`` or its ``det`` has rows.
     """
 
     symbol: str
@@ -99,6 +110,7 @@ class Operation:
 
 Node = Quantity | Operation
 PercentReading = Literal["fraction", "points", "relative"]
+Logarithm = Literal["10", "e", "2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +119,19 @@ class Reading:
 
     ``percent``: 40 % is 0.4 (``fraction``), 40 (``points``), or in ``a + 40%`` forty percent of ``a`` (``relative``).
     ``scales``: "2 dozen" is 24, else 2. ``units``: quantities are converted to the smallest unit of their dimension.
-    ``product``: ``2\\frac{1}{2}`` is 1, else two and a half.
+    ``product``: ``2\\frac{1}{2}`` is 1, else two and a half. ``logarithm``: the base that
+    "log" has without one.
     """
 
     percent: PercentReading = "fraction"
     scales: bool = False
     units: bool = False
     product: bool = False
+    logarithm: Logarithm = "10"
 
 
 PLAIN = Reading()
 _ONE = Fraction(1)
-_BINARY: dict[str, Callable[[Fraction, Fraction], Fraction]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": operator.truediv,
-}
-
-
-class NotComputable(ArithmeticError):
-    """The value does not exist as a fraction, or is too large to be worth having."""
 
 
 def multiplier(quantity: Quantity, reading: Reading) -> Fraction:
@@ -138,8 +142,8 @@ def multiplier(quantity: Quantity, reading: Reading) -> Fraction:
     return factor * quantity.unit_factor if reading.units else factor
 
 
-def evaluate(node: Node, reading: Reading) -> Fraction:
-    """The exact value. Raises NotComputable. Depth is bounded by the parser."""
+def evaluate(node: Node, reading: Reading) -> Value:
+    """The value: a fraction wherever it is one. Raises NotComputable. Depth is bounded by the parser."""
     if isinstance(node, Quantity):
         factor = multiplier(node, reading)
         # Identity, not equality: comparing fractions costs more than the multiplication it would save.
@@ -148,65 +152,20 @@ def evaluate(node: Node, reading: Reading) -> Fraction:
     symbol = node.symbol
     if symbol == "mixed":
         symbol = "*" if reading.product else "+"
+    elif symbol == "log" and len(values) == 1:
+        natural = reading.logarithm == "e"
+        symbol, values = ("ln", values) if natural else ("log", [*values, Fraction(int(reading.logarithm))])
     elif reading.percent == "relative" and symbol in "+-" and _is_percent(node.parts[1], node.parts[0]):
-        values[1] = values[0] * values[1]
-    result = _apply(symbol, values)
-    if max(result.numerator.bit_length(), result.denominator.bit_length()) > MAX_BITS:
-        raise NotComputable("too large")
-    return result
+        values[1] = applied("*", values)
+    return applied(symbol, values)
 
 
 def _is_percent(node: Node, other: Node) -> bool:
     return isinstance(node, Quantity) and node.percent and not (isinstance(other, Quantity) and other.percent)
 
 
-def _apply(symbol: str, values: list[Fraction]) -> Fraction:
-    if symbol == "neg":
-        return -values[0]
-    if symbol == "!":
-        return Fraction(math.factorial(_small(values[0])))
-    left, right = values
-    if symbol == "^":
-        return _power(left, right)
-    if symbol == "root":
-        return _root(left, right)
-    if symbol == "binom":
-        return Fraction(math.comb(_small(left), _small(right)))
-    if symbol == "/" and right == 0:
-        raise NotComputable("division by zero")
-    return _BINARY[symbol](left, right)
-
-
-def _small(value: Fraction) -> int:
-    """A count that a factorial or a binomial coefficient may have."""
-    if value.denominator != 1 or not 0 <= value <= MAX_FACTORIAL:
-        raise NotComputable("factorial")
-    return value.numerator
-
-
-def _power(base: Fraction, exponent: Fraction) -> Fraction:
-    if exponent.denominator != 1 or abs(exponent) > MAX_EXPONENT or (base == 0 and exponent < 0):
-        raise NotComputable("exponent")
-    size = max(base.numerator.bit_length(), base.denominator.bit_length())
-    if size * abs(exponent) > MAX_BITS:
-        raise NotComputable("too large")
-    return base**exponent.numerator
-
-
-def _root(degree: Fraction, value: Fraction) -> Fraction:
-    if degree.denominator != 1 or not 2 <= degree <= MAX_DEGREE or (value < 0 and degree % 2 == 0):
-        raise NotComputable("root")
-    size = abs(value)
-    top, bottom = (_whole_root(part, degree.numerator) for part in (size.numerator, size.denominator))
-    return Fraction(top, bottom) if value >= 0 else Fraction(-top, bottom)
-
-
-def _whole_root(value: int, degree: int) -> int:
-    # A fraction in lowest terms has a rational root exactly where both its parts have a whole one.
-    low, high = 0, 1 << (value.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if middle**degree < value else (low, middle)
-    if low**degree != value:
-        raise NotComputable("irrational root")
-    return low
+def holds_operation(node: Node, symbols: tuple[str, ...]) -> bool:
+    """Whether one of these operations stands in the tree."""
+    return isinstance(node, Operation) and (
+        node.symbol in symbols or any(holds_operation(part, symbols) for part in node.parts)
+    )

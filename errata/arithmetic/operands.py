@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from errata.arithmetic.functions import FENCES, FUNCTIONS
 from errata.arithmetic.nodes import Token
 
 _BINARY = ("+", "-", "*", "/")
@@ -21,8 +22,12 @@ def begins_operand(tokens: Sequence[Token], at: int) -> bool:
         return False
     token = tokens[at]
     if token.kind == "operator":
-        return token.symbol in _PREFIX and token.text != "/"
-    return token.kind == "number" or token.symbol == "("
+        return (token.symbol in _PREFIX and token.text != "/") or _is_named(token)
+    return token.kind in ("number", "constant") or token.symbol == "("
+
+
+def _is_named(token: Token) -> bool:
+    return token.symbol.partition("_")[0] in FUNCTIONS or token.symbol in FENCES
 
 
 def factor_end(tokens: Sequence[Token], at: int) -> int | None:
@@ -70,10 +75,14 @@ def _primary_end(tokens: Sequence[Token], at: int) -> int | None:
     if not begins_operand(tokens, at):
         return None
     token = tokens[at]
-    if token.kind == "number":
+    if token.kind in ("number", "constant"):
         return at
     if token.symbol == "(":
         return _closing(tokens, at)
+    if token.symbol in FENCES:
+        return _fence_end(tokens, at)
+    if _is_named(token):
+        return _function_end(tokens, at + 1)
     if token.symbol == "sqrt":
         at += 1
         if at < len(tokens) and tokens[at].text == "[":
@@ -84,6 +93,31 @@ def _primary_end(tokens: Sequence[Token], at: int) -> int | None:
         return at + 1  # "\\frac12"
     above = _primary_end(tokens, at + 1)
     return None if above is None else _primary_end(tokens, above + 1)
+
+
+def _fence_end(tokens: Sequence[Token], at: int) -> int | None:
+    depth = 0
+    for place in range(at, len(tokens)):
+        depth += (tokens[place].symbol in FENCES) - (tokens[place].symbol == "end")
+        if depth == 0:
+            return place
+    return None
+
+
+def _function_end(tokens: Sequence[Token], at: int) -> int | None:
+    """The last token of what a function takes: its exponent, and a bracket or the factors side by side."""
+    if at < len(tokens) and tokens[at].symbol == "^":
+        exponent = _primary_end(tokens, at + 1)
+        at = len(tokens) if exponent is None else exponent + 1
+    if at < len(tokens) and tokens[at].symbol == "(":
+        return _closing(tokens, at)
+    end = factor_end(tokens, at)
+    while end is not None and end + 1 < len(tokens):
+        following = tokens[end + 1]
+        if following.kind not in ("number", "constant") and following.symbol not in ("frac", "sqrt"):
+            break
+        end = factor_end(tokens, end + 1)
+    return end
 
 
 def _closing(tokens: Sequence[Token], at: int) -> int | None:

@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from errata.arithmetic.cursor import PREFIXES, Cursor
-from errata.arithmetic.lexer import Lexeme
-from errata.arithmetic.nodes import Node, Operation, Quantity, Token
+from errata.arithmetic.cursor import PREFIXES
+from errata.arithmetic.forms import is_bare
+from errata.arithmetic.function_parser import FunctionParser
+from errata.arithmetic.functions import FENCES, FUNCTIONS
+from errata.arithmetic.lexemes import Lexeme
+from errata.arithmetic.nodes import Node, Operation, Quantity, Token, holds_operation
 from errata.arithmetic.vocabulary import SCALES, unit_factor
 
 MAX_DEPTH = 32
@@ -33,7 +36,7 @@ class Parsed:
 
 
 @dataclass(slots=True)
-class Parser(Cursor):
+class Parser(FunctionParser):
     """Reads one side from ``lexemes[pos:limit]``; use ``parse``."""
 
     def expression(self) -> Node:
@@ -52,9 +55,12 @@ class Parser(Cursor):
         divided = False
         while True:
             if self.symbol() in ("*", "/") and self.starts_operand(1):
+                times = self.lexemes[self.pos].text
                 symbol = self.operator()
                 divided = divided or symbol == "/"
-                node = self._operation(symbol, node, self._factor())
+                # Of two vectors a cross is another product than a dot; of numbers it is the same.
+                crosses = times in ("\\times", "×") and holds_operation(node, ("matrix",))
+                node = self._operation("cross" if crosses else symbol, node, self._factor())
             elif self._juxtaposed():
                 self.unjudgeable = self.unjudgeable or divided  # a/b(c): two readings
                 node = self._operation("*", node, self._factor())
@@ -73,9 +79,10 @@ class Parser(Cursor):
         if lexeme.kind == "open":
             return together and lexeme.text[0] in "([{"
         before = self.lexemes[self.pos - 1]
-        if self.symbol() in PREFIXES:
-            return together and lexeme.math and before.kind != "word"
-        return lexeme.kind == "num" and together and (before.symbol == "!" or (lexeme.math and before.kind == "close"))
+        if self.symbol() in PREFIXES or lexeme.kind == "const":
+            return together and lexeme.math and (before.kind != "word" or before.text == "degrees")
+        closed = before.kind in ("close", "const")
+        return lexeme.kind == "num" and together and (before.symbol == "!" or (lexeme.math and closed))
 
     def _of_ahead(self, node: Node) -> int:
         """How many lexemes "of", "of the" take in front of a number, where a share of it is meant; else 0."""
@@ -105,6 +112,17 @@ class Parser(Cursor):
             self.pos += 1
         self.cross_phrase()
         return node
+
+    def factor(self) -> Node:
+        """A signed number, bracket, fraction or root with its powers, without the unit behind it."""
+        if self.symbol() == "-":
+            self.operator("neg")
+            return Operation("neg", (self._powers(self._primary()),))
+        return self._powers(self._primary())
+
+    def bracketed(self) -> Node:
+        """The bracket here."""
+        return self._bracketed()
 
     def _powers(self, node: Node) -> Node:
         while True:
@@ -141,8 +159,12 @@ class Parser(Cursor):
             return self._quantity()
         if lexeme.kind == "open":
             return self._bracketed()
+        if lexeme.kind == "const":
+            return self.constant()
         if lexeme.symbol in ("frac", "binom"):
             return self._stacked(lexeme.symbol)
+        if lexeme.symbol in FUNCTIONS or lexeme.symbol in FENCES:
+            return self.named(lexeme.symbol) if self.depth < MAX_DEPTH else self.give_up()
         return self._radical() if lexeme.symbol == "sqrt" else self.give_up()
 
     def _radical(self) -> Node:
@@ -235,7 +257,8 @@ class Parser(Cursor):
         factor, seen = unit_factor(units)
         self.units |= seen
         counts = bool(phrase) and not priced and not seen and scale == 1 and not percent
-        return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor, counts)
+        degrees = phrase[:1] == ("degrees",)
+        return Quantity(value, lexeme.decimals, lexeme.truncated, exact, percent, scale, factor, counts, degrees)
 
     def _mixed(self, whole: Quantity) -> Node:
         """``2\\frac{1}{2}``: a mixed number, if the fraction may be the part of one; else a product."""
@@ -304,4 +327,5 @@ def parse(lexemes: Sequence[Lexeme], first: int, limit: int) -> Parsed | None:
     node_or_none = None if parser.unjudgeable else node
     start, end = lexemes[first].start, max(parser.end, parser.tokens[-1].end)
     units = frozenset(parser.units)
-    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end, parser.computes)
+    computes = parser.computes and not (node_or_none is not None and is_bare(node))
+    return Parsed(parser.pos, node_or_none, tuple(parser.tokens), units, parser.has_words, start, end, computes)

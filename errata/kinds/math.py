@@ -19,17 +19,15 @@ from errata.arithmetic.lexer import mark_spans
 from errata.arithmetic.mathmode import math_spans
 from errata.arithmetic.operands import begins_operand, factor_end, factors_before, product_end, signs
 from errata.calculations import changes_sign, omits, reorders, substitutes
+from errata.kinds.plausibility import sign_weights
 from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
-from errata.kinds.slips import other_numbers, sign_like
+from errata.kinds.slips import other_numbers, sign_like, signs_written
 from errata.proof import prove_contradiction
 from errata.types import Domain, EvidenceKind
 
 _BINARY = ("+", "-", "*", "/")
+_CAPPED = 0.05  # of the steps, for a kind whose edits are told apart with an AUC above errata.audit.THRESHOLD
 _OFFERED = re.compile(r"(?<![\d.,])(?<!\d )\d+(?:,\d{3})*(?:\.\d+)?(?![ ,]?\d)")  # no part of "350 000"
-# How often a new sign is drawn. With these weights as many "*" become "+" as "+" become "*", and so for any two signs
-# that are as frequent as in GSM8K's reference solutions (37, 29, 18, 16 %): edits that made rare signs common would
-# tell the sides apart by that alone.
-_SIGN_WEIGHTS = {"*": 47.0, "+": 26.5, "-": 14.1, "/": 12.4}
 _OPPOSITES = (
     ("more", "fewer"), ("more", "less"), ("before", "after"), ("older", "younger"), ("first", "last"),
     ("increase", "decrease"), ("increases", "decreases"), ("increased", "decreased"), ("buys", "sells"),
@@ -117,13 +115,19 @@ def _operator(site: Site) -> Proposals:
     pieces = math_spans(site.text)
     for equation in _true_equations(site.text):
         latex = any(start <= equation.start < end for start, end in pieces)
-        for at, token in enumerate(tokens_of(equation)):
+        counts = signs_written(site.solution, latex)
+        tokens = tokens_of(equation)
+        for at, token in enumerate(tokens):
             if token.kind != "operator" or token.symbol not in _BINARY or len(token.text) > _LONGEST_SIGN:
                 continue
-            for symbol in _BINARY:
-                sign = sign_like(symbol, token, site.solution, latex) if symbol != token.symbol else None
-                if sign is not None:
-                    yield Proposal(equation, (TokenChange(at, at, sign),), _SIGN_WEIGHTS[symbol])
+            around = (tokens[at - 1] if at else None, tokens[at + 1] if at + 1 < len(tokens) else None)
+            weights = sign_weights(*around, counts, latex)
+            written = {symbol: sign_like(symbol, token, site.solution, latex) for symbol in _BINARY}
+            others = {symbol: sign for symbol, sign in written.items() if sign is not None and symbol != token.symbol}
+            # Divided by their sum, so that no sign is more likely to be replaced than another.
+            total = sum(weights[symbol] for symbol in others)
+            for symbol, sign in others.items():
+                yield Proposal(equation, (TokenChange(at, at, sign),), weights[symbol] / total)
 
 
 def _order(site: Site) -> Proposals:
@@ -229,11 +233,17 @@ _DOMAINS = (Domain.MATH, Domain.CHOICE)
 
 
 def _arithmetic(
-    name: str, instruction: str, propose: Propose, profile: ProfileRule, pattern: re.Pattern[str] = _HAS_EQUATION
+    name: str,
+    instruction: str,
+    propose: Propose,
+    profile: ProfileRule,
+    pattern: re.Pattern[str] = _HAS_EQUATION,
+    audited: str = "",
 ) -> Kind:
-    """The entry of a kind whose edits an equation of the step can show false."""
+    """The entry of a kind whose edits an equation of the step can show false; capped where the audit found a style."""
     twin = partial(_false_edits, propose)
-    return Kind(name, _DOMAINS, instruction, pattern, twin, EvidenceKind.CONTRADICTION, profile)
+    share = _CAPPED if audited else 1.0
+    return Kind(name, _DOMAINS, instruction, pattern, twin, EvidenceKind.CONTRADICTION, profile, share, audited)
 
 
 # The kinds of arXiv 2410.06638, section 3.1 and appendix, in our own words. The profile's ranks run from the smallest
@@ -245,6 +255,8 @@ KINDS = (
         _calculation,
         ProfileRule(rest="false"),
         _HAS_NUMBER,
+        # The operands before a result say much about its digits: 20 * 3 ends in a nought.
+        audited="AUC 0.67 on 1,000 reference solutions of GSM8K",
     ),
     _arithmetic(
         "substitution",
@@ -252,9 +264,30 @@ KINDS = (
         _substitution,
         ProfileRule(3, substitutes),
     ),
-    _arithmetic("omission", "Delete one term of a calculation in this step.", _omission, ProfileRule(4, omits)),
-    _arithmetic("operator", "Change one operation sign in this step.", _operator, ProfileRule(2, changes_sign)),
-    _arithmetic("order", "Swap two terms of a calculation in this step.", _order, ProfileRule(1, reorders)),
+    _arithmetic(
+        "omission",
+        "Delete one term of a calculation in this step.",
+        _omission,
+        ProfileRule(4, omits),
+        # What is left is shorter, and its result has more digits than its terms.
+        audited="AUC 0.88 on 1,000 reference solutions of GSM8K",
+    ),
+    _arithmetic(
+        "operator",
+        "Change one operation sign in this step.",
+        _operator,
+        ProfileRule(2, changes_sign),
+        # Some numbers call for a sign: who sees "+ 100 * 20" knows that a division stood there.
+        audited="AUC 0.72 on 1,000 reference solutions of GSM8K",
+    ),
+    _arithmetic(
+        "order",
+        "Swap two terms of a calculation in this step.",
+        _order,
+        ProfileRule(1, reorders),
+        # What is subtracted or divided mostly stands behind what is larger, and a swap turns that around.
+        audited="AUC 0.83 on 1,000 reference solutions of GSM8K",
+    ),
     Kind(
         "misreading",
         _DOMAINS,

@@ -73,6 +73,8 @@ class Kind:
     ``check`` is the evidence that can prove the kind's edits wrong.
     ``profile``: how wrong samples are counted for the kind; a kind without a rule keeps the count of zero, and so the
     smallest weight under ``mix: "profile"``.
+    ``rule_share``: the most of a job's edited steps that the kind gets where rules edit and the job names no kinds.
+    Below 1 for a kind whose rule-made edits a classifier tells apart by their style; ``audited`` says what was found.
     ``version`` is set for a kind of the operator's own (errata.kinds.custom): a hash of what it says. Such a kind has
     no rule, is used only by jobs that name it, and only the evidence ``check`` proves its edits.
     """
@@ -84,6 +86,8 @@ class Kind:
     twin: Callable[[Site, int, random.Random | None], list[str]]
     check: EvidenceKind
     profile: ProfileRule = ProfileRule()
+    rule_share: float = 1.0
+    audited: str = ""
     version: str | None = None
 
     def applies(self, body: str) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from errata.arithmetic import Token
+from errata.kinds.plausibility import digit_weight
 
 _NUMBER = re.compile(r"\d{1,3}(?:(?P<group>,|\{,\}|,\\!|\\,)\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+")
 _GROUP = re.compile(r",\\!|\{,\}|\\,|,")
 _AHEAD = r"(?=\s*(?:[\d(.$√]|\\[$dtfsbl\\]))"
 _SIGNS = {
+    "+": re.compile(rf"(?<=[\d)}}%\]])\s*(\+){_AHEAD}"),
     "*": re.compile(rf"(?<=[\d)}}%\]\w])\s*(\\cdot|\\times|\\ast|×|·|⋅|∗|\*|x){_AHEAD}"),
     "/": re.compile(rf"(?<=[\d)}}%\]])\s*(\\div|÷|∕|/){_AHEAD}"),
     "-": re.compile(rf"(?<=[\d)}}%\]])\s*(−|–|-){_AHEAD}"),
@@ -42,6 +45,15 @@ def sign_like(symbol: str, token: Token, solution: str, latex: bool) -> str | No
 
 
 @lru_cache(maxsize=64)  # asked for every sign of every step of a solution
+def signs_written(solution: str, latex: bool) -> Mapping[str, int]:
+    """How often a solution writes each of the four signs: as a command in LaTeX, never as one outside."""
+    return {
+        symbol: sum(found[1].startswith("\\") is latex or found[1] in "+-−–/" for found in pattern.finditer(solution))
+        for symbol, pattern in _SIGNS.items()
+    }
+
+
+@lru_cache(maxsize=64)
 def _written(symbol: str, solution: str, latex: bool) -> str | None:
     """The sign that the solution writes most for an operation: a command in LaTeX, never one outside."""
     counts: dict[str, int] = {}
@@ -78,7 +90,8 @@ def other_numbers(token: Token) -> list[tuple[str, float]]:
     for at in _swappable(digits):
         found.setdefault(int(digits[:at] + digits[at + 1] + digits[at] + digits[at + 2 :]), 1.0)
     numbers = [(number, weight) for number, weight in found.items() if number > 0 and number != value]
-    return [(_like(number, part, token.text, written["group"]), weight) for number, weight in numbers]
+    texts = [(_like(number, part, token.text, written["group"]), weight) for number, weight in numbers]
+    return [(text, weight * digit_weight(text)) for text, weight in texts]
 
 
 def _like(number: int, part: str, text: str, group: str | None) -> str:

@@ -40,7 +40,7 @@ def test_a_job_is_rows_and_hints(client: CheckedClient, database: Database, hint
     assert answer.headers["location"] == f"/v1/injection-jobs/{job['id']}"
     assert int(answer.headers["retry-after"]) >= 1
     assert (job["state"], job["preset"], job["name"], job["language_model"]) == ("queued", "rules", "first", None)
-    assert job["config"]["editing"]["max_kind_share"] == 0.5, "the preset, resolved"
+    assert job["config"]["editing"]["editor"] == "rules", "the preset, resolved"
     assert job["config"]["seed"] == 0, "and complete"
     assert job["progress"]["shards"]["total"] == 3
     assert job["progress"]["queue_position"] == 1

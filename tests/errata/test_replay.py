@@ -181,3 +181,8 @@ def test_any_text_is_replayed_without_raising(solution: str, step: str) -> None:
     for index in range(len(split_steps(solution))):
         replay("3 of 4", "7", solution, index, step)
         carry_step("3 of 4", solution, index, step, "end")
+
+
+@pytest.mark.parametrize("like", [r"3,\!744", r"3\,744", "3{,}744", "3,744", "3744"])
+def test_a_value_is_written_with_the_thousands_sign_of_the_text(like: str) -> None:
+    assert write_like(Fraction(4745), like) == like.replace("3", "4").replace("744", "745")

@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 
 from errata.card import render_card
 from errata.config import DatasetConfig, InjectionConfig
+from errata.kinds import kinds_of
 from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.thoughts import Markers
-from errata.types import EvidenceKind, Verdict
+from errata.types import Domain, EvidenceKind, Verdict
 from models.events import record
 from models.files import FileStore
 from models.folders import MANIFEST, list_files, write_manifest
@@ -158,11 +159,24 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         "lineage": chosen.lineage,
         "audit": files.auditor.report(),
         "audit_by_kind": files.auditor.by_kind(),
+        "capped_kinds": _capped(chosen),
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
+
+
+def _capped(chosen: DatasetSelection) -> list[dict[str, Any]]:
+    """The kinds that a job of the dataset made fewer pairs of than of others, and why (errata.kinds)."""
+    found: dict[str, dict[str, Any]] = {}
+    for job in chosen.jobs:
+        editing = job.config.get("editing") or {}
+        if editing.get("editor") == "rules" and editing.get("kinds") is None:
+            for kind in kinds_of(Domain(chosen.domains[job.id])).values():
+                if kind.rule_share < 1:
+                    found[kind.name] = {"kind": kind.name, "share": kind.rule_share, "why": kind.audited}
+    return [found[name] for name in sorted(found)]
 
 
 def _write_job(

@@ -1,4 +1,4 @@
-"""``bench.rule_edits`` on a few solutions: both sides work, and equal checkouts make equal things."""
+"""``bench.rules_pace`` on a few solutions: both sides work, and equal checkouts make equal things."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.rule_edits import ROOT, measure, solutions, worked
+from bench.rules_pace import ROOT, measure, solutions, worked
 
 REFERENCE = {
     "question": "48 and half of it?",
