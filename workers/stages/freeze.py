@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from errata.card import render_card
-from errata.config import DatasetConfig
+from errata.output_config import DatasetConfig
 from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.types import EvidenceKind, Verdict
