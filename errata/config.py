@@ -214,6 +214,11 @@ class InjectionConfig(Strict):
         return self.proof.mode == "dynamic" and units
 
     @property
+    def reach(self) -> Literal["step", "end"]:
+        """How far the program carries a changed value."""
+        return "end" if self.carries_to_end else "step"
+
+    @property
     def needs_model(self) -> bool:
         """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
         goes_on = self.proof.mode == "dynamic" and not self.carries_to_end

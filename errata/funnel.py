@@ -4,10 +4,14 @@
     samples  = correct + incorrect + unparsable + timeout      = drawn (by role) + unused (by reason)
     steps    = edited + skipped (by reason)
     edits    = rejected (by reason) + proven (by evidence)     proven = step pairs + not chosen
-    pairs    = step + full;  step pairs by kind and by evidence add up to the step pairs
+    edits of an editor: asked = handed on + its own;  its own = rejected + proven;  all editors' own = edits
+    pairs    = step + full;  step pairs by kind, by editor and by evidence add up to the step pairs
 
 ``samples.spared`` counts samples within the limit that adaptive sampling did not need; they are no samples.
 Edits are counted by kind, and by form and kind; pairs by form, too (edits of before forms were known: as ``stands``).
+``edits.by_editor`` has for each editor how often it was ``asked`` for an edit, how many it ``handed_on`` to the next
+one, its ``attempts`` and tokens, how many it ``kept`` past screening, and its own edits by ``kinds``. Edits of before
+editors were known are ``unknown``'s.
 Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
 """
 
@@ -20,6 +24,9 @@ from typing import Any
 from errata.types import EvidenceKind, Reason, Verdict
 
 Counts = dict[str, Any]
+UNKNOWN_EDITOR = "unknown"
+_TOKENS = ("prompt", "completion", "cached")
+_EDITS_BY = ("kind", "form", "editor")
 
 
 class FunnelError(AssertionError):
@@ -31,8 +38,8 @@ def _empty() -> Counts:
         "problems": {"total": 0, "kept": 0, "dropped": {}},
         "samples": {"total": 0, "verdicts": {}, "drawn": {}, "unused": {}, "labels": {}},
         "steps": {"total": 0, "edited": 0, "skipped": {}},
-        "edits": {"total": 0, "attempts": 0, "rejected": {}, "proven": {}, "by_kind": {}, "by_form": {}},
-        "pairs": {"total": 0, "by_type": {}, "by_kind": {}, "by_form": {}, "by_evidence": {}},
+        "edits": {"total": 0, "attempts": 0, "rejected": {}, "proven": {}} | {f"by_{name}": {} for name in _EDITS_BY},
+        "pairs": {"total": 0} | {f"by_{name}": {} for name in ("type", *_EDITS_BY, "evidence")},
         "tokens": {},
     }
 
@@ -67,7 +74,7 @@ class Funnel:
         """The sum of parts, each as ``to_dict`` wrote it."""
         funnel = cls()
         for part in parts:
-            _add(funnel.counts, {name: value for name, value in part.items() if name != "figures"})
+            _add(funnel.counts, {name: value for name, value in _attributed(part).items() if name != "figures"})
         return funnel
 
     def to_dict(self) -> Counts:
@@ -118,11 +125,58 @@ class Funnel:
             "proven": (proven, step_pairs + not_chosen),
             "pairs": (pairs["total"], sum(pairs["by_type"].values())),
             "pairs by kind": (step_pairs, sum(pairs["by_kind"].values())),
+            "pairs by editor": (step_pairs, sum(pairs["by_editor"].values())),
             "pairs by evidence": (step_pairs, sum(pairs["by_evidence"].values())),
+            **self._editor_lines(),
         }
         wrong = {name: line for name, line in lines.items() if line[0] != line[1]}
         if wrong:
             raise FunnelError(f"the funnel does not add up: {wrong}")
+
+    def _editor_lines(self) -> dict[str, tuple[int, int]]:
+        """What must be equal for each editor, and for all of them together."""
+        edits, lines = self.counts["edits"], dict[str, tuple[int, int]]()
+        own, spent = 0, dict.fromkeys(_TOKENS, 0)
+        for editor, counts in edits["by_editor"].items():
+            outcomes = editor_outcomes(counts)
+            mine, proven = outcomes["total"], outcomes["proven"] + outcomes["unproven_kept"]
+            own += mine
+            spent = {name: spent[name] + counts.get(f"{name}_tokens", 0) for name in _TOKENS}
+            lines[f"asked of {editor}"] = (counts.get("asked", 0), counts.get("handed_on", 0) + mine)
+            lines[f"edits of {editor}"] = (mine, outcomes["rejected"] + proven)
+            lines[f"proven of {editor}"] = (proven, outcomes["pairs"] + outcomes[Reason.NOT_CHOSEN])
+        told = self.counts["tokens"].get("edit", {})
+        lines |= {f"{name} tokens by editor": (told.get(name, 0), spent[name]) for name in _TOKENS}
+        return {**lines, "edits by editor": (edits["total"], own)}
+
+
+_OUTCOMES = ("total", "proven", "unproven_kept", "pairs", str(Reason.NOT_CHOSEN))
+
+
+def editor_outcomes(counts: Mapping[str, Any]) -> dict[str, int]:
+    """What became of one editor's own edits, over all kinds (``edits.by_editor``).
+
+    ``total`` edits, of them ``rejected`` for any reason, ``proven`` or ``unproven_kept``; of these two ``pairs`` were
+    made, or they were ``not_chosen``.
+    """
+    kinds = counts.get("kinds", {}).values()
+    found = {name: sum(kind.get(name, 0) for kind in kinds) for name in _OUTCOMES}
+    rejected = sum(sum(kind.get(reason, 0) for reason in Reason if reason != Reason.NOT_CHOSEN) for kind in kinds)
+    return {**found, "rejected": rejected}
+
+
+def _attributed(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A part of before editors were told apart, with its edits as those of an unknown one."""
+    edits = part.get("edits") or {}
+    if "by_editor" in edits or not edits.get("total"):
+        return part
+    tokens = part.get("tokens", {}).get("edit", {})
+    unknown = {f"{name}_tokens": tokens.get(name, 0) for name in _TOKENS}
+    unknown |= {"asked": edits["total"], "attempts": edits.get("attempts", 0), "kinds": edits.get("by_kind", {})}
+    pairs: Counts = part.get("pairs", {})
+    made = {UNKNOWN_EDITOR: pairs.get("by_type", {}).get("step", 0)}
+    known = {"edits": {**edits, "by_editor": {UNKNOWN_EDITOR: unknown}}, "pairs": {**pairs, "by_editor": made}}
+    return {**part, **known}
 
 
 def _add(counts: Counts, more: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from errata.config import InjectionConfig
 from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
 from errata.rule_edits import rule_edits
+from errata.slips import KIND_OF
 from errata.steps import offered_span
 from errata.types import Domain, EvidenceKind, Form, Problem, Reason, Step
 from errata.units import Unit, units_of
@@ -130,15 +131,30 @@ def _choices(
     times = {name: rng.expovariate(_weight(name, weights)) for name in kinds}
     # An edit that can be made consistently can also be made to stand, which is far cheaper to know: where both forms
     # are allowed, kinds are tried in that one, and the form of the edit that is drawn is found last.
-    form = next(iter(_forms(config, domain)))
+    form = next(iter(forms_of(config, domain)))
     units = _units(site, config, domain, rng)
+    if config.editing.editor == "slip":
+        # What the model would write is not known yet: the kind follows from the slip that is drawn.
+        slips = {KIND_OF[position] for position in config.editing.slips.positions}
+        calculates = any(unit.kind == "equation" for unit in units)
+        drawn = [name for name in sorted(kinds, key=times.__getitem__) if name in slips and calculates]
+        yield from (PlannedEdit(site.index, name) for name in drawn)
+        return
     for name in sorted(kinds, key=times.__getitem__):
         planned = _planned(kinds[name], form, site, units, config)
         if planned is not None:
             yield planned
 
 
-def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
+def other_edits(site: Site, config: InjectionConfig, domain: Domain, seed: int) -> Iterator[PlannedEdit]:
+    """The edits by rule of a step at which another editor failed, one per kind and in an order drawn by weight."""
+    editing = config.editing.model_copy(update={"editor": "rules", "fallback": (), "layout": "errata"})
+    by_rule, rng = config.model_copy(update={"editing": editing}), random.Random(seed)
+    for planned in _choices(site, by_rule, domain, config.editing.kinds, rng):
+        yield _formed(planned, site, by_rule, domain, rng)
+
+
+def forms_of(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
     """The forms that edits may get, with their weights; ``stands`` first."""
     if config.editing.layout != "errata" or config.editing.editor == "random-token" or domain in _VERIFIED:
         return {Form.STANDS: 1.0}
@@ -150,8 +166,10 @@ def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
 
 def _formed(edit: PlannedEdit, site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> PlannedEdit:
     """The drawn edit in a form drawn by weight; ``stands`` where it cannot be made consistently."""
-    forms = _forms(config, domain)
+    forms = forms_of(config, domain)
     drawn = rng.choices(list(forms), list(forms.values()))[0]
+    if config.editing.editor == "slip":
+        return replace(edit, form=drawn)
     if drawn is edit.form or edit.unit is None:
         return edit
     # Its own unit first: where that one is ambiguous, another of the step may not be.
@@ -162,7 +180,8 @@ def _formed(edit: PlannedEdit, site: Site, config: InjectionConfig, domain: Doma
 def _units(site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Unit]:
     """The units of a step in random order; none where whole steps are edited."""
     editing = config.editing
-    if editing.layout != "errata" or editing.editor == "random-token" or domain in _VERIFIED:
+    whole = editing.layout != "errata" and editing.editor != "slip"
+    if whole or editing.editor == "random-token" or domain in _VERIFIED:
         return []
     # A model is offered the end of a long step only; rules may change any part of it.
     units = list(units_of(site.solution, site.step, editing.offered_sentences if editing.editor == "model" else None))
