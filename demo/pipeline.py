@@ -24,7 +24,8 @@ def _injection(shard_size: int = 32) -> Config:
         "shard_size": shard_size,
         # All four samples: the control is fine-tuned on every correct one.
         "sampling": {"samples": 4, "adaptive": False, "temperature": 1.0, "max_tokens": 160},
-        "editing": {"temperature": 0.8, "attempts": 4},
+        # The method alone is measured: every edit is the model's own, in words.
+        "editing": {"temperature": 0.8, "attempts": 4, "fallback": []},
         "seed": 1,
     }
 

@@ -16,7 +16,7 @@ from workers.engines.follow_ups import FollowUp, in_rounds
 from workers.runner import Services
 
 MODEL = {"engine": "transformers", "config": {"path": "/scripted"}}
-WHOLE_STEPS = {"layout": "paper"}
+WHOLE_STEPS = {"layout": "paper", "fallback": []}
 _STEP_ONE = re.compile(r"Pay (\d+) \* (\d+) \+ (\d+) = (\d+)\.")
 
 
