@@ -10,8 +10,8 @@
 ``samples.spared`` counts samples within the limit that adaptive sampling did not need; they are no samples.
 Edits are counted by kind, and by form and kind; pairs by form, too (edits of before forms were known: as ``stands``).
 ``edits.by_editor`` has for each editor how often it was ``asked`` for an edit, how many it ``handed_on`` to the next
-one, its ``attempts`` and tokens, how many it ``kept`` past screening, and its own edits by ``kinds``. Edits of before
-editors were known are ``unknown``'s.
+one, its ``attempts`` and tokens, how many it ``kept`` past screening, and what became of its own edits, all together
+and by ``kinds``. Edits of before editors were known are ``unknown``'s.
 Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
 """
 
@@ -138,31 +138,37 @@ class Funnel:
         edits, lines = self.counts["edits"], dict[str, tuple[int, int]]()
         own, spent = 0, dict.fromkeys(_TOKENS, 0)
         for editor, counts in edits["by_editor"].items():
-            outcomes = editor_outcomes(counts)
-            mine, proven = outcomes["total"], outcomes["proven"] + outcomes["unproven_kept"]
+            mine, proven = counts.get("total", 0), counts.get("proven", 0) + counts.get("unproven_kept", 0)
+            rejected = sum(counts.get(reason, 0) for reason in Reason if reason != Reason.NOT_CHOSEN)
             own += mine
             spent = {name: spent[name] + counts.get(f"{name}_tokens", 0) for name in _TOKENS}
             lines[f"asked of {editor}"] = (counts.get("asked", 0), counts.get("handed_on", 0) + mine)
-            lines[f"edits of {editor}"] = (mine, outcomes["rejected"] + proven)
-            lines[f"proven of {editor}"] = (proven, outcomes["pairs"] + outcomes[Reason.NOT_CHOSEN])
+            lines[f"edits of {editor}"] = (mine, rejected + proven)
+            lines[f"proven of {editor}"] = (proven, counts.get("pairs", 0) + counts.get(Reason.NOT_CHOSEN, 0))
+            lines[f"kinds of {editor}"] = (mine, sum(kind.get("total", 0) for kind in counts.get("kinds", {}).values()))
         told = self.counts["tokens"].get("edit", {})
         lines |= {f"{name} tokens by editor": (told.get(name, 0), spent[name]) for name in _TOKENS}
         return {**lines, "edits by editor": (edits["total"], own)}
 
 
-_OUTCOMES = ("total", "proven", "unproven_kept", "pairs", str(Reason.NOT_CHOSEN))
+def editor_yields(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each editor was asked for and gave, from a funnel's counts; in the order in which they were asked.
 
-
-def editor_outcomes(counts: Mapping[str, Any]) -> dict[str, int]:
-    """What became of one editor's own edits, over all kinds (``edits.by_editor``).
-
-    ``total`` edits, of them ``rejected`` for any reason, ``proven`` or ``unproven_kept``; of these two ``pairs`` were
-    made, or they were ``not_chosen``.
+    ``asked`` edits, of which it made ``kept`` past screening and ``proven`` wrong, and ``pairs`` of them; with its
+    tokens, ``proven_share`` of what it was asked for, and ``tokens_per_pair``: None where nothing was asked or made.
     """
-    kinds = counts.get("kinds", {}).values()
-    found = {name: sum(kind.get(name, 0) for kind in kinds) for name in _OUTCOMES}
-    rejected = sum(sum(kind.get(reason, 0) for reason in Reason if reason != Reason.NOT_CHOSEN) for kind in kinds)
-    return {**found, "rejected": rejected}
+    found = {}
+    asked = counts["edits"].get("by_editor", {})
+    for editor in sorted(asked, key=lambda name: -asked[name].get("asked", 0)):
+        names = ("asked", "kept", "proven", "pairs", "prompt_tokens", "completion_tokens")
+        told: dict[str, Any] = {name: asked[editor].get(name, 0) for name in names}
+        spent = told["prompt_tokens"] + told["completion_tokens"]
+        shares = {
+            "proven_share": _share(told["proven"], told["asked"]),
+            "tokens_per_pair": _share(spent, told["pairs"]),
+        }
+        found[editor] = {**told, **shares}
+    return found
 
 
 def _attributed(part: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,8 +177,12 @@ def _attributed(part: Mapping[str, Any]) -> Mapping[str, Any]:
     if "by_editor" in edits or not edits.get("total"):
         return part
     tokens = part.get("tokens", {}).get("edit", {})
-    unknown = {f"{name}_tokens": tokens.get(name, 0) for name in _TOKENS}
-    unknown |= {"asked": edits["total"], "attempts": edits.get("attempts", 0), "kinds": edits.get("by_kind", {})}
+    unknown: Counts = {f"{name}_tokens": tokens.get(name, 0) for name in _TOKENS}
+    unknown |= {"asked": edits["total"], "attempts": edits.get("attempts", 0)}
+    kinds: Counts = edits.get("by_kind", {})
+    for counted in kinds.values():
+        _add(unknown, counted)
+    unknown["kinds"] = copy.deepcopy(kinds)
     pairs: Counts = part.get("pairs", {})
     made = {UNKNOWN_EDITOR: pairs.get("by_type", {}).get("step", 0)}
     known = {"edits": {**edits, "by_editor": {UNKNOWN_EDITOR: unknown}}, "pairs": {**pairs, "by_editor": made}}

@@ -12,7 +12,6 @@ from sqlalchemy import select
 
 from demo.problems import generate
 from errata.arithmetic import find_equations
-from errata.funnel import editor_outcomes
 from errata.proof import is_consistent
 from models.jobs import EditRow, InjectionJob
 from models.migrate import Base
@@ -143,7 +142,7 @@ def test_a_model_that_answers_nonsense_in_words_gets_pairs_by_its_slips_and_by_r
     edits = edits_of(services)
     assert by["words"]["asked"] == by["words"]["handed_on"] == by["slip"]["asked"] == len(edits)
     assert by["words"]["attempts"] == 2 * len(edits)
-    assert editor_outcomes(by["slip"])["pairs"] == sum(pair.editor == "slip" for pair in pairs)
+    assert by["slip"]["pairs"] == sum(pair.editor == "slip" for pair in pairs)
     for edit in edits:
         replies = [attempt for attempt in edit.attempts if attempt["editor"] == "words"]
         assert len(replies) == 2

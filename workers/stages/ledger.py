@@ -117,7 +117,9 @@ def _count_edit(part: Funnel, row: dict[str, Any], name: str, count: int = 1) ->
     """Count what became of an edit by kind, by form and kind, and by editor and kind; edits without a form stand."""
     part.add("edits", "by_kind", row["kind"], name, count=count)
     part.add("edits", "by_form", row["form"] or Form.STANDS, row["kind"], name, count=count)
-    part.add("edits", "by_editor", row["editor"] or UNKNOWN_EDITOR, "kinds", row["kind"], name, count=count)
+    editor = row["editor"] or UNKNOWN_EDITOR
+    part.add("edits", "by_editor", editor, name, count=count)
+    part.add("edits", "by_editor", editor, "kinds", row["kind"], name, count=count)
 
 
 def count_profile(profile: ErrorProfile) -> Funnel:
