@@ -15,6 +15,7 @@ _WHAT = (
     " both sides differ in the error and in nothing else. A `full` pair is a correct and an incorrect solution of one"
     " problem."
 )
+_COUNTED = {"type": "type", "error kind": "error_kind", "form": "form", "editor": "editor", "proof": "evidence"}
 _YIELD = ("asked", "kept", "proven", "pairs")
 _USE = (
     "A step is not the end of an answer: a trainer that appends an end-of-sequence token to `chosen` and `rejected` of"
@@ -58,13 +59,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         for shape, rows in manifest["rows"].items()
     ]
     lines += [*_table(("configuration", "rows", "what it is"), shapes), "## Pairs", ""]
-    for title, key in (
-        ("type", "type"),
-        ("error kind", "error_kind"),
-        ("form", "form"),
-        ("editor", "editor"),
-        ("proof", "evidence"),
-    ):
+    for title, key in _COUNTED.items():
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])

@@ -163,11 +163,8 @@ def editor_yields(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         names = ("asked", "kept", "proven", "pairs", "prompt_tokens", "completion_tokens")
         told: dict[str, Any] = {name: asked[editor].get(name, 0) for name in names}
         spent = told["prompt_tokens"] + told["completion_tokens"]
-        shares = {
-            "proven_share": _share(told["proven"], told["asked"]),
-            "tokens_per_pair": _share(spent, told["pairs"]),
-        }
-        found[editor] = {**told, **shares}
+        told["proven_share"] = _share(told["proven"], told["asked"])
+        found[editor] = {**told, "tokens_per_pair": _share(spent, told["pairs"])}
     return found
 
 

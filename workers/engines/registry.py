@@ -44,7 +44,7 @@ class EngineKind:
     worker, and is made like ``OpenAIEngine``.
     ``batches``: how many at once a child takes; 1 where a child's death must be told of one batch alone.
     ``environment``: variables of its child, where ours does not set them.
-    ``scores``: whether it has the capability ``prompt_logprobs`` with an entry's configuration; None: it tells when asked.
+    ``scores``: whether it has the capability ``prompt_logprobs`` with an entry's configuration; None: known when asked.
     """
 
     name: str
