@@ -9,21 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from errata.slips import SlipsConfig
+from errata.strict import Strict
 from errata.thoughts import THOUGHTS
 from errata.types import Domain, EditorName, Form
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Marker = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-
-
-class Strict(BaseModel):
-    """Unknown fields are refused: a misspelt setting must never be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SamplingConfig(Strict):

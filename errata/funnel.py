@@ -26,6 +26,7 @@ from errata.types import EvidenceKind, Reason, Verdict
 Counts = dict[str, Any]
 UNKNOWN_EDITOR = "unknown"
 _TOKENS = ("prompt", "completion", "cached")
+_REFUTED = (Reason.FALSE_NEGATIVE, Reason.UNPROVEN, Reason.NO_REST)  # by proof, so behind screening
 _EDITS_BY = ("kind", "form", "editor")
 
 
@@ -135,20 +136,30 @@ class Funnel:
 
     def _editor_lines(self) -> dict[str, tuple[int, int]]:
         """What must be equal for each editor, and for all of them together."""
-        edits, lines = self.counts["edits"], dict[str, tuple[int, int]]()
-        own, spent = 0, dict.fromkeys(_TOKENS, 0)
-        for editor, counts in edits["by_editor"].items():
-            mine, proven = counts.get("total", 0), counts.get("proven", 0) + counts.get("unproven_kept", 0)
-            rejected = sum(counts.get(reason, 0) for reason in Reason if reason != Reason.NOT_CHOSEN)
-            own += mine
-            spent = {name: spent[name] + counts.get(f"{name}_tokens", 0) for name in _TOKENS}
-            lines[f"asked of {editor}"] = (counts.get("asked", 0), counts.get("handed_on", 0) + mine)
-            lines[f"edits of {editor}"] = (mine, rejected + proven)
-            lines[f"proven of {editor}"] = (proven, counts.get("pairs", 0) + counts.get(Reason.NOT_CHOSEN, 0))
-            lines[f"kinds of {editor}"] = (mine, sum(kind.get("total", 0) for kind in counts.get("kinds", {}).values()))
-        told = self.counts["tokens"].get("edit", {})
-        lines |= {f"{name} tokens by editor": (told.get(name, 0), spent[name]) for name in _TOKENS}
-        return {**lines, "edits by editor": (edits["total"], own)}
+        edits, told = self.counts["edits"], self.counts["tokens"].get("edit", {})
+        editors: Mapping[str, Counts] = edits["by_editor"]
+        lines = {f"{editor}: {name}": line for editor, own in editors.items() for name, line in _lines_of(own).items()}
+        wholes = {"total": edits["total"], "attempts": edits["attempts"]}
+        wholes |= {f"{name}_tokens": told.get(name, 0) for name in _TOKENS}
+        for name, whole in wholes.items():
+            lines[f"{name} of all editors"] = (whole, sum(own.get(name, 0) for own in editors.values()))
+        return lines
+
+
+def _lines_of(own: Counts) -> dict[str, tuple[int, int]]:
+    """What must be equal for one editor."""
+    total, proven = own.get("total", 0), own.get("proven", 0) + own.get("unproven_kept", 0)
+    refuted = sum(own.get(reason, 0) for reason in _REFUTED)
+    kinds = list(own.get("kinds", {}).values())
+    outcomes = {name for counts in kinds for name in counts}
+    by_kind = {f"{name} by kind": (own.get(name, 0), sum(kind.get(name, 0) for kind in kinds)) for name in outcomes}
+    return {
+        "asked": (own.get("asked", 0), own.get("handed_on", 0) + total),
+        "edits": (total, proven + sum(own.get(reason, 0) for reason in Reason if reason != Reason.NOT_CHOSEN)),
+        "kept": (own.get("kept", 0), proven + refuted),
+        "proven": (proven, own.get("pairs", 0) + own.get(Reason.NOT_CHOSEN, 0)),
+        **by_kind,
+    }
 
 
 def editor_yields(counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -179,7 +190,8 @@ def _attributed(part: Mapping[str, Any]) -> Mapping[str, Any]:
     kinds: Counts = edits.get("by_kind", {})
     for counted in kinds.values():
         _add(unknown, counted)
-    unknown["kinds"] = copy.deepcopy(kinds)
+    screened = sum(unknown.get(reason, 0) for reason in Reason if reason not in (*_REFUTED, Reason.NOT_CHOSEN))
+    unknown |= {"kinds": copy.deepcopy(kinds), "kept": edits["total"] - screened}
     pairs: Counts = part.get("pairs", {})
     made = {UNKNOWN_EDITOR: pairs.get("by_type", {}).get("step", 0)}
     known = {"edits": {**edits, "by_editor": {UNKNOWN_EDITOR: unknown}}, "pairs": {**pairs, "by_editor": made}}

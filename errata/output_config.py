@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from errata.config import Probability, Strict, Temperature
+from errata.config import Probability, Temperature
+from errata.strict import Strict
 
 PairType = Literal["step", "full"]
 ShapeName = Literal[

@@ -16,10 +16,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, tokens_of
 from errata.arithmetic.lexer import mark_spans
+from errata.strict import Strict
 from errata.types import Step
 
 Position = Literal["result", "operand", "sign"]
@@ -49,10 +50,8 @@ class Scored(Protocol):
         """Other tokens."""
 
 
-class SlipsConfig(BaseModel):
+class SlipsConfig(Strict):
     """How slips are drawn (docs/method.md step 6)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     temperature: float = Field(
         1.0, ge=0.0, le=4.0, description="Above 1 flattens the model's probabilities; 0 takes the likeliest slip."
