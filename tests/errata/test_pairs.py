@@ -97,7 +97,7 @@ def _finished() -> Funnel:
     for editor, outcomes in _BY_EDITOR.items():
         for name, count in outcomes.items():
             f.add("edits", "by_editor", editor, name, count=count)
-            if name in ("total", "proven", "pairs", Reason.NO_CHANGE, Reason.NOT_CHOSEN):
+            if name in ("asked", "total", "proven", "pairs", Reason.NO_CHANGE, Reason.NOT_CHOSEN):
                 f.add("edits", "by_editor", editor, "kinds", "operator", name, count=count)
     f.add("pairs", "by_editor", "words", count=2).add("edits", "attempts", count=5)
     return f.add_tokens("sample", 100, 40).add_tokens("edit", 300, 20, cached=200)

@@ -70,9 +70,10 @@ def count_grades(judged: Rows, outcomes: Rows) -> Funnel:
 
 @dataclass
 class Tally:
-    """What one editor was asked for one edit: attempts and tokens."""
+    """What one editor was asked for one edit, of which kind: attempts and tokens."""
 
     editor: EditorName
+    kind: str
     attempts: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -108,6 +109,7 @@ def _count_asked(part: Funnel, asked: Sequence[Tally]) -> None:
     for at, tally in enumerate(asked, start=1):
         place = ("edits", "by_editor", tally.editor)
         part.add(*place, "asked").add(*place, "handed_on", count=int(at < len(asked)))
+        part.add(*place, "kinds", tally.kind, "asked")
         part.add(*place, "attempts", count=tally.attempts)
         for name in _TOKENS:
             part.add(*place, name, count=getattr(tally, name))

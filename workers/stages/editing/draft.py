@@ -73,7 +73,7 @@ class Draft:
 
     def ask(self, editor: EditorName) -> None:
         """From here on the edit is this editor's."""
-        self.tallies.append(Tally(editor))
+        self.tallies.append(Tally(editor, self.kind))
 
     def spend(self, tokens: Spent, completion_tokens: int = 0) -> None:
         """Tokens that the editor at work used."""

@@ -20,6 +20,7 @@ def edit_by_rules(_context: StageContext, job: Job, drafts: Sequence[Draft]) -> 
         draft.ask("rule")
         for planned in _plans(job, draft, behind):
             draft.planned = planned
+            draft.tallies[-1].kind = draft.kind
             if _by_rule(job, draft):
                 break
 

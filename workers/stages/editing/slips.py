@@ -184,6 +184,7 @@ class _Walk:
         if not draft.take(job, edited, None):
             draft.planned = planned
             return False
+        draft.tallies[-1].kind = draft.kind  # a slip is of the kind that it turns out to be
         told = {"old": slip.old, "new": slip.new, "position": slip.position, "probability": slip.probability}
         draft.note(seed=_seed(job, draft), version=SLIP_VERSION, slip=told)
         return True
