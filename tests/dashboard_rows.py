@@ -154,7 +154,11 @@ def funnel() -> Funnel:
     found.add("edits", "proven", "divergence")
     for _, kind, _, evidence, _ in EDITS:
         found.add("pairs", "total").add("pairs", "by_type", "step").add("pairs", "by_kind", kind)
-        found.add("pairs", "by_evidence", evidence)
+        found.add("pairs", "by_evidence", evidence).add("pairs", "by_editor", "words")
+        for name in ("asked", "total", "proven", "pairs"):
+            found.add("edits", "by_editor", "words", name).add("edits", "by_editor", "words", "kinds", kind, name)
+    for name, count in (("kept", 3), ("prompt_tokens", 900), ("completion_tokens", 120), ("cached_tokens", 700)):
+        found.add("edits", "by_editor", "words", name, count=count)
     found.add("pairs", "total").add("pairs", "by_type", "full")
     found.add_tokens("sample", 300, 420, 100).add_tokens("edit", 900, 120, 700)
     found.check()

@@ -13,7 +13,7 @@ from models.states import Stage
 from workers.engines.base import LacksCapability
 from workers.stages.base import Finish, StageContext
 from workers.stages.continuations import needs_continuations
-from workers.stages.editing.draft import Draft, drafts_of
+from workers.stages.editing.draft import Draft, calculates, drafts_of
 from workers.stages.editing.rules import edit_at_random, edit_by_rules
 from workers.stages.editing.slips import edit_by_slips
 from workers.stages.editing.words import edit_in_words
@@ -59,7 +59,8 @@ def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> di
     Raises LacksCapability where that leaves no editor at all.
     """
     missing: dict[EditorName, str] = {}
-    editors = job.config.editing.editors
+    first, *behind = job.config.editing.editors
+    editors = [first, *(editor for editor in behind if editor != "slip" or calculates(job.domain))]
     for editor in editors:
         waiting = [draft for draft in drafts if not draft.kept]
         if not waiting:
