@@ -80,7 +80,9 @@ class EditingConfig(Strict):
         "model", description="Who edits: a model in words, its own likeliest wrong tokens, rules, or chance (control)."
     )
     fallback: tuple[Literal["slip", "rules"], ...] = Field(
-        (), description="Who edits a step that the editor failed at, in this order (`errata`: slip, then rules)."
+        (),
+        max_length=2,
+        description="Who edits a step that the editor failed at, in this order (`errata`: slip, then rules).",
     )
     slips: SlipsConfig = SlipsConfig()
     editor_model: str | None = Field(

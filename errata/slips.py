@@ -63,7 +63,10 @@ class SlipsConfig(Strict):
         1.0, description="A likelier alternative is left out: the model may mean another right way."
     )
     positions: tuple[Position, ...] = Field(
-        ("result", "operand", "sign"), min_length=1, description="Where in a calculation errors are wanted."
+        ("result", "operand", "sign"),
+        min_length=1,
+        max_length=3,
+        description="Where in a calculation errors are wanted.",
     )
     alternatives: int = Field(15, ge=1, le=19, description="Other tokens asked for at each place of the solution.")
 

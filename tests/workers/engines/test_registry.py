@@ -10,7 +10,7 @@ from errata.types import Message, Prompt
 from workers.engines.base import EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, load_class
 from workers.engines.openai_wire import SERVER_KINDS
 from workers.engines.pool import EnginePool
-from workers.engines.registry import can_score, (
+from workers.engines.registry import (
     ENGINES,
     Config,
     EngineKind,
@@ -18,6 +18,7 @@ from workers.engines.registry import can_score, (
     Trained,
     TransformersSettings,
     VllmSettings,
+    can_score,
     checked,
     interpreters,
     served_as,
