@@ -13,7 +13,7 @@ from sqlalchemy import select
 from demo.problems import generate
 from errata.arithmetic import find_equations
 from errata.proof import is_consistent
-from models.jobs import EditRow, InjectionJob
+from models.jobs import EditRow, InjectionJob, SolutionRow
 from models.migrate import Base
 from models.outputs import Event
 from models.session import Database
@@ -110,6 +110,14 @@ def test_the_weights_of_kinds_hold_for_slips(services: Services) -> None:
     edits = edits_of(services)
     assert edits
     assert {edit.kind for edit in edits} == {"calculation"}
+
+
+def test_the_error_profiles_weights_hold_for_slips_too(services: Services) -> None:
+    run_job(services, "slip", stories(), model=MODEL, editing={"mix": "profile", "kinds": {"operator": 1.0}})
+    with services.db.read() as session:
+        plans = [plan for plan in session.scalars(select(SolutionRow.plan)) if plan]
+    assert all(plan["weights"]["operator"] > 0 == plan["weights"]["calculation"] for plan in plans)
+    assert {edit.kind for edit in edits_of(services)} == {"operator"}
 
 
 def test_no_kind_of_slips_has_more_than_its_share_of_a_solution(services: Services) -> None:
