@@ -17,7 +17,7 @@ from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, body_row, path_row
 from api.jobs import JobResource
 from api.schemas import JobOut, Name, RowId, key_of
-from errata.config import DatasetConfig
+from errata.output_config import DatasetConfig
 from models.base import new_id
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow

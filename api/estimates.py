@@ -20,16 +20,21 @@ from api.http.errors import Invalid
 from api.http.routing import make_router
 from api.injection_jobs.jobs import InjectionJobIn, add_injection_job
 from api.jobs import JobResource
-from api.language_models import model_names
+from api.language_models import find_model, model_names
 from api.progress import progress_of
 from api.schemas import Progress, StateOut, key_of
-from errata.funnel import Funnel
+from errata.config import InjectionConfig
+from errata.editor_choice import Yield, kind_yields, overrides_of, pays, suggest
+from errata.funnel import Funnel, editor_yields
 from errata.statistics import total_interval
+from errata.types import Domain
 from models.base import new_id
 from models.jobs import EditRow, Estimate, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow, pilot_workspace
+from models.outputs import Event
 from models.results import job_funnel
 from models.states import JobState, Stage
-from workers.dispatch import Hint, plan_pilot
+from models.workspaces import LanguageModel, ProblemSet
+from workers.dispatch import Hint, can_score, plan_pilot
 
 router = make_router("/v1", "estimates")
 _KINDS = ("prompt", "completion")
@@ -72,6 +77,28 @@ class ForecastOut(BaseModel):
     )
 
 
+class KindYieldOut(BaseModel):
+    """Edits of one kind that an editor was asked for, and the share proven; ``pays``: null where they are too few."""
+
+    asked: int
+    proven: int
+    proven_share: float | None
+    pays: bool | None
+
+
+class EditorYieldOut(KindYieldOut):
+    """What the pilot's edits by one editor gave and cost. Those of a fallback are the steps where others failed."""
+
+    editor: str
+    kept: int = Field(description="Past screening.")
+    kept_share: float | None
+    pairs: int
+    prompt_tokens: int
+    completion_tokens: int
+    tokens_per_pair: float | None
+    kinds: dict[str, KindYieldOut]
+
+
 class PilotOut(BaseModel):
     """What the pilot was; its pairs are in no list and in no dataset."""
 
@@ -90,6 +117,11 @@ class EstimateOut(StateOut):
     config: dict[str, Any]
     pilot: PilotOut
     forecast: ForecastOut | None
+    editors: list[EditorYieldOut] | None = Field(description="Which editors and kinds pay; there with the forecast.")
+    suggested_config: dict[str, Any] | None = Field(
+        description="The job's `config` without editors and kinds that do not pay; post it with the same preset."
+    )
+    suggestion: str | None = Field(description="Why, in a sentence.")
     progress: Progress
 
 
@@ -114,15 +146,53 @@ def _answer(session: Session, estimate: Estimate) -> EstimateOut:
     shard = session.scalars(select(Shard).where(Shard.injection_job_id == pilot.id)).one()
     positions = list(shard.positions or [])
     done = pilot.state == JobState.SUCCEEDED
+    funnel = job_funnel(session, pilot)
+    suggestion = _suggestion(session, estimate.workspace_id, pilot, funnel) if done else None
     return EstimateOut.of(
         pilot,
         id=estimate.id,
         created_at=estimate.created_at,
         language_model=model_names(session, [pilot.language_model_id]).get(pilot.language_model_id or ""),
-        pilot=PilotOut(problems=len(positions), positions=positions, funnel=job_funnel(session, pilot).to_dict()),
+        pilot=PilotOut(problems=len(positions), positions=positions, funnel=funnel.to_dict()),
         forecast=_forecast(list(costs(session, pilot.id, shard).values()), estimate.problems) if done else None,
+        editors=_editors(funnel.counts) if done else None,
+        suggested_config=suggestion[0] if suggestion else None,
+        suggestion=suggestion[1] if suggestion else None,
         progress=progress_of(session, InjectionJob, [pilot])[pilot.id],
     )
+
+
+def _editors(counts: dict[str, Any]) -> list[EditorYieldOut]:
+    judged = pays(counts)
+    return [
+        EditorYieldOut(
+            editor=editor,
+            pays=judged[editor].pays,
+            kept_share=told["kept"] / told["asked"] if told["asked"] else None,
+            kinds={kind: _kind(found) for kind, found in kind_yields(counts, editor).items()},
+            **told,
+        )
+        for editor, told in editor_yields(counts).items()
+    ]
+
+
+def _kind(found: Yield) -> KindYieldOut:
+    return KindYieldOut(asked=found.asked, proven=found.proven, proven_share=found.share, pays=found.pays)
+
+
+def _suggestion(session: Session, workspace_id: str, pilot: InjectionJob, funnel: Funnel) -> tuple[dict[str, Any], str]:
+    """The overrides that a job should have instead, and why."""
+    config = InjectionConfig.model_validate(pilot.config)
+    domain = Domain(session.get_one(ProblemSet, pilot.problem_set_id).domain)
+    missing = select(Event.id).where(Event.subject_id == pilot.id, Event.type == "editor_unavailable").limit(1)
+    # With brought solutions and rules a pilot has no model; then there is none to score them either.
+    model = session.get(LanguageModel, pilot.language_model_id) if pilot.language_model_id else None
+    if config.editing.editor_model is not None:
+        model = find_model(session, config.editing.editor_model, workspace_id)
+    scored = model is not None and can_score(model.engine, model.config) is not False
+    slips = scored and domain in (Domain.MATH, Domain.CHOICE) and session.scalar(missing) is None
+    found = suggest(config, funnel.counts, domain, slips=slips)
+    return overrides_of(found.config, domain), found.why
 
 
 JobResource(

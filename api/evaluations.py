@@ -16,7 +16,7 @@ from api.http.rows import Listing, PageDep, body_row, child_listing, path_row
 from api.jobs import JobResource
 from api.language_models import body_model, model_names
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
-from errata.config import EvaluationConfig
+from errata.output_config import EvaluationConfig
 from errata.types import Verdict
 from models.base import new_id
 from models.outputs import Evaluation, EvaluationSample

@@ -150,7 +150,10 @@ class Forecast(Record):
 
 
 class Estimate(ShardedJob):
-    """What an injection job would make and cost; ``forecast`` is there once its pilot has succeeded."""
+    """What an injection job would make and cost; ``forecast`` and what follows are there once its pilot has succeeded.
+
+    ``suggested_config`` can be posted as the job's configuration, with the same preset.
+    """
 
     problem_set: str
     language_model: str | None
@@ -158,6 +161,9 @@ class Estimate(ShardedJob):
     config: dict[str, Any]
     pilot: dict[str, Any]
     forecast: Forecast | None
+    editors: list[dict[str, Any]] | None
+    suggested_config: dict[str, Any] | None
+    suggestion: str | None
 
 
 class Pair(Record):

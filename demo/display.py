@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from errata.funnel import editor_yields
 from errata.types import Reason
 
 _AFTER_SCREENING = ("unproven_kept", Reason.FALSE_NEGATIVE, Reason.UNPROVEN, Reason.NO_REST, Reason.MARK_MISMATCH)
@@ -118,6 +119,17 @@ def funnel_rows(funnel: Mapping[str, Any]) -> list[list[str]]:
         ["pairs", str(pairs["total"]), told(pairs["by_type"])],
         ["  by error kind", str(sum(pairs["by_kind"].values())), told(pairs["by_kind"])],
     ]
+
+
+def editor_rows(funnel: Mapping[str, Any]) -> list[list[str]]:
+    """Per editor: edits asked for, of those kept and proven, its pairs, and tokens per pair."""
+    rows = []
+    for editor, found in editor_yields(funnel).items():
+        spent = found["tokens_per_pair"]
+        proven = f"{found['proven']} ({found['proven_share'] or 0:.0%})"
+        figures = [str(found["asked"]), str(found["kept"]), proven, str(found["pairs"])]
+        rows.append([editor, *figures, "" if spent is None else f"{spent:.0f}"])
+    return rows
 
 
 def told(counts: Mapping[str, int]) -> str:

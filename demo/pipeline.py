@@ -12,7 +12,7 @@ from typing import Any
 from client import Errata
 from client.records import Evaluation, InjectionJob, ProblemSet, TrainingJob
 from demo import problems
-from demo.display import Display, funnel_rows, kind_rows
+from demo.display import Display, editor_rows, funnel_rows, kind_rows
 
 Config = dict[str, Any]
 MODES = ("greedy", "sampled")
@@ -24,7 +24,8 @@ def _injection(shard_size: int = 32) -> Config:
         "shard_size": shard_size,
         # All four samples: the control is fine-tuned on every correct one.
         "sampling": {"samples": 4, "adaptive": False, "temperature": 1.0, "max_tokens": 160},
-        "editing": {"temperature": 0.8, "attempts": 4},
+        # The method alone is measured: every edit is the model's own, in words.
+        "editing": {"temperature": 0.8, "attempts": 4, "fallback": []},
         "seed": 1,
     }
 
@@ -86,6 +87,8 @@ def run_pipeline(errata: Errata, model: str, plan: DemoPlan, folder: Path, displ
     display.table("What became of everything", ["", "count", "of which"], funnel_rows(funnel))
     columns = ["kind, form", "asked", "parsed", "kept", "proven", "pairs"]
     display.table("Edits by error kind and form", columns, kind_rows(funnel))
+    columns = ["editor", "asked", "kept", "proven", "pairs", "tokens per pair"]
+    display.table("Edits by editor", columns, editor_rows(funnel))
     result: dict[str, Any] = {
         "funnel": funnel,
         "pairs": funnel["pairs"],

@@ -15,6 +15,8 @@ _WHAT = (
     " both sides differ in the error and in nothing else. A `full` pair is a correct and an incorrect solution of one"
     " problem."
 )
+_COUNTED = {"type": "type", "error kind": "error_kind", "form": "form", "editor": "editor", "proof": "evidence"}
+_YIELD = ("asked", "kept", "proven", "pairs")
 _USE = (
     "A step is not the end of an answer: a trainer that appends an end-of-sequence token to `chosen` and `rejected` of"
     " step pairs teaches the model to stop after one step. Errata's own trainer does not; TRL's does. `prefix` is the"
@@ -57,8 +59,8 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         for shape, rows in manifest["rows"].items()
     ]
     lines += [*_table(("configuration", "rows", "what it is"), shapes), "## Pairs", ""]
-    for title, key in (("type", "type"), ("error kind", "error_kind"), ("form", "form"), ("proof", "evidence")):
-        # A manifest of before forms were known counts none.
+    for title, key in _COUNTED.items():
+        # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
@@ -85,7 +87,23 @@ def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
         )
         for job in lineage
     ]
-    return ["## Lineage", "", *_table(("injection job", "problem set", "language model", "preset", "pairs"), rows)]
+    head = ("injection job", "problem set", "language model", "preset", "pairs")
+    return ["## Lineage", "", *_table(head, rows), *_yields(lineage)]
+
+
+def _yields(lineage: list[Mapping[str, Any]]) -> list[str]:
+    """What each editor of each job was asked for and gave; nothing for manifests of before editors were counted."""
+    rows = [
+        (f"`{job['job_id']}`", editor, *(f"{told[name]:,}" for name in _YIELD), _per_pair(told["tokens_per_pair"]))
+        for job in lineage
+        for editor, told in job.get("editors", {}).items()
+    ]
+    head = ("injection job", "editor", "asked", "kept", "proven", "pairs", "tokens per pair")
+    return _table(head, rows) if rows else []
+
+
+def _per_pair(tokens: float | None) -> str:
+    return "" if tokens is None else f"{tokens:,.0f}"
 
 
 def _models(job: Mapping[str, Any]) -> str:

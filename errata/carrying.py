@@ -68,11 +68,12 @@ def carry_step(question: str, solution: str, index: int, edited_step: str, reach
 
 
 def edit_at(flow: Flow, start: int, end: int, text: str) -> FlowEdit | None:
-    """The edit that writes ``text`` over one number of a calculation, by offsets into the solution; else None."""
+    """The edit that writes ``text`` over one number or sign of a calculation, by offsets; else None."""
     for index, node in enumerate(flow.nodes):
         base = flow.steps[node.step].start
         for place, token in enumerate(tokens_of(node.equation)):
-            if (base + token.start, base + token.end) == (start, end) and token.kind == "number":
+            changes = token.kind == "number" or token.symbol in ("+", "-", "*", "/")
+            if (base + token.start, base + token.end) == (start, end) and changes:
                 return FlowEdit(index, (TokenChange(place, place, text),))
     return None
 

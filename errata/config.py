@@ -1,4 +1,4 @@
-"""The configurations of injection jobs, datasets and evaluations: every choice named, bounded, and complete.
+"""The configuration of an injection job: every choice named, bounded, and complete.
 
 A request for an injection job names a preset and overrides; ``resolve`` gives the full configuration that is stored
 with the job. Descriptions give the source of each default: paper, scripts, or ours (docs/method.md's last table).
@@ -6,27 +6,19 @@ with the job. Descriptions give the source of each default: paper, scripts, or o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from errata.slips import SlipsConfig
+from errata.strict import Strict
 from errata.thoughts import THOUGHTS
-from errata.types import Domain, Form
+from errata.types import Domain, EditorName, Form
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Marker = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
-PairType = Literal["step", "full"]
-ShapeName = Literal[
-    "steps_and_full", "sft", "trl", "trl_conversational", "step_dpo", "openai", "kto", "process_reward", "critique"
-]
-
-
-class Strict(BaseModel):
-    """Unknown fields are refused: a misspelt setting must never be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class SamplingConfig(Strict):
@@ -82,10 +74,22 @@ class SelectionConfig(Strict):
     label_check: bool = Field(True, description="Set aside problems whose samples agree against gold (ours).")
 
 
+EDITORS: Mapping[str, EditorName] = {"model": "words", "slip": "slip", "rules": "rule", "random-token": "random-token"}
+"""How edits, pairs and counts name an editor, by the job's setting."""
+
+
 class EditingConfig(Strict):
     """How steps are edited (step 6)."""
 
-    editor: Literal["model", "rules", "random-token"] = "model"
+    editor: Literal["model", "slip", "rules", "random-token"] = Field(
+        "model", description="Who edits: a model in words, its own likeliest wrong tokens, rules, or chance (control)."
+    )
+    fallback: tuple[Literal["slip", "rules"], ...] = Field(
+        (),
+        max_length=2,
+        description="Who edits a step that the editor failed at, in this order (`errata`: slip, then rules).",
+    )
+    slips: SlipsConfig = SlipsConfig()
     editor_model: str | None = Field(
         None, min_length=1, max_length=200, description="The model that edits, by its name; null: the one that solves."
     )
@@ -105,7 +109,9 @@ class EditingConfig(Strict):
         0.8, description="Greedy in `paper` and `scripts`; sampled edits copy less (ours)."
     )
     top_p: Probability = 1.0
-    attempts: int = Field(4, ge=1, le=16, description="A no-op is retried with another seed (only at temperature > 0).")
+    attempts: int = Field(
+        4, ge=1, le=16, description="A rejected edit is asked for again with another seed (only at temperature > 0)."
+    )
     max_tokens: int = Field(256, ge=1, le=4096)
     edits_per_solution: int | None = Field(None, ge=1, le=64, description="Steps edited per solution; null: every one.")
     offer_answer_steps: bool = Field(False, description="Offer lines that only state the answer (paper: yes).")
@@ -119,6 +125,24 @@ class EditingConfig(Strict):
         if not any(value.values()):
             raise ValueError("at least one form must have a weight above 0")
         return value
+
+    @model_validator(mode="after")
+    def _in_order(self) -> EditingConfig:
+        if len({self.editor, *self.fallback}) != 1 + len(self.fallback):
+            raise ValueError("fallback: each editor may occur once, and not behind itself")
+        if self.fallback and self.editor in ("rules", "random-token"):
+            raise ValueError(f"fallback: nobody edits behind the editor '{self.editor}'; give an empty list")
+        return self
+
+    @property
+    def editors(self) -> tuple[EditorName, ...]:
+        """Who is asked for an edit, one after another, as edits and pairs name them."""
+        return tuple(EDITORS[name] for name in (self.editor, *self.fallback))
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether any of them asks a language model."""
+        return bool({"words", "slip"} & set(self.editors))
 
 
 class ScreeningConfig(Strict):
@@ -181,7 +205,7 @@ class InjectionConfig(Strict):
     def _consistent(self) -> InjectionConfig:
         if not (self.pairs.step or self.pairs.full):
             raise ValueError("pairs: at least one of 'step' and 'full' must be true")
-        if self.editing.editor_model is not None and self.editing.editor != "model":
+        if self.editing.editor_model is not None and not self.editing.asks_model:
             raise ValueError(f"editing.editor_model: the editor '{self.editing.editor}' asks no model")
         return self
 
@@ -192,10 +216,15 @@ class InjectionConfig(Strict):
         return self.proof.mode == "dynamic" and units
 
     @property
+    def reach(self) -> Literal["step", "end"]:
+        """How far the program carries a changed value."""
+        return "end" if self.carries_to_end else "step"
+
+    @property
     def needs_model(self) -> bool:
         """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
         goes_on = self.proof.mode == "dynamic" and not self.carries_to_end
-        asked = self.editing.editor == "model" and self.editing.editor_model is None
+        asked = self.editing.asks_model and self.editing.editor_model is None
         edits = asked or self.proof.continuations.when != "never" or goes_on
         return self.sampling.source == "model" or (self.pairs.step and edits)
 
@@ -220,13 +249,14 @@ _SCRIPTS: dict[str, Any] = {
     "screening": {"strip_boxed_from_rejected": True, "structural": False},
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "errata": {},
+    "errata": {"editing": {"fallback": ["slip", "rules"]}},
     "paper": _PAPER,
     "scripts": _SCRIPTS,
     "full-only": {"pairs": {"step": False, "full": True}},
     "step-only": {"pairs": {"step": True, "full": False}},
     "random-token": {"editing": {"editor": "random-token"}, "proof": {"unproven": "keep"}},
     "rules": {"editing": {"editor": "rules"}},
+    "slip": {"editing": {"editor": "slip"}},
 }
 #: Limits where a domain's texts are longer or shorter than those of mathematics; a preset's own and a job's go before.
 #: An edit in logic is the whole answer as JSON, in code a single line; a grid or a program takes more room to solve.
@@ -245,7 +275,17 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None, domain: Dom
     unknown field.
     """
     base = _merge(DOMAIN_LIMITS[domain], PRESETS[preset])
-    return InjectionConfig.model_validate({**_merge(base, overrides or {}), "preset": preset})
+    merged = _merge(base, overrides or {})
+    editing, given = merged.get("editing"), (overrides or {}).get("editing")
+    if isinstance(editing, Mapping) and isinstance(given, Mapping) and "editor" in given and "fallback" not in given:
+        # The preset's fallback is meant for the preset's editor.
+        merged["editing"] = {**editing, "fallback": _behind(given["editor"], editing.get("fallback", ()))}
+    return InjectionConfig.model_validate({**merged, "preset": preset})
+
+
+def _behind(editor: Any, fallback: Sequence[str]) -> list[str]:
+    """Those of a preset's fallback that can follow the editor."""
+    return [name for name in fallback if name != editor] if editor in ("model", "slip") else []
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -254,65 +294,3 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(name)
         merged[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-class SplitConfig(Strict):
-    """How rows are divided. By problem: no question occurs on both sides."""
-
-    test: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(0.05, description="Share of the questions held out.")
-    by: Literal["problem"] = "problem"
-
-
-class DatasetConfig(Strict):
-    """One dataset, fully resolved: stored with it and printed on its card."""
-
-    jobs: list[str] = Field(min_length=1, max_length=100, description="Injection jobs whose pairs are frozen.")
-    split: SplitConfig = SplitConfig()
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    types: list[PairType] = Field(["step", "full"], min_length=1, max_length=2)
-    kinds: list[str] | None = Field(
-        None, min_length=1, max_length=100, description="Step pairs of these error kinds only; null: all."
-    )
-    require_evidence: bool = Field(False, description="Step pairs with proof only (full pairs rest on two verdicts).")
-    shapes: list[ShapeName] = Field(
-        ["steps_and_full", "sft", "trl"],
-        max_length=20,
-        description="Besides `steps_and_full`, which is always written.",
-    )
-
-    @field_validator("jobs", "types", "kinds", "shapes")
-    @classmethod
-    def _once(cls, value: list[str] | None) -> list[str] | None:
-        if value is not None and len(set(value)) != len(value):
-            raise ValueError("each value may occur once")
-        return value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DatasetConfig:
-        if self.kinds is not None and "step" not in self.types:
-            raise ValueError("kinds: only step pairs have an error kind, and 'types' leaves them out")
-        return self
-
-
-class EvaluationConfig(Strict):
-    """Decoding and reading of one evaluation. Any two evaluations of the same problems can be compared."""
-
-    temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
-    top_p: Probability = 1.0
-    samples: int = Field(1, ge=1, le=256, description="Answers per problem; above 1 pass@k and maj@k are reported.")
-    max_tokens: int = Field(1024, ge=1, le=32768)
-    seed: int = Field(0, ge=0, le=2**31 - 1)
-    limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
-    thoughts: ThoughtMarkers = ThoughtMarkers()
-
-    @model_validator(mode="after")
-    def _greedy_once(self) -> EvaluationConfig:
-        if self.samples > 1 and self.temperature == 0.0:
-            raise ValueError(
-                "samples: at temperature 0 every answer is the same; ask for one, or raise the temperature"
-            )
-        return self
-
-    def problem_count(self, available: int) -> int:
-        """How many of a set's problems are evaluated."""
-        return available if self.limit is None else min(self.limit, available)

@@ -167,9 +167,9 @@ def given_values(question: str) -> frozenset[Fraction]:
 
 
 def plain_value(text: str) -> Fraction | None:
-    """The value of a decimal number with or without thousands separators, those of LaTeX among them; None for anything else, or a longer one.
+    """The value of a decimal number with or without thousands separators (LaTeX's too); None for anything else.
 
-    The reader of arithmetic knows no number of more than ``MAX_DIGITS`` digits either.
+    Nor is a number of more than ``MAX_DIGITS`` digits read: the reader of arithmetic knows none either.
     """
     plain = _THOUSANDS.sub("", text)
     return Fraction(plain) if len(plain) <= MAX_DIGITS and _DECIMAL.fullmatch(plain) else None

@@ -15,6 +15,7 @@ from errata.config import InjectionConfig
 from errata.kinds import Kind, Site, kinds_of
 from errata.proof import is_consistent
 from errata.rule_edits import rule_edits
+from errata.slips import KIND_OF
 from errata.steps import offered_span
 from errata.types import Domain, EvidenceKind, Form, Problem, Reason, Step
 from errata.units import Unit, units_of
@@ -121,9 +122,15 @@ def _choices(
     and behind those of ``consistent`` the ones that stand."""
     # Everything is drawn before any kind is tried, so how many are tried changes no later draw.
     kinds = _in_drawn_order(config, domain, weights, rng)
-    forms = _forms(config, domain)
+    forms = forms_of(config, domain)
     drawn = rng.choices(list(forms), list(forms.values()))[0]
     units = _units(site, config, domain, rng)
+    if config.editing.editor == "slip":
+        # What the model would write is not known yet: the kind follows from the slip that is drawn.
+        slips = {KIND_OF[position] for position in config.editing.slips.positions}
+        if any(unit.kind == "equation" for unit in units):
+            yield from (PlannedEdit(site.index, name, drawn) for name in kinds if name in slips)
+        return
     # Few kinds can be edited consistently in a given step: if one can where that form is drawn, it is taken, or the
     # forms would miss their weights. An edit drawn to stand is never made consistent, for the same reason.
     for form in [drawn, Form.STANDS] if drawn is Form.CONSISTENT and Form.STANDS in forms else [drawn]:
@@ -162,7 +169,14 @@ def _capped(kinds: Mapping[str, Kind], order: list[str], config: InjectionConfig
     return [*first, *(name for name in order if name not in capped)]
 
 
-def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
+def other_edits(site: Site, config: InjectionConfig, domain: Domain, seed: int) -> Iterator[PlannedEdit]:
+    """The edits by rule of a step at which another editor failed, one per kind and in an order drawn by weight."""
+    editing = config.editing.model_copy(update={"editor": "rules", "fallback": (), "layout": "errata"})
+    by_rule, rng = config.model_copy(update={"editing": editing}), random.Random(seed)
+    yield from _choices(site, by_rule, domain, config.editing.kinds, rng)
+
+
+def forms_of(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
     """The forms that edits may get, with their weights; ``stands`` first."""
     if config.editing.layout != "errata" or config.editing.editor == "random-token" or domain in _VERIFIED:
         return {Form.STANDS: 1.0}
@@ -175,7 +189,8 @@ def _forms(config: InjectionConfig, domain: Domain) -> dict[Form, float]:
 def _units(site: Site, config: InjectionConfig, domain: Domain, rng: random.Random) -> list[Unit]:
     """The units of a step in random order; none where whole steps are edited."""
     editing = config.editing
-    if editing.layout != "errata" or editing.editor == "random-token" or domain in _VERIFIED:
+    whole = editing.layout != "errata" and editing.editor != "slip"
+    if whole or editing.editor == "random-token" or domain in _VERIFIED:
         return []
     # A model is offered the end of a long step only; rules may change any part of it.
     units = list(units_of(site.solution, site.step, editing.offered_sentences if editing.editor == "model" else None))

@@ -26,6 +26,7 @@ from errata.units import Unit, whole_unit
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
+SLIP_VERSION = "slip/1"
 EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 
 _REASON: dict[Domain, str] = {

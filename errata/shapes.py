@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from errata.config import ShapeName
+from errata.output_config import ShapeName
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
 from errata.thoughts import THOUGHTS, Markers

@@ -12,12 +12,15 @@ import math
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
+
+from pydantic import Field, field_validator, model_validator
 
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, tokens_of
 from errata.arithmetic.lexer import mark_spans
+from errata.strict import Strict
 from errata.types import Step
 
 Position = Literal["result", "operand", "sign"]
@@ -47,18 +50,38 @@ class Scored(Protocol):
         """Other tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class SlipSettings:
-    """How slips are drawn. ``temperature`` flattens (above 1) or sharpens the alternatives; 0 takes the likeliest.
+class SlipsConfig(Strict):
+    """How slips are drawn (docs/method.md step 6)."""
 
-    Alternatives below ``least`` are no likely error. Above ``most`` they are too likely to be one: the model may mean
-    another right way. ``positions``: where errors are wanted.
-    """
+    temperature: float = Field(
+        1.0, ge=0.0, le=4.0, description="Above 1 flattens the model's probabilities; 0 takes the likeliest slip."
+    )
+    min_probability: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        1e-4, description="A less likely alternative is no likely error."
+    )
+    max_probability: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        1.0, description="A likelier alternative is left out: the model may mean another right way."
+    )
+    positions: tuple[Position, ...] = Field(
+        ("result", "operand", "sign"),
+        min_length=1,
+        max_length=3,
+        description="Where in a calculation errors are wanted.",
+    )
+    alternatives: int = Field(15, ge=1, le=19, description="Other tokens asked for at each place of the solution.")
 
-    temperature: float = 1.0
-    least: float = 1e-4
-    most: float = 1.0
-    positions: frozenset[Position] = field(default_factory=lambda: frozenset(KIND_OF))
+    @field_validator("positions")
+    @classmethod
+    def _once(cls, value: tuple[Position, ...]) -> tuple[Position, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("each position may occur once")
+        return value
+
+    @model_validator(mode="after")
+    def _some_range(self) -> SlipsConfig:
+        if self.min_probability > self.max_probability:
+            raise ValueError("min_probability is above max_probability: no slip lies between them")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +126,7 @@ class _Place:
 
 
 def find_slips(
-    solution: str, steps: Sequence[Step], scored: Sequence[Scored], settings: SlipSettings
+    solution: str, steps: Sequence[Step], scored: Sequence[Scored], settings: SlipsConfig
 ) -> list[Slip | Begun]:
     """Every slip of the solution that changes a value, in the order of places; those of one place likeliest first.
 
@@ -128,18 +151,25 @@ def completed(solution: str, steps: Sequence[Step], begun: Begun, reply: str) ->
     return slip if place is not None and _is_error(solution, place, slip.new) else None
 
 
-def in_drawn_order(slips: Sequence[Slip | Begun], settings: SlipSettings, seed: int) -> list[Slip | Begun]:
-    """The slips as they are drawn one after another by probability, without putting back; the first is the draw.
+def in_drawn_order(
+    slips: Sequence[Slip | Begun], settings: SlipsConfig, seed: int, weights: Mapping[str, float] | None = None
+) -> list[Slip | Begun]:
+    """The slips as they are drawn one after another, without putting back; the first is the draw.
 
-    The others stand in where a slip cannot be carried or proven.
+    By probability, times the weight of the kind where ``weights`` are given; a kind without one is left out. The others
+    stand in where a slip cannot be carried or proven.
     """
+    wanted = [s for s in slips if weights is None or weights.get(_slip(s).kind, 0.0) > 0]
     if settings.temperature == 0:
-        return sorted(slips, key=lambda slip: -_slip(slip).probability)
+        return sorted(wanted, key=lambda slip: -_slip(slip).probability)
     rng = random.Random(seed)
-    # Gumbel noise on log-weights: the order of the sums is the order of such draws.
-    noise = [-math.log(-math.log(rng.random() or 0.5)) for _ in slips]
-    keys = [math.log(_slip(s).probability) / settings.temperature + n for s, n in zip(slips, noise, strict=True)]
-    return [slips[at] for at in sorted(range(len(slips)), key=lambda at: -keys[at])]
+    keys = []
+    for slip in map(_slip, wanted):
+        weight = 1.0 if weights is None else weights[slip.kind]
+        # Gumbel noise on log-weights: the order of the sums is the order of such draws.
+        noise = -math.log(-math.log(rng.random() or 0.5))
+        keys.append(math.log(slip.probability) / settings.temperature + math.log(weight) + noise)
+    return [wanted[at] for at in sorted(range(len(wanted)), key=lambda at: -keys[at])]
 
 
 def in_marked(solution: str, slip: Slip) -> Slip:
@@ -183,7 +213,7 @@ def _position(token: Token, *, computed: bool) -> Position | None:
     return "sign" if token.symbol in ("+", "-", "*", "/") else None
 
 
-def _at_place(solution: str, place: _Place, scored: Sequence[Scored], settings: SlipSettings) -> list[Slip | Begun]:
+def _at_place(solution: str, place: _Place, scored: Sequence[Scored], settings: SlipsConfig) -> list[Slip | Begun]:
     best: dict[tuple[str, bool], Slip | Begun] = {}
     for token in scored:
         # The tokens of a sign are one decision, made at the first; of a number each may be where it goes wrong.
@@ -192,7 +222,9 @@ def _at_place(solution: str, place: _Place, scored: Sequence[Scored], settings: 
         for text, logprob in token.alternatives:
             probability = math.exp(logprob)
             new = _written(solution, place, token, text)
-            if new is None or not settings.least <= probability <= settings.most:
+            if new is None or not probability:
+                continue
+            if not settings.min_probability <= probability <= settings.max_probability:
                 continue
             slip = Slip(
                 place.step.index, place.start, place.end, solution[place.start : place.end], new, place.position,

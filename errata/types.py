@@ -83,6 +83,7 @@ class Reason(StrEnum):
     OVER_QUOTA = "over_quota", "The solution's quota of edited steps was used up."
     # edits
     NO_RULE_EDIT = "no_rule_edit", "The rule found nothing to change."
+    NO_SLIP = "no_slip", "No likely error of the model at a number or sign of the step can be carried and proven."
     NO_CHANGE = "no_change", "The edit equals the original step."
     EMPTY = "empty", "The edit is empty."
     NO_REPLY = "unparsable_reply", "No step could be read from the model's reply."

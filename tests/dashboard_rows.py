@@ -143,6 +143,11 @@ def _pair(session: Session, row_id: str, key: str, **values: Any) -> None:
     _add(session, PairRow(id=row_id, pair_key=key, prompt_version="edit-errata/1", **(defaults | values)))
 
 
+def editor_of(kind: str) -> str:
+    """Who made the edit of a kind."""
+    return "slip" if kind == "operator" else "words"
+
+
 def funnel() -> Funnel:
     """A funnel that adds up: one problem, two samples, four steps, three edits that all became pairs."""
     found = Funnel().add("problems", "total").add("problems", "kept")
@@ -154,7 +159,15 @@ def funnel() -> Funnel:
     found.add("edits", "proven", "divergence")
     for _, kind, _, evidence, _ in EDITS:
         found.add("pairs", "total").add("pairs", "by_type", "step").add("pairs", "by_kind", kind)
-        found.add("pairs", "by_evidence", evidence)
+        editor = editor_of(kind)
+        found.add("pairs", "by_evidence", evidence).add("pairs", "by_editor", editor)
+        for name in ("asked", "total", "kept", "proven", "pairs"):
+            place = ("edits", "by_editor", editor)
+            found.add(*place, name)
+            if name != "kept":
+                found.add(*place, "kinds", kind, name)
+    for name, count in (("prompt_tokens", 900), ("completion_tokens", 120), ("cached_tokens", 700)):
+        found.add("edits", "by_editor", "words", name, count=count)
     found.add("pairs", "total").add("pairs", "by_type", "full")
     found.add_tokens("sample", 300, 420, 100).add_tokens("edit", 900, 120, 700)
     found.check()
@@ -199,6 +212,7 @@ def _finished_job(session: Session, ids: Filled) -> None:
             start=start,
             end=start + len(STEPS[index]),
             error_kind=kind,
+            editor=editor_of(kind),
             distance=1,
             evidence_kind=evidence_kind,
             evidence=evidence,

@@ -9,6 +9,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from workers.app import RUN_SHARD
+from workers.engines.registry import can_score
 from workers.lifecycle import (
     Hint,
     cancel,
@@ -35,6 +36,7 @@ __all__ = [
     "PreviewFailed",
     "TrainingConfig",
     "TrainingRefused",
+    "can_score",
     "cancel",
     "complete_owner",
     "plan_dataset",

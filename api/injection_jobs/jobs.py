@@ -22,14 +22,14 @@ from api.progress import tokens_of
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
 from errata.config import PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
-from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
+from errata.prompts import EDIT_VERSIONS, SLIP_VERSION, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
 from models.results import job_funnel
 from models.states import TERMINAL, JobState, ShardState
-from models.workspaces import BroughtSolution, ProblemSet
-from workers.dispatch import Hint, plan_injection, retry_quarantined
+from models.workspaces import BroughtSolution, LanguageModel, ProblemSet
+from workers.dispatch import Hint, can_score, plan_injection, retry_quarantined
 
 router = make_router("/v1/injection-jobs", "injection jobs")
 _LISTED_SHARDS = 20
@@ -82,8 +82,9 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
     config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
     _check_kinds(config, domain)
     _check_brought(session, config, problem_set)
+    editor = None
     if config.editing.editor_model is not None:
-        body_model(session, config.editing.editor_model, workspace_id, "config.editing.editor_model")
+        editor = body_model(session, config.editing.editor_model, workspace_id, "config.editing.editor_model")
     model = None
     if body.language_model is not None:
         model = body_model(session, body.language_model, workspace_id, "language_model")
@@ -93,6 +94,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
             "this configuration uses a language model, but none is named",
             "name one listed by GET /v1/models, or use preset 'rules' with sampling.source 'brought'",
         )
+    _check_slips(config, domain, editor or model)
     job = InjectionJob(
         id=new_id("inj"),
         workspace_id=workspace_id,
@@ -123,6 +125,22 @@ def _check_kinds(config: InjectionConfig, domain: Domain) -> None:
         raise Invalid.field("config.editing.kinds", "no kind has a weight above 0", remedy)
 
 
+def _check_slips(config: InjectionConfig, domain: Domain, model: LanguageModel | None) -> None:
+    """Slips as the editor: where they are only a fallback, the job does without them and says so."""
+    if config.editing.editor != "slip" or not config.pairs.step:
+        return
+    if domain in (Domain.LOGIC, Domain.CODE):
+        told = f"slips are wrong numbers and signs of calculations, and domain '{domain}' has none"
+        raise Invalid.field("config.editing.editor", told, "use the editor 'model' or 'rules'")
+    if model is not None and can_score(model.engine, model.config) is False:
+        told = f"the engine of '{model.name}' tells no log-probabilities of a given text, which slips are drawn from"
+        remedy = (
+            "name a model of engine transformers or vllm, or of a vLLM server with the setting 'tokenizer';"
+            " or use the editor 'model'"
+        )
+        raise Invalid.field("config.editing.editor", told, remedy)
+
+
 def _check_brought(session: Session, config: InjectionConfig, problem_set: ProblemSet) -> None:
     if config.sampling.source != "brought":
         return
@@ -143,6 +161,8 @@ def _prompt_versions(config: InjectionConfig, domain: Domain) -> dict[str, str]:
         versions["solve"] = SOLVE_VERSION
     if config.editing.editor == "model":
         versions["edit"] = EDIT_VERSIONS[config.editing.layout]
+    if "slip" in config.editing.editors:
+        versions["slip"] = SLIP_VERSION
     return versions
 
 

@@ -13,7 +13,7 @@ from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
 from api.progress import stages_of
-from errata.funnel import Funnel
+from errata.funnel import UNKNOWN_EDITOR, Funnel, editor_yields
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
@@ -67,13 +67,26 @@ class StageTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class EditorYield:
+    """Of what an editor was ``asked`` for, the share ``proven``; its pairs, and tokens for each of them."""
+
+    editor: str
+    asked: int
+    proven: float
+    pairs: int
+    tokens_per_pair: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelView:
-    """A job's funnel as drawn, its pairs by type, error kind and evidence, and its tokens."""
+    """A job's funnel as drawn, its pairs by type, error kind, editor and evidence, and its tokens."""
 
     levels: tuple[Level, ...]
     by_type: tuple[Part, ...]
     by_kind: tuple[Part, ...]
+    by_editor: tuple[Part, ...]
     by_evidence: tuple[Part, ...]
+    editors: tuple[EditorYield, ...]
     tokens: tuple[StageTokens, ...]
     proven_share: float | None
     tokens_per_pair: float | None
@@ -112,7 +125,9 @@ def funnel_view(funnel: Funnel) -> FunnelView:
         levels=tuple(_levels(counts)),
         by_type=parts_of(pairs["by_type"]),
         by_kind=parts_of(pairs["by_kind"]),
+        by_editor=parts_of(pairs["by_editor"]),
         by_evidence=parts_of(pairs["by_evidence"]),
+        editors=_editors(counts),
         tokens=_tokens(counts["tokens"]),
         proven_share=figures["proven_share_of_edits"],
         tokens_per_pair=figures["tokens_per_pair"],
@@ -141,6 +156,15 @@ def _levels(counts: Mapping[str, Any]) -> list[Level]:
         Level("Steps", steps["total"], steps["edited"], "edited", _losses(steps, "skipped")),
         _edits(edits),
     ]
+
+
+def _editors(counts: Mapping[str, Any]) -> tuple[EditorYield, ...]:
+    found = editor_yields(counts)
+    return tuple(
+        EditorYield(editor, told["asked"], told["proven_share"], told["pairs"], told["tokens_per_pair"])
+        for editor, told in found.items()
+        if editor != UNKNOWN_EDITOR and told["asked"]
+    )
 
 
 def _losses(level: Mapping[str, Any], reasons: str) -> tuple[Part, ...]:

@@ -166,11 +166,19 @@ def _whole(text: str, domain: Domain, thoughts: Markers) -> tuple[Piece, ...]:
     return _pieces(text, split_steps(text, domain, thoughts), preamble=True)
 
 
+def _slip(edit: EditRow | None) -> str | None:
+    """How likely the model's own error was, for an edit that is one."""
+    told = edit.attempts[-1].get("slip") if edit and edit.attempts else None
+    return f"{told['old']} became {told['new']}, {percent(told['probability'])} likely" if told else None
+
+
 def _provenance(row: PairRow, solution: SolutionRow, edit: EditRow | None) -> Sequence[tuple[str, str]]:
     by_model = row.language_model is not None
     facts = [
         ("Solution by", solution.source),
         ("Edited by", None if row.type == "full" else row.language_model or row.prompt_version),
+        ("Editor", row.editor),
+        ("Slip", _slip(edit)),
         ("Prompt", row.prompt_version if by_model else None),
         ("Seed", None if row.seed is None else str(row.seed)),
         ("Replies needed", str(len(edit.attempts)) if edit and len(edit.attempts) > 1 else None),

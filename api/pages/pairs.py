@@ -21,7 +21,12 @@ from models.jobs import PairRow
 PAGE = 40
 COUNT_LIMIT = 10_000
 #: A filter's name in addresses -> what it compares.
-_COLUMNS: dict[str, Any] = {"type": PairRow.type, "kind": PairRow.error_kind, "evidence": PairRow.evidence_kind}
+_COLUMNS: dict[str, Any] = {
+    "type": PairRow.type,
+    "kind": PairRow.error_kind,
+    "editor": PairRow.editor,
+    "evidence": PairRow.evidence_kind,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class Filters:
 
     type: str | None = None
     kind: str | None = None
+    editor: str | None = None
     evidence: str | None = None
 
     @property

@@ -42,9 +42,10 @@ _EVENTS = 20
 def _filters(
     type: Annotated[str | None, _NAME] = None,
     kind: Annotated[str | None, _NAME] = None,
+    editor: Annotated[str | None, _NAME] = None,
     evidence: Annotated[str | None, _NAME] = None,
 ) -> pairs.Filters:
-    return pairs.Filters(type, kind, evidence)
+    return pairs.Filters(type, kind, editor, evidence)
 
 
 FiltersDep = Annotated[pairs.Filters, Depends(_filters)]

@@ -57,7 +57,7 @@ def test_a_job_with_a_language_model_names_its_prompts(client: CheckedClient, da
     add_model(database)
     job = client.post("/v1/injection-jobs", json={"problem_set": set_id, "language_model": "tiny"}).json()
     assert (job["language_model"], job["preset"]) == ("tiny", "errata")
-    assert set(job["prompt_versions"]) == {"solve", "edit"}
+    assert set(job["prompt_versions"]) == {"solve", "edit", "slip"}
     assert "/x" not in str(job), "where a model is stored is not told"
 
 
@@ -85,7 +85,7 @@ def test_a_job_keeps_the_version_of_an_operators_kind(client: CheckedClient, dat
         named = {**body, "config": {"editing": {"kinds": {"wrong_unit": 1.0}}}}
         job = client.post("/v1/injection-jobs", json=named).json()
         assert job["prompt_versions"]["kind:wrong_unit"] == kind.version
-        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {"solve", "edit"}
+        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {"solve", "edit", "slip"}
         by_rule = {**body, "config": {"editing": {"editor": "rules", "kinds": {"wrong_unit": 1.0}}}}
         assert "has no rule" in client.post("/v1/injection-jobs", json=by_rule).json()["errors"][0]["message"]
     finally:
@@ -111,6 +111,19 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"config": {"sampling": {"source": "brought"}}}, "config.sampling.source", "no solutions were brought"),
     ({"config": {"editing": {"editor_model": "nope"}}}, "config.editing.editor_model", "no language model"),
     ({"config": {"editing": {"editor": "rules", "editor_model": "tiny"}}}, "config", "asks no model"),
+    ({"config": {"editing": {"editor": "rules", "fallback": ["slip"]}}}, "config.editing", "nobody edits behind"),
+    ({"preset": "slip", "config": {"editing": {"fallback": ["slip"]}}}, "config.editing", "may occur once"),
+    ({"config": {"editing": {"fallback": ["model"]}}}, "config.editing.fallback.0", "slip"),
+    ({"config": {"editing": {"slips": {"positions": []}}}}, "config.editing.slips.positions", "at least 1"),
+    ({"config": {"editing": {"slips": {"positions": ["sign", "sign"]}}}}, "config.editing.slips.positions", "once"),
+    ({"config": {"editing": {"slips": {"alternatives": 20}}}}, "config.editing.slips.alternatives", "less than"),
+    (
+        {"config": {"editing": {"slips": {"min_probability": 0.5, "max_probability": 0.1}}}},
+        "config.editing.slips",
+        "min_",
+    ),
+    ({"preset": "slip", "language_model": "hosted"}, "config.editing.editor", "no log-probabilities"),
+    ({"preset": "slip", "config": {"editing": {"editor_model": "hosted"}}}, "config.editing.editor", "'hosted'"),
     ({"language_model": None}, "language_model", "none is named"),
     ({"language_model": "unknown"}, "language_model", "no language model"),
     ({"language_model": "../../etc/passwd"}, "language_model", "match"),
@@ -123,6 +136,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 def test_refused_jobs_name_field_and_remedy(client: CheckedClient, database: Database) -> None:
     add_workspace(client)
     add_model(database)
+    add_model(database, "hosted", engine="openai", config={"base_url": "http://localhost:1/v1", "model": "m"})
     good = {"problem_set": post_problems(client), "language_model": "tiny"}
     for change, field, message in REFUSED:
         answer = client.post("/v1/injection-jobs", json={**good, **change})

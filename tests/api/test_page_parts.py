@@ -159,6 +159,8 @@ def test_funnels_of_shards_are_added_and_every_loss_has_its_sentence() -> None:
     assert (edits.total, edits.passed) == (6, 6)
     assert [(part.value, part.count) for part in view.by_type] == [("step", 6), ("full", 2)]
     assert sum(spent.prompt + spent.completion for spent in view.tokens) == 2 * 1740
+    told = [(one.editor, one.asked, one.proven, one.pairs, one.tokens_per_pair) for one in view.editors]
+    assert told == [("words", 4, 1.0, 4, 510.0), ("slip", 2, 1.0, 2, 0.0)]
     assert funnel_view(Funnel()).empty
 
 

@@ -154,7 +154,7 @@ def test_next_and_previous_walk_all_pairs_in_order_and_keep_the_filter(client: T
     assert "of 4" in get(client, f"/pairs/{rows.step_pairs[0]}").text
 
 
-def test_the_list_filters_by_kind_type_and_evidence(client: TestClient, rows: Filled) -> None:
+def test_the_list_filters_by_kind_type_editor_and_evidence(client: TestClient, rows: Filled) -> None:
     base = f"/jobs/{rows.finished}/pairs"
 
     def shown(query: str) -> list[str]:
@@ -163,6 +163,7 @@ def test_the_list_filters_by_kind_type_and_evidence(client: TestClient, rows: Fi
 
     assert shown("?kind=operator") == [rows.step_pairs[1]]
     assert shown("?type=full") == [rows.full_pair]
+    assert shown("?editor=slip") == [rows.step_pairs[1]]
     assert shown("?evidence=contradiction") == [rows.step_pairs[0], rows.step_pairs[1]]
     assert shown("?evidence=divergence&kind=operator") == []
     assert "No pair passes this filter" in get(client, base + "?kind=order").text
@@ -175,7 +176,10 @@ def test_a_job_shows_its_stages_its_funnel_and_every_reason(client: TestClient, 
     assert "The step only states the final answer." in page.text
     assert "Another solution of the problem was drawn." in page.text
     assert "1 correct, 2 incorrect" in page.text
-    assert f"/jobs/{rows.finished}/pairs?kind=misreading" in page.links()
+    assert {f"/jobs/{rows.finished}/pairs?{filter_}" for filter_ in ("kind=misreading", "editor=slip")} <= set(
+        page.links()
+    )
+    assert "words: 510 tokens per pair" in " ".join(page.text.split())
     assert "took 1 min 10 s" in " ".join(page.text.split())
     running = get(client, f"/jobs/{rows.running}")
     assert "left" in running.text

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errata.funnel import Funnel, FunnelError
+from errata.funnel import Funnel, FunnelError, editor_yields
 from errata.pairs import choose, full_pair, step_pair
 from errata.seeds import derive_seed
 from errata.steps import splice, split_steps
@@ -94,7 +94,24 @@ def _finished() -> Funnel:
     f.add("edits", "proven", "contradiction", count=3).add("edits", "rejected", Reason.NOT_CHOSEN)
     f.add("pairs", "total", count=3).add("pairs", "by_type", "step", count=2).add("pairs", "by_type", "full")
     f.add("pairs", "by_kind", "operator", count=2).add("pairs", "by_evidence", "contradiction", count=2)
+    for editor, outcomes in _BY_EDITOR.items():
+        for name, count in outcomes.items():
+            f.add("edits", "by_editor", editor, name, count=count)
+            if name in ("asked", "total", "proven", "pairs", Reason.NO_CHANGE, Reason.NOT_CHOSEN):
+                f.add("edits", "by_editor", editor, "kinds", "operator", name, count=count)
+    f.add("pairs", "by_editor", "words", count=2).add("edits", "attempts", count=5)
     return f.add_tokens("sample", 100, 40).add_tokens("edit", 300, 20, cached=200)
+
+
+_BY_EDITOR: dict[str, dict[str, int]] = {
+    "words": {
+        "asked": 4, "handed_on": 1, "total": 3, Reason.NO_CHANGE: 1, "kept": 2, "proven": 2, "pairs": 2, "attempts": 4,
+        "prompt_tokens": 200, "completion_tokens": 20, "cached_tokens": 200,
+    },
+    "slip": {
+        "asked": 1, "total": 1, "kept": 1, "proven": 1, Reason.NOT_CHOSEN: 1, "attempts": 1, "prompt_tokens": 100,
+    },
+}  # fmt: skip
 
 
 def test_a_finished_funnel_adds_up_and_says_what_it_cost() -> None:
@@ -117,13 +134,23 @@ def _leaves(counts: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple
     return found
 
 
-@pytest.mark.parametrize("path", [p for p in _leaves(_finished().counts) if p[0] != "tokens" and p[-1] != "attempts"])
+@pytest.mark.parametrize("path", [path for path in _leaves(_finished().counts) if path[:2] != ("tokens", "sample")])
 @pytest.mark.parametrize("by", [1, -1])
 def test_no_count_can_be_off_by_one(path: tuple[str, ...], by: int) -> None:
     """Whatever single count is lost or taken twice, the check says so."""
     funnel = _finished().add(*path, count=by)
     with pytest.raises(FunnelError, match="does not add up"):
         funnel.check()
+
+
+def test_yields_of_editors_come_from_the_counts() -> None:
+    found = editor_yields(_finished().counts)
+    assert list(found) == ["words", "slip"]
+    assert found["words"] == {
+        "asked": 4, "kept": 2, "proven": 2, "pairs": 2, "prompt_tokens": 200, "completion_tokens": 20,
+        "proven_share": 0.5, "tokens_per_pair": 110.0,
+    }  # fmt: skip
+    assert (found["slip"]["proven_share"], found["slip"]["tokens_per_pair"]) == (1.0, None)
 
 
 def test_an_empty_funnel_adds_up() -> None:

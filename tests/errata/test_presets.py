@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from errata.config import PRESETS, InjectionConfig, Strict, resolve
+from errata.config import EDITORS, PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
 from errata.prompts import edit_prompt
 from errata.steps import split_steps
+from errata.strict import Strict
 from errata.types import Domain
 
-NAMES = {"errata", "paper", "scripts", "full-only", "step-only", "random-token", "rules"}
+NAMES = {"slip", "errata", "paper", "scripts", "full-only", "step-only", "random-token", "rules"}
 
 
 def _sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -131,7 +132,7 @@ def test_the_released_scripts_setting() -> None:
 
 def test_our_default_drops_what_nothing_proves_and_keeps_the_box() -> None:
     config = resolve("errata")
-    assert config == InjectionConfig()
+    assert config == InjectionConfig.model_validate({"editing": {"fallback": ["slip", "rules"]}})
     assert (config.proof.unproven, config.proof.continuations.k, config.proof.continuations.gap) == ("drop", 8, 0.5)
     assert config.selection.drop_false_steps
     assert not config.selection.require_both
@@ -141,14 +142,28 @@ def test_our_default_drops_what_nothing_proves_and_keeps_the_box() -> None:
 
 
 def test_the_controls_differ_from_our_default_in_one_thing() -> None:
-    base = resolve("errata").model_dump()
+    # No control lets another editor help out.
+    base = resolve("errata", {"editing": {"fallback": []}}).model_dump()
     differ = {
         name: {key for key, value in resolve(name).model_dump().items() if value != base[key]} - {"preset"}
-        for name in ("full-only", "step-only", "random-token", "rules")
+        for name in ("full-only", "step-only", "random-token", "rules", "slip")
     }
     assert differ["full-only"] == differ["step-only"] == {"pairs"}
-    assert differ["rules"] == {"editing"}
+    assert differ["rules"] == differ["slip"] == {"editing"}
     assert differ["random-token"] == {"editing", "proof"}  # a random token proves nothing and is kept unproven
+
+
+def test_only_our_default_has_a_fallback_and_it_follows_the_editor_of_a_job() -> None:
+    assert {name for name in NAMES if resolve(name).editing.fallback} == {"errata"}
+    editors = {name: resolve("errata", {"editing": {"editor": name}}).editing.editors for name in EDITORS}
+    assert editors == {
+        "model": ("words", "slip", "rule"),
+        "slip": ("slip", "rule"),
+        "rules": ("rule",),
+        "random-token": ("random-token",),
+    }
+    assert resolve("errata", {"editing": {"editor": "slip", "fallback": []}}).editing.editors == ("slip",)
+    assert InjectionConfig().editing.fallback == (), "jobs of earlier versions have none"
 
 
 @pytest.mark.parametrize(
@@ -160,6 +175,8 @@ def test_the_controls_differ_from_our_default_in_one_thing() -> None:
         ("rules", {"sampling": {"source": "brought"}}, False),
         ("random-token", {"sampling": {"source": "brought"}}, False),
         ("full-only", {"sampling": {"source": "brought"}}, False),
+        ("slip", {"sampling": {"source": "brought"}}, True),
+        ("slip", {"sampling": {"source": "brought"}, "editing": {"editor_model": "other"}}, False),
         ("rules", {"sampling": {"source": "brought"}, "proof": {"continuations": {"when": "unproven"}}}, True),
         # The program carries an error to the end, except where whole steps or single tokens are edited.
         ("rules", {"sampling": {"source": "brought"}, "proof": {"mode": "dynamic"}}, False),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from errata.arithmetic import strip_marks
-from errata.slips import Begun, Slip, SlipSettings, completed, find_slips, in_drawn_order, in_marked
+from errata.slips import Begun, Slip, SlipsConfig, completed, find_slips, in_drawn_order, in_marked
 from errata.steps import split_steps
 
 SOLUTION = "Step 1: She has 12 - 3 = 9 apples.\nStep 2: She buys 100 more: 9 + 100 = 109.\nTherefore, it is 109."
@@ -33,7 +33,7 @@ def tokens(at: str, piece: str, *alternatives: tuple[str, float], solution: str 
 
 def found(scored: Sequence[Token], solution: str = SOLUTION, **settings: object) -> list[tuple[str, str, str, float]]:
     """Old, new, kind and probability of the slips that are whole."""
-    slips = find_slips(solution, split_steps(solution), scored, SlipSettings(**settings))  # type: ignore[arg-type]
+    slips = find_slips(solution, split_steps(solution), scored, SlipsConfig.model_validate(settings))
     return [(s.old, s.new, s.kind, round(s.probability, 6)) for s in slips if isinstance(s, Slip)]
 
 
@@ -57,7 +57,7 @@ def test_the_last_digit_is_changed_and_an_earlier_one_begins_a_number_that_the_m
         Token(start + 1, start + 2, [("1", math.log(0.2))]),
         Token(start + 2, start + 3, [("8", math.log(0.3))]),
     ]
-    slips = find_slips(SOLUTION, STEPS, digits, SlipSettings())
+    slips = find_slips(SOLUTION, STEPS, digits, SlipsConfig())
     assert [s.new for s in slips if isinstance(s, Slip)] == ["108"]
     begun = {s.slip.new: s for s in slips if isinstance(s, Begun)}
     assert set(begun) == {"2", "11"}
@@ -79,8 +79,8 @@ def test_what_nobody_writes_and_what_changes_no_value_is_out(text: str) -> None:
 
 def test_probabilities_and_positions_are_bounded() -> None:
     scored = tokens("3 =", "3", ("4", 0.6), ("5", 0.2), ("6", 0.001))
-    assert [new for _, new, _, _ in found(scored, least=0.01, most=0.5)] == ["5"]
-    assert found(scored, positions=frozenset({"sign"})) == []
+    assert [new for _, new, _, _ in found(scored, min_probability=0.01, max_probability=0.5)] == ["5"]
+    assert found(scored, positions=("sign",)) == []
 
 
 def test_a_sign_keeps_to_the_signs_of_the_solution() -> None:
@@ -106,7 +106,7 @@ def test_a_slip_of_a_text_without_marks_has_its_place_in_the_text_with_them() ->
     solution = "She sold 48/2 = <<48/2=24>>24 clips, 48+24 = <<48+24=72>>72 in all."
     plain = strip_marks(solution)
     for at, old, new in (("2 =", "2", "3"), ("24 clips", "24", "25"), ("72 in", "72", "73")):
-        [slip] = find_slips(plain, split_steps(plain), tokens(at, old, (new, 0.5), solution=plain), SlipSettings())
+        [slip] = find_slips(plain, split_steps(plain), tokens(at, old, (new, 0.5), solution=plain), SlipsConfig())
         assert isinstance(slip, Slip)
         moved = in_marked(solution, slip)
         assert solution[moved.start : moved.end] == old
@@ -115,9 +115,9 @@ def test_a_slip_of_a_text_without_marks_has_its_place_in_the_text_with_them() ->
 
 
 def test_slips_are_drawn_by_their_probability() -> None:
-    slips = find_slips(SOLUTION, STEPS, tokens("3 =", "3", ("4", 0.6), ("5", 0.3), ("7", 0.1)), SlipSettings())
-    first = Counter(in_drawn_order(slips, SlipSettings(), seed)[0].new for seed in range(3000))  # type: ignore[union-attr]
+    slips = find_slips(SOLUTION, STEPS, tokens("3 =", "3", ("4", 0.6), ("5", 0.3), ("7", 0.1)), SlipsConfig())
+    first = Counter(in_drawn_order(slips, SlipsConfig(), seed)[0].new for seed in range(3000))  # type: ignore[union-attr]
     assert [round(first[new] / 3000, 1) for new in "457"] == [0.6, 0.3, 0.1]
-    assert in_drawn_order(slips, SlipSettings(), 7) == in_drawn_order(slips, SlipSettings(), 7)
-    greedy = in_drawn_order(slips, SlipSettings(temperature=0), 7)
+    assert in_drawn_order(slips, SlipsConfig(), 7) == in_drawn_order(slips, SlipsConfig(), 7)
+    greedy = in_drawn_order(slips, SlipsConfig(temperature=0), 7)
     assert [s.new for s in greedy if isinstance(s, Slip)] == ["4", "5", "7"]

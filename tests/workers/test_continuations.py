@@ -14,7 +14,7 @@ from tests.workers.scripted import MODEL, Scripted
 from workers.engines.base import GenerationRequest
 from workers.runner import Services
 
-WHOLE_STEPS = {"layout": "paper"}
+WHOLE_STEPS = {"layout": "paper", "fallback": []}
 _STEP_ONE = re.compile(r"Pay (\d+) \* (\d+) \+ (\d+) = (\d+)\.")
 
 
@@ -68,7 +68,8 @@ def scripted(services: Services, *, stubborn: bool = False) -> Propagating:
 
 def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services) -> None:
     scripted(services)
-    funnel = run_job(services, "errata", model=MODEL, editing={**WHOLE_STEPS, "temperature": 0.8, "attempts": 3})
+    editing, keep = {**WHOLE_STEPS, "temperature": 0.8, "attempts": 3}, {"unproven": "keep"}
+    funnel = run_job(services, "errata", model=MODEL, editing=editing, proof=keep)
     with services.db.read() as session:
         edits = list(session.scalars(select(EditRow)))
     attempts = {at: {len(e.attempts) for e in edits if e.step_index == at} for at in (0, 1)}
@@ -76,8 +77,22 @@ def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services
     again = [e for e in edits if e.step_index == 1]
     assert all(e.attempts[0]["seed"] != e.attempts[1]["seed"] for e in again)
     assert all(e.attempts[0]["reply"] in e.original for e in again), "the copy stands in the record"
+    assert {tuple(attempt["reason"] for attempt in e.attempts) for e in again} == {("no_change", None)}
     assert all((e.prompt_tokens, e.completion_tokens) == (20, 10) for e in again), "what both cost"
     assert funnel.counts["edits"]["attempts"] == 3 * PROBLEMS
+
+
+def test_an_edit_that_nothing_will_prove_is_asked_again_before_its_stage_ends(services: Services) -> None:
+    scripted(services)
+    run_job(services, "errata", model=MODEL, editing={**WHOLE_STEPS, "attempts": 3})
+    with services.db.read() as session:
+        edits = list(session.scalars(select(EditRow).where(EditRow.reason == "unproven")))
+    assert edits
+    for edit in edits:
+        reasons = [attempt["reason"] for attempt in edit.attempts]
+        assert len(reasons) == 3
+        assert reasons[-1] == "unproven"
+        assert (edit.evidence_kind, bool(edit.evidence)) == ("unproven", True), "its proof says why"
 
 
 def test_without_continuations_a_true_step_stays_unproven(services: Services) -> None:

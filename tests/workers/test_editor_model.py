@@ -33,7 +33,9 @@ def own_kind() -> Iterator[None]:
 
 def test_edits_are_asked_of_the_editor_model(services: Services) -> None:
     services.engines = engine = Propagating()
-    post_job(services, "errata", model=MODEL, editing={"editor_model": "editor"}, proof={"unproven": "keep"})
+    post_job(
+        services, "errata", model=MODEL, editing={"editor_model": "editor", "fallback": []}, proof={"unproven": "keep"}
+    )
     with services.db.begin() as session:  # the job itself has no model: its solutions were brought
         session.execute(update(InjectionJob).values(language_model_id=None))
     run_shards(services)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from errata.config import EvaluationConfig
+from errata.output_config import EvaluationConfig
 from errata.types import Domain
 from models import leases
 from models.base import new_id

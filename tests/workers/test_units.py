@@ -39,7 +39,7 @@ def edits_of(services: Services) -> list[EditRow]:
 
 
 def editing(form: str, *kinds: str) -> dict[str, object]:
-    return {"form": {form: 1.0}, "kinds": dict.fromkeys(kinds, 1.0)}
+    return {"form": {form: 1.0}, "kinds": dict.fromkeys(kinds, 1.0), "fallback": []}
 
 
 def test_a_unit_is_asked_for_alone_and_what_follows_it_in_the_reply_is_dropped(services: Services) -> None:

@@ -158,6 +158,10 @@ class EngineError(Exception):
         self.retryable, self.shared, self.wait_seconds = retryable, shared, wait_seconds
 
 
+class LacksCapability(EngineError):
+    """An engine cannot do what is asked of it at all, however often it is asked."""
+
+
 class Cancelled(Exception):
     """The caller asked to stop, or lost its lease."""
 
@@ -191,9 +195,9 @@ def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationReques
 
 
 def require_scoring(name: str, able: Capabilities) -> None:
-    """Raises EngineError where an engine cannot score a text."""
+    """Raises LacksCapability where an engine cannot score a text."""
     if not able.prompt_logprobs:
-        raise EngineError(
+        raise LacksCapability(
             f"language model {name!r}: its engine tells no log-probabilities of a given text (capability"
             " prompt_logprobs), which the editor 'slip' needs; serve the model by transformers, by vllm, or by a vLLM"
             " server whose registry entry has the setting 'tokenizer' (a folder or hub id)"

@@ -32,6 +32,7 @@ from workers.engines.base import (
     Engine,
     EngineError,
     GenerationRequest,
+    LacksCapability,
     Outcome,
     ScoreRequest,
     Scores,
@@ -175,7 +176,7 @@ class _Scheduler:
             else:
                 self._end(number, self._generate(engine, number, requests))
         except EngineError as error:
-            self._end(number, {"error": str(error)})
+            self._end(number, {"error": str(error), "lacks": isinstance(error, LacksCapability)})
         except Exception as error:
             self._end(number, {"error": f"{type(error).__name__}: {error}"})
 

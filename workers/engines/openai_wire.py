@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workers.engines.base import Completion, EngineError, FinishReason, GenerationRequest
-from workers.engines.scoring import TokenLogprobs
+
+if TYPE_CHECKING:  # the registry reads what servers can do, and loads no tokenizers for it
+    from workers.engines.scoring import TokenLogprobs
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from workers.engines.base import (
     EngineError,
     GenerationRequest,
     Journal,
+    LacksCapability,
     ModelSpec,
     ScoreRequest,
     Scores,
@@ -211,7 +212,7 @@ class ChildEngine:
         if answer is None:
             raise EngineError(self._death(), shared=batch.shared)
         if "error" in answer:
-            raise EngineError(answer["error"])
+            raise (LacksCapability if answer.get("lacks") else EngineError)(answer["error"])
         return answer
 
     def _route(self) -> None:

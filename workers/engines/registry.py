@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
+from workers.engines.openai_wire import SERVER_KINDS
+
 Config = dict[str, Any]
 DEFAULT_ENGINE = "transformers"
 # An adapter of rank r needs a vLLM that was started with room for one of these ranks: its choices of max_lora_rank.
@@ -42,6 +44,7 @@ class EngineKind:
     worker, and is made like ``OpenAIEngine``.
     ``batches``: how many at once a child takes; 1 where a child's death must be told of one batch alone.
     ``environment``: variables of its child, where ours does not set them.
+    ``scores``: whether it has the capability ``prompt_logprobs`` with an entry's configuration; None: known when asked.
     """
 
     name: str
@@ -52,6 +55,7 @@ class EngineKind:
     batches: int = 1
     python_setting: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    scores: Callable[[Config], bool | None] = lambda _config: None
 
 
 class _Settings(BaseModel):
@@ -151,6 +155,14 @@ def _serve_by_server(base: Config, trained: Trained) -> Config | None:
     return {**base, "model": trained.run_id, "adapter": trained.path}
 
 
+def _server_scores(config: Config) -> bool | None:
+    """By its make, where the entry says it; the server itself is not asked."""
+    if not config.get("tokenizer"):
+        return False
+    kind = SERVER_KINDS.get(config.get("server", "auto"))
+    return None if kind is None else kind.prompt_logprobs
+
+
 ENGINES: dict[str, EngineKind] = {
     kind.name: kind
     for kind in (
@@ -159,9 +171,15 @@ ENGINES: dict[str, EngineKind] = {
             TransformersSettings,
             "workers.engines.transformers_engine:TransformersEngine",
             _serve_by_transformers,
+            scores=lambda _config: True,
         ),
         EngineKind(
-            "openai", OpenAISettings, "workers.engines.openai_engine:OpenAIEngine", _serve_by_server, in_child=False
+            "openai",
+            OpenAISettings,
+            "workers.engines.openai_engine:OpenAIEngine",
+            _serve_by_server,
+            in_child=False,
+            scores=_server_scores,
         ),
         EngineKind(
             "vllm",
@@ -172,6 +190,7 @@ ENGINES: dict[str, EngineKind] = {
             python_setting="vllm_python",
             # The engine's core in the child itself: nothing else answers for it, and its end is the child's end.
             environment={"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
+            scores=lambda _config: True,
         ),
     )
 }
@@ -181,6 +200,12 @@ def interpreters(settings: object) -> dict[str, str]:
     """The interpreter of each engine's child that the worker's settings name."""
     named = {kind.name: getattr(settings, kind.python_setting) for kind in ENGINES.values() if kind.python_setting}
     return {name: python for name, python in named.items() if python is not None}
+
+
+def can_score(engine: str, config: Config) -> bool | None:
+    """Whether a registry entry's engine tells log-probabilities of a given text, as far as its settings say."""
+    kind = ENGINES.get(engine)
+    return None if kind is None else kind.scores(config)
 
 
 def served_as(engine: str, base: Config, trained: Trained) -> tuple[str, Config]:

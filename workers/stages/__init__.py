@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from models.states import Stage
-from workers.stages import continuations, edit, evaluate, freeze, grade, pair, prove, sample
+from workers.stages import continuations, evaluate, freeze, grade, pair, prove, sample
 from workers.stages.base import StageFunction
+from workers.stages.editing.stage import edit
 
 STAGES: dict[str, StageFunction] = {
     Stage.SAMPLE: sample.sample,
     Stage.GRADE: grade.grade,
-    Stage.EDIT: edit.edit,
+    Stage.EDIT: edit,
     Stage.CONTINUE: continuations.continue_edits,
     Stage.PROVE: prove.prove,
     Stage.PAIR: pair.pair,

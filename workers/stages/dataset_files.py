@@ -74,13 +74,13 @@ class Tally:
     def __init__(self) -> None:
         self.pairs = 0
         self._by: dict[str, Counter[str]] = {
-            key: Counter() for key in ("type", "error_kind", "form", "evidence", "source", "split")
+            key: Counter() for key in ("type", "error_kind", "form", "editor", "evidence", "source", "split")
         }
 
     def add(self, pair: PairRow, split: str) -> None:
         """Count one pair."""
         self.pairs += 1
-        values = (pair.type, pair.error_kind, pair.form, pair.evidence_kind, pair.source, split)
+        values = (pair.type, pair.error_kind, pair.form, pair.editor, pair.evidence_kind, pair.source, split)
         for counter, value in zip(self._by.values(), values, strict=True):
             if value is not None:
                 counter[value] += 1

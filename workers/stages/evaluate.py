@@ -12,7 +12,8 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from errata.answers import Judgement, VerdictChange, compare_verdicts
-from errata.config import EvaluationConfig, InjectionConfig
+from errata.config import InjectionConfig
+from errata.output_config import EvaluationConfig
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
 from errata.types import Domain, Verdict

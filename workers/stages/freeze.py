@@ -18,8 +18,10 @@ from sqlalchemy import ColumnElement, distinct, func, or_, select
 from sqlalchemy.orm import Session
 
 from errata.card import render_card
-from errata.config import DatasetConfig, InjectionConfig
+from errata.config import InjectionConfig
+from errata.funnel import editor_yields
 from errata.kinds import kinds_of
+from errata.output_config import DatasetConfig
 from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
 from errata.thoughts import Markers
@@ -29,6 +31,7 @@ from models.files import FileStore
 from models.folders import MANIFEST, list_files, write_manifest
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.outputs import Dataset, DatasetSource
+from models.results import job_funnel
 from models.session import insert_ignore, update_by_key
 from models.states import TERMINAL, JobState, move
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
@@ -73,6 +76,7 @@ class DatasetSelection:
             "language_model": model.name if model else None,
             "language_model_fingerprint": model.fingerprint if model else None,
             "editor_model": (job.config.get("editing") or {}).get("editor_model"),
+            "editors": editor_yields(job_funnel(session, job).counts),
             "preset": job.config.get("preset"),
             "prompt_versions": job.prompt_versions,
             "config": job.config,

@@ -36,7 +36,10 @@ from workers.stages.loading import (
 
 Judged = dict[str, Any]
 Plan = dict[str, Any]
-"""``edits``: one list for each (errata.injection.PlannedEdit); ``skipped``: a reason for every other step. JSON."""
+"""``edits``: one list for each (errata.injection.PlannedEdit); ``skipped``: a reason for every other step. JSON.
+
+``weights`` of kinds where the shard's error profile gives them: the editor of slips draws by them.
+"""
 
 
 def grade(context: StageContext) -> Finish:
@@ -120,7 +123,8 @@ def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None
     seed = derive_seed(job.config.seed, "plan", problem.question, text)
     weights = None if profile is None else _weights(job, profile)
     planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)
-    return {"edits": [edit.as_list() for edit in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
+    plan: Plan = {"edits": [e.as_list() for e in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
+    return plan if weights is None else {**plan, "weights": dict(weights)}
 
 
 def _weights(job: Job, profile: ErrorProfile) -> dict[str, float]:

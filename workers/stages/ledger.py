@@ -7,14 +7,15 @@ the shard's ``ledger``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from errata.funnel import Funnel
+from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
-from errata.types import Form
+from errata.types import EditorName, Form
 from models.base import db_now
 from models.events import record
 from models.jobs import EditRow, Shard
@@ -67,8 +68,23 @@ def count_grades(judged: Rows, outcomes: Rows) -> Funnel:
     return part
 
 
-def count_edits(rows: Rows, skipped: Sequence[str]) -> Funnel:
-    """Steps edited and skipped, edits rejected by screening, tokens spent per kind."""
+@dataclass
+class Tally:
+    """What one editor was asked for one edit, of which kind: attempts and tokens."""
+
+    editor: EditorName
+    kind: str
+    attempts: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+def count_edits(rows: Rows, skipped: Sequence[str], tallies: Sequence[Sequence[Tally]]) -> Funnel:
+    """Steps edited and skipped, edits rejected by screening, tokens spent per kind and per editor.
+
+    ``tallies``: for each row the editors that were asked for it, in order; the last one's edit is the row's.
+    """
     part = Funnel().add("steps", "total", count=len(rows) + len(skipped)).add("steps", "edited", count=len(rows))
     for reason in skipped:
         part.add("steps", "skipped", reason)
@@ -80,14 +96,32 @@ def count_edits(rows: Rows, skipped: Sequence[str]) -> Funnel:
         if row["reason"] is not None:
             part.add("edits", "rejected", row["reason"])
             _count_edit(part, row, row["reason"])
+        else:
+            part.add("edits", "by_editor", row["editor"], "kept")
+    for asked in tallies:
+        _count_asked(part, asked)
     part.add_tokens("edit", *_tokens(rows))
     return part
 
 
+def _count_asked(part: Funnel, asked: Sequence[Tally]) -> None:
+    """Each editor that was asked for an edit, and that all but the last handed it on."""
+    for at, tally in enumerate(asked, start=1):
+        place = ("edits", "by_editor", tally.editor)
+        part.add(*place, "asked").add(*place, "handed_on", count=int(at < len(asked)))
+        part.add(*place, "kinds", tally.kind, "asked")
+        part.add(*place, "attempts", count=tally.attempts)
+        for name in _TOKENS:
+            part.add(*place, name, count=getattr(tally, name))
+
+
 def _count_edit(part: Funnel, row: dict[str, Any], name: str, count: int = 1) -> None:
-    """Count what became of an edit by its kind, and by its form and kind; edits without a form stand."""
+    """Count what became of an edit by kind, by form and kind, and by editor and kind; edits without a form stand."""
     part.add("edits", "by_kind", row["kind"], name, count=count)
     part.add("edits", "by_form", row["form"] or Form.STANDS, row["kind"], name, count=count)
+    editor = row["editor"] or UNKNOWN_EDITOR
+    part.add("edits", "by_editor", editor, name, count=count)
+    part.add("edits", "by_editor", editor, "kinds", row["kind"], name, count=count)
 
 
 def count_profile(profile: ErrorProfile) -> Funnel:
@@ -110,7 +144,7 @@ def count_continuations(completions: Sequence[Completion]) -> Funnel:
 
 
 def count_proofs(rows: Rows) -> Funnel:
-    """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind`` and ``form``, too."""
+    """Edits proven by evidence, and those rejected in proof. ``rows`` carry ``kind``, ``form`` and ``editor``, too."""
     part = Funnel()
     for row in rows:
         if row["reason"] is None:
@@ -124,18 +158,19 @@ def count_proofs(rows: Rows) -> Funnel:
 
 
 def count_pairs(rows: Rows, not_chosen: Sequence[EditRow]) -> Funnel:
-    """Pairs by type, kind, form and evidence, and the proven edits that made none."""
+    """Pairs by type, kind, form, editor and evidence, and the proven edits that made none."""
     part = Funnel().add("pairs", "total", count=len(rows))
     for row in rows:
         part.add("pairs", "by_type", row["type"])
         if row["type"] == "step":
             part.add("pairs", "by_kind", row["error_kind"])
             part.add("pairs", "by_form", row["form"] or Form.STANDS)
+            part.add("pairs", "by_editor", row["editor"] or UNKNOWN_EDITOR)
             part.add("pairs", "by_evidence", row["evidence_kind"])
             _count_edit(part, {**row, "kind": row["error_kind"]}, "pairs")
     for edit in not_chosen:
         part.add("edits", "rejected", "not_chosen")
-        _count_edit(part, {"kind": edit.kind, "form": edit.form}, "not_chosen")
+        _count_edit(part, {"kind": edit.kind, "form": edit.form, "editor": edit.editor}, "not_chosen")
     return part
 
 
@@ -150,6 +185,12 @@ def record_engine_away(session: Session, lease: Lease, error: str) -> None:
     known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
     if data["error"] not in [event.get("error") for event in known]:
         _record(session, lease, "engine_unavailable", **data)
+
+
+def record_editor_unavailable(session: Session, lease: Lease, editor: str, error: str) -> None:
+    """``editor_unavailable``, once per job and editor: its steps went to the next editor, or stayed as they were."""
+    if editor not in [event.get("editor") for event in _events(session, lease, "editor_unavailable")]:
+        _record(session, lease, "editor_unavailable", editor=editor, error=error[:500])
 
 
 def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.config import EDITORS
 from errata.funnel import Funnel
 from errata.pairs import PairDraft, choose, full_pair, step_pair
 from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
@@ -92,7 +93,8 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         evidence=Evidence(kind, dict(edit.evidence or {})),
         rest=(rest[0], rest[1]) if rest else ("", ""),
     )
-    by_model = job.config.editing.editor == "model"
+    editor = edit.editor or EDITORS[job.config.editing.editor]  # null: of a version that did not tell them apart
+    by_model = editor in ("words", "slip")
     return {
         **_columns(draft),
         "problem_id": problem.id,
@@ -104,9 +106,17 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
         "source": solution.source,
         "language_model": job.editor.name if by_model and job.editor else None,
-        "prompt_version": EDIT_VERSIONS[job.config.editing.layout] if by_model else job.config.editing.editor,
+        "prompt_version": _version(job, edit, editor),
         "seed": edit.attempts[-1]["seed"] if edit.attempts else None,
     }
+
+
+def _version(job: Job, edit: EditRow, editor: str) -> str:
+    """The version of the prompt that the edit came of; of an edit without one, the setting of its editor."""
+    if editor not in ("words", "slip"):
+        return next(setting for setting, name in EDITORS.items() if name == editor)
+    told = edit.attempts[-1].get("version") if edit.attempts else None
+    return str(told or EDIT_VERSIONS[job.config.editing.layout])
 
 
 def _stripped(text: str) -> str:

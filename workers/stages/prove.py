@@ -38,7 +38,10 @@ def prove(context: StageContext) -> Finish:
         proofs, rests = _prove(context, rows)
     proofs = [_held_to_check(job, edit, proof) for edit, proof in zip(edits, proofs, strict=True)]
     proven = [_row(job, edit, proof, rest) for edit, proof, rest in zip(edits, proofs, rests, strict=True)]
-    kinds = [{**row, "kind": edit.kind, "form": edit.form} for row, edit in zip(proven, edits, strict=True)]
+    kinds = [
+        {**row, "kind": edit.kind, "form": edit.form, "editor": edit.editor}
+        for row, edit in zip(proven, edits, strict=True)
+    ]
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, proven)

@@ -32,7 +32,7 @@ from workers.stages import STAGES
 
 GREEDY = {
     "sampling": {"samples": 1, "temperature": 0.0, "max_tokens": 200},
-    "editing": {"temperature": 0.0, "max_tokens": 64},
+    "editing": {"temperature": 0.0, "max_tokens": 64, "fallback": []},
     "proof": {"continuations": {"when": "unproven", "k": 1, "temperature": 0.0, "max_tokens": 200}},
     "shard_size": 3,
 }

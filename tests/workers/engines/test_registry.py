@@ -18,6 +18,7 @@ from workers.engines.registry import (
     Trained,
     TransformersSettings,
     VllmSettings,
+    can_score,
     checked,
     interpreters,
     served_as,
@@ -61,6 +62,16 @@ def test_an_engine_that_scores_no_texts_is_refused_by_name(toy: EngineKind) -> N
     with pytest.raises(EngineError, match=r"^language model 'm': .*capability prompt_logprobs"):
         pool.score(ModelSpec("m", toy.name, {"path": "/base"}), [asked])
     pool.close()
+
+
+def test_whether_texts_can_be_scored_is_read_off_an_entry_where_it_says_so(toy: EngineKind) -> None:
+    server = {"base_url": "http://localhost:1/v1", "model": "m"}
+    assert [can_score(engine, {"path": "/base"}) for engine in ("transformers", "vllm")] == [True, True]
+    assert can_score("openai", server) is False, "no tokenizer, no ids to score"
+    by_ids = {**server, "tokenizer": "/base"}
+    told = {make: can_score("openai", {**by_ids, "server": make}) for make in ("auto", "vllm", "openai")}
+    assert told == {"auto": None, "vllm": True, "openai": False}
+    assert (can_score(toy.name, {}), can_score("gone", {})) == (None, None)
 
 
 def test_what_is_trained_on_it_is_served_by_it_or_by_the_default_engine(toy: EngineKind) -> None:

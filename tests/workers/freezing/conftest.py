@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy.orm import Session
 
-from errata.config import DatasetConfig
+from errata.output_config import DatasetConfig
 from models import leases
 from models.base import new_id
 from models.files import FileStore

@@ -97,6 +97,7 @@ def test_the_manifest_names_every_file(frozen: Freeze, store: StoreSettings) -> 
         "language_model": None,
         "language_model_fingerprint": None,
         "editor_model": None,
+        "editors": {},
         "preset": "rules",
         "prompt_versions": {},
         "config": {"preset": "rules"},

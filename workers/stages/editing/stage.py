@@ -1,0 +1,86 @@
+"""Stage ``edit``: every offered step of the drawn correct solutions is edited once, on its own, and screened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from sqlalchemy.orm import Session
+
+from errata.types import EditorName
+from models.jobs import EditRow
+from models.session import insert_ignore
+from models.states import Stage
+from workers.engines.base import LacksCapability
+from workers.stages.base import Finish, StageContext
+from workers.stages.continuations import needs_continuations
+from workers.stages.editing.draft import Draft, calculates, drafts_of
+from workers.stages.editing.rules import edit_at_random, edit_by_rules
+from workers.stages.editing.slips import edit_by_slips
+from workers.stages.editing.words import edit_in_words
+from workers.stages.ledger import add_counts, count_edits, record_editor_unavailable
+from workers.stages.loading import Job, as_problem, load_rows
+
+Editor = Callable[[StageContext, Job, Sequence[Draft]], None]
+_EDITORS: Mapping[EditorName, Editor] = {
+    "words": edit_in_words,
+    "slip": edit_by_slips,
+    "rule": edit_by_rules,
+    "random-token": edit_at_random,
+}
+
+
+def edit(context: StageContext) -> Finish:
+    """Insert one row per edited step, kept or rejected with its reason; steps not offered are counted by reason."""
+    loaded = load_rows(context)
+    job = loaded.job
+    drafts: list[Draft] = []
+    skipped: list[str] = []
+    for row in loaded.solutions.values():
+        if row.role == "correct" and row.plan is not None:
+            drafts += drafts_of(row, as_problem(loaded.problems[row.problem_id]), job)
+            skipped += row.plan["skipped"]
+    missing = _ask_editors(context, job, drafts)
+    rows = [draft.row(job.id, context.lease.shard_id) for draft in drafts]
+    tallies = [draft.tallies for draft in drafts]
+    following = _next(job, drafts)
+
+    def write(session: Session) -> None:
+        insert_ignore(session, EditRow, rows)
+        add_counts(session, context.lease, count_edits(rows, skipped, tallies))
+        for editor, why in missing.items():
+            record_editor_unavailable(session, context.lease, editor, why)
+
+    return Finish(following, write)
+
+
+def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> dict[EditorName, str]:
+    """Ask one editor after another for the edits that are not kept yet; why some could not be asked.
+
+    Raises LacksCapability where that leaves no editor at all.
+    """
+    missing: dict[EditorName, str] = {}
+    first, *behind = job.config.editing.editors
+    editors = [first, *(editor for editor in behind if editor != "slip" or calculates(job.domain))]
+    for editor in editors:
+        waiting = [draft for draft in drafts if not draft.kept]
+        if not waiting:
+            break
+        try:
+            _EDITORS[editor](context, job, waiting)
+        except LacksCapability as error:
+            missing[editor] = str(error)
+            if len(missing) == len(editors):
+                raise
+    return missing
+
+
+def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
+    """Where the shard goes: an engine is not asked to continue nothing."""
+    screened = [draft for draft in drafts if draft.reason is None]
+    if not screened:
+        return Stage.PAIR
+    asks = any(
+        needs_continuations(job, draft.problem, draft.solution.text, draft.step.index, str(draft.edited))
+        for draft in screened
+    )
+    return Stage.CONTINUE if asks else Stage.PROVE

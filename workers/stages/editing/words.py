@@ -1,0 +1,107 @@
+"""The editor ``words``: a language model is asked for each edit, and asked again where its reply is no usable error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from errata.carrying import carry_step
+from errata.config import EditingConfig
+from errata.kinds import kinds_of
+from errata.prompts import EDIT_VERSIONS, Layout, edit_prompt, parse_reply, parse_unit_reply
+from errata.seeds import derive_seed
+from errata.steps import offered_span
+from errata.types import Domain, Form, Reason
+from errata.unit_edits import splice_unit
+from errata.units import whole_unit
+from workers.engines.base import Completion, GenerationRequest
+from workers.stages.base import StageContext
+from workers.stages.editing.draft import Draft
+from workers.stages.loading import Job
+
+
+def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
+    """Ask for all edits at once; one that is rejected, for whatever reason, is asked for again with another seed."""
+    editing = job.config.editing
+    # Greedy decoding would give the same reply again.
+    attempts = editing.attempts if editing.temperature > 0 else 1
+    if job.editor is None:
+        return
+    for draft in drafts:
+        draft.ask("words")
+    requests = [_request(job, draft, 0) for draft in drafts]
+
+    def take(at: int, completion: Completion) -> GenerationRequest | None:
+        draft, request = drafts[at], requests[at]
+        attempt = draft.tallies[-1].attempts
+        draft.spend(completion, completion.completion_tokens)
+        kept = _take(job, draft, completion.text, attempt)
+        draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version)
+        if kept or attempt + 1 == attempts:
+            return None
+        requests[at] = _request(job, draft, attempt + 1)
+        return requests[at]
+
+    context.generate(job.editor, list(requests), take)
+
+
+def layout_of_attempt(editing: EditingConfig, _attempt: int) -> Layout:
+    """The layout of the n-th request for an edit, from 0."""
+    return editing.layout
+
+
+def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
+    editing = job.config.editing
+    layout = layout_of_attempt(editing, attempt)
+    prompt = edit_prompt(
+        draft.problem.question,
+        draft.solution.text,
+        draft.steps,
+        draft.step.index,
+        draft.kind,
+        domain=job.domain,
+        layout=layout,
+        offered=_offered(job, draft)[0],
+        unit=draft.planned.unit,
+    )
+    version = EDIT_VERSIONS[layout]
+    return GenerationRequest(
+        prompt,
+        temperature=editing.temperature,
+        top_p=editing.top_p,
+        max_tokens=editing.max_tokens,
+        seed=derive_seed(job.config.seed, version, draft.solution.text, draft.step.index, draft.kind, attempt),
+    )
+
+
+def _offered(job: Job, draft: Draft) -> tuple[int, int]:
+    """Offsets in the solution of what the model is offered: of a long step, its last sentences."""
+    if job.domain in (Domain.LOGIC, Domain.CODE):  # a JSON answer and a line of code are no sentences
+        return draft.step.body_start, draft.step.end
+    return offered_span(draft.solution.text, draft.step, job.config.editing.offered_sentences)
+
+
+def _take(job: Job, draft: Draft, completion: str, attempt: int) -> bool:
+    """Read a reply; whether it holds an edit that is kept."""
+    layout = layout_of_attempt(job.config.editing, attempt)
+    if layout == "errata":
+        return _take_unit(job, draft, completion)
+    start, end = _offered(job, draft)
+    label = "" if layout == "scripts" else draft.solution.text[draft.step.start : start]
+    reply = parse_reply(completion, original_step=draft.original, label=label)
+    span = (start - draft.step.start, end - draft.step.start)
+    return draft.take(job, reply.text, None if reply.reason is None else str(reply.reason), span)
+
+
+def _take_unit(job: Job, draft: Draft, completion: str) -> bool:
+    """Splice the reply in at its unit's offsets; in form ``consistent`` the program carries the value on."""
+    text, step = draft.solution.text, draft.step
+    unit = draft.planned.unit or whole_unit(text, step, _offered(job, draft)[0])
+    reply = parse_unit_reply(completion, text, step, unit)
+    if reply.text is None:
+        return draft.take(job, None, None if reply.reason is None else str(reply.reason))
+    made = splice_unit(text, step, unit, reply.text, kinds_of(job.domain)[draft.kind])
+    edited, reason = made.text, made.reason
+    if edited is not None and edited != draft.original and draft.planned.form is Form.CONSISTENT:
+        carried = carry_step(draft.problem.question, text, step.index, edited, "step")
+        edited, reason = (None, Reason.NOT_CARRIED) if carried is None else (carried.step, None)
+    return draft.take(job, edited, None if reason is None else str(reason))
