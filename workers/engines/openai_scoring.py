@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
 from workers.engines.base import EngineError, ScoreRequest, Scores
+from workers.engines.meter import Meter
 from workers.engines.openai_http import Gate, Server, all_or_none
 from workers.engines.openai_wire import ServerKind, read_prompt_logprobs, scoring_body
 from workers.engines.registry import OpenAISettings
@@ -16,15 +18,25 @@ from workers.engines.scoring import TextScorer, unscored
 class ServerScorer:
     """Scores texts on one server. Belongs to the servers' event loop."""
 
-    def __init__(self, scorer: TextScorer, server: Server, gate: Gate, settings: OpenAISettings) -> None:
+    def __init__(self, scorer: TextScorer, server: Server, gate: Gate, settings: OpenAISettings, meter: Meter) -> None:
         self._scorer, self._server, self._gate, self._settings = scorer, server, gate, settings
+        self._meter = meter
 
     async def all(
         self, requests: Sequence[ScoreRequest], kind: ServerKind, context: int | None, retried: Counter[str]
     ) -> list[Scores]:
         """Scores per request. Raises EngineError, or RequestRejected."""
         failed = asyncio.Event()
-        return await all_or_none(self._one(request, kind, context, retried, failed) for request in requests)
+        done = itertools.count(1)
+
+        async def one(request: ScoreRequest) -> Scores:
+            scores = await self._one(request, kind, context, retried, failed)
+            self._meter.tell_scored(next(done) / len(requests))
+            return scores
+
+        found = await all_or_none(one(request) for request in requests)
+        self._meter.add_scores(found)
+        return found
 
     async def _one(
         self,

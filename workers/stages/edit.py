@@ -122,6 +122,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
     attempts = editing.attempts if editing.temperature > 0 else 1
     if job.editor is None:
         return
+    context.meter.expect(len(drafts), attempts)
     requests = [_request(job, draft, 0) for draft in drafts]
 
     def take(at: int, completion: Completion) -> GenerationRequest | None:
@@ -131,6 +132,7 @@ def _ask_model(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None
         draft.cached_tokens += completion.cached_tokens
         _take(job, draft, completion.text, requests[at])
         if draft.reason != Reason.NO_CHANGE or len(draft.attempts) == attempts:
+            context.meter.settle(len(draft.attempts))
             return None
         requests[at] = _request(job, draft, len(draft.attempts))
         return requests[at]
