@@ -182,7 +182,8 @@ class OpenAIEngine:
         await self._server.close()
 
     async def _all(self, requests: Sequence[GenerationRequest], call: _Call) -> list[list[Completion]]:
-        planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
+        limits = [most for most in (self._settings.samples_per_request, self._kind.most_samples) if most]
+        planned = [u for at, r in enumerate(requests) for u in units(at, r, min(limits, default=None))]
         answers = await all_or_none(self._one(unit, call) for unit in planned)
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
@@ -236,7 +237,10 @@ class OpenAIEngine:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
             body |= self._kind.continuation or {}
         body["messages"] = messages
-        return await self._fitting("/chat/completions", body, unit, retried)
+        found = await self._fitting("/chat/completions", body, unit, retried)
+        if not self._kind.repeats_opening:
+            return found
+        return [replace(each, text=each.text.removeprefix(prompt.assistant_prefix)) for each in found]
 
     async def _fitting(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> list[Completion]:
         """What is too long by a limit that was not known is refused: asked again with the room there is, then given up.

@@ -19,7 +19,9 @@ class ServerKind:
     generation_config.json (repetition penalty, top-k, ...); a job's configuration alone decides how it samples.
     ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name.
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
-    reliably. ``about``: the page, and its key, where the server tells its version.
+    reliably. ``about``: the page, and its key, where the server tells its version. ``repeats_opening``: its chat answer
+    begins with the opening that it continued. ``most_samples``: of one request, where it counts the tokens of the first
+    alone.
     """
 
     name: str
@@ -29,6 +31,8 @@ class ServerKind:
     per_request_seed: bool = False
     prefix_cache: bool = False
     prompt_logprobs: bool = False
+    repeats_opening: bool = False
+    most_samples: int | None = None
 
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
@@ -61,6 +65,8 @@ SERVER_KINDS: dict[str, ServerKind] = {
             about=("/props", "build_info"),
             per_request_seed=True,
             prefix_cache=True,
+            repeats_opening=True,
+            most_samples=1,
         ),
     )
 }
