@@ -119,7 +119,10 @@ class Run:
             "generated": spent.get("completion", 0),
             "prompt": spent.get("prompt", 0),
             "rejected": Counter(counts["edits"]["rejected"]),
-            "by_editor": {editor: Counter(of) for editor, of in counts["edits"].get("by_editor", {}).items()},
+            "by_editor": {
+                editor: Counter({name: count for name, count in found.items() if isinstance(count, int)})
+                for editor, found in counts["edits"].get("by_editor", {}).items()
+            },
             "seconds": _seconds(job),
         }
 
