@@ -74,6 +74,8 @@ class OpenAIServer:
         """Status and body for one request, as vLLM would: several greedy samples are refused, and long prompts."""
         if path.endswith("/load_lora_adapter") and self.adapters is not None:
             return self._load(self.adapters, body["lora_name"], body["lora_path"])
+        if path == "/generate":
+            return 200, self._scored_natively(body)
         if body.get("model") not in (MODEL, *(self.adapters or ())):
             return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
         engine = (self.adapters or {}).get(body["model"], self.engine)
@@ -114,6 +116,19 @@ class OpenAIServer:
             likeliest = row.topk(body["prompt_logprobs"]).indices.tolist()
             told.append({str(i): {"logprob": float(row[i])} for i in dict.fromkeys([*likeliest, token])})
         return told
+
+    def _scored_natively(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The same in SGLang's shape, from ``logprob_start_len`` on; of the first place nothing."""
+        ids, start = body["input_ids"], body["logprob_start_len"]
+        told = self._scored({"prompt": ids, "prompt_logprobs": body["top_logprobs_num"]})
+        own: list[Any] = [[None, ids[start], None]]
+        others: list[Any] = [None]
+        for token, place in zip(ids[start + 1 :], told[start + 1 :], strict=True):
+            found = {int(other): value["logprob"] for other, value in (place or {}).items()}
+            own.append([found[token], token, None])
+            others.append([[value, other, None] for other, value in list(found.items())[: body["top_logprobs_num"]]])
+        meta = {"prompt_tokens": len(ids), "completion_tokens": 1, "cached_tokens": 5}
+        return {"text": "x", "meta_info": {**meta, "input_token_logprobs": own, "input_top_logprobs": others}}
 
     def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
         spent = sum(c.completion_tokens for c in results)

@@ -61,9 +61,11 @@ class Server:
         self._headers = _headers(settings)
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: dict[str, Any], retried: Counter[str]) -> dict[str, Any]:
-        """The JSON object answered below ``base_url``. Raises RequestRejected or EngineError."""
-        return await self._ask("POST", self._settings.base_url + path, body, retried)
+    async def post(
+        self, path: str, body: dict[str, Any], retried: Counter[str], *, root: bool = False
+    ) -> dict[str, Any]:
+        """The JSON object answered below ``base_url``, or beside its ``/v1``. Raises RequestRejected or EngineError."""
+        return await self._ask("POST", self._url(path, root=root), body, retried)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
         """The same where nothing but the status is answered."""
@@ -71,14 +73,16 @@ class Server:
 
     async def get(self, path: str, retried: Counter[str], *, root: bool = False) -> dict[str, Any] | None:
         """The JSON object at ``path``, or None where the server has no such page."""
-        base = self._settings.base_url
-        url = (base.removesuffix("/v1") if root else base) + path
         try:
-            return await self._ask("GET", url, None, retried)
+            return await self._ask("GET", self._url(path, root=root), None, retried)
         except RequestRejected as refusal:
             if refusal.status in (401, 403):
                 raise
             return None
+
+    def _url(self, path: str, *, root: bool) -> str:
+        base = self._settings.base_url
+        return (base.removesuffix("/v1") if root else base) + path
 
     async def close(self) -> None:
         """Close every connection."""

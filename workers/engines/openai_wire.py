@@ -17,7 +17,8 @@ class ServerKind:
 
     ``request``: what every request carries beyond the standard. Servers fill what it leaves open from the model's
     generation_config.json (repetition penalty, top-k, ...); a job's configuration alone decides how it samples.
-    ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name.
+    ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name, or with
+    ``native_scores`` on a route of its own (workers.engines.sglang_scores).
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
     reliably. ``about``: the page, and its key, where the server tells its version. ``repeats_opening``: its chat answer
     begins with the opening that it continued. ``most_samples``: of one request, where it counts the tokens of the first
@@ -31,6 +32,7 @@ class ServerKind:
     per_request_seed: bool = False
     prefix_cache: bool = False
     prompt_logprobs: bool = False
+    native_scores: bool = False
     repeats_opening: bool = False
     most_samples: int | None = None
 
@@ -53,10 +55,12 @@ SERVER_KINDS: dict[str, ServerKind] = {
         ),
         ServerKind(
             "sglang",
-            request=_NEUTRAL,
+            request={**_NEUTRAL, "return_token_ids": True},  # older versions pass over the last
             continuation=_CONTINUED,
             about=("/get_server_info", "version"),
             prefix_cache=True,
+            prompt_logprobs=True,
+            native_scores=True,
         ),
         ServerKind(
             "llamacpp",
