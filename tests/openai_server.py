@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ class OpenAIServer:
         self.in_flight = 0
         self.closing = threading.Event()
         self.adapters: dict[str, _IdsEngine] | None = None  # by name; None: it loads none
+        self.streams = False  # whether it answers by a stream who asks for one
+        self.go_on = threading.Event()  # a stream stops behind its first piece until this is set
+        self.go_on.set()
         server = self
 
         class Handler(_Handler):
@@ -165,6 +169,18 @@ def _request(body: dict[str, Any]) -> GenerationRequest:
     return GenerationRequest(prompt, max_tokens=limit, stop=tuple(body.get("stop", ())), **names)
 
 
+def _pieces(choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A few characters of each choice in turn; the last of one says how it ended."""
+    texts = [choice["message"]["content"] if "message" in choice else choice["text"] for choice in choices]
+    for at in range(0, max(map(len, texts)) + 1, 5):
+        for choice, text in zip(choices, texts, strict=True):
+            if at <= len(text):
+                piece = text[at : at + 5]
+                written = {"delta": {"content": piece}} if "message" in choice else {"text": piece}
+                ended = choice["finish_reason"] if at + 5 > len(text) else None
+                yield {"choices": [{"index": choice["index"], "finish_reason": ended, **written}], "usage": None}
+
+
 class _Handler(BaseHTTPRequestHandler):
     of: OpenAIServer
     protocol_version = "HTTP/1.1"
@@ -193,7 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
             if fault:
                 self._misbehave(fault)
             else:
-                self._send(*self.of.answer(self.path, body, self._gone))
+                status, answer = self.of.answer(self.path, body, self._gone)
+                if self.of.streams and body.get("stream") and isinstance(answer, dict) and "choices" in answer:
+                    self._stream(answer)
+                else:
+                    self._send(status, answer)
         except (BrokenPipeError, ConnectionResetError, Cancelled):
             self.close_connection = True
         finally:
@@ -221,6 +241,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
         else:
             self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
+
+    def _stream(self, answer: dict[str, Any]) -> None:
+        """The answer in pieces, its samples by turns, the counts at the end, as vLLM sends them."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        for message in [*_pieces(answer["choices"]), {"choices": [], "usage": answer["usage"]}]:
+            self.wfile.write(f"data: {json.dumps(message)}\n\n".encode())
+            self.wfile.flush()
+            self.of.go_on.wait(60)
+        self._leave()
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def _gone(self) -> bool:
         """Whether the client has hung up."""

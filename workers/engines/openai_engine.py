@@ -32,7 +32,7 @@ from workers.engines.base import (
 )
 from workers.engines.follow_ups import FollowUp
 from workers.engines.joints import held_back_of, without_held_back
-from workers.engines.meter import Meter
+from workers.engines.meter import Meter, SoFar
 from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import (
@@ -71,6 +71,15 @@ class _Call:
     follow_up: FollowUp | None
     meter: Meter
     failed: asyncio.Event = field(default_factory=asyncio.Event)
+    streaming: bool = False  # one of its requests is
+
+    def watched(self, unit: Unit) -> Unit:
+        """The unit, asked for as a stream if no other one is: so the call's meter moves before any of them ends."""
+        if self.streaming:
+            return unit
+        self.streaming = True
+        limit = unit.request.max_tokens
+        return replace(unit, tell=lambda tokens: self.meter.tell(SoFar(0, tokens, tokens / limit)))
 
 
 class OpenAIEngine:
@@ -198,7 +207,9 @@ class OpenAIEngine:
                 return []
             try:
                 while True:
-                    answer = await (self._chat if self._tokenizer is None else self._ids)(unit, call.retried)
+                    asked = call.watched(unit) if self._kind.streams else unit
+                    answer = await (self._chat if self._tokenizer is None else self._ids)(asked, call.retried)
+                    call.streaming = call.streaming and asked.tell is None
                     call.meter.add(answer)
                     following = None if call.follow_up is None else call.follow_up(unit.index, answer[0])
                     if following is None:
@@ -272,7 +283,7 @@ class OpenAIEngine:
         self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
     ) -> list[Completion]:
         for _ in range(self._settings.retries + 1):
-            answer = Choices.of(await self._server.post(path, body, retried))
+            answer = Choices.of(await self._server.post(path, body, retried, tell=unit.tell))
             if answer is not None:
                 return [storable(completion) for completion in read_choices(self._name, answer, unit)]
             retried["an unusable answer"] += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ class ServerKind:
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
     reliably. ``about``: the page, and its key, where the server tells its version. ``repeats_opening``: its chat answer
     begins with the opening that it continued. ``most_samples``: of one request, where it counts the tokens of the first
-    alone.
+    alone. ``streams``: its stream ends with the counts.
     """
 
     name: str
@@ -35,6 +35,7 @@ class ServerKind:
     native_scores: bool = False
     repeats_opening: bool = False
     most_samples: int | None = None
+    streams: bool = False
 
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
@@ -46,6 +47,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
         HOSTED,
         ServerKind(
             "vllm",
+            streams=True,
             request={**_NEUTRAL, "return_token_ids": True},
             continuation=_CONTINUED,
             about=("/version", "version"),
@@ -55,6 +57,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
         ),
         ServerKind(
             "sglang",
+            streams=True,
             request={**_NEUTRAL, "return_token_ids": True},  # older versions pass over the last
             continuation=_CONTINUED,
             about=("/get_server_info", "version"),
@@ -64,6 +67,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
         ),
         ServerKind(
             "llamacpp",
+            streams=True,
             request={"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True},
             continuation={},  # it continues a last message of the assistant unasked
             about=("/props", "build_info"),
@@ -78,12 +82,16 @@ SERVER_KINDS: dict[str, ServerKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request."""
+    """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request.
+
+    ``tell``: of one that is asked for as a stream, who hears how many tokens have come.
+    """
 
     index: int
     request: GenerationRequest
     first: int
     count: int
+    tell: Callable[[int], None] | None = None
 
     @property
     def stops(self) -> list[str]:

@@ -123,6 +123,7 @@ class EnginePool:
     ) -> list[list[Completion]]:
         with self._connected(kind, model, cancelled, journal) as server:
             journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
+            journal.meter.doing("waiting for the server's answers")
             return server.generate(requests, cancelled, journal.retried, follow_up, journal.meter)
 
     @contextmanager
