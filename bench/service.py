@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,13 +20,15 @@ from tests.processes import ROOT, Running, environment, errata
 
 JOB_SECONDS = 900
 _LOOK_SECONDS = 1.0
+_LOGGED = 4000  # characters of the service's log that a failure shows
 
 
 class Service:
     """A running service that answers at ``http``."""
 
-    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str) -> None:
-        self.http, self._env, self.column = http, env, column
+    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str, log: Callable[[], str]) -> None:
+        """``log``: what the service has written so far."""
+        self.http, self._env, self.column, self._log = http, env, column, log
 
     def add_model(self, name: str, config: Mapping[str, Any], engine: str = "openai") -> None:
         """Register a language model, by default a served one."""
@@ -58,7 +60,8 @@ class Service:
                 time.sleep(_LOOK_SECONDS)
         ended = [self._get(url) for url in urls]
         if any(job["state"] != "succeeded" or job["partial"] for job in ended):
-            raise RuntimeError(f"a job did not succeed: {[(job['state'], job['error']) for job in ended]}")
+            states = [(job["state"], job["error"]) for job in ended]
+            raise RuntimeError(f"a job did not succeed: {states}\n{self._log()[-_LOGGED:]}")
         return max(datetime.fromisoformat(job["finished_at"]).timestamp() for job in ended) - began, ended
 
     def all(self, url: str) -> list[dict[str, Any]]:
@@ -104,7 +107,7 @@ def running(folder: Path, *, embedded: bool, **more: str) -> Iterator[Service]:
             for role in (["sweeper"], ["worker", "--queues", "generation"], ["worker", "--queues", "grading"]):
                 stack.enter_context(Running(*role, env=env))
         client = stack.enter_context(httpx.Client(base_url=http.url(), timeout=120))
-        yield Service(client, env, "embedded" if embedded else "production")
+        yield Service(client, env, "embedded" if embedded else "production", lambda: http.text)
 
 
 def need_vllm() -> None:
