@@ -212,8 +212,9 @@ def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str
     )
     groups: dict[str, list[ShardGroup]] = defaultdict(list)
     for row_id, stage, state, shards, problems, share, *made, doing in session.execute(query):
-        found = [int(count or 0) for count in made]
-        groups[row_id].append(ShardGroup(stage, state, shards, int(problems), share or 0.0, *found, doing))
+        reached, most, tokens = (int(count or 0) for count in made)
+        inside_of = (share or 0.0, reached, most, tokens, doing)
+        groups[row_id].append(ShardGroup(stage, state, shards, int(problems), *inside_of))
     return groups
 
 

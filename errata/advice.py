@@ -96,6 +96,7 @@ ADVICE: Mapping[Reason, Advice] = {
 }
 """For every reason what to say of it, and the settings that change it."""
 
+_REASONS = {str(reason): reason for reason in Reason}
 _UNREADABLE = (Reason.UNPARSABLE, Reason.CUT, Reason.NOTHING_WRITTEN, Reason.THOUGHTS_ONLY, Reason.TIMEOUT)
 
 
@@ -119,7 +120,7 @@ class _Link:
         if not counts:
             return None
         name = min(counts, key=lambda each: (-counts[each], each))
-        return Reason(name), counts[name]
+        return _REASONS[name], counts[name]
 
 
 def advise(counts: Mapping[str, Any]) -> str | None:

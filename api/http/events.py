@@ -99,7 +99,8 @@ def _position(after: str | None, last: str | None) -> int:
 async def _stream(
     api: Api, table: type[Any], row_id: str, after: int, progress_of: ProgressOf | None
 ) -> AsyncIterator[dict[str, Any]]:
-    told, looked = {}, time.monotonic()  # the first look would tell of jobs that end in a moment
+    told: dict[str, Any] = {}
+    looked = time.monotonic()  # the first look would tell of jobs that end in a moment
     while True:
         ended, rows = await run_in_threadpool(_look, api, table, row_id, after)
         for row in rows:

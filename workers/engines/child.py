@@ -214,7 +214,7 @@ class _Scheduler:
         now = time.monotonic()
         if now - self._pulsed >= _PULSE_SECONDS:
             self._pulsed = now
-            working = [*self._open.items()] or ([self._alone] if self._alone else [])
+            working: list[tuple[int, AnyEngine]] = [*self._open.items()] or ([self._alone] if self._alone else [])
             metered = [(number, engine) for number, engine in working if isinstance(engine, MeteredEngine)]
             self._tell({"pulse": [[number, *engine.so_far(number)] for number, engine in metered]})
 

@@ -40,5 +40,5 @@ def read_native(answer: dict[str, Any], ids: Sequence[int], first: int) -> tuple
     places = list(zip(wanted, own[-len(wanted) :], others[-len(wanted) :], strict=True)) if wanted else []
     if any(mine[0] is None or mine[1] != token or not isinstance(top, list) for token, mine, top in places):
         return None
-    told = [(float(mine[0]), [(int(entry[1]), float(entry[0])) for entry in top]) for _, mine, top in places]
+    told: list[TokenLogprobs] = [(float(mine[0]), [(int(i), float(p)) for p, i, *_ in top]) for _, mine, top in places]
     return told, int(meta.get("cached_tokens") or 0)
