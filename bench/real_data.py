@@ -32,11 +32,12 @@ def read(file: Path | None, count: int) -> tuple[Rows, Rows]:
     """
     if file is None:
         made = problems.generate(min(count, _MADE), seed=17)
-        return problems.rows(made), _brought([each.gold_solution or "" for each in made])
+        rows = [{"question": each.question, "gold_answer": each.gold_answer} for each in made]
+        return rows, _brought([each.gold_solution or "" for each in made])
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     if lines and "ground_truth" in json.loads(lines[0]):
-        rows, solutions = gsm8k.read(file)
-        return rows[:count], [each for each in solutions if each["problem"] < count and each["label"]]
+        many, solutions = gsm8k.read(file)
+        return many[:count], [each for each in solutions if each["problem"] < count and each["label"]]
     found = [_row(file, number, line) for number, line in enumerate(lines[:count], start=1)]
     return [problem for problem, _ in found], _brought([solution for _, solution in found])
 
