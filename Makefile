@@ -5,11 +5,13 @@
 #   TORCH_INDEX  an index URL where torch comes from, such as PyTorch's index of CPU builds (190 MB instead of 2.6 GB
 #                on a machine without a GPU)                            (default: pip's own)
 #   PIP_ARGS     more arguments for pip, e.g. --find-links DIR
+#   MODEL        folder of the model that test-real edits with
 #   MODELS       folders of models, with ":" between them, that test-tokenizers takes too
 #   ARGS         arguments for pytest or the demo, e.g. make test ARGS="tests/cli -x"
 
 PYTHON ?= python3
 PIP_ARGS ?=
+MODEL ?=
 MODELS ?=
 TORCH_INDEX ?=
 ARGS ?=
@@ -22,7 +24,7 @@ ROOMS := api cli client demo errata models workers bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve install dev test test-vllm test-tokenizers lint format types contracts migrations-check check clean
+.PHONY: help demo serve install dev test test-vllm test-tokenizers test-real test-llamacpp lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -42,9 +44,9 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers"; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services and not vllm and not tokenizers"; fi; \
+	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
@@ -55,6 +57,21 @@ test-tokenizers: $(VENV)/.dev ## Compare real tokenizers of nine families with t
 	@$(BIN)/python -m tests.tokenizers.fetch data/tokenizers
 	@ERRATA_TOKENIZERS=$(CURDIR)/data/tokenizers ERRATA_MODELS=$(MODELS) HF_HUB_OFFLINE=1 \
 	 $(BIN)/python -m pytest -q -m tokenizers tests/tokenizers $(ARGS)
+
+# A fetcher that finds nothing says so and ends with 3: the tests are left out then.
+test-real: $(VENV)/.dev ## Edit real solutions with the model in MODEL=FOLDER; without it: test a small one, fetched into data/
+ifneq ($(MODEL),)
+	@$(BIN)/python -m bench.real_model $(MODEL) $(ARGS)
+else
+	@$(BIN)/python -m tests.real.fetch data/models || [ $$? = 3 ]
+	@ERRATA_REAL_MODEL=$(CURDIR)/data/models/smollm2 $(BIN)/python -m pytest -q -n 0 -m real tests/real $(ARGS)
+endif
+
+test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)
+	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) xllamacpp==2026.10.11549 || echo "left out: no xllamacpp" >&2
+	@$(BIN)/python -m tests.real.fetch data/models || [ $$? = 3 ]
+	@ERRATA_GGUF=$(CURDIR)/data/models/smollm2.gguf ERRATA_REAL_MODEL=$(CURDIR)/data/models/smollm2 \
+	 $(BIN)/python -m pytest -q -n 0 -m llamacpp tests/workers/engines $(ARGS)
 
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations

@@ -1,8 +1,9 @@
 """How far a job or a training run is, and how long it will take: the one answer that JSON and pages both give.
 
-A shard counts by the share of its stages that lie behind it. A quarantined or cancelled shard has ended: nothing more
-is computed for it, so it counts in full for the fraction and the time left. What is lost with it is told apart, as
-``quarantined`` and ``cancelled`` among the shards, and never by a smaller fraction.
+A shard counts by the share of its stages that lie behind it, and the stage that runs by what it has made. A quarantined
+or cancelled shard has ended: nothing more is computed for it, so it counts in full for the fraction and the time left.
+What is lost with it is told apart, as ``quarantined`` and ``cancelled`` among the shards, and never by a smaller
+fraction.
 
 All times are the database's. Nothing here writes.
 """
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import Float, Integer, cast, func, select
 from sqlalchemy.orm import Session
 
-from api.schemas import Progress, ShardCounts
+from api.schemas import Progress, ShardCounts, StageProgress
 from errata.funnel import Funnel
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
@@ -44,18 +45,42 @@ _WRITE_WINDOW = timedelta(seconds=0.5)  # a trainer writes once a second: metric
 _ATTEMPT_STARTED = "training.running"  # the event at the start of every attempt
 
 
+#: What a stage makes, as the reader is told it; of the other stages nothing is told before they end.
+UNITS = {Stage.SAMPLE: "samples", Stage.EDIT: "edits", Stage.CONTINUE: "continuations", Stage.ANSWER: "answers"}
+
+
 class ShardGroup(NamedTuple):
-    """The shards of one job that share stage and state; ``problems`` counts those of all of them."""
+    """The shards of one job that share stage and state; ``problems`` counts those of all of them.
+
+    ``inside``: the share of the stage that each running one has done, added up. ``made`` of ``total`` items and
+    generated ``tokens`` are theirs, too.
+    """
 
     stage: str
     state: str
     shards: int
     problems: int
+    inside: float = 0.0
+    made: int = 0
+    total: int = 0
+    tokens: int = 0
+    doing: str | None = None
+
+    @property
+    def told(self) -> StageProgress | None:
+        """What the running shards of a stage tell; None where they do not."""
+        unit = UNITS.get(Stage(self.stage))
+        if unit is None or not (self.total or self.doing):
+            return None
+        return StageProgress(unit=unit, made=self.made, total=self.total, tokens=self.tokens, doing=self.doing)
 
 
 @dataclass(frozen=True, slots=True)
 class StageShards:
-    """A job's shards as one stage sees them: past it, in it, waiting for it, and quarantined in it."""
+    """A job's shards as one stage sees them: past it, in it, waiting for it, and quarantined in it.
+
+    ``inside``: of those in it, the share that each has done, added up. ``told``: what they tell of it.
+    """
 
     stage: str
     done: int
@@ -63,11 +88,13 @@ class StageShards:
     waiting: int
     quarantined: int
     total: int
+    inside: float = 0.0
+    told: tuple[StageProgress, ...] = ()
 
     @property
     def share(self) -> float:
-        """Share of all shards that are past this stage, from 0 to 1."""
-        return self.done / self.total if self.total else 0.0
+        """Share of this stage that is done for all shards, from 0 to 1."""
+        return (self.done + self.inside) / self.total if self.total else 0.0
 
 
 def progress_of(session: Session, table: OwnerTable, rows: Sequence[Owner]) -> dict[str, Progress]:
@@ -92,6 +119,7 @@ def count_stages(stages: Sequence[Stage], groups: Sequence[ShardGroup]) -> list[
     counted = []
     for index, stage in enumerate(shown):
         here: Counter[str] = Counter()
+        inside, told = 0.0, []
         for group in groups:
             at = shown.index(_COUNTED_WITH.get(Stage(group.stage), Stage(group.stage)))
             # A finished shard keeps the name of its last stage, though it is past that one too.
@@ -99,8 +127,10 @@ def count_stages(stages: Sequence[Stage], groups: Sequence[ShardGroup]) -> list[
                 here["past"] += group.shards
             elif at == index:
                 here[group.state] += group.shards
+                inside += group.inside
+                told += [group.told] if group.told else []
         running, waiting, quarantined = (here[state] for state in ("running", "queued", "quarantined"))
-        counted.append(StageShards(stage, here["past"], running, waiting, quarantined, total))
+        counted.append(StageShards(stage, here["past"], running, waiting, quarantined, total, inside, tuple(told)))
     return counted
 
 
@@ -117,13 +147,22 @@ def eta_seconds(state: str, fraction: float, elapsed: float | None) -> float | N
     return elapsed * (1 - fraction) / fraction
 
 
-def tokens_of(funnel: Funnel) -> dict[str, int]:
-    """Tokens of all stages, by kind (``cached`` is part of ``prompt``)."""
+def tokens_of(funnel: Funnel, running: Sequence[tuple[str, dict[str, Any]]] = ()) -> dict[str, int]:
+    """Tokens of all stages, by kind (``cached`` is part of ``prompt``); of those that run by what they tell."""
     totals = {"prompt": 0, "completion": 0, "cached": 0}
-    for stage in funnel.counts["tokens"].values():
+    for counts in (*funnel.counts["tokens"].values(), *(progress for _, progress in running)):
         for name in totals:
-            totals[name] += stage.get(name, 0)
+            totals[name] += counts.get(name, 0)
     return totals
+
+
+def made_of(funnel: Funnel, running: Sequence[tuple[str, dict[str, Any]]] = ()) -> dict[str, int]:
+    """Samples and edits of all shards; ``running``: stage and progress of those that run."""
+    made = {unit: funnel.counts[unit]["total"] for unit in ("samples", "edits")}
+    for stage, progress in running:
+        if (unit := UNITS.get(Stage(stage))) in made:
+            made[str(unit)] += progress["made"]
+    return made
 
 
 def steps_fraction(run: TrainingRun) -> float:
@@ -162,15 +201,20 @@ def seconds_left(run: TrainingRun, per_step: float | None) -> float | None:
 
 
 def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str, list[ShardGroup]]:
-    owner = _OWNER_COLUMNS[table]
+    owner, told = _OWNER_COLUMNS[table], Shard.progress
+    # One statement: a stage that ends between two of them would be seen as not begun, and the fraction would fall.
+    counts = (func.sum(cast(told[name].as_string(), Integer)) for name in ("made", "total", "completion"))
+    inside = (func.sum(cast(told["share"].as_string(), Float)), *counts, func.max(told["doing"].as_string()))
     query = (
-        select(owner, Shard.stage, Shard.state, func.count(), func.sum(Shard.stop - Shard.start))
+        select(owner, Shard.stage, Shard.state, func.count(), func.sum(Shard.stop - Shard.start), *inside)
         .where(owner.in_(ids))
         .group_by(owner, Shard.stage, Shard.state)
     )
     groups: dict[str, list[ShardGroup]] = defaultdict(list)
-    for row_id, stage, state, shards, problems in session.execute(query):
-        groups[row_id].append(ShardGroup(stage, state, shards, int(problems)))
+    for row_id, stage, state, shards, problems, share, *made, doing in session.execute(query):
+        reached, most, tokens = (int(count or 0) for count in made)
+        inside_of = (share or 0.0, reached, most, tokens, doing)
+        groups[row_id].append(ShardGroup(stage, state, shards, int(problems), *inside_of))
     return groups
 
 
@@ -196,18 +240,24 @@ def _progress(
         problems_per_second=done / elapsed if elapsed and done else None,
         eta_seconds=eta_seconds(row.state, fraction, elapsed),
         queue_position=queue_position,
+        inside={group.stage: told for group in groups if (told := group.told) is not None},
     )
 
 
 def _fraction(state: str, stages: tuple[Stage, ...], groups: Sequence[ShardGroup]) -> float:
-    """Share of all stages of all shards that has ended. Stages count alike: none is known to be longer beforehand."""
+    """Share of all stages of all shards that is done. Stages count alike: none is known to be longer beforehand.
+
+    It falls only where a shard is requeued: what its stage had made is lost.
+    """
     if state in TERMINAL:
         return 1.0
     total = sum(group.shards for group in groups)
-    ended = sum(
-        group.shards * (1.0 if group.state in SHARD_TERMINAL else stages.index(Stage(group.stage)) / len(stages))
-        for group in groups
-    )
+    ended = 0.0
+    for group in groups:
+        if group.state in SHARD_TERMINAL:
+            ended += group.shards
+        else:
+            ended += (group.shards * stages.index(Stage(group.stage)) + group.inside) / len(stages)
     return ended / total if total else 0.0
 
 

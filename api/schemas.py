@@ -83,10 +83,22 @@ class ShardCounts(BaseModel):
     stages: dict[str, dict[str, int]] = Field(description="stage -> state -> shards, without those that ended.")
 
 
+class StageProgress(BaseModel):
+    """What the running shards of one stage have made so far. Of a shard that is requeued, its part starts anew."""
+
+    unit: str = Field(description="What the stage makes: samples, edits, continuations or answers.")
+    made: int
+    total: int = Field(description="The most there will be; adaptive sampling spares some.")
+    tokens: int = Field(description="Generated tokens.")
+    doing: str | None = Field(None, description="What a shard waits for before it makes anything: engine or model.")
+
+
 class Progress(BaseModel):
     """How far a job is. Rate and ETA are null until something has been measured."""
 
-    fraction: float = Field(ge=0, le=1, description="Share of all stages of all shards that has ended.")
+    fraction: float = Field(
+        ge=0, le=1, description="Share of all stages of all shards that has ended, running stages by what they made."
+    )
     shards: ShardCounts
     problems_done: int
     problems_total: int
@@ -94,7 +106,11 @@ class Progress(BaseModel):
     problems_per_second: float | None
     eta_seconds: float | None
     queue_position: int | None = Field(None, description="From 1, among jobs that wait; null once running.")
+    inside: dict[str, StageProgress] = Field(
+        default_factory=dict, description="stage -> what its running shards have made, where they tell."
+    )
     tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
+    made: dict[str, int] = Field(default_factory=dict, description="Samples and edits so far, of all stages.")
 
 
 class StateOut(RowAnswer):

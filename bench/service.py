@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,18 +20,20 @@ from tests.processes import ROOT, Running, environment, errata
 
 JOB_SECONDS = 900
 _LOOK_SECONDS = 1.0
+_LOGGED = 4000  # characters of the service's log that a failure shows
 
 
 class Service:
     """A running service that answers at ``http``."""
 
-    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str) -> None:
-        self.http, self._env, self.column = http, env, column
+    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str, log: Callable[[], str]) -> None:
+        """``log``: what the service has written so far."""
+        self.http, self._env, self.column, self._log = http, env, column, log
 
-    def add_model(self, name: str, config: Mapping[str, Any]) -> None:
-        """Register a served language model."""
+    def add_model(self, name: str, config: Mapping[str, Any], engine: str = "openai") -> None:
+        """Register a language model, by default a served one."""
         settings = [f"--setting={key}={value}" for key, value in config.items()]
-        added = errata("models", "add", name, "--engine", "openai", *settings, env=self._env)
+        added = errata("models", "add", name, "--engine", engine, *settings, env=self._env)
         if added.returncode:
             raise RuntimeError(added.stderr)
 
@@ -42,7 +44,9 @@ class Service:
             self._post(f"/v1/problem-sets/{posted['id']}/solutions", {"solutions": list(solutions)})
         return str(posted["id"])
 
-    def run(self, jobs: Sequence[Mapping[str, Any]]) -> tuple[float, list[dict[str, Any]]]:
+    def run(
+        self, jobs: Sequence[Mapping[str, Any]], seconds: float = JOB_SECONDS
+    ) -> tuple[float, list[dict[str, Any]]]:
         """Post the jobs at once and see them to their end: seconds from the first post, and the ended jobs.
 
         The end is the one the service notes: looking for it more often would only keep it from its work.
@@ -51,13 +55,24 @@ class Service:
         urls = [f"/v1/injection-jobs/{self._post('/v1/injection-jobs', job)['id']}" for job in jobs]
         for url in urls:
             while not self._get(url)["finished_at"]:
-                if time.time() > began + JOB_SECONDS:
-                    raise RuntimeError(f"a job did not end within {JOB_SECONDS} s")
+                if time.time() > began + seconds:
+                    raise RuntimeError(f"a job did not end within {seconds:g} s")
                 time.sleep(_LOOK_SECONDS)
         ended = [self._get(url) for url in urls]
         if any(job["state"] != "succeeded" or job["partial"] for job in ended):
-            raise RuntimeError(f"a job did not succeed: {[(job['state'], job['error']) for job in ended]}")
+            states = [(job["state"], job["error"]) for job in ended]
+            raise RuntimeError(f"a job did not succeed: {states}\n{self._log()[-_LOGGED:]}")
         return max(datetime.fromisoformat(job["finished_at"]).timestamp() for job in ended) - began, ended
+
+    def all(self, url: str) -> list[dict[str, Any]]:
+        """Every row of a list, over its pages."""
+        rows: list[dict[str, Any]] = []
+        page: dict[str, Any] = {"next": ""}
+        while page["next"] is not None:
+            given = {"limit": 500, **({"after": page["next"]} if page["next"] else {})}
+            page = self._get(str(httpx.URL(url).copy_merge_params(given)))
+            rows += page["data"]
+        return rows
 
     def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         answer = self.http.post(url, json=body)
@@ -70,11 +85,14 @@ class Service:
 
 
 @contextmanager
-def running(folder: Path, *, embedded: bool) -> Iterator[Service]:
-    """The service as production runs it, on PostgreSQL and Redis; embedded (SQLite) where asked or neither answers."""
+def running(folder: Path, *, embedded: bool, **more: str) -> Iterator[Service]:
+    """The service as production runs it, on PostgreSQL and Redis; embedded (SQLite) where asked or neither answers.
+
+    ``more``: environment variables of its processes.
+    """
     embedded = embedded or not (postgres_answers() and redis_answers())
     with ExitStack() as stack:
-        env = environment(folder, ERRATA_PORT="0")
+        env = environment(folder, ERRATA_PORT="0", **more)
         if embedded:
             http = stack.enter_context(Running("serve", "--no-trainer", env=env))
         else:
@@ -89,7 +107,7 @@ def running(folder: Path, *, embedded: bool) -> Iterator[Service]:
             for role in (["sweeper"], ["worker", "--queues", "generation"], ["worker", "--queues", "grading"]):
                 stack.enter_context(Running(*role, env=env))
         client = stack.enter_context(httpx.Client(base_url=http.url(), timeout=120))
-        yield Service(client, env, "embedded" if embedded else "production")
+        yield Service(client, env, "embedded" if embedded else "production", lambda: http.text)
 
 
 def need_vllm() -> None:

@@ -72,8 +72,11 @@ class Jobs(Resource, Generic[J]):
         rows = self._transport.pages(f"{self.path}/{job_id}/events")
         return (Event.model_validate(row) for row in rows)
 
-    def follow(self, job_id: str, *, reconnects: int = 5) -> Iterator[Event]:
-        """The job's events as they happen, until it ends. A cut connection is resumed behind the last event."""
+    def follow(self, job_id: str, *, reconnects: int = 5, progress: bool = False) -> Iterator[Event]:
+        """The job's events as they happen, until it ends. A cut connection is resumed behind the last event.
+
+        With ``progress`` also events of that type, which say how far the job is and are kept nowhere.
+        """
         last, left = 0, reconnects
         while True:
             try:
@@ -81,7 +84,8 @@ class Jobs(Resource, Generic[J]):
                     if event is None:
                         return
                     last, left = event.id, reconnects
-                    yield event
+                    if progress or event.type != "progress":
+                        yield event
             except ServiceUnreachable:
                 if left == 0:
                     raise

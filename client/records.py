@@ -5,13 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-
-class Record(BaseModel):
-    """Base: immutable; unknown fields are allowed, as a newer service may send them."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+from client.progress import Progress, Record
 
 
 class BadRow(Record):
@@ -37,7 +33,7 @@ class ProblemSet(Record):
     problem_count: int
     content_sha256: str
     rejected: list[BadRow]
-    notes: list[RowNote] = []
+    notes: list[RowNote] = Field(default_factory=list)
     created_at: datetime
 
 
@@ -50,32 +46,6 @@ class BroughtSolutions(Record):
     existing: int
     rejected_count: int
     rejected: list[BadRow]
-
-
-class Shards(Record):
-    """Shards per state, and per stage those not ended."""
-
-    total: int
-    queued: int
-    running: int
-    done: int
-    quarantined: int
-    cancelled: int
-    stages: dict[str, dict[str, int]] = {}
-
-
-class Progress(Record):
-    """How far a job is; ``fraction`` is 1 at its end."""
-
-    fraction: float
-    shards: Shards
-    problems_done: int
-    problems_total: int
-    elapsed_seconds: float | None = None
-    problems_per_second: float | None = None
-    eta_seconds: float | None = None
-    queue_position: int | None = None
-    tokens: dict[str, int] = {}
 
 
 class Job(Record):
@@ -116,7 +86,10 @@ class ShardedJob(Job):
 
 
 class InjectionJob(ShardedJob):
-    """Problems in, pairs out. ``config`` is complete; ``funnel`` accounts for every input."""
+    """Problems in, pairs out. ``config`` is complete; ``funnel`` accounts for every input.
+
+    ``advice`` says why an ended job gave no pairs or few, and what to try.
+    """
 
     name: str | None
     partial: bool
@@ -124,8 +97,9 @@ class InjectionJob(ShardedJob):
     language_model: str | None
     preset: str
     config: dict[str, Any]
-    prompt_versions: dict[str, Any] = {}
+    prompt_versions: dict[str, Any] = Field(default_factory=dict)
     funnel: dict[str, Any] | None = None
+    advice: str | None = None
     quarantined: list[dict[str, Any]] | None = None
 
 

@@ -99,11 +99,21 @@ def note(job: Watched) -> str:
     stages: Mapping[str, Any] = getattr(getattr(getattr(job, "progress", None), "shards", None), "stages", {})
     busy = [name for name, states in stages.items() if states.get("running")]
     if busy:
-        return ", ".join(busy)
+        inside = getattr(getattr(job, "progress", None), "inside", {})
+        return ", ".join(_busy(name, inside.get(name)) for name in busy)
     step, total = getattr(job, "step", None), getattr(job, "total_steps", None)
     if total:
         return f"step {step} of {total}"
     return job.state
+
+
+def _busy(stage: str, told: Any) -> str:
+    """A stage that runs, and what its shards have made, where they tell."""
+    if told is None:
+        return stage
+    if not told.total:
+        return f"{stage} ({told.doing})"
+    return f"{stage} ({told.made} of {told.total} {told.unit}, {told.tokens} tokens)"
 
 
 def funnel_rows(funnel: Mapping[str, Any]) -> list[list[str]]:

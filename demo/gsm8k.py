@@ -57,6 +57,8 @@ def run_pipeline(errata: Errata, file: Path, folder: Path, display: Display) -> 
         )
         job = errata.injection_jobs.wait(job.id, on_progress=show)
     funnel = job.funnel or {}
+    if job.advice:
+        display.say(job.advice)
     with display.stage("freeze", "Freezing and downloading the dataset") as show:
         dataset = errata.datasets.create(file.stem, [job.id])
         dataset = errata.datasets.wait(dataset.id, on_progress=show)
@@ -74,6 +76,7 @@ def run_pipeline(errata: Errata, file: Path, folder: Path, display: Display) -> 
         **coverage,
         "kind_shares": {kind: round(count / sum(kinds.values()), 4) for kind, count in kinds.items()},
         "funnel": funnel,
+        "advice": job.advice,
         "pairs": funnel["pairs"],
         "job": job.id,
         "dataset": str(local),

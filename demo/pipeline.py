@@ -89,15 +89,18 @@ def run_pipeline(errata: Errata, model: str, plan: DemoPlan, folder: Path, displ
     display.table("Edits by error kind and form", columns, kind_rows(funnel))
     columns = ["editor", "asked", "kept", "proven", "pairs", "tokens per pair"]
     display.table("Edits by editor", columns, editor_rows(funnel))
+    if job.advice:
+        display.say(job.advice)
     result: dict[str, Any] = {
         "funnel": funnel,
+        "advice": job.advice,
         "pairs": funnel["pairs"],
         "model": model,
         "job": job.id,
         "dataset": None,
     }
     if not funnel["pairs"]["total"]:
-        display.say("No pairs: this model has no correct solutions to edit, so there is nothing to train on.")
+        display.say("No pairs, so there is nothing to train on.")
         return {**result, "accuracy": _accuracy(errata, {"before": model}, heldout, plan, display)}
     dataset, local = _freeze(errata, job, folder, display)
     models = {"before": model, **_train(errata, model, dataset, job, plan, display)}

@@ -74,7 +74,8 @@ class LeaseColumns:
 class Shard(Identified, LeaseColumns, Timestamped, Base):
     """A slice ``[start, stop)`` of problem positions of exactly one owner, moving forward through stages.
 
-    ``ledger`` holds the shard's part of the funnel, written together with the rows it counts.
+    ``ledger`` holds the shard's part of the funnel, written together with the rows it counts. ``progress`` says how far
+    the stage that runs is (workers.engines.meter): null before it tells anything, and once the lease has ended.
     """
 
     __tablename__ = "shards"
@@ -106,6 +107,7 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
     stage: Mapped[str]
     state: Mapped[str] = mapped_column(default=ShardState.QUEUED)
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    progress: Mapped[dict[str, Any] | None]
 
 
 class StageColumns:

@@ -9,11 +9,11 @@ interruptions while alone count as failures (docs/architecture.md).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, null, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
@@ -185,9 +185,14 @@ def _is_held(lease: Lease) -> ColumnElement[bool]:
     return and_(Shard.id == lease.shard_id, Shard.fence == lease.fence, Shard.state == ShardState.RUNNING)
 
 
-def heartbeat(session: Session, lease: Lease, ttl_seconds: float) -> bool:
-    """Extend the lease; False means stop and discard: the lease was lost, or the owner is being cancelled."""
-    extended = update_returning(session, Shard, _is_held(lease), Shard.id, lease_expires_at=db_now(ttl_seconds))
+def heartbeat(session: Session, lease: Lease, ttl_seconds: float, progress: Mapping[str, Any] | None = None) -> bool:
+    """Extend the lease; False means stop and discard: the lease was lost, or the owner is being cancelled.
+
+    ``progress``: how far the stage is, where there is something new to tell.
+    """
+    values: dict[str, Any] = {"lease_expires_at": db_now(ttl_seconds)}
+    values |= {} if progress is None else {"progress": dict(progress)}
+    extended = update_returning(session, Shard, _is_held(lease), Shard.id, **values)
     return extended.first() is not None and is_wanted(session, lease)
 
 
@@ -198,7 +203,7 @@ def is_wanted(session: Session, lease: Lease) -> bool:
 
 
 def _end(session: Session, lease: Lease, **values: Any) -> Shard | None:
-    free = {"worker": None, "lease_expires_at": None}
+    free = {"worker": None, "lease_expires_at": None, "progress": null()}
     ended: Shard | None = update_returning(session, Shard, _is_held(lease), Shard, **free, **values).scalars().first()
     if ended is not None and values["state"] == ShardState.QUEUED:
         _withdraw_if_cancelling(session, ended)
@@ -270,7 +275,7 @@ def expire(session: Session) -> list[Shard]:
     """Requeue every running shard whose lease ran out, counting an interruption; the answer lists them."""
     expired = and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < db_now())
     # The fence rises here too: should the worker still live, its next statement finds no row.
-    freed = {"fence": Shard.fence + 1, "worker": None}
+    freed = {"fence": Shard.fence + 1, "worker": None, "progress": null()}
     quarantined = {
         **freed,
         "state": ShardState.QUARANTINED,

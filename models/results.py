@@ -27,6 +27,18 @@ def job_funnel(session: Session, job: InjectionJob) -> Funnel:
     return Funnel.total(ledger["funnel"] for ledger in ledgers if ledger.get("funnel"))
 
 
+def running_progress(session: Session, job: InjectionJob) -> tuple[Funnel, list[tuple[str, dict[str, Any]]]]:
+    """``job_funnel``, and stage and progress of the shards that run, read at one moment.
+
+    Read in two statements, a stage that ends between them would be counted in both, or in none.
+    """
+    if job.funnel:
+        return Funnel.from_dict(job.funnel), []
+    shards = session.execute(select(Shard.ledger, Shard.stage, Shard.progress).filter_by(injection_job_id=job.id)).all()
+    funnel = Funnel.total(shard.ledger["funnel"] for shard in shards if shard.ledger.get("funnel"))
+    return funnel, [(shard.stage, shard.progress) for shard in shards if shard.progress]
+
+
 def evaluation_result(session: Session, evaluation_id: str) -> dict[str, Any]:
     """The result of an evaluation from its judged samples; call it when no shard runs any more.
 

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,9 @@ class OpenAIServer:
         self.in_flight = 0
         self.closing = threading.Event()
         self.adapters: dict[str, _IdsEngine] | None = None  # by name; None: it loads none
+        self.streams = False  # whether it answers by a stream who asks for one
+        self.go_on = threading.Event()  # a stream stops behind its first piece until this is set
+        self.go_on.set()
         server = self
 
         class Handler(_Handler):
@@ -74,6 +78,8 @@ class OpenAIServer:
         """Status and body for one request, as vLLM would: several greedy samples are refused, and long prompts."""
         if path.endswith("/load_lora_adapter") and self.adapters is not None:
             return self._load(self.adapters, body["lora_name"], body["lora_path"])
+        if path == "/generate":
+            return 200, self._scored_natively(body)
         if body.get("model") not in (MODEL, *(self.adapters or ())):
             return 404, {"error": {"message": f"The model `{body.get('model')}` does not exist."}}
         engine = (self.adapters or {}).get(body["model"], self.engine)
@@ -115,6 +121,19 @@ class OpenAIServer:
             told.append({str(i): {"logprob": float(row[i])} for i in dict.fromkeys([*likeliest, token])})
         return told
 
+    def _scored_natively(self, body: dict[str, Any]) -> dict[str, Any]:
+        """The same in SGLang's shape, from ``logprob_start_len`` on; of the first place nothing."""
+        ids, start = body["input_ids"], body["logprob_start_len"]
+        told = self._scored({"prompt": ids, "prompt_logprobs": body["top_logprobs_num"]})
+        own: list[Any] = [[None, ids[start], None]]
+        others: list[Any] = [None]
+        for token, place in zip(ids[start + 1 :], told[start + 1 :], strict=True):
+            found = {int(other): value["logprob"] for other, value in (place or {}).items()}
+            own.append([found[token], token, None])
+            others.append([[value, other, None] for other, value in list(found.items())[: body["top_logprobs_num"]]])
+        meta = {"prompt_tokens": len(ids), "completion_tokens": 1, "cached_tokens": 5}
+        return {"text": "x", "meta_info": {**meta, "input_token_logprobs": own, "input_top_logprobs": others}}
+
     def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
         spent = sum(c.completion_tokens for c in results)
         with self.counting:
@@ -150,6 +169,18 @@ def _request(body: dict[str, Any]) -> GenerationRequest:
     return GenerationRequest(prompt, max_tokens=limit, stop=tuple(body.get("stop", ())), **names)
 
 
+def _pieces(choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A few characters of each choice in turn; the last of one says how it ended."""
+    texts = [choice["message"]["content"] if "message" in choice else choice["text"] for choice in choices]
+    for at in range(0, max(map(len, texts)) + 1, 5):
+        for choice, text in zip(choices, texts, strict=True):
+            if at <= len(text):
+                piece = text[at : at + 5]
+                written = {"delta": {"content": piece}} if "message" in choice else {"text": piece}
+                ended = choice["finish_reason"] if at + 5 > len(text) else None
+                yield {"choices": [{"index": choice["index"], "finish_reason": ended, **written}], "usage": None}
+
+
 class _Handler(BaseHTTPRequestHandler):
     of: OpenAIServer
     protocol_version = "HTTP/1.1"
@@ -178,7 +209,11 @@ class _Handler(BaseHTTPRequestHandler):
             if fault:
                 self._misbehave(fault)
             else:
-                self._send(*self.of.answer(self.path, body, self._gone))
+                status, answer = self.of.answer(self.path, body, self._gone)
+                if self.of.streams and body.get("stream") and isinstance(answer, dict) and "choices" in answer:
+                    self._stream(answer)
+                else:
+                    self._send(status, answer)
         except (BrokenPipeError, ConnectionResetError, Cancelled):
             self.close_connection = True
         finally:
@@ -206,6 +241,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
         else:
             self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
+
+    def _stream(self, answer: dict[str, Any]) -> None:
+        """The answer in pieces, its samples by turns, the counts at the end, as vLLM sends them."""
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+        for message in [*_pieces(answer["choices"]), {"choices": [], "usage": answer["usage"]}]:
+            self.wfile.write(f"data: {json.dumps(message)}\n\n".encode())
+            self.wfile.flush()
+            self.of.go_on.wait(60)
+        self._leave()
+        self.wfile.write(b"data: [DONE]\n\n")
 
     def _gone(self) -> bool:
         """Whether the client has hung up."""

@@ -40,7 +40,7 @@ def vllm_python() -> str:
     return python
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """One that stays free until the server listens, and while it is started again.
 
     It lies below the ports that the kernel gives to outgoing connections: one of those is soon another's.
@@ -60,7 +60,7 @@ class VllmServer:
     ) -> None:
         """``cache``: memory of keys and values; ``more``: arguments for vLLM."""
         self._model, self._context, self._cache, self._more = model, max_model_len, cache, more
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         self._process: subprocess.Popen[bytes] | None = None
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server

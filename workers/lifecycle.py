@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from errata.advice import advise
 from errata.config import InjectionConfig
 from errata.seeds import derive_seed
 from models.base import db_now, new_id
@@ -155,7 +156,10 @@ def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | No
     state, values = _end_of(session, row, counts)
     if not move(session, table, row_id, state, **values):
         return None
-    record(session, row.workspace_id, row_id, state, **{k: v for k, v in values.items() if k in ("error", "partial")})
+    told = {name: value for name, value in values.items() if name in ("error", "partial")}
+    if state == JobState.SUCCEEDED and (advice := advise(values["funnel"]) if "funnel" in values else None):
+        told["advice"] = advice
+    record(session, row.workspace_id, row_id, state, **told)
     return state
 
 

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
@@ -33,7 +34,8 @@ from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from workers.app import GRADING
 from workers.dispatch import Dispatcher
-from workers.engines.base import Cancelled, EngineError
+from workers.engines.base import Cancelled, EngineError, Journal
+from workers.engines.meter import Meter
 from workers.judge import JudgePool
 from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
 from workers.settings import WorkerSettings
@@ -91,10 +93,10 @@ class Services:
 
 
 class Heartbeat:
-    """Extends a lease from a thread of its own, and knows whether the stage should stop."""
+    """Extends a lease from a thread of its own, tells how far the stage is, and knows whether it should stop."""
 
-    def __init__(self, services: Services, lease: Lease) -> None:
-        self._services, self._lease = services, lease
+    def __init__(self, services: Services, lease: Lease, meter: Meter) -> None:
+        self._services, self._lease, self._meter = services, lease, meter
         self._done = threading.Event()
         self.lost = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"heartbeat-{lease.shard_id}", daemon=True)
@@ -115,25 +117,29 @@ class Heartbeat:
 
     def _run(self) -> None:
         settings = self._services.settings
-        last = time.monotonic()
-        while not self._done.wait(min(settings.cancel_poll_seconds, settings.heartbeat_seconds)):
-            due = time.monotonic() - last >= settings.heartbeat_seconds
+        last, told = time.monotonic(), None
+        looks = (settings.cancel_poll_seconds, settings.heartbeat_seconds, settings.progress_seconds)
+        while not self._done.wait(min(looks)):
+            progress = self._meter.snapshot()
+            news = None if progress == told else progress
+            wait = settings.heartbeat_seconds if news is None else min(looks[1:])
+            due = time.monotonic() - last >= wait
             try:
-                alive = self._extend() if due else self._is_wanted()
+                alive = self._extend(news) if due else self._is_wanted()
             except SQLAlchemyError as error:
                 # A database that is away is no lost lease: others cannot claim either. Only when the lease must have
                 # run out may another worker have the shard once the database is back.
                 log.warning("heartbeat of %s failed: %s", self._lease.shard_id, error)
                 alive = time.monotonic() - last < settings.lease_seconds
             else:
-                last = time.monotonic() if due else last
+                last, told = (time.monotonic(), progress) if due else (last, told)
             if not alive:
                 self.lost.set()
                 return
 
-    def _extend(self) -> bool:
+    def _extend(self, progress: dict[str, Any] | None) -> bool:
         with self._services.db.begin() as session:
-            return leases.heartbeat(session, self._lease, self._services.settings.lease_seconds)
+            return leases.heartbeat(session, self._lease, self._services.settings.lease_seconds, progress)
 
     def _is_wanted(self) -> bool:
         with self._services.db.read() as session:
@@ -179,9 +185,10 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
 
 
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
-    with Heartbeat(services, lease).beating() as heartbeat:
+    journal = Journal()
+    with Heartbeat(services, lease, journal.meter).beating() as heartbeat:
         stop = heartbeat.should_stop
-        context = StageContext(services.db, services.store, lease, services.engines, services.judge, stop)
+        context = StageContext(services.db, services.store, lease, services.engines, services.judge, stop, journal)
         started = time.monotonic()
         try:
             finish = services.stages[lease.stage](context)

@@ -2,12 +2,15 @@
 
 A stream opens a short session per look and holds none in between; ``Last-Event-ID`` (or ``after``) resumes it, comments
 keep the connection alive, and no event is missed at the end: the subject's state is read before its last events.
+Between its events the stream says how far the subject is, as ``progress`` without an id: that is stored nowhere, so no
+list has it, and a stream that resumes says it anew.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,6 +18,7 @@ import anyio
 from fastapi import Header, Request, Response
 from pydantic import Field
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
@@ -23,11 +27,15 @@ from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
 from api.schemas import RowAnswer
 from models import events
+from models.base import db_now
 from models.outputs import Event
 from models.states import TERMINAL
 
 _CURSOR = "events"
 _BATCH = 100
+_PROGRESS_SECONDS = 2.0  # workers write it no more often
+ProgressOf = Callable[[Session, str], dict[str, Any]]
+"""How far the row of this id is, as JSON values; empty while it has not moved."""
 EVENT_RESPONSES = {
     **documented(404),
     200: {
@@ -50,14 +58,24 @@ class EventOut(RowAnswer):
 
 
 def answer(
-    request: Request, api: Api, table: type[Any], row_id: str, workspace_id: str, page: PageRequest, last: str | None
+    request: Request,
+    api: Api,
+    table: type[Any],
+    row_id: str,
+    workspace_id: str,
+    page: PageRequest,
+    last: str | None,
+    progress_of: ProgressOf | None = None,
 ) -> Response | Listing[EventOut]:
-    """The events of one row, as the request prefers them. Raises NotFound and Invalid."""
+    """The events of one row, as the request prefers them; a stream tells its progress too, where it is known.
+
+    Raises NotFound and Invalid.
+    """
     with api.db.read() as session:
         path_row(session, table, row_id, workspace_id)
     after = _position(page.after, last)
     if "text/event-stream" in request.headers.get("accept", ""):
-        stream = _stream(api, table, row_id, after)
+        stream = _stream(api, table, row_id, after, progress_of)
         return EventSourceResponse(stream, ping=api.settings.event_heartbeat_seconds, sep="\n")
     with api.db.read() as session:
         rows = events.after(session, row_id, after, page.limit + 1)
@@ -78,7 +96,11 @@ def _position(after: str | None, last: str | None) -> int:
     return value
 
 
-async def _stream(api: Api, table: type[Any], row_id: str, after: int) -> AsyncIterator[dict[str, Any]]:
+async def _stream(
+    api: Api, table: type[Any], row_id: str, after: int, progress_of: ProgressOf | None
+) -> AsyncIterator[dict[str, Any]]:
+    told: dict[str, Any] = {}
+    looked = time.monotonic()  # the first look would tell of jobs that end in a moment
     while True:
         ended, rows = await run_in_threadpool(_look, api, table, row_id, after)
         for row in rows:
@@ -88,8 +110,21 @@ async def _stream(api: Api, table: type[Any], row_id: str, after: int) -> AsyncI
         if ended and len(rows) < _BATCH:
             yield {"event": "end", "data": json.dumps({"subject": row_id, "state": ended})}
             return
+        if progress_of is not None and time.monotonic() - looked >= _PROGRESS_SECONDS:
+            found, looked = await run_in_threadpool(_progress, api, row_id, after, progress_of), time.monotonic()
+            if found is not None and found.data != told:
+                told = found.data
+                yield {"event": found.type, "data": found.model_dump_json()}
         if len(rows) < _BATCH:
             await anyio.sleep(api.settings.event_poll_seconds)
+
+
+def _progress(api: Api, row_id: str, after: int, progress_of: ProgressOf) -> EventOut | None:
+    """How far the subject is, in the shape of an event; its id is that of the last one told."""
+    with api.db.read() as session:
+        data = progress_of(session, row_id)
+        now = session.scalars(select(db_now())).one()
+    return EventOut(id=after, subject=row_id, type="progress", data=data, created_at=now) if data else None
 
 
 def _look(api: Api, table: type[Any], row_id: str, after: int) -> tuple[str | None, Sequence[Event]]:

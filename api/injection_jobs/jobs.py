@@ -18,15 +18,16 @@ from api.http.routing import ApiDep, make_router
 from api.http.rows import body_row
 from api.jobs import JobResource, resolved
 from api.language_models import body_model
-from api.progress import tokens_of
+from api.progress import made_of, tokens_of
 from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_of
+from errata.advice import advise
 from errata.config import PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
 from errata.prompts import EDIT_VERSIONS, SLIP_VERSION, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
-from models.results import job_funnel
+from models.results import running_progress
 from models.states import TERMINAL, JobState, ShardState
 from models.workspaces import BroughtSolution, LanguageModel, ProblemSet
 from workers.dispatch import Hint, can_score, plan_injection, retry_quarantined
@@ -66,6 +67,9 @@ class InjectionJobOut(JobOut):
     config: dict[str, Any]
     prompt_versions: dict[str, Any]
     funnel: dict[str, Any] | None = None
+    advice: str | None = Field(
+        None, description="Of a job that succeeded with no pairs or few: why, and what to try. Told of one job."
+    )
     quarantined: list[QuarantinedShard] | None = None
 
 
@@ -169,12 +173,13 @@ def _prompt_versions(config: InjectionConfig, domain: Domain) -> dict[str, str]:
 def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     """A job with all that is told of a single one."""
     # The row holds a funnel only once the job has ended: until then it is counted anew.
-    funnel = job_funnel(session, job)
+    funnel, running = running_progress(session, job)
     bad = select(Shard).where(Shard.injection_job_id == job.id, Shard.state == ShardState.QUARANTINED)
     shards = session.scalars(bad.order_by(Shard.position).limit(_LISTED_SHARDS))
     answer = jobs.summaries(session, [job])[0]
-    answer.progress.tokens = tokens_of(funnel)
+    answer.progress.tokens, answer.progress.made = tokens_of(funnel, running), made_of(funnel, running)
     answer.funnel = funnel.to_dict()
+    answer.advice = advise(funnel.counts) if job.state == JobState.SUCCEEDED else None
     answer.quarantined = [QuarantinedShard.of(shard) for shard in shards]
     return answer
 

@@ -13,11 +13,13 @@ from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
 from api.progress import stages_of
+from errata.advice import advise
 from errata.funnel import UNKNOWN_EDITOR, Funnel, editor_yields
 from errata.types import EvidenceKind
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
 from models.results import job_funnel
+from models.states import JobState
 from models.workspaces import ProblemSet
 
 _MAX_DATASETS = 10
@@ -107,11 +109,13 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         .order_by(Dataset.created_at.desc())
         .limit(_MAX_DATASETS)
     )
+    funnel = job_funnel(session, row)
     return {
         "problem_set": problem_set,
+        "advice": advise(funnel.counts) if row.state == JobState.SUCCEEDED else None,
         "language_model": model_names(session, [row.language_model_id]).get(row.language_model_id or ""),
         "stages": stages_of(session, InjectionJob, row.id),
-        "funnel": funnel_view(job_funnel(session, row)),
+        "funnel": funnel_view(funnel),
         "pairs": pair_count(session, row.id),
         "datasets": session.scalars(frozen).all(),
     }

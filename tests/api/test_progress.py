@@ -33,6 +33,10 @@ from workers.dispatch import Dispatcher
 Shards = dict[tuple[str, str], int]  # (stage, state) -> how many
 
 
+#: What every running shard tells, in the cases that say so.
+TOLD = {"made": 3, "total": 8, "share": 0.5, "prompt": 70, "completion": 50, "cached": 20}
+
+
 @dataclass(frozen=True)
 class Case:
     """A job that started 600 s ago, and what has to be said of it: ``left`` is None where no time left is told."""
@@ -42,6 +46,7 @@ class Case:
     left: float | None = None
     kind: str = "jobs"
     state: str = "running"
+    told: bool = False
 
 
 CASES = {
@@ -54,6 +59,8 @@ CASES = {
     "cancelled shards have ended": Case(
         {("edit", "cancelled"): 3, ("pair", "done"): 1, ("edit", "running"): 1}, (4 + 2 / 6) / 5, state="cancelling"
     ),
+    "half through a stage": Case({("sample", "running"): 2, ("sample", "queued"): 2}, 1 / 24, 600 * 23, told=True),
+    "an evaluation half through": Case({("answer", "running"): 1}, 1 / 4, 1800, "evaluations", told=True),
     "no shards": Case({}, 0.0),
     "waiting": Case({("sample", "queued"): 4}, 0.0, state="queued"),
     "a dataset": Case({("freeze", "running"): 1}, 0.0, kind="datasets"),
@@ -83,7 +90,7 @@ def client(database: Database, tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def _add(database: Database, kind: str, state: str, shards: Shards) -> None:
+def _add(database: Database, kind: str, state: str, shards: Shards, *, told: bool = False) -> None:
     table, row_id, column, _ = OWNERS[kind]
     config = {"temperature": 0.0}
     with database.begin() as session:
@@ -94,7 +101,8 @@ def _add(database: Database, kind: str, state: str, shards: Shards) -> None:
         each = [key for key, count in shards.items() for _ in range(count)]
         for position, (stage, at) in enumerate(each):
             owner = {column: row_id, "position": position}
-            session.add(Shard(id=f"shard_far{position}", stage=stage, state=at, start=0, stop=1, **owner))
+            more = {"progress": TOLD} if told and at == "running" else {}
+            session.add(Shard(id=f"shard_far{position}", stage=stage, state=at, start=0, stop=1, **owner, **more))
 
 
 def _shown(client: TestClient, kind: str) -> str:
@@ -106,7 +114,7 @@ def _shown(client: TestClient, kind: str) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_json_and_page_say_the_same(client: TestClient, database: Database, name: str) -> None:
     case = CASES[name]
-    _add(database, case.kind, case.state, case.shards)
+    _add(database, case.kind, case.state, case.shards, told=case.told)
     told = client.get(OWNERS[case.kind][3]).json()["progress"]
     assert told["fraction"] == pytest.approx(case.fraction, abs=1e-4)
     assert told["eta_seconds"] == (None if case.left is None else pytest.approx(case.left, rel=0.1, abs=1))
@@ -124,6 +132,31 @@ def test_json_and_page_say_the_same(client: TestClient, database: Database, name
         # Seconds may pass between the two answers.
         near = [f"about {duration(told['eta_seconds'] + late)} left" for late in (-1, 0, 1, 2, 3)]
         assert any(text in shown for text in near), (shown, near)
+
+
+def test_what_running_stages_made_is_told_everywhere(client: TestClient, database: Database) -> None:
+    _add(
+        database,
+        "jobs",
+        "running",
+        {("sample", "running"): 2, ("edit", "running"): 1, ("edit", "queued"): 1},
+        told=True,
+    )
+    answer = client.get("/v1/injection-jobs/inj_far").json()["progress"]
+    assert answer["inside"] == {
+        "sample": {"unit": "samples", "made": 6, "total": 16, "tokens": 100, "doing": None},
+        "edit": {"unit": "edits", "made": 3, "total": 8, "tokens": 50, "doing": None},
+    }
+    assert answer["made"] == {"samples": 6, "edits": 3}
+    assert answer["tokens"] == {"prompt": 210, "completion": 150, "cached": 60}
+    page = " ".join(client.get("/jobs/inj_far").text.split())
+    assert "6 of 16 samples, 100 tokens" in page
+    assert "3 of 8 edits, 50 tokens" in page
+    with database.begin() as session:
+        waits = {"made": 0, "total": 0, "share": 0.0, "prompt": 0, "completion": 0, "cached": 0, "doing": "loading it"}
+        session.execute(update(Shard).where(Shard.stage == "edit", Shard.state == "running").values(progress=waits))
+    assert client.get("/v1/injection-jobs/inj_far").json()["progress"]["inside"]["edit"]["doing"] == "loading it"
+    assert "loading it" in client.get("/jobs/inj_far").text
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])

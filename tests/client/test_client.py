@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
+import httpx
 import pytest
 
 from client import ConflictError, Errata, InvalidRequest, JobFailed, NotFoundError, ServiceUnreachable, WaitTimeout
@@ -44,6 +46,7 @@ def job(errata: Errata) -> InjectionJob:
 def test_jobs_and_pairs(errata: Errata, job: InjectionJob) -> None:
     assert job.succeeded
     assert job.config["editing"]["editor"] == "rules"
+    assert job.advice is None, "it gave pairs enough"
     pairs = list(errata.pairs.list(job=job.id))
     assert len(pairs) == errata.injection_jobs.funnel(job.id)["pairs"]["total"] > 0
     assert errata.pairs.get(pairs[0].id) == pairs[0]
@@ -55,6 +58,20 @@ def test_jobs_and_pairs(errata: Errata, job: InjectionJob) -> None:
     assert job.id in [found.id for found in errata.injection_jobs.list(state="succeeded")]
     assert job.problem_set in [found.id for found in errata.problem_sets.list()]
     assert len(list(errata.problem_sets.problems(job.problem_set))) == 6
+
+
+def test_a_job_that_gives_nothing_says_why(errata: Errata) -> None:
+    made = problems.generate(4, seed=12)
+    posted = errata.problem_sets.create("wrong", problems.rows(made))
+    rows = [{"problem": at, "source": "off", "text": f"The answer is \\boxed{{{10**6 + at}}}."} for at in range(4)]
+    errata.problem_sets.bring_solutions(posted.id, rows)
+    done = errata.injection_jobs.wait(errata.injection_jobs.create(posted.id, preset="rules", config=RULES).id)
+    assert done.succeeded
+    assert done.advice is not None
+    assert done.advice.startswith("No solution was correct: ")
+    last = list(errata.injection_jobs.events(done.id))[-1]
+    assert (last.type, last.data["advice"]) == ("succeeded", done.advice)
+    assert escape(done.advice) in httpx.get(f"{errata.url}/jobs/{done.id}").text
 
 
 def test_an_estimate_forecasts_the_job_and_shows_up_nowhere_else(errata: Errata, job: InjectionJob) -> None:

@@ -64,6 +64,7 @@ def test_an_untrained_model_walks_the_same_road_to_an_empty_funnel(tmp_path: Pat
     assert result["funnel"]["problems"]["dropped"] == {"no_correct_solution": 24}
     assert result["pairs"]["total"] == 0
     assert result["dataset"] is None
+    assert " samples " in result["advice"] or result["advice"].startswith("No sample was correct: ")
     assert result["accuracy"]["greedy"]["before"]["accuracy"] == 0
 
 

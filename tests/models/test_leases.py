@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from models import leases
 from models.base import db_now
@@ -101,6 +103,39 @@ def test_a_zombie_can_write_nothing(database: Database) -> None:
         assert leases.heartbeat(session, new, TTL)
         assert leases.finish(session, new, Stage.GRADE)
     assert _shard(database).stage == Stage.GRADE
+
+
+@pytest.mark.usefixtures("job")
+def test_progress_is_the_holders_and_goes_with_the_lease(database: Database) -> None:
+    told = {"made": 3, "total": 8, "share": 0.4}
+    ends: list[Callable[[Session, leases.Lease], object]] = [
+        leases.release,
+        leases.interrupt,
+        lambda session, lease: leases.fail(session, lease, "error", backoff_seconds=0),
+        lambda session, lease: leases.finish(session, lease, Stage.GRADE),
+    ]
+    old = None
+    for end in ends:
+        lease = _claim(database)
+        assert lease is not None
+        with database.begin() as session:
+            assert leases.heartbeat(session, lease, TTL, told)
+            assert leases.heartbeat(session, lease, TTL), "without news what was told stays"
+        assert _shard(database).progress == told
+        if old is not None:
+            with database.begin() as session:
+                assert not leases.heartbeat(session, old, TTL, {**told, "made": 9})
+            assert _shard(database).progress == told, "a zombie overwrites nothing"
+        with database.begin() as session:
+            end(session, lease)
+        assert _shard(database).progress is None
+        old = lease
+    lease = _claim(database)
+    assert lease is not None
+    with database.begin() as session:
+        leases.heartbeat(session, lease, TTL, told)
+    _run_out(database)
+    assert _shard(database).progress is None
 
 
 @pytest.mark.usefixtures("job")

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from errata.types import Message, Prompt
+from workers.engines.meter import Meter, SoFar
 
 FinishReason = Literal["stop", "length"]
 #: vLLM tells twenty alternatives at each token unless started otherwise, the text's own token among them.
@@ -206,7 +207,10 @@ def require_scoring(name: str, able: Capabilities) -> None:
 
 @dataclass
 class Journal:
-    """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates."""
+    """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates.
+
+    ``meter`` says how far the stage is, for the job's progress.
+    """
 
     engine: str | None = None
     version: str | None = None
@@ -214,6 +218,7 @@ class Journal:
     fallbacks: set[str] = field(default_factory=set)
     retried: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
+    meter: Meter = field(default_factory=Meter)
 
     def identity(self) -> dict[str, Any]:
         """Engine, version, capabilities and what was done without, as JSON values."""
@@ -245,6 +250,15 @@ class ScoringEngine(Protocol):
 
     def score(self, requests: Sequence[ScoreRequest], cancelled: Callable[[], bool] = lambda: False) -> list[Scores]:
         """Scores per request, in request order. Raises EngineError, or Cancelled soon after ``cancelled()``."""
+        ...
+
+
+@runtime_checkable
+class MeteredEngine(Protocol):
+    """An engine that says how far an open batch is; of others a job shows the batches that ended."""
+
+    def so_far(self, number: int) -> SoFar:
+        """What this batch has made until now. An engine that takes one batch at a time has no numbers and no need."""
         ...
 
 

@@ -3,12 +3,13 @@
 First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
 ``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
 model's load) or ``{"id": 1, "error": ...}``. With ``scored`` in place of ``requests``, and ``model`` (its name), the
-answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"pulse": true}`` is said every few seconds while an engine
-works. An engine that takes several batches at once (a ContinuousEngine) is given each as it comes, and answers come in
-the order in which they end. At most LOADED models stay loaded, the least recently used is dropped first; a model is
-loaded only while no batch is open, and swapping one costs its weights, not the libraries. Ends when stdin closes: a
-dead worker leaves no orphan holding a GPU. Ends too when an engine breaks: only a new process frees its device for
-certain.
+answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"loading": 1}`` says that the
+batch waits for its model, and every second ``{"pulse": [[1, done, tokens, open]]}`` what each open batch has made
+(workers.engines.meter.SoFar). An engine that takes several
+batches at once (a ContinuousEngine) is given each as it comes, and answers come in the order in which they end. At most
+LOADED models stay loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and
+swapping one costs its weights, not the libraries. Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
+Ends too when an engine breaks: only a new process frees its device for certain.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from workers.engines.base import (
     EngineError,
     GenerationRequest,
     LacksCapability,
+    MeteredEngine,
     Outcome,
     ScoreRequest,
     Scores,
@@ -44,7 +46,7 @@ from workers.engines.base import (
     scores_to_json,
 )
 
-_PULSE_SECONDS = 5.0
+_PULSE_SECONDS = 1.0
 AnyEngine = Engine | ContinuousEngine
 Load = Callable[[dict[str, Any]], AnyEngine]
 
@@ -134,6 +136,7 @@ class _Scheduler:
     def __init__(self, models: _LoadedModels, inbox: _Inbox, tell: Callable[[dict[str, Any]], None]) -> None:
         self._models, self._inbox, self._tell = models, inbox, tell
         self._open: dict[int, ContinuousEngine] = {}
+        self._alone: tuple[int, AnyEngine] | None = None  # the batch of an engine that takes one at a time
         self._began: dict[int, float] = {}
         self._postponed: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
         self._pulsed = 0.0
@@ -159,6 +162,8 @@ class _Scheduler:
         if number in self._inbox.cancelled:  # while it waited behind another
             self._end(number, {"cancelled": True})
             return
+        if not self._models.has(message["config"]):
+            self._tell({"loading": number})
         try:
             engine = self._models.get(message["config"])
         except Exception as error:
@@ -186,6 +191,7 @@ class _Scheduler:
             engine.submit_scores(number, requests, message["config"].get("adapter"))
             self._open[number] = engine
         elif isinstance(engine, ScoringEngine):
+            self._alone = (number, engine)
             try:
                 self._end(number, _answer(engine, engine.score(requests, lambda: self._cancelled(number))))
             except Cancelled:
@@ -194,6 +200,7 @@ class _Scheduler:
             require_scoring(message["model"], engine.capabilities)
 
     def _generate(self, engine: Engine, number: int, requests: Sequence[GenerationRequest]) -> dict[str, Any]:
+        self._alone = (number, engine)
         try:
             return _answer(engine, engine.generate(requests, lambda: self._cancelled(number)))
         except Cancelled:
@@ -208,10 +215,13 @@ class _Scheduler:
         now = time.monotonic()
         if now - self._pulsed >= _PULSE_SECONDS:
             self._pulsed = now
-            self._tell({"pulse": True})
+            working: list[tuple[int, AnyEngine]] = [*self._open.items()] or ([self._alone] if self._alone else [])
+            metered = [(number, engine) for number, engine in working if isinstance(engine, MeteredEngine)]
+            self._tell({"pulse": [[number, *engine.so_far(number)] for number, engine in metered]})
 
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)
+        self._alone = None
         self._inbox.cancelled.discard(number)
         # Without the model's load: an estimate of a job's time is made of this.
         seconds = time.monotonic() - self._began.pop(number, time.monotonic())

@@ -16,7 +16,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -32,6 +32,7 @@ from workers.engines.base import (
 )
 from workers.engines.follow_ups import FollowUp
 from workers.engines.joints import held_back_of, without_held_back
+from workers.engines.meter import Meter, SoFar
 from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import (
@@ -60,6 +61,25 @@ class _About:
     kind: ServerKind = HOSTED
     version: str = "unknown"
     max_context: int | None = None
+
+
+@dataclass
+class _Call:
+    """One call of ``generate``: what its requests share."""
+
+    retried: Counter[str]
+    follow_up: FollowUp | None
+    meter: Meter
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
+    streaming: bool = False  # one of its requests is
+
+    def watched(self, unit: Unit) -> Unit:
+        """The unit, asked for as a stream if no other one is: so the call's meter moves before any of them ends."""
+        if self.streaming:
+            return unit
+        self.streaming = True
+        limit = unit.request.max_tokens
+        return replace(unit, tell=lambda tokens: self.meter.tell(SoFar(0, tokens, tokens / limit)))
 
 
 class OpenAIEngine:
@@ -121,25 +141,27 @@ class OpenAIEngine:
         cancelled: Callable[[], bool] = lambda: False,
         retried: Counter[str] | None = None,
         follow_up: FollowUp | None = None,
+        meter: Meter | None = None,
     ) -> list[list[Completion]]:
         """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too.
 
-        What follows from an answer leaves at once, in its place.
+        What follows from an answer leaves at once, in its place. ``meter`` is told of every answer.
         """
-        counts: Counter[str] = Counter() if retried is None else retried
-        return self._answered(lambda: self._all(requests, counts, follow_up), cancelled, counts)
+        call = _Call(Counter() if retried is None else retried, follow_up, meter or Meter())
+        return self._answered(lambda: self._all(requests, call), cancelled, call.retried)
 
     def score(
         self,
         requests: Sequence[ScoreRequest],
         cancelled: Callable[[], bool] = lambda: False,
         retried: Counter[str] | None = None,
+        meter: Meter | None = None,
     ) -> list[Scores]:
         """Scores per request; see workers.engines.base. Needs the capability ``prompt_logprobs``."""
         counts: Counter[str] = Counter() if retried is None else retried
         if self._scorer is None:
             self._scorer = TextScorer(self._tokenizer)
-        scorer = ServerScorer(self._scorer, self._server, self._gate, self._settings)
+        scorer = ServerScorer(self._scorer, self._server, self._gate, self._settings, meter or Meter())
         return self._answered(lambda: scorer.all(requests, self._kind, self._max_context(), counts), cancelled, counts)
 
     def _answered(
@@ -168,34 +190,33 @@ class OpenAIEngine:
         """Close the connections."""
         await self._server.close()
 
-    async def _all(
-        self, requests: Sequence[GenerationRequest], retried: Counter[str], follow_up: FollowUp | None
-    ) -> list[list[Completion]]:
-        planned = [u for at, r in enumerate(requests) for u in units(at, r, self._settings.samples_per_request)]
-        failed = asyncio.Event()
-        answers = await all_or_none(self._one(unit, retried, failed, follow_up) for unit in planned)
+    async def _all(self, requests: Sequence[GenerationRequest], call: _Call) -> list[list[Completion]]:
+        limits = [most for most in (self._settings.samples_per_request, self._kind.most_samples) if most]
+        planned = [u for at, r in enumerate(requests) for u in units(at, r, min(limits, default=None))]
+        answers = await all_or_none(self._one(unit, call) for unit in planned)
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
             results[unit.index] += answer
         return results
 
-    async def _one(
-        self, unit: Unit, retried: Counter[str], failed: asyncio.Event, follow_up: FollowUp | None
-    ) -> list[Completion]:
+    async def _one(self, unit: Unit, call: _Call) -> list[Completion]:
         # Held while waiting to ask again: a server in trouble gets fewer requests, not more. And from an answer to
         # what follows from it: that is the longest way to the batch's end, and the server knows its prompt.
         async with self._gate:
-            if failed.is_set():
+            if call.failed.is_set():
                 return []
             try:
                 while True:
-                    answer = await (self._chat if self._tokenizer is None else self._ids)(unit, retried)
-                    following = None if follow_up is None else follow_up(unit.index, answer[0])
+                    asked = call.watched(unit) if self._kind.streams else unit
+                    answer = await (self._chat if self._tokenizer is None else self._ids)(asked, call.retried)
+                    call.streaming = call.streaming and asked.tell is None
+                    call.meter.add(answer)
+                    following = None if call.follow_up is None else call.follow_up(unit.index, answer[0])
                     if following is None:
                         return answer
                     [unit] = units(unit.index, following, None)  # one completion each, so one unit
             except BaseException:
-                failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
+                call.failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
                 raise
 
     def _refusal(self, refusal: RequestRejected) -> EngineError:
@@ -227,7 +248,10 @@ class OpenAIEngine:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
             body |= self._kind.continuation or {}
         body["messages"] = messages
-        return await self._fitting("/chat/completions", body, unit, retried)
+        found = await self._fitting("/chat/completions", body, unit, retried)
+        if not self._kind.repeats_opening:
+            return found
+        return [replace(each, text=each.text.removeprefix(prompt.assistant_prefix)) for each in found]
 
     async def _fitting(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> list[Completion]:
         """What is too long by a limit that was not known is refused: asked again with the room there is, then given up.
@@ -259,7 +283,7 @@ class OpenAIEngine:
         self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
     ) -> list[Completion]:
         for _ in range(self._settings.retries + 1):
-            answer = Choices.of(await self._server.post(path, body, retried))
+            answer = Choices.of(await self._server.post(path, body, retried, tell=unit.tell))
             if answer is not None:
                 return [storable(completion) for completion in read_choices(self._name, answer, unit)]
             retried["an unusable answer"] += 1

@@ -27,6 +27,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from workers.engines.base import Cancelled, EngineError
+from workers.engines.openai_stream import STREAMED, StreamedAnswer
 from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _JITTER = random.Random()
 _POLL_SECONDS = 0.2
 T = TypeVar("T")
+Tell = Callable[[int], None]
 
 
 class RequestRejected(Exception):
@@ -61,9 +63,15 @@ class Server:
         self._headers = _headers(settings)
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, path: str, body: dict[str, Any], retried: Counter[str]) -> dict[str, Any]:
-        """The JSON object answered below ``base_url``. Raises RequestRejected or EngineError."""
-        return await self._ask("POST", self._settings.base_url + path, body, retried)
+    async def post(
+        self, path: str, body: dict[str, Any], retried: Counter[str], *, root: bool = False, tell: Tell | None = None
+    ) -> dict[str, Any]:
+        """The JSON object answered below ``base_url``, or beside its ``/v1``. Raises RequestRejected or EngineError.
+
+        With ``tell`` it is asked for as a stream, and ``tell`` hears how many tokens have come.
+        """
+        asked = body if tell is None else body | STREAMED
+        return await self._ask("POST", self._url(path, root=root), asked, retried, tell=tell)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
         """The same where nothing but the status is answered."""
@@ -71,14 +79,16 @@ class Server:
 
     async def get(self, path: str, retried: Counter[str], *, root: bool = False) -> dict[str, Any] | None:
         """The JSON object at ``path``, or None where the server has no such page."""
-        base = self._settings.base_url
-        url = (base.removesuffix("/v1") if root else base) + path
         try:
-            return await self._ask("GET", url, None, retried)
+            return await self._ask("GET", self._url(path, root=root), None, retried)
         except RequestRejected as refusal:
             if refusal.status in (401, 403):
                 raise
             return None
+
+    def _url(self, path: str, *, root: bool) -> str:
+        base = self._settings.base_url
+        return (base.removesuffix("/v1") if root else base) + path
 
     async def close(self) -> None:
         """Close every connection."""
@@ -86,14 +96,21 @@ class Server:
             await self._session.close()
 
     async def _ask(
-        self, method: str, url: str, body: dict[str, Any] | None, retried: Counter[str], *, read: bool = True
+        self,
+        method: str,
+        url: str,
+        body: dict[str, Any] | None,
+        retried: Counter[str],
+        *,
+        read: bool = True,
+        tell: Tell | None = None,
     ) -> dict[str, Any]:
         # Our own loop, where a retry library would do for the waiting: each attempt is counted under its cause, and a
         # server that asks for a longer wait than allowed ends the loop and closes the engine for that long.
         attempt = 0
         while True:
             try:
-                response = await self._once(method, url, body)
+                response = await self._once(method, url, body, tell)
                 return _object(response) if read else {}
             except _Transient as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
@@ -107,11 +124,11 @@ class Server:
             log.warning("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
-    async def _once(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
+    async def _once(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None = None) -> Answer:
         try:
             # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
             async with asyncio.timeout(self._settings.timeout_seconds):
-                answer = await self._exchange(method, url, body)
+                answer = await self._exchange(method, url, body, tell)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             raise _Transient("no connection") from error
         except TimeoutError:
@@ -124,7 +141,7 @@ class Server:
             raise RequestRejected(answer.status, _message(answer.content))
         return answer
 
-    async def _exchange(self, method: str, url: str, body: dict[str, Any] | None) -> Answer:
+    async def _exchange(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None) -> Answer:
         if self._session is None:
             # Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is closed under a request.
             connector = aiohttp.TCPConnector(limit=self._settings.concurrency, keepalive_timeout=3.0)
@@ -138,7 +155,21 @@ class Server:
             )
         # No redirects: the key would travel to wherever the server points.
         async with self._session.request(method, url, json=body, allow_redirects=False) as response:
-            return Answer(response.status, response.headers, await response.read())
+            content = await (_read_stream(response, tell) if tell is not None else response.read())
+            return Answer(response.status, response.headers, content)
+
+
+async def _read_stream(response: aiohttp.ClientResponse, tell: Tell) -> bytes:
+    """The whole answer that a stream makes; what is no stream (a refusal, a server that makes none) as it is."""
+    if response.content_type != "text/event-stream":
+        return await response.read()
+    made = StreamedAnswer(tell)
+    try:
+        async for data in response.content.iter_any():
+            made.feed(data)
+    except ValueError:
+        raise _Transient("an answer that is not JSON") from None
+    return json.dumps(made.answer()).encode()
 
 
 class _Transient(Exception):

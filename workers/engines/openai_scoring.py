@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
 from workers.engines.base import EngineError, ScoreRequest, Scores
+from workers.engines.meter import Meter
 from workers.engines.openai_http import Gate, Server, all_or_none
 from workers.engines.openai_wire import ServerKind, read_prompt_logprobs, scoring_body
 from workers.engines.registry import OpenAISettings
-from workers.engines.scoring import TextScorer, unscored
+from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
+from workers.engines.sglang_scores import PATH, native_body, read_native
 
 
 class ServerScorer:
     """Scores texts on one server. Belongs to the servers' event loop."""
 
-    def __init__(self, scorer: TextScorer, server: Server, gate: Gate, settings: OpenAISettings) -> None:
+    def __init__(self, scorer: TextScorer, server: Server, gate: Gate, settings: OpenAISettings, meter: Meter) -> None:
         self._scorer, self._server, self._gate, self._settings = scorer, server, gate, settings
+        self._meter = meter
 
     async def all(
         self, requests: Sequence[ScoreRequest], kind: ServerKind, context: int | None, retried: Counter[str]
     ) -> list[Scores]:
         """Scores per request. Raises EngineError, or RequestRejected."""
         failed = asyncio.Event()
-        return await all_or_none(self._one(request, kind, context, retried, failed) for request in requests)
+        done = itertools.count(1)
+
+        async def one(request: ScoreRequest) -> Scores:
+            scores = await self._one(request, kind, context, retried, failed)
+            self._meter.tell_scored(next(done) / len(requests))
+            return scores
+
+        found = await all_or_none(one(request) for request in requests)
+        self._meter.add_scores(found)
+        return found
 
     async def _one(
         self,
@@ -39,16 +52,25 @@ class ServerScorer:
             # The token that a server generates needs a place too.
             if failed.is_set() or not text.spans or (context is not None and len(text.ids) >= context):
                 return unscored(text)
-            body = scoring_body(self._settings.model, kind, text.ids, request.alternatives)
             try:
                 for _ in range(self._settings.retries + 1):
-                    answer = await self._server.post("/completions", body, retried)
-                    told = read_prompt_logprobs(answer, text.ids, text.first)
+                    told = await self._told(request, text, kind, retried)
                     if told is not None:
-                        return self._scorer.scores(request, text, told)
+                        return self._scorer.scores(request, text, *told)
                     retried["an unusable answer"] += 1
             except BaseException:
                 failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
                 raise
             failed.set()
             raise EngineError("the server's answers lack the prompt's log-probabilities", retryable=True)
+
+    async def _told(
+        self, request: ScoreRequest, text: ScoredText, kind: ServerKind, retried: Counter[str]
+    ) -> tuple[list[TokenLogprobs], int] | None:
+        """What the server tells of the text's tokens, and the tokens from its cache; None: nothing that can be read."""
+        if kind.native_scores:
+            body = native_body(text.ids, text.first, request.alternatives)
+            return read_native(await self._server.post(PATH, body, retried, root=True), text.ids, text.first)
+        body = scoring_body(self._settings.model, kind, text.ids, request.alternatives)
+        told = read_prompt_logprobs(await self._server.post("/completions", body, retried), text.ids, text.first)
+        return None if told is None else (told, 0)

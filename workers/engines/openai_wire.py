@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,12 @@ class ServerKind:
 
     ``request``: what every request carries beyond the standard. Servers fill what it leaves open from the model's
     generation_config.json (repetition penalty, top-k, ...); a job's configuration alone decides how it samples.
-    ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name.
+    ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name, or with
+    ``native_scores`` on a route of its own (workers.engines.sglang_scores).
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
-    reliably. ``about``: the page, and its key, where the server tells its version.
+    reliably. ``about``: the page, and its key, where the server tells its version. ``repeats_opening``: its chat answer
+    begins with the opening that it continued. ``most_samples``: of one request, where it counts the tokens of the first
+    alone. ``streams``: its stream ends with the counts.
     """
 
     name: str
@@ -31,6 +34,10 @@ class ServerKind:
     per_request_seed: bool = False
     prefix_cache: bool = False
     prompt_logprobs: bool = False
+    native_scores: bool = False
+    repeats_opening: bool = False
+    most_samples: int | None = None
+    streams: bool = False
 
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
@@ -42,6 +49,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
         HOSTED,
         ServerKind(
             "vllm",
+            streams=True,
             request={**_NEUTRAL, "return_token_ids": True},
             continuation=_CONTINUED,
             about=("/version", "version"),
@@ -51,18 +59,24 @@ SERVER_KINDS: dict[str, ServerKind] = {
         ),
         ServerKind(
             "sglang",
-            request=_NEUTRAL,
+            streams=True,
+            request={**_NEUTRAL, "return_token_ids": True},  # older versions pass over the last
             continuation=_CONTINUED,
             about=("/get_server_info", "version"),
             prefix_cache=True,
+            prompt_logprobs=True,
+            native_scores=True,
         ),
         ServerKind(
             "llamacpp",
+            streams=True,
             request={"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, "cache_prompt": True},
             continuation={},  # it continues a last message of the assistant unasked
             about=("/props", "build_info"),
             per_request_seed=True,
             prefix_cache=True,
+            repeats_opening=True,
+            most_samples=1,
         ),
     )
 }
@@ -70,12 +84,16 @@ SERVER_KINDS: dict[str, ServerKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request."""
+    """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request.
+
+    ``tell``: of one that is asked for as a stream, who hears how many tokens have come.
+    """
 
     index: int
     request: GenerationRequest
     first: int
     count: int
+    tell: Callable[[int], None] | None = None
 
     @property
     def stops(self) -> list[str]:

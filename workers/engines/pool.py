@@ -86,7 +86,7 @@ class EnginePool:
         # The GPU is lent per round and not per call: between two rounds training may have its turn.
         def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
             found = self._by_child(
-                kind, model, cancelled, lambda child: child.generate(model, asked, cancelled, journal)
+                kind, model, cancelled, journal, lambda child: child.generate(model, asked, cancelled, journal)
             )
             return [[storable(completion) for completion in result] for result in found]
 
@@ -106,11 +106,11 @@ class EnginePool:
         kind = _kind(model, journal)
         if kind.in_child:
             return self._by_child(
-                kind, model, cancelled, lambda child: child.score(model, requests, cancelled, journal)
+                kind, model, cancelled, journal, lambda child: child.score(model, requests, cancelled, journal)
             )
         with self._connected(kind, model, cancelled, journal) as server:
             require_scoring(model.name, server.capabilities)
-            return server.score(requests, cancelled, journal.retried)
+            return server.score(requests, cancelled, journal.retried, journal.meter)
 
     def _by_server(
         self,
@@ -123,7 +123,8 @@ class EnginePool:
     ) -> list[list[Completion]]:
         with self._connected(kind, model, cancelled, journal) as server:
             journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
-            return server.generate(requests, cancelled, journal.retried, follow_up)
+            journal.meter.doing("waiting for the server's answers")
+            return server.generate(requests, cancelled, journal.retried, follow_up, journal.meter)
 
     @contextmanager
     def _connected(
@@ -158,18 +159,24 @@ class EnginePool:
                     child.close()
 
     def _by_child(
-        self, kind: EngineKind, model: ModelSpec, cancelled: Callable[[], bool], ask: Callable[[ChildEngine], T]
+        self,
+        kind: EngineKind,
+        model: ModelSpec,
+        cancelled: Callable[[], bool],
+        journal: Journal,
+        ask: Callable[[ChildEngine], T],
     ) -> T:
         """What a living child answers, while the GPU is lent to us."""
         with nullcontext() if self._gpu is None else self._gpu.lent(f"generation with {model.name}"):
             while True:
                 try:
-                    return ask(self._living_child(kind, cancelled))
+                    journal.meter.doing("waiting for the engine")
+                    return ask(self._living_child(kind, cancelled, journal))
                 except ChildGone:  # it died of another batch while this one waited: no fault of this one
                     if cancelled():
                         raise Cancelled from None
 
-    def _living_child(self, kind: EngineKind, cancelled: Callable[[], bool]) -> ChildEngine:
+    def _living_child(self, kind: EngineKind, cancelled: Callable[[], bool], journal: Journal) -> ChildEngine:
         while not self._starting[kind.name].acquire(timeout=0.2):
             if cancelled():
                 raise Cancelled
@@ -180,6 +187,7 @@ class EnginePool:
                 child.close()  # waits until its whole group is gone: the next one needs the memory of its GPUs
                 child = None
             if child is None:
+                journal.meter.doing("starting the engine")
                 child = ChildEngine(
                     kind,
                     loaded=self._loaded,

@@ -31,6 +31,7 @@ from workers.engines.base import (
     fallbacks,
     scores_from_json,
 )
+from workers.engines.meter import Meter, SoFar
 from workers.engines.registry import EngineKind
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ class ChildGone(EngineError):
 class _Batch:
     """A batch the child works on, and where its answer will arrive; None: the child has ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter, tell: Callable[[SoFar], None]) -> None:
         self.answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.meter, self.tell = meter, tell  # how far it is; ``tell``: what it has made until now
         self.shared = False  # others were open when the child ended
 
 
@@ -123,11 +125,14 @@ class ChildEngine:
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
         """
-        answer = self._in_turn({"config": model.config, "requests": [asdict(r) for r in requests]}, cancelled)
-        if journal is not None:
-            able = _noted(journal, answer)
-            journal.fallbacks.update(fallbacks(model.name, able, requests))
-        return [[Completion(**c) for c in result] for result in answer["completions"]]
+        journal = Journal() if journal is None else journal
+        message = {"config": model.config, "requests": [asdict(r) for r in requests]}
+        answer = self._in_turn(message, cancelled, _Batch(journal.meter, journal.meter.tell))
+        able = _noted(journal, answer)
+        journal.fallbacks.update(fallbacks(model.name, able, requests))
+        found = [[Completion(**c) for c in result] for result in answer["completions"]]
+        journal.meter.add([completion for result in found for completion in result])
+        return found
 
     def score(
         self,
@@ -137,24 +142,27 @@ class ChildEngine:
         journal: Journal | None = None,
     ) -> list[Scores]:
         """Scores per request; see ``generate``. Raises EngineError for an engine without ``prompt_logprobs`` too."""
+        meter = (journal := Journal() if journal is None else journal).meter
         message = {"config": model.config, "model": model.name, "scored": [asdict(r) for r in requests]}
-        answer = self._in_turn(message, cancelled)
-        if journal is not None:
-            _noted(journal, answer)
-        return [scores_from_json(each) for each in answer["scores"]]
+        batch = _Batch(meter, lambda so_far: meter.tell_scored(so_far.done / len(requests)))
+        answer = self._in_turn(message, cancelled, batch)
+        _noted(journal, answer)
+        found = [scores_from_json(each) for each in answer["scores"]]
+        meter.add_scores(found)
+        return found
 
-    def _in_turn(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
+    def _in_turn(self, message: dict[str, Any], cancelled: Callable[[], bool], batch: _Batch) -> dict[str, Any]:
         """The answer to a batch, once the engine has room for it."""
         while not self._slots.acquire(timeout=_LOOK_SECONDS):
             if cancelled():
                 raise Cancelled
         try:
-            return self._ask(message, cancelled)
+            return self._ask(message, cancelled, batch)
         finally:
             self._slots.release()
 
-    def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool]) -> dict[str, Any]:
-        number, batch = next(self._numbers), _Batch()
+    def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool], batch: _Batch) -> dict[str, Any]:
+        number = next(self._numbers)
         # With the lock a batch is opened either before the death is told to all, and is told, or after, and sees it.
         with self._opening:
             if not self.alive:
@@ -221,6 +229,7 @@ class ChildEngine:
             while (line := self._child.read_line()) is not None:
                 self._heard = time.monotonic()
                 answer = json.loads(line)
+                self._meter(answer)
                 batch = self._open.get(answer.get("id", 0))
                 if batch is not None:  # else nobody waits for it any more
                     batch.answers.put(answer)
@@ -229,6 +238,14 @@ class ChildEngine:
                 # Of several batches any may have killed it. Alone, a batch is to blame: that counts as its failure.
                 batch.shared = len(self._open) > 1
                 batch.answers.put(None)
+
+    def _meter(self, told: dict[str, Any]) -> None:
+        """Pass on how far the open batches are."""
+        if (batch := self._open.get(told.get("loading", 0))) is not None:
+            batch.meter.doing("loading the language model")
+        for number, *so_far in told.get("pulse", ()):
+            if (batch := self._open.get(number)) is not None:
+                batch.tell(SoFar(*so_far))
 
     def _death(self) -> str:
         if self._hung:

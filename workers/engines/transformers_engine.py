@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from workers.engines.base import (
     Scores,
 )
 from workers.engines.joints import decoded_behind, end_of_turn, held_back_of, without_held_back
+from workers.engines.meter import SoFar
 from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
@@ -74,6 +76,7 @@ class TransformersEngine:
             prompt_logprobs=True,
         )
         self._scorer: TextScorer | None = None
+        self._made: Callable[[], SoFar] = SoFar
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
@@ -82,6 +85,7 @@ class TransformersEngine:
         rows = [row for index, request in enumerate(requests) for row in self._rows(index, request)]
         # Alike lengths together: padding is work. The sort is stable, so batches are a function of the requests.
         rows.sort(key=lambda row: (len(row.prompt_ids), row.limit))
+        self._made = lambda: _so_far(rows)
         for at in range(0, len(rows), self.batch_size):
             self._decode(rows[at : at + self.batch_size], cancelled)
         results: list[list[Completion]] = [[] for _ in requests]
@@ -97,7 +101,10 @@ class TransformersEngine:
         results = [unscored(text) for text in texts]
         fitting = [at for at, text in enumerate(texts) if text.spans and len(text.ids) <= self.max_context]
         fitting.sort(key=lambda at: len(texts[at].ids))
+        scored = len(texts) - len(fitting)
         for members in self._scored_batches(texts, fitting):
+            self._made = partial(SoFar, scored)
+            scored += len(members)
             if cancelled():
                 raise Cancelled
             most = max(requests[at].alternatives for at in members) + 1  # the text's own token may be among them
@@ -144,6 +151,10 @@ class TransformersEngine:
             others = [list(zip(*pair, strict=True)) for pair in pairs]
             found.append(list(zip(own, others, strict=True)))
         return found
+
+    def so_far(self, number: int) -> SoFar:  # noqa: ARG002
+        """What the batch at hand has made until now; see workers.engines.base.MeteredEngine."""
+        return self._made()
 
     def close(self) -> None:
         """Free the weights."""
@@ -263,6 +274,12 @@ def _completion(row: _Row) -> Completion:
         raise EngineError("a sequence ended without a finish reason")
     prompt_tokens = len(row.prompt_ids) if row.sample == 0 else 0
     return Completion(row.text, row.finish_reason, prompt_tokens, len(row.tokens))
+
+
+def _so_far(rows: Sequence[_Row]) -> SoFar:
+    ended = [row.finish_reason is not None for row in rows]
+    open_ = sum(len(row.tokens) / row.limit for row, end in zip(rows, ended, strict=True) if not end)
+    return SoFar(sum(ended), sum(len(row.tokens) for row in rows), open_)
 
 
 def _best_device() -> str:

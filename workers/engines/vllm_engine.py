@@ -32,6 +32,7 @@ from workers.engines.base import (
     Scores,
 )
 from workers.engines.joints import held_back_of, without_held_back
+from workers.engines.meter import SoFar
 from workers.engines.openai_wire import Unit, of_place, units
 from workers.engines.registry import VllmSettings
 from workers.engines.rendering import prompt_ids
@@ -140,6 +141,26 @@ class VllmEngine:
             self.cancel(number)
         ended = [number for number, batch in self._batches.items() if not batch.missing]
         return [*broken.items(), *((number, self._batches.pop(number).outcome()) for number in ended)]
+
+    def so_far(self, number: int) -> SoFar:
+        """What a batch has made until now; see workers.engines.base.MeteredEngine."""
+        batch = self._batches[number]
+        if any(isinstance(unit, ScoreRequest) for unit in batch.planned):
+            return SoFar(len(batch.planned) - batch.missing)
+        ended = [completion for answer in batch.answers if isinstance(answer, list) for completion in answer]
+        open_ = [state for state in self._states() if self._place(state)[0] == number]
+        tokens = [int(state.detokenizer.num_output_tokens()) for state in open_]
+        shares = (count / state.max_tokens_param for count, state in zip(tokens, open_, strict=True))
+        return SoFar(len(ended), sum(each.completion_tokens for each in ended) + sum(tokens), sum(shares))
+
+    def _states(self) -> list[Any]:
+        """vLLM's own records of the sequences that it generates: until one ends, it tells their length nowhere else."""
+        states = self._engine.output_processor.request_states.values()
+        return [state for state in states if state.detokenizer is not None and state.max_tokens_param]
+
+    def _place(self, state: Any) -> tuple[int, int]:
+        named = state if state.parent_req is None else state.parent_req
+        return self._inside.get(named.external_req_id, (0, 0))
 
     def close(self) -> None:
         """Free weights and cache."""

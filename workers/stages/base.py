@@ -20,6 +20,7 @@ from models.settings import StoreSettings
 from models.states import Stage
 from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec, ScoreRequest, Scores
 from workers.engines.follow_ups import FollowUp
+from workers.engines.meter import Meter
 from workers.judge import JudgePool
 
 
@@ -66,6 +67,11 @@ class StageContext:
     judge: JudgePool
     cancelled: Callable[[], bool]
     journal: Journal = field(default_factory=Journal)
+
+    @property
+    def meter(self) -> Meter:
+        """Told what the stage will make and what of it is settled; the engine tells it the rest."""
+        return self.journal.meter
 
     def generate(
         self, model: ModelSpec, requests: Sequence[GenerationRequest], follow_up: FollowUp | None = None

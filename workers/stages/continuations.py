@@ -44,6 +44,7 @@ def continue_edits(context: StageContext) -> Finish:
         for text in sides[row.id]:
             key = (solution.problem_id, text)
             requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
+    context.meter.expect(sum(request.n for request in requests.values()))
     results = context.generate(job.model, list(requests.values()))
     found = dict(zip(requests, results, strict=True))
     continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]

@@ -47,6 +47,7 @@ def answer(context: StageContext) -> Finish:
     if config.limit is not None:
         problems = [row for row in problems if row.position < config.limit]
     requests = answer_requests(config, domain, [problem.question for problem in problems])
+    context.meter.expect(sum(request.n for request in requests))
     results = context.generate(model, requests) if requests else []
     rows = [
         {

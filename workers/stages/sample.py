@@ -109,12 +109,15 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
         raise EngineError("the job samples from a language model but names none")
     drawn = [_Drawn(problem) for problem in problems]
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
+    limit = sample_limit(job.config)
+    context.meter.expect(limit * len(drawn))
     while waiting:
         _draw(context, job, job.model, waiting)
         # Who has all its samples is judged in `grade`: only an open problem's verdicts decide about a further wave.
-        open_ = [each for each, _ in waiting if len(each.rows) < sample_limit(job.config)]
+        open_ = [each for each, _ in waiting if len(each.rows) < limit]
         _judge(context, job, open_)
         more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
+        context.meter.spare(sum(limit - len(each.rows) for each, count in more if not count))
         waiting = [(each, count) for each, count in more if count]
     return [row for each in drawn for row in each.rows]
 

@@ -95,7 +95,12 @@ def test_a_long_batch_gives_signs_of_life() -> None:
         assert process.stdout is not None
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
-        said = [json.loads(process.stdout.readline()) for _ in range(10)]
+        said = [json.loads(process.stdout.readline()) for _ in range(12)]
         process.kill()
     assert "ready" in said[0]
-    assert said[1:] == [{"pulse": True}] * 9
+    assert said[1] == {"loading": 1}
+    numbers = [number for told in said[2:] for number, *_ in told["pulse"]]
+    assert numbers == [1] * 10, "each names the one batch there is"
+    tokens = [tokens for told in said[2:] for _, _, tokens, _ in told["pulse"]]
+    assert tokens == sorted(tokens)
+    assert tokens[0] < tokens[-1] <= 10 * len(many) * 64

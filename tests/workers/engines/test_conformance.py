@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from demo.problems import generate
 from errata.prompts import edit_prompt, solve_prompt
 from errata.steps import split_steps
 from errata.types import Domain, Message, Prompt
+from tests.processes import until
 from tests.workers.engines.conftest import START_SECONDS, Served
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.transformers_engine import TransformersEngine
@@ -122,6 +124,30 @@ def test_cancelling_ends_a_batch_and_the_next_is_answered(served: Served, refere
         served.generate(long, lambda: next(count) > 1)
     requests = solving()[:2]
     assert [c.text for [c] in served.generate(requests)] == [c.text for [c] in reference.generate(requests)]
+
+
+def test_the_meter_moves_before_the_batch_is_done(served: Served) -> None:
+    long = [GenerationRequest(r.prompt, n=8, temperature=1.5, max_tokens=800, seed=r.seed) for r in solving()] * 8
+    journal, stop, ended = Journal(), threading.Event(), list[type[Exception]]()
+    journal.meter.expect(8 * len(long))
+
+    def ask() -> None:
+        try:
+            served.generate(long, stop.is_set, journal)
+        except Cancelled as error:
+            ended.append(type(error))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        until(lambda: (journal.meter.snapshot() or {}).get("completion"), "the first tokens", START_SECONDS)
+    finally:
+        stop.set()
+        asking.join(60)
+    told = journal.meter.snapshot()
+    assert told is not None
+    assert 0 < told["share"] < 1
+    assert ended == [Cancelled], "it was told amid the batch"
 
 
 def test_the_journal_tells_engine_version_and_capabilities(served: Served) -> None:

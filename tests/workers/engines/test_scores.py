@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ import torch
 from errata.prompts import solve_prompt
 from errata.types import Prompt
 from tests.openai_server import OpenAIServer
-from tests.workers.engines.conftest import START_SECONDS, Served
+from tests.workers.engines.conftest import MODEL, START_SECONDS, Served
 from workers.engines.base import Cancelled, EngineError, Journal, ModelSpec, ScoreRequest
 from workers.engines.pool import EnginePool
 from workers.engines.rendering import prompt_ids
+from workers.engines.sglang_scores import read_native
 from workers.engines.transformers_engine import TransformersEngine
 
 pytestmark = pytest.mark.timeout(START_SECONDS)
@@ -88,6 +90,38 @@ def test_what_an_engine_cannot_tell_is_refused_by_name(openai_server: OpenAIServ
     with pytest.raises(EngineError, match=r"'chat'.*capability prompt_logprobs.*'slip'") as caught:
         pool.score(by_chat, [asked()])
     assert not caught.value.retryable
+
+
+def test_sglang_tells_the_same_on_its_own_route(pool: EnginePool, reference: TransformersEngine) -> None:
+    server = OpenAIServer(MODEL, owner="sglang")
+    model = ModelSpec("m", "openai", server.config(tokenizer=str(MODEL)))
+    found, expected = pool.score(model, REQUESTS), reference.score(REQUESTS)
+    server.close()
+    assert {path for path, _, _ in server.seen} == {"/generate"}
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine.cached_tokens == 5
+        assert [(t.id, t.start, t.end) for t in mine.tokens] == [(t.id, t.start, t.end) for t in theirs.tokens]
+        assert [t.logprob for t in mine.tokens] == pytest.approx([t.logprob for t in theirs.tokens], abs=2e-3)
+        for one, other in zip(mine.tokens, theirs.tokens, strict=True):
+            assert [a.logprob for a in one.alternatives] == pytest.approx(
+                [a.logprob for a in other.alternatives], abs=2e-3
+            )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"meta_info": {"input_token_logprobs": [[-1.0, 4, None]]}},
+        {"meta_info": {"input_token_logprobs": [[-1.0, 9, None]], "input_top_logprobs": [[[-1.0, 4, None]]]}},
+        {"meta_info": {"input_token_logprobs": [[None, 4, None]], "input_top_logprobs": [None]}},
+    ],
+    ids=["nothing", "no alternatives", "another token", "nothing of the text"],
+)
+def test_an_answer_of_sglang_without_the_scores_is_no_answer(answer: dict[str, Any]) -> None:
+    assert read_native(answer, [3, 4], 1) is None
+    told = {"input_token_logprobs": [[-1.0, 4, None]], "input_top_logprobs": [[[-0.5, 7, None], [-1.0, 4, None]]]}
+    assert read_native({"meta_info": told}, [3, 4], 1) == ([(-1.0, [(7, -0.5), (4, -1.0)])], 0)
 
 
 def test_a_batch_of_one_and_a_batch_of_many_agree(reference: TransformersEngine) -> None:

@@ -26,6 +26,7 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
     attempts = editing.attempts if editing.temperature > 0 else 1
     if job.editor is None:
         return
+    context.meter.expect(len(drafts), attempts)
     for draft in drafts:
         draft.ask("words")
     requests = [_request(job, draft, 0) for draft in drafts]
@@ -37,6 +38,7 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
         kept = _take(job, draft, completion.text, attempt)
         draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version)
         if kept or attempt + 1 == attempts:
+            context.meter.settle(attempt + 1)
             return None
         requests[at] = _request(job, draft, attempt + 1)
         return requests[at]
