@@ -329,8 +329,7 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
 def _named(raw: str, start: int, end: int) -> Lexeme:
     """A function by its name; a logarithm with its base as value."""
     name, _, base = raw.partition("_")
-    if "{" in name:
-        name = "lcm" if "lcm" in name else "gcd"
+    name = name if "{" not in name else "lcm" if "lcm" in name else "gcd"
     value = Fraction(base.strip("{}")) if base else None
     return Lexeme("op", start, end, raw, name.removeprefix("\\"), value)
 
@@ -343,10 +342,7 @@ def _fence(raw: str, start: int, end: int) -> Lexeme:
 
 
 def _function(raw: str) -> str:
-    for name in ("frac", "binom", "choose"):
-        if name in raw:
-            return name
-    return "sqrt"
+    return next((name for name in ("frac", "binom", "choose") if name in raw), "sqrt")
 
 
 def _number(raw: str, text: str, start: int, end: int) -> Lexeme:
