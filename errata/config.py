@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from errata.few_shot import edit_examples
+from errata.prompt_config import EditExample, EditPromptConfig, SolvePromptConfig, Strict
 from errata.thoughts import THOUGHTS
 from errata.types import Domain, Form
 
@@ -23,13 +25,7 @@ ShapeName = Literal[
 ]
 
 
-class Strict(BaseModel):
-    """Unknown fields are refused: a misspelt setting must never be silently ignored."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SamplingConfig(Strict):
+class SamplingConfig(SolvePromptConfig):
     """Where solutions come from (step 2)."""
 
     source: Literal["model", "brought"] = "model"
@@ -77,14 +73,13 @@ class SelectionConfig(Strict):
     label_check: bool = Field(True, description="Set aside problems whose samples agree against gold (ours).")
 
 
-class EditingConfig(Strict):
+class EditingConfig(EditPromptConfig):
     """How steps are edited (step 6)."""
 
     editor: Literal["model", "rules", "random-token"] = "model"
     editor_model: str | None = Field(
         None, min_length=1, max_length=200, description="The model that edits, by its name; null: the one that solves."
     )
-    layout: Literal["errata", "paper", "scripts"] = "errata"
     mix: Literal["weights", "profile"] = "weights"
     kinds: dict[str, Annotated[float, Field(ge=0.0, le=1000.0)]] | None = Field(
         None, description="Weight per error kind; null: all kinds of the domain, equally."
@@ -107,6 +102,11 @@ class EditingConfig(Strict):
     offered_sentences: int = Field(
         4, ge=1, le=16, description="Of a long step, the last sentences offered (scripts: 4)."
     )
+
+    def examples_for(self, domain: Domain, question: str) -> tuple[EditExample, ...]:
+        """The examples that stand before an edit of this question; none where the job was stored without a number."""
+        kinds = None if self.kinds is None else {name for name, weight in self.kinds.items() if weight > 0}
+        return edit_examples(self.few_shot or 0, domain, question, self.examples, kinds)
 
     @field_validator("form")
     @classmethod
@@ -202,6 +202,7 @@ _PAPER: dict[str, Any] = {
         "layout": "paper",
         "temperature": 0.0,
         "attempts": 1,
+        "few_shot": 0,
         "offer_answer_steps": True,
         "form": {"stands": 1.0},
     },
@@ -289,8 +290,8 @@ class DatasetConfig(Strict):
         return self
 
 
-class EvaluationConfig(Strict):
-    """Decoding of one evaluation. Any two evaluations of the same problems can be compared."""
+class EvaluationConfig(SolvePromptConfig):
+    """Prompt and decoding of one evaluation. Any two evaluations of the same problems can be compared."""
 
     temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
     top_p: Probability = 1.0

@@ -12,13 +12,23 @@ the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from errata.arithmetic import find_equations, strip_marks
+from errata.few_shot import ShownEdit, shown_edit, solved_examples
 from errata.kinds import kinds_of
+from errata.prompt_config import (
+    OPENING_NONE,
+    OPENING_STEPS,
+    EditExample,
+    EditPromptConfig,
+    SolvePromptConfig,
+    filled,
+)
 from errata.steps import separator
 from errata.types import Domain, Message, Prompt, Reason, Step
 from errata.units import Unit, whole_unit
@@ -27,6 +37,7 @@ Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
 EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
+FEW_SHOT_VERSION = "edit-errata/3"
 
 _REASON: dict[Domain, str] = {
     Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -51,14 +62,49 @@ _PROSE = re.compile(
 )
 
 
-def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
+def solve_prompt(question: str, domain: Domain = Domain.MATH, config: SolvePromptConfig | None = None) -> Prompt:
     """The prompt that asks for a solution. The full solution text is ``assistant_prefix`` + completion.
 
-    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it.
+    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it. ``config``: system
+    prompt, examples, template and opening; without one, ours alone.
     """
-    user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
-    prefix = SOLVE_PREFIX if domain is not Domain.CODE else ""
-    return Prompt((user,), prefix, SOLVE_VERSION)
+    asked = config or SolvePromptConfig()
+    examples = solved_examples(asked.few_shot, domain, question)
+    turns = [turn for each in examples for turn in _turns(_solve_turn(each.question, domain, asked), each.solution)]
+    user = Message("user", _solve_turn(question, domain, asked))
+    return Prompt((*_system(asked.system), *turns, user), solve_opening(asked.opening, domain), solve_version(asked))
+
+
+def solve_version(config: SolvePromptConfig) -> str:
+    """The version of the texts that a solution is asked with; a template of the operator's own has a hash of it."""
+    return SOLVE_VERSION if config.template is None else _own_version("solve", config.template)
+
+
+def solve_opening(opening: str, domain: Domain = Domain.MATH) -> str:
+    """The text that a setting ``opening`` makes a solution begin with; a solution in code begins as the model likes."""
+    if opening == OPENING_NONE:
+        return ""
+    if opening == OPENING_STEPS:
+        return SOLVE_PREFIX if domain is not Domain.CODE else ""
+    return opening
+
+
+def _solve_turn(question: str, domain: Domain, config: SolvePromptConfig) -> str:
+    if config.template is None:
+        return f"{question.strip()}\n\n{_REASON[domain]}"
+    return filled(config.template, {"question": question.strip(), "instruction": _REASON[domain]})
+
+
+def _system(text: str | None) -> tuple[Message, ...]:
+    return () if text is None else (Message("system", text),)
+
+
+def _turns(asked: str, answered: str) -> tuple[Message, Message]:
+    return Message("user", asked), Message("assistant", answered)
+
+
+def _own_version(name: str, template: str) -> str:
+    return f"{name}-own/{hashlib.sha256(template.encode()).hexdigest()[:12]}"
 
 
 def edit_prompt(
@@ -72,6 +118,8 @@ def edit_prompt(
     layout: Layout = "errata",
     offered: int | None = None,
     unit: Unit | None = None,
+    config: EditPromptConfig | None = None,
+    examples: Sequence[EditExample] = (),
 ) -> Prompt:
     """The prompt that asks for one erroneous rewriting in step ``index``.
 
@@ -80,28 +128,116 @@ def edit_prompt(
     the unit has several lines (``parse_unit_reply`` reads it). The other layouts ask for the whole step: the reply
     opens behind the step's label (``paper``) or at once (``scripts``), and ends at the closing fence (``parse_reply``).
     ``offered``: the offset in ``solution`` from which the step may be changed (errata.steps.offered_span); what stands
-    before it opens the reply too (``scripts``: does not). Raises KeyError for a kind the domain does not have.
+    before it opens the reply too (``scripts``: does not). ``config``: system prompt and template. ``examples`` stand
+    first, as turns (errata.few_shot.edit_examples); one that shows no edit of a unit is left out. Raises KeyError for a
+    kind the domain does not have.
     """
-    instruction = kinds_of(domain)[kind].instruction
-    step = steps[index]
-    if layout == "errata":
-        chosen = unit or whole_unit(solution, step, offered)
-        user = _errata_layout(question, solution, steps, index, f"{_shown_unit(solution, chosen)}\n{instruction}")
-        stop = "\n" if chosen.one_line else f"\n{_FENCE}"
-        opening = f"{_FENCE}\n{solution[step.start : chosen.start]}"
-        return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (stop,))
-    user = _paper_layout(question, solution, step, instruction)
-    given = solution[step.start : step.body_start if offered is None else offered]
-    opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{given}"
-    return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (f"\n{_FENCE}",))
+    task = EditTask(question, solution, steps, index, kind, domain, layout, offered, unit)
+    template = None if config is None else config.template
+    version = edit_version(layout, few_shot=bool(examples), template=template)
+    turns: list[Message] = [*_system(None if config is None else config.system)]
+    for example in examples:
+        if (shown := shown_edit(example, domain)) is not None:
+            own = EditTask(
+                example.question, example.solution, shown.steps, shown.index, example.kind, domain, layout, None, shown.unit
+            )
+            turns += _turns(_edit_turn(own, version, template), _edit_answer(own, shown))
+    turns.append(Message("user", _edit_turn(task, version, template)))
+    return Prompt(tuple(turns), task.opening, version, (task.stop,))
 
 
-def _errata_layout(question: str, solution: str, steps: Sequence[Step], index: int, task: str) -> str:
-    numbered = "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
+def edit_version(layout: Layout, *, few_shot: bool = False, template: str | None = None) -> str:
+    """The version of the texts that an edit is asked with; a template of the operator's own has a hash of it."""
+    if template is not None:
+        return _own_version(f"edit-{layout}", template)
+    return FEW_SHOT_VERSION if few_shot and layout == "errata" else EDIT_VERSIONS[layout]
+
+
+def edit_version_of(config: EditPromptConfig) -> str:
+    """The version of the texts that a job's edits are asked with."""
+    return edit_version(config.layout, few_shot=bool(config.few_shot), template=config.template)
+
+
+@dataclass(frozen=True, slots=True)
+class EditTask:
+    """One edit that is asked for; see ``edit_prompt``."""
+
+    question: str
+    solution: str
+    steps: Sequence[Step]
+    index: int
+    kind: str
+    domain: Domain
+    layout: Layout
+    offered: int | None
+    unit: Unit | None
+
+    @property
+    def step(self) -> Step:
+        """The step that is edited."""
+        return self.steps[self.index]
+
+    @property
+    def chosen(self) -> Unit:
+        """What may change in layout ``errata``."""
+        return self.unit or whole_unit(self.solution, self.step, self.offered)
+
+    @property
+    def instruction(self) -> str:
+        """What the kind asks for."""
+        return kinds_of(self.domain)[self.kind].instruction
+
+    @property
+    def opening(self) -> str:
+        """What the reply is made to open with."""
+        if self.layout == "scripts":
+            return f"{_FENCE}\n"
+        given = self.step.body_start if self.offered is None else self.offered
+        end = self.chosen.start if self.layout == "errata" else given
+        return f"{_FENCE}\n{self.solution[self.step.start : end]}"
+
+    @property
+    def stop(self) -> str:
+        """Where the reply ends: a unit of one line with its line, all else at the fence."""
+        return "\n" if self.layout == "errata" and self.chosen.one_line else f"\n{_FENCE}"
+
+
+def _edit_turn(task: EditTask, version: str, template: str | None) -> str:
+    """The user's turn. With examples the step is said again before the unit, as the examples' are."""
+    if template is not None:
+        return filled(template, _fields(task))
+    if task.layout != "errata":
+        return _paper_layout(task.question, task.solution, task.step, task.instruction)
+    return _errata_layout(task)
+
+
+def _edit_answer(task: EditTask, shown: ShownEdit) -> str:
+    """What an example's reply is: as a reply to its turn would open, and the fence closed."""
+    if task.layout == "errata":
+        return f"{task.opening}{strip_marks(shown.edited)}\n{_FENCE}"
+    return f"{_FENCE}\n{shown.edited_step.strip()}\n{_FENCE}"
+
+
+def _fields(task: EditTask) -> dict[str, str]:
+    return {
+        "question": task.question.strip(),
+        "solution": _numbered(task.solution, task.steps),
+        "step": task.solution[task.step.start : task.step.end].strip(),
+        "number": str(task.index + 1),
+        "unit": _shown_unit(task.solution, task.chosen),
+        "instruction": task.instruction,
+    }
+
+
+def _errata_layout(task: EditTask) -> str:
     return (
-        f"{_EDIT_HEAD}\n\nProblem:\n{question.strip()}\n\nSolution:\n{numbered}\n\n"
-        f"Rewrite this part of step [{index + 1}]: {task}"
+        f"{_EDIT_HEAD}\n\nProblem:\n{task.question.strip()}\n\nSolution:\n{_numbered(task.solution, task.steps)}\n\n"
+        f"Rewrite this part of step [{task.index + 1}]: {_shown_unit(task.solution, task.chosen)}\n{task.instruction}"
     )
+
+
+def _numbered(solution: str, steps: Sequence[Step]) -> str:
+    return "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
 
 
 def _shown_unit(solution: str, unit: Unit) -> str:

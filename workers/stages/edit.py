@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from errata.carrying import Reach, carry_step
 from errata.injection import PlannedEdit
 from errata.kinds import kinds_of
-from errata.prompts import EDIT_VERSIONS, edit_prompt, parse_reply, parse_unit_reply
+from errata.prompts import edit_prompt, parse_reply, parse_unit_reply
 from errata.rule_edits import random_token_edit, rule_edit
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
@@ -150,14 +150,15 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         layout=editing.layout,
         offered=_offered(job, draft)[0],
         unit=draft.planned.unit,
+        config=editing,
+        examples=editing.examples_for(job.domain, draft.problem.question),
     )
-    version = EDIT_VERSIONS[editing.layout]
     return GenerationRequest(
         prompt,
         temperature=editing.temperature,
         top_p=editing.top_p,
         max_tokens=editing.max_tokens,
-        seed=derive_seed(job.config.seed, version, draft.solution.text, draft.step.index, draft.kind, attempt),
+        seed=derive_seed(job.config.seed, prompt.version, draft.solution.text, draft.step.index, draft.kind, attempt),
     )
 
 

@@ -74,7 +74,7 @@ def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequenc
     """
     return [
         GenerationRequest(
-            solve_prompt(question, domain),
+            solve_prompt(question, domain, config),
             n=config.samples,
             temperature=config.temperature,
             top_p=config.top_p,

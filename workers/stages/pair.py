@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.pairs import PairDraft, choose, full_pair, step_pair
-from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
+from errata.prompts import edit_version_of, solve_version
 from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind, Reason
 from models.base import new_id
@@ -104,7 +104,7 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
         "source": solution.source,
         "language_model": job.editor.name if by_model and job.editor else None,
-        "prompt_version": EDIT_VERSIONS[job.config.editing.layout] if by_model else job.config.editing.editor,
+        "prompt_version": edit_version_of(job.config.editing) if by_model else job.config.editing.editor,
         "seed": edit.attempts[-1]["seed"] if edit.attempts else None,
     }
 
@@ -127,7 +127,7 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
         "pair_key": f"full:{problem.id}",
         "source": correct.source,
         "language_model": job.model.name if sampled and job.model else None,
-        "prompt_version": SOLVE_VERSION if sampled else None,
+        "prompt_version": solve_version(job.config.sampling) if sampled else None,
         "seed": incorrect.seed,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from errata.prompts import SOLVE_VERSION, solve_prompt
+from errata.prompts import solve_prompt
 from errata.seeds import derive_seed
 from errata.selection import Sample, first_wave, next_wave, sample_limit
 from models.base import new_id
@@ -84,13 +84,14 @@ def solve_request(job: Job, question: str, drawn: int, count: int) -> Generation
     seed and the question, not on ids or positions. So what is drawn in waves is the beginning of what is drawn at once.
     """
     sampling = job.config.sampling
+    prompt = solve_prompt(question, job.domain, sampling)
     return GenerationRequest(
-        solve_prompt(question, job.domain),
+        prompt,
         n=count,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,
-        seed=derive_seed(job.config.seed, SOLVE_VERSION, question) + drawn,
+        seed=derive_seed(job.config.seed, prompt.version, question) + drawn,
     )
 
 
