@@ -47,6 +47,13 @@ class ThoughtsConfig(Strict):
         max_length=8,
         description="Pairs of an opening and a closing marker. A closing one alone ends a thought from the start on.",
     )
+    keep: bool = Field(True, description="Keep a sample's thoughts; false: what stands behind them is the solution.")
+    budget: int | None = Field(
+        None,
+        ge=1,
+        le=32768,
+        description="Tokens for a thought: then it is closed, and the answer asked on. For models that think.",
+    )
     offer: bool = Field(False, description="Offer the steps inside thoughts for editing as well (ours: no).")
 
     @field_validator("markers")
@@ -299,6 +306,7 @@ class EvaluationConfig(SolvePromptConfig):
     max_tokens: int = Field(1024, ge=1, le=32768)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
+    thoughts: ThoughtsConfig = ThoughtsConfig()
 
     @model_validator(mode="after")
     def _greedy_once(self) -> EvaluationConfig:

@@ -103,7 +103,7 @@ class EditPromptConfig(Strict):
 def checked_template(template: str, needed: set[str], allowed: set[str]) -> str:
     """The template. Raises ValueError naming a field that is unknown or missing, or what else is wrong with it."""
     names = _names(template)
-    known = ", ".join("{%s}" % name for name in sorted(needed | allowed))
+    known = ", ".join(f"{{{name}}}" for name in sorted(needed | allowed))
     if unknown := sorted(names - needed - allowed):
         raise ValueError(f"unknown field {{{unknown[0][:60]}}}; known are {known} (write {{{{ and }}}} for braces)")
     if missing := sorted(needed - names):

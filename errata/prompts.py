@@ -139,10 +139,18 @@ def edit_prompt(
     for example in examples:
         if (shown := shown_edit(example, domain)) is not None:
             own = EditTask(
-                example.question, example.solution, shown.steps, shown.index, example.kind, domain, layout, None, shown.unit
+                example.question,
+                example.solution,
+                shown.steps,
+                shown.index,
+                example.kind,
+                domain,
+                layout,
+                None,
+                shown.unit,
             )
-            turns += _turns(_edit_turn(own, version, template), _edit_answer(own, shown))
-    turns.append(Message("user", _edit_turn(task, version, template)))
+            turns += _turns(_edit_turn(own, template), _edit_answer(own, shown))
+    turns.append(Message("user", _edit_turn(task, template)))
     return Prompt(tuple(turns), task.opening, version, (task.stop,))
 
 
@@ -202,8 +210,8 @@ class EditTask:
         return "\n" if self.layout == "errata" and self.chosen.one_line else f"\n{_FENCE}"
 
 
-def _edit_turn(task: EditTask, version: str, template: str | None) -> str:
-    """The user's turn. With examples the step is said again before the unit, as the examples' are."""
+def _edit_turn(task: EditTask, template: str | None) -> str:
+    """The user's turn."""
     if template is not None:
         return filled(template, _fields(task))
     if task.layout != "errata":

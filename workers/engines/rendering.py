@@ -9,6 +9,7 @@ server that is given token ids is given the ids that the other engines compute.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import AddedToken, Tokenizer
 
-from errata.types import Prompt
+from errata.thoughts import THOUGHTS
+from errata.types import Message, Prompt
 from workers.engines.base import EngineError
 from workers.engines.joints import ids_of, opening_ids
 
@@ -36,10 +38,43 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def rendered_messages(tokenizer: Any, prompt: Prompt) -> str:
-    """The messages as the model's chat template writes them, up to where the reply begins; without its prefix."""
-    messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+def rendered_messages(tokenizer: Any, prompt: Prompt, *, opened: bool | None = None) -> str:
+    """The messages as the model's chat template writes them, up to where the reply begins; without its prefix.
+
+    A system prompt opens the first user turn where the template refuses that role or leaves it out. A thought that the
+    template opens is closed where the reply is ``opened`` (by default: where the prompt has a prefix): the reply is no
+    thought.
+    """
+    rendered = _rendered_turns(tokenizer, prompt.messages)
+    prefix = prompt.assistant_prefix
+    if not (bool(prefix) if opened is None else opened):
+        return rendered
+    for opening, closing in THOUGHTS:
+        if rendered.rstrip().endswith(opening) and closing not in prefix:
+            return f"{rendered.rstrip()}\n\n{closing}\n\n"
+    return rendered
+
+
+def _rendered_turns(tokenizer: Any, turns: Sequence[Message]) -> str:
+    def rendered(messages: Sequence[Message]) -> str:
+        asked = [{"role": m.role, "content": m.content} for m in messages]
+        return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+
+    if turns[0].role != "system":
+        return rendered(turns)
+    try:
+        found = rendered(turns)
+    except (EngineError, TemplateError):
+        found = ""
+    return found if turns[0].content.strip() in found else rendered(folded(turns))
+
+
+def folded(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """The turns without a system prompt of their own: it opens the first user turn."""
+    if len(turns) < 2 or turns[0].role != "system":
+        return tuple(turns)
+    first = Message(turns[1].role, f"{turns[0].content.strip()}\n\n{turns[1].content}")
+    return (first, *turns[2:])
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -80,7 +115,8 @@ class LocalTokenizer:
         )
         environment.filters["tojson"] = _to_json
         environment.globals.update(raise_exception=_raise, strftime_now=_now)
-        self._template = environment.from_string(self._chat_template())
+        self.chat_template = self._chat_template()
+        self._template = environment.from_string(self.chat_template)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **values: Any) -> str:
         """The messages as the model's template writes them. Raises EngineError where the template refuses them."""

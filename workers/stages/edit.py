@@ -8,15 +8,18 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.arithmetic import strip_marks
 from errata.carrying import Reach, carry_step
+from errata.echoes import echo
+from errata.frames import framing_of_attempt, unit_frame
 from errata.injection import PlannedEdit
-from errata.kinds import kinds_of
+from errata.kinds import Site, kinds_of
 from errata.prompts import edit_prompt, parse_reply, parse_unit_reply
 from errata.rule_edits import random_token_edit, rule_edit
 from errata.screening import Screening, screen
 from errata.seeds import derive_seed
 from errata.steps import offered_span, split_steps
-from errata.types import Domain, EditorName, Form, Problem, Reason, Step
+from errata.types import Domain, EditorName, Form, Problem, Prompt, Reason, Step
 from errata.unit_edits import splice_unit
 from errata.units import whole_unit
 from models.base import new_id
@@ -153,13 +156,22 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         config=editing,
         examples=editing.examples_for(job.domain, draft.problem.question),
     )
+    framed = framing_of_attempt(editing, attempt) == "framed"
     return GenerationRequest(
         prompt,
         temperature=editing.temperature,
         top_p=editing.top_p,
         max_tokens=editing.max_tokens,
         seed=derive_seed(job.config.seed, prompt.version, draft.solution.text, draft.step.index, draft.kind, attempt),
+        frame=_frame(job, draft, prompt) if framed else None,
     )
+
+
+def _frame(job: Job, draft: Draft, prompt: Prompt) -> str:
+    """What a reply is held to, by engines that can."""
+    unit = draft.planned.unit or whole_unit(draft.solution.text, draft.step, _offered(job, draft)[0])
+    site = Site(draft.solution.text, draft.steps, draft.step.index, draft.problem)
+    return unit_frame(site, unit, kinds_of(job.domain)[draft.kind], spaced=prompt.assistant_prefix.endswith(" "))
 
 
 def _offered(job: Job, draft: Draft) -> tuple[int, int]:
@@ -170,24 +182,35 @@ def _offered(job: Job, draft: Draft) -> tuple[int, int]:
 
 
 def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> None:
-    draft.attempts.append({"reply": completion, "seed": request.seed})
+    framed = {} if request.frame is None else {"framed": True}
+    draft.attempts.append({"reply": completion, "seed": request.seed, **framed})
     if job.config.editing.layout == "errata":
-        _take_unit(job, draft, completion)
+        _take_unit(job, draft, completion, request)
         return
     start, end = _offered(job, draft)
     label = "" if job.config.editing.layout == "scripts" else draft.solution.text[draft.step.start : start]
     reply = parse_reply(completion, original_step=draft.original, label=label)
     span = (start - draft.step.start, end - draft.step.start)
-    _screen(job, draft, reply.text, None if reply.reason is None else str(reply.reason), span)
+    reason = reply.reason
+    if reply.text is not None:
+        reason = _echo(draft, request, reply.text.strip(), draft.original.strip())
+    _screen(job, draft, None if reason is not None else reply.text, None if reason is None else str(reason), span)
 
 
-def _take_unit(job: Job, draft: Draft, completion: str) -> None:
+def _echo(draft: Draft, request: GenerationRequest, reply: str, original: str) -> Reason | None:
+    return echo(reply, request.prompt, draft.problem.question, draft.solution.text, original)
+
+
+def _take_unit(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> None:
     """Splice the reply in at its unit's offsets; in form ``consistent`` the program carries the value on."""
     text, step = draft.solution.text, draft.step
     unit = draft.planned.unit or whole_unit(text, step, _offered(job, draft)[0])
     reply = parse_unit_reply(completion, text, step, unit)
     if reply.text is None:
         _screen(job, draft, None, None if reply.reason is None else str(reply.reason))
+        return
+    if (echoed := _echo(draft, request, reply.text, strip_marks(text[unit.start : unit.end]))) is not None:
+        _screen(job, draft, None, str(echoed))
         return
     made = splice_unit(text, step, unit, reply.text, kinds_of(job.domain)[draft.kind])
     edited, reason = made.text, made.reason

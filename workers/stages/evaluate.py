@@ -33,6 +33,7 @@ from workers.stages.loading import (
     load_spec,
     verdict_columns,
 )
+from workers.stages.thinking import generate_solutions
 
 
 def answer(context: StageContext) -> Finish:
@@ -46,7 +47,7 @@ def answer(context: StageContext) -> Finish:
     if config.limit is not None:
         problems = [row for row in problems if row.position < config.limit]
     requests = answer_requests(config, domain, [problem.question for problem in problems])
-    results = context.generate(model, requests) if requests else []
+    results = generate_solutions(context, model, requests, config.thoughts) if requests else []
     rows = [
         {
             "evaluation_id": evaluation.id,
@@ -91,13 +92,14 @@ def judge(context: StageContext) -> Finish:
     with context.db.read() as session:
         evaluation = session.get_one(Evaluation, context.lease.owner_id)
         domain = load_domain(session, evaluation.problem_set_id)
+        markers = EvaluationConfig.model_validate(evaluation.config).thoughts.markers
         samples = session.execute(
             select(EvaluationSample, ProblemRow)
             .join(ProblemRow, ProblemRow.id == EvaluationSample.problem_id)
             .where(EvaluationSample.shard_id == context.lease.shard_id, EvaluationSample.verdict.is_(None))
             .order_by(ProblemRow.position, EvaluationSample.sample_index)
         ).all()
-    judgements = judge_texts(context, domain, ((problem, sample.text) for sample, problem in samples))
+    judgements = judge_texts(context, domain, ((problem, sample.text) for sample, problem in samples), markers)
     rows = [
         {
             "evaluation_id": sample.evaluation_id,

@@ -34,6 +34,7 @@ from workers.stages.loading import (
     load_problems,
     verdict_columns,
 )
+from workers.stages.thinking import generate_solutions
 
 _NO_COMPLETION = {"finish_reason": None, "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0}
 
@@ -122,7 +123,8 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
 
 def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[tuple[_Drawn, int]]) -> None:
     requests = [solve_request(job, each.problem.question, len(each.rows), count) for each, count in waiting]
-    for (each, _), request, result in zip(waiting, requests, context.generate(model, requests), strict=True):
+    answers = generate_solutions(context, model, requests, job.config.thoughts)
+    for (each, _), request, result in zip(waiting, requests, answers, strict=True):
         before = len(each.rows)
         each.rows += [
             {
