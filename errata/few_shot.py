@@ -21,7 +21,7 @@ from errata.proof import Outcome, prove_edit
 from errata.steps import separator, splice, split_steps
 from errata.types import Domain, EvidenceKind, Step
 from errata.unit_edits import splice_unit
-from errata.units import Unit, units_of
+from errata.units import Unit, UnitKind, units_of
 
 EXAMPLES_VERSION = "examples/1"
 _FILE = Path(__file__).with_name("examples.json")
@@ -111,11 +111,20 @@ def shown_edit(example: EditExample, domain: Domain) -> ShownEdit | None:
     body = example.edited.strip()
     edited = (body if label.strip() and body.startswith(label.strip()) else label + body) + separator(original)
     for unit in units_of(example.solution, step, _SENTENCES, domain):
+        if unit.kind != _unit_kind(example.kind, domain):
+            continue
         before, after = example.solution[step.start : unit.start], example.solution[unit.end : step.end]
         long_enough = len(edited) > len(before) + len(after)
         if long_enough and edited.startswith(before) and edited.endswith(after):
             return ShownEdit(steps, step.index, unit, edited[len(before) : len(edited) - len(after)], edited)
     return None
+
+
+def _unit_kind(name: str, domain: Domain) -> UnitKind:
+    """What a kind's edits change: an equation can be shown false, words cannot."""
+    kind = kinds_of(domain).get(name)
+    of_equations = kind is not None and kind.version is None and kind.check is EvidenceKind.CONTRADICTION
+    return "equation" if of_equations else "sentence"
 
 
 def example_fault(example: EditExample, domain: Domain) -> tuple[str, str] | None:
@@ -132,7 +141,8 @@ def example_fault(example: EditExample, domain: Domain) -> tuple[str, str] | Non
         return "step", f"the solution has {count} steps"
     found = shown_edit(example, domain)
     if found is None:
-        return "edited", f"it must be step {example.step} with one equation, sentence or line of it changed"
+        changed = "one equation" if _unit_kind(example.kind, domain) == "equation" else "one sentence or line"
+        return "edited", f"it must be step {example.step} with {changed} of it changed, and nothing else"
     original = example.solution[found.steps[found.index].start : found.steps[found.index].end]
     if found.edited_step == original:
         return "edited", "it is the step as it stands: nothing is changed"

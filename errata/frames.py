@@ -22,6 +22,7 @@ Framing = Literal["free", "framed"]
 
 _BINARY = ("+", "-", "*", "/")
 _SPECIAL = re.compile(r"([\\.^$*+?{}()|\[\]/-])")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+")
 _TERMS = 24  # edits of one unit that a frame lists
 _LINE, _WORDS, _BLOCK = "[^\\n]+", "[^\\n0-9=]+", "[^`]+"
 
@@ -110,6 +111,8 @@ def _other_number(text: str) -> str | None:
         listed.append(f"[1-9][0-9]{{{len(text)},{len(text) + 1}}}")
         if len(text) > 1:
             listed.append(f"[1-9][0-9]{{0,{len(text) - 2}}}")
+    elif _GROUPED.fullmatch(text):
+        listed.append("[1-9][0-9]{0,2}")
     return f"({'|'.join(listed)})"
 
 
