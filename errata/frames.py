@@ -97,7 +97,7 @@ def _plain(symbol: str, token: Token) -> str:
 
 
 def _other_number(text: str) -> str | None:
-    """Any other number as long as this one, or of a whole number with up to two digits more; None for one in words."""
+    """Any other number with as many decimals and up to two digits more before them; None for one in words."""
     if not text or not text[0].isdigit() or not text.isascii():
         return None
     listed = []
@@ -107,10 +107,12 @@ def _other_number(text: str) -> str | None:
             digits = [d for d in "0123456789" if d != char and not (leading and d == "0")]
             rest = "".join("[0-9]" if c.isdigit() else _literal(c) for c in text[at + 1 :])
             listed.append(f"{_literal(text[:at])}[{''.join(digits)}]{rest}")
-    if text.isdigit():
-        listed.append(f"[1-9][0-9]{{{len(text)},{len(text) + 1}}}")
-        if len(text) > 1:
-            listed.append(f"[1-9][0-9]{{0,{len(text) - 2}}}")
+    whole, point, part = text.partition(".")
+    if whole.isdigit():
+        behind = _literal(point) + "[0-9]" * len(part)
+        listed.append(f"[1-9][0-9]{{{len(whole)},{len(whole) + 1}}}{behind}")
+        if len(whole) > 1:
+            listed.append(f"[1-9][0-9]{{0,{len(whole) - 2}}}{behind}")
     elif _GROUPED.fullmatch(text):
         listed.append("[1-9][0-9]{0,2}")
     return f"({'|'.join(listed)})"

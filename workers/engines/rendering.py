@@ -10,32 +10,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 from tokenizers import AddedToken, Tokenizer
 
 from errata.thoughts import THOUGHTS
 from errata.types import Message, Prompt
 from workers.engines.base import EngineError
 from workers.engines.joints import ids_of, opening_ids
-
-
-class _Generation(Extension):
-    """``{% generation %}``: marks what the model writes, for training masks. The text inside is rendered as it is."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
-
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+from workers.engines.templates import template_environment
 
 
 def rendered_messages(tokenizer: Any, prompt: Prompt, *, opened: bool | None = None) -> str:
@@ -109,14 +96,8 @@ class LocalTokenizer:
         if "added_tokens_decoder" not in self._config:
             self._config |= self._json("special_tokens_map.json")
         self._tokenizer.add_tokens(self._missing_tokens())
-        # A template is a stranger's code: sandboxed, it reaches no attribute that could run anything.
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals.update(raise_exception=_raise, strftime_now=_now)
         self.chat_template = self._chat_template()
-        self._template = environment.from_string(self.chat_template)
+        self._template = template_environment().from_string(self.chat_template)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **values: Any) -> str:
         """The messages as the model's template writes them. Raises EngineError where the template refuses them."""
@@ -203,16 +184,3 @@ def _added(token: dict[str, Any]) -> AddedToken:
         name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token
     }
     return AddedToken(token["content"], **flags)
-
-
-def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-    """Unlike Jinja's own, escapes nothing for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
-
-
-def _raise(message: str) -> None:
-    raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().astimezone().strftime(form)
