@@ -126,7 +126,6 @@ def _engine_config(engine: str, path: str | None, revision: str | None, settings
     if path is not None:
         # Made absolute: workers run in other folders. What is no folder is a hub id.
         config["path"] = str(Path(path).resolve()) if Path(path).is_dir() else path
-        config |= _of_folder(Path(path))
     if revision is not None:
         config["revision"] = revision
     for setting in settings:
@@ -134,8 +133,9 @@ def _engine_config(engine: str, path: str | None, revision: str | None, settings
         if not mark or not key:
             raise CliError(f"--setting {setting}: give name=value")
         config[key] = None if value == "null" else value
+    folder = config.get("path") or config.get("tokenizer")
     try:
-        return checked(engine, config)
+        return checked(engine, {**(_of_folder(Path(folder)) if folder else {}), **config})
     except ValueError as error:
         raise CliError(f"{error}; give --path or --setting name=value") from None
 

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from errata.config import EvaluationConfig, InjectionConfig, resolve
 from errata.few_shot import edit_examples, example_fault, packaged_edits, packaged_solutions, shown_edit
 from errata.kinds import kinds_of
-from errata.proof import Outcome, prove_edit
 from errata.prompt_config import MOST_EXAMPLES, EditExample, SolvePromptConfig
 from errata.prompts import FEW_SHOT_VERSION, edit_prompt, edit_version_of, solve_prompt
+from errata.proof import Outcome, prove_edit
 from errata.steps import split_steps
 from errata.types import Domain, EvidenceKind, Prompt
 from errata.units import units_of

@@ -1,4 +1,4 @@
-"""What templates are given: variables of an entry, one date, system prompts that have no role, thoughts that are open."""
+"""What templates are given: an entry's variables, one date, system prompts without a role, thoughts that are open."""
 
 from __future__ import annotations
 
