@@ -72,8 +72,8 @@ def _side_changes(old: Sequence[Token], new: Sequence[Token], at: int, text: str
         tail += 1
     first, last, stop = head, len(old) - tail - 1, len(new) - tail
     if last < first:  # nothing is replaced, something is added: the token before it is written again
-        first, last, head = (head - 1, head - 1, head - 1) if head else (0, 0, 0)
-        stop = stop if first else stop + 1
+        first, stop = (head - 1, stop) if head else (0, stop + 1)
+        last = head = first
     replacement = text[new[head].start : new[stop - 1].end] if stop > head else ""
     return [TokenChange(at + first, at + last, replacement)]
 
