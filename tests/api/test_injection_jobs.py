@@ -85,7 +85,11 @@ def test_a_job_keeps_the_version_of_an_operators_kind(client: CheckedClient, dat
         named = {**body, "config": {"editing": {"kinds": {"wrong_unit": 1.0}}}}
         job = client.post("/v1/injection-jobs", json=named).json()
         assert job["prompt_versions"]["kind:wrong_unit"] == kind.version
-        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {"solve", "edit", "examples"}
+        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {
+            "solve",
+            "edit",
+            "examples",
+        }
         by_rule = {**body, "config": {"editing": {"editor": "rules", "kinds": {"wrong_unit": 1.0}}}}
         assert "has no rule" in client.post("/v1/injection-jobs", json=by_rule).json()["errors"][0]["message"]
     finally:
