@@ -76,6 +76,11 @@ class EditPromptConfig(Strict):
         description=f"Examples before the task, equal for all problems; null: as the model's entry says, else"
         f" {DEFAULT_FEW_SHOT} (ours; paper: none).",
     )
+    context: Literal["unit", "solution"] = Field(
+        "unit",
+        description="What is shown with an equation where examples stand before it: the equation alone, which small"
+        " models copy less (ours), or question and solution too. Sentences, code and answers always have both.",
+    )
     examples: tuple[EditExample, ...] | None = Field(
         None, min_length=1, max_length=64, description="Examples of your own; null: the package's."
     )
@@ -85,7 +90,7 @@ class EditPromptConfig(Strict):
         " {number}; in layouts `paper` and `scripts` {step} in place of {unit} and {solution}. null: ours.",
     )
     structured: Literal["never", "retry", "always"] = Field(
-        "never",
+        "retry",
         description="Decode under a frame (a regular expression or JSON schema) where the engine can: from the second"
         " attempt on, or always. The frame never holds the error itself (ours).",
     )

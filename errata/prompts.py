@@ -5,7 +5,7 @@ the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
 - ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which unit of which
   step and which kind last, so that all edits of one solution share a long prefix in the engine's cache. The model
-  rewrites that unit alone;
+  rewrites that unit alone. With examples an equation is shown alone: beside its own solution a small model copies it;
 - ``paper``: question, the solution up to the step, the step, then the instruction (arXiv 2410.06638, figure 2);
 - ``scripts``: the ``paper`` layout with the reply's fence opened but the step's label left to the model.
 """
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from errata.arithmetic import find_equations, strip_marks
-from errata.few_shot import ShownEdit, shown_edit, solved_examples
-from errata.kinds import kinds_of
+from errata.edit_turns import ALONE, FENCE, EditTask, edit_answer, edit_turn, example_task
+from errata.few_shot import shown_edit, solved_examples
 from errata.prompt_config import (
     OPENING_NONE,
     OPENING_STEPS,
@@ -31,7 +31,7 @@ from errata.prompt_config import (
 )
 from errata.steps import separator
 from errata.types import Domain, Message, Prompt, Reason, Step
-from errata.units import Unit, whole_unit
+from errata.units import Unit
 
 Layout = Literal["errata", "paper", "scripts"]
 
@@ -47,12 +47,6 @@ _REASON: dict[Domain, str] = {
 }
 SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
 
-_EDIT_HEAD = (
-    "Below are a problem and a correct solution with numbered steps. Rewrite one part of one step so that it contains"
-    " one subtle error, and keep the rest of that part as it is. Do not say that there is an error."
-    " Reply with the rewritten part alone, in a code fence."
-)
-_FENCE = "```"
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
 _ANY_LABEL = re.compile(r"\A\s*(?:\[\d+\]\s*)?(?:(?:\*\*)?Step\s+\d+\s*[:.)](?:\*\*)?\s*)?", re.I)
 _PROSE = re.compile(
@@ -132,25 +126,16 @@ def edit_prompt(
     first, as turns (errata.few_shot.edit_examples); one that shows no edit of a unit is left out. Raises KeyError for a
     kind the domain does not have.
     """
-    task = EditTask(question, solution, steps, index, kind, domain, layout, offered, unit)
-    template = None if config is None else config.template
-    version = edit_version(layout, few_shot=bool(examples), template=template)
-    turns: list[Message] = [*_system(None if config is None else config.system)]
+    asked = config or EditPromptConfig()
+    alone = bool(examples) and asked.context == "unit" and asked.template is None
+    task = EditTask(question, solution, steps, index, kind, domain, layout, offered, unit, alone)
+    version = edit_version(layout, few_shot=bool(examples), template=asked.template)
+    turns: list[Message] = [*_system(asked.system or (ALONE if alone and layout == "errata" else None))]
     for example in examples:
         if (shown := shown_edit(example, domain)) is not None:
-            own = EditTask(
-                example.question,
-                example.solution,
-                shown.steps,
-                shown.index,
-                example.kind,
-                domain,
-                layout,
-                None,
-                shown.unit,
-            )
-            turns += _turns(_edit_turn(own, template), _edit_answer(own, shown))
-    turns.append(Message("user", _edit_turn(task, template)))
+            own = example_task(example, shown, task)
+            turns += _turns(edit_turn(own, asked.template), edit_answer(own, shown))
+    turns.append(Message("user", edit_turn(task, asked.template)))
     return Prompt(tuple(turns), task.opening, version, (task.stop,))
 
 
@@ -164,108 +149,6 @@ def edit_version(layout: Layout, *, few_shot: bool = False, template: str | None
 def edit_version_of(config: EditPromptConfig) -> str:
     """The version of the texts that a job's edits are asked with."""
     return edit_version(config.layout, few_shot=bool(config.few_shot), template=config.template)
-
-
-@dataclass(frozen=True, slots=True)
-class EditTask:
-    """One edit that is asked for; see ``edit_prompt``."""
-
-    question: str
-    solution: str
-    steps: Sequence[Step]
-    index: int
-    kind: str
-    domain: Domain
-    layout: Layout
-    offered: int | None
-    unit: Unit | None
-
-    @property
-    def step(self) -> Step:
-        """The step that is edited."""
-        return self.steps[self.index]
-
-    @property
-    def chosen(self) -> Unit:
-        """What may change in layout ``errata``."""
-        return self.unit or whole_unit(self.solution, self.step, self.offered)
-
-    @property
-    def instruction(self) -> str:
-        """What the kind asks for."""
-        return kinds_of(self.domain)[self.kind].instruction
-
-    @property
-    def opening(self) -> str:
-        """What the reply is made to open with."""
-        if self.layout == "scripts":
-            return f"{_FENCE}\n"
-        given = self.step.body_start if self.offered is None else self.offered
-        end = self.chosen.start if self.layout == "errata" else given
-        return f"{_FENCE}\n{self.solution[self.step.start : end]}"
-
-    @property
-    def stop(self) -> str:
-        """Where the reply ends: a unit of one line with its line, all else at the fence."""
-        return "\n" if self.layout == "errata" and self.chosen.one_line else f"\n{_FENCE}"
-
-
-def _edit_turn(task: EditTask, template: str | None) -> str:
-    """The user's turn."""
-    if template is not None:
-        return filled(template, _fields(task))
-    if task.layout != "errata":
-        return _paper_layout(task.question, task.solution, task.step, task.instruction)
-    return _errata_layout(task)
-
-
-def _edit_answer(task: EditTask, shown: ShownEdit) -> str:
-    """What an example's reply is: as a reply to its turn would open, and the fence closed."""
-    if task.layout == "errata":
-        return f"{task.opening}{strip_marks(shown.edited)}\n{_FENCE}"
-    return f"{_FENCE}\n{shown.edited_step.strip()}\n{_FENCE}"
-
-
-def _fields(task: EditTask) -> dict[str, str]:
-    return {
-        "question": task.question.strip(),
-        "solution": _numbered(task.solution, task.steps),
-        "step": task.solution[task.step.start : task.step.end].strip(),
-        "number": str(task.index + 1),
-        "unit": _shown_unit(task.solution, task.chosen),
-        "instruction": task.instruction,
-    }
-
-
-def _errata_layout(task: EditTask) -> str:
-    return (
-        f"{_EDIT_HEAD}\n\nProblem:\n{task.question.strip()}\n\nSolution:\n{_numbered(task.solution, task.steps)}\n\n"
-        f"Rewrite this part of step [{task.index + 1}]: {_shown_unit(task.solution, task.chosen)}\n{task.instruction}"
-    )
-
-
-def _numbered(solution: str, steps: Sequence[Step]) -> str:
-    return "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
-
-
-def _shown_unit(solution: str, unit: Unit) -> str:
-    """The unit as it is asked for: without calculator marks, which the program writes itself."""
-    text = strip_marks(solution[unit.start : unit.end])
-    return text if unit.one_line else f"\n{_FENCE}\n{text}\n{_FENCE}"
-
-
-def _paper_layout(question: str, solution: str, step: Step, instruction: str) -> str:
-    before = solution[: step.start].rstrip()
-    current = solution[step.start : step.end].strip()
-    parts = [f"Problem:\n{question.strip()}"]
-    if before:
-        parts.append(f"Solution so far:\n{before}")
-    parts.append(f"Current step:\n{_FENCE}\n{current}\n{_FENCE}")
-    parts.append(
-        f"Edit the current step to introduce an error. {instruction} Do not state that errors have been made."
-        " Reply with the edited step alone, in a code fence."
-    )
-    return "\n\n".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +187,7 @@ def parse_unit_reply(completion: str, solution: str, step: Step, unit: Unit) -> 
     in its line is dropped where the reply repeats it. Calculator marks are dropped too: the program writes them.
     Reasons: ``unparsable_reply``, ``empty``.
     """
-    body = completion.split(_FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
+    body = completion.split(FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
     if body is None:
         return Reply(None, Reason.NO_REPLY)
     body = _without_opening(strip_marks(body).strip(), strip_marks(solution[step.start : unit.start]))

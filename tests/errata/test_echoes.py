@@ -23,7 +23,7 @@ TEMPLATE = "Aufgabe: {question}\n{solution}\nSchreibe diesen Teil mit einem Fehl
 
 
 def found(reply: str, kind: str = "operator", step: int = 1, **editing: Any) -> Reason | None:
-    config = resolve("errata", {"editing": {"few_shot": 3, **editing}}).editing
+    config = resolve("errata", {"editing": {"few_shot": 3, "context": "solution", **editing}}).editing
     units = [u for u in units_of(SOLUTION, STEPS[step], 4) if (u.kind == "equation") is (kind == "operator")]
     unit: Unit = units[0]
     examples = config.examples_for(Domain.MATH, QUESTION)

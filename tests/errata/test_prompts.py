@@ -77,20 +77,50 @@ def test_every_kind_has_an_example_and_the_first_ones_are_of_different_kinds(dom
     assert len(set(kinds[: len(set(kinds))])) == len(set(kinds))
 
 
-def test_examples_stand_first_and_are_equal_for_all_problems_and_kinds_of_a_job() -> None:
-    config = resolve("errata", {"editing": {"few_shot": 3}}).editing
+@pytest.mark.parametrize("context", ["unit", "solution"])
+def test_examples_stand_first_and_are_equal_for_all_problems_and_kinds_of_a_job(context: str) -> None:
+    config = resolve("errata", {"editing": {"few_shot": 3, "context": context}}).editing
     heads = set()
-    for question, kind in (("q", "operator"), ("q", "calculation"), ("another", "order")):
+    words = units_of(SOLUTION, STEPS[1], 4)[-1]
+    for question, step, kind, unit in (
+        ("q", 0, "operator", UNIT),
+        ("q", 0, "calculation", UNIT),
+        ("another", 0, "order", UNIT),
+        ("q", 1, "misreading", words),
+    ):
         examples = config.examples_for(Domain.MATH, question)
-        prompt = edit_prompt(question, SOLUTION, STEPS, 0, kind, unit=UNIT, config=config, examples=examples)
-        assert [m.role for m in prompt.messages] == ["user", "assistant"] * 3 + ["user"]
+        prompt = edit_prompt(question, SOLUTION, STEPS, step, kind, unit=unit, config=config, examples=examples)
+        roles = [m.role for m in prompt.messages]
+        assert roles == ["system"] * (context == "unit") + ["user", "assistant"] * 3 + ["user"]
         heads.add(prompt.messages[:-1])
     assert len(heads) == 1
     assert edit_version_of(config) == FEW_SHOT_VERSION == prompt.version
 
 
+def test_an_equation_is_shown_alone_where_examples_stand_before_it() -> None:
+    prompt = asked(few_shot=2)
+    assert prompt.messages[-1].content == "Change one operation sign in this step.\nCorrect: 16 - 3 - 4 = 9"
+    assert (prompt.assistant_prefix, prompt.stop) == ("Wrong: ", ("\n",))
+    assert [m.content for m in prompt.messages[1:3]] == [
+        "Change one number in this step so that a calculation is wrong.\nCorrect: 14 * 6 = 84",
+        "Wrong: 14 * 6 = 74",
+    ]
+    assert asked(few_shot=2, system="Own.").messages[0].content == "Own."
+    assert "Solution:" in asked(few_shot=2, context="solution").messages[-1].content
+    assert "Solution:" in asked(few_shot=0).messages[-1].content
+
+
+def test_sentences_are_shown_with_question_and_solution() -> None:
+    config = resolve("errata", {"editing": {"few_shot": 2}}).editing
+    words = units_of(SOLUTION, STEPS[1], 4)[-1]
+    examples = config.examples_for(Domain.MATH, "q")
+    prompt = edit_prompt("q", SOLUTION, STEPS, 1, "misreading", unit=words, config=config, examples=examples)
+    assert "Problem:\nq\n\nSolution:\n[1] Step 1" in prompt.messages[-1].content
+    assert prompt.assistant_prefix.startswith("```\nStep 2: ")
+
+
 def test_an_example_replies_as_its_own_prompt_makes_a_reply_open() -> None:
-    prompt = asked(few_shot=1)
+    prompt = asked(few_shot=1, context="solution")
     example = packaged_edits(Domain.MATH)[0]
     found = shown_edit(example, Domain.MATH)
     assert found is not None
@@ -152,7 +182,7 @@ def test_an_own_example_has_to_show_what_it_says(change: dict[str, Any], field: 
 
 
 def test_own_examples_take_the_place_of_ours() -> None:
-    prompt = asked(few_shot=2, examples=[OWN])
+    prompt = asked(few_shot=2, examples=[OWN], context="solution")
     assert len(prompt.messages) == 3
     assert "Ann has 3 bags" in prompt.messages[0].content
     assert prompt.messages[1].content.endswith("3 + 4 = 12\n```")

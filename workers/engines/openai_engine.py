@@ -232,7 +232,7 @@ class OpenAIEngine:
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
         body = request_body(self._settings.model, self._kind, unit, limit) | more
-        if values := sent_values(self._settings.model_dump(mode="json", include=PROMPTED)):
+        if values := sent_values(self._settings.model_dump(mode="json", include=set(PROMPTED))):
             body["chat_template_kwargs"] = values
         if prompt.assistant_prefix:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
@@ -299,7 +299,7 @@ def _tokenizer(settings: OpenAISettings) -> LocalTokenizer | None:
     if settings.tokenizer is None:
         return None
     local: LocalTokenizer = with_template_values(
-        LocalTokenizer(settings.tokenizer, settings.revision), settings.model_dump(mode="json", include=PROMPTED)
+        LocalTokenizer(settings.tokenizer, settings.revision), settings.model_dump(mode="json", include=set(PROMPTED))
     )
     return local
 
