@@ -83,7 +83,8 @@ def edit_turn(task: EditTask, template: str | None) -> str:
     if template is not None:
         return filled(template, _fields(task))
     if task.short:
-        return f"{task.instruction}\nCorrect: {_shown_unit(task.solution, task.chosen)}"
+        asked = kinds_of(task.domain)[task.kind].of_equation or task.instruction
+        return f"{asked}\nCorrect: {_shown_unit(task.solution, task.chosen)}"
     if task.layout != "errata":
         return _paper_layout(task.question, task.solution, task.step, task.instruction)
     return _errata_layout(task)

@@ -229,11 +229,17 @@ _DOMAINS = (Domain.MATH, Domain.CHOICE)
 
 
 def _arithmetic(
-    name: str, instruction: str, propose: Propose, profile: ProfileRule, pattern: re.Pattern[str] = _HAS_EQUATION
+    name: str,
+    instruction: str,
+    of_equation: str,
+    propose: Propose,
+    profile: ProfileRule,
+    pattern: re.Pattern[str] = _HAS_EQUATION,
 ) -> Kind:
     """The entry of a kind whose edits an equation of the step can show false."""
     twin = partial(_false_edits, propose)
-    return Kind(name, _DOMAINS, instruction, pattern, twin, EvidenceKind.CONTRADICTION, profile)
+    check = EvidenceKind.CONTRADICTION
+    return Kind(name, _DOMAINS, instruction, pattern, twin, check, profile, of_equation=of_equation)
 
 
 # The kinds of arXiv 2410.06638, section 3.1 and appendix, in our own words. The profile's ranks run from the smallest
@@ -242,6 +248,7 @@ KINDS = (
     _arithmetic(
         "calculation",
         "Change one number in this step so that a calculation is wrong.",
+        "Change the result to a wrong number.",
         _calculation,
         ProfileRule(rest="false"),
         _HAS_NUMBER,
@@ -249,12 +256,31 @@ KINDS = (
     _arithmetic(
         "substitution",
         "Change one number or symbol in this step so that a wrong value is substituted.",
+        "Calculate with one wrong number: replace it by another number.",
         _substitution,
         ProfileRule(3, substitutes),
     ),
-    _arithmetic("omission", "Delete one term of a calculation in this step.", _omission, ProfileRule(4, omits)),
-    _arithmetic("operator", "Change one operation sign in this step.", _operator, ProfileRule(2, changes_sign)),
-    _arithmetic("order", "Swap two terms of a calculation in this step.", _order, ProfileRule(1, reorders)),
+    _arithmetic(
+        "omission",
+        "Delete one term of a calculation in this step.",
+        "Leave out one of the numbers that are calculated with.",
+        _omission,
+        ProfileRule(4, omits),
+    ),
+    _arithmetic(
+        "operator",
+        "Change one operation sign in this step.",
+        "Change one operation sign.",
+        _operator,
+        ProfileRule(2, changes_sign),
+    ),
+    _arithmetic(
+        "order",
+        "Swap two terms of a calculation in this step.",
+        "Swap two of the numbers that are calculated with.",
+        _order,
+        ProfileRule(1, reorders),
+    ),
     Kind(
         "misreading",
         _DOMAINS,

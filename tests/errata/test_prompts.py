@@ -99,10 +99,10 @@ def test_examples_stand_first_and_are_equal_for_all_problems_and_kinds_of_a_job(
 
 def test_an_equation_is_shown_alone_where_examples_stand_before_it() -> None:
     prompt = asked(few_shot=2)
-    assert prompt.messages[-1].content == "Change one operation sign in this step.\nCorrect: 16 - 3 - 4 = 9"
+    assert prompt.messages[-1].content == "Change one operation sign.\nCorrect: 16 - 3 - 4 = 9"
     assert (prompt.assistant_prefix, prompt.stop) == ("Wrong: ", ("\n",))
     assert [m.content for m in prompt.messages[1:3]] == [
-        "Change one number in this step so that a calculation is wrong.\nCorrect: 14 * 6 = 84",
+        "Change the result to a wrong number.\nCorrect: 14 * 6 = 84",
         "Wrong: 14 * 6 = 74",
     ]
     assert asked(few_shot=2, system="Own.").messages[0].content == "Own."
