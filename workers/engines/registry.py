@@ -240,5 +240,6 @@ def _fault(engine: str, settings: type[BaseModel], kind: str, name: str, message
     if kind == "missing":
         return f"engine '{engine}' needs {name}"
     if kind == "extra_forbidden":
-        return f"engine '{engine}' has no setting {name}; known are {', '.join(settings.model_fields)}"
+        known = sorted(settings.model_fields, key=lambda field: field in PROMPTED)  # an engine's own first
+        return f"engine '{engine}' has no setting {name}; known are {', '.join(known)}"
     return f"{name}: {message.removeprefix('Value error, ')}"
