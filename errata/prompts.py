@@ -30,6 +30,7 @@ from errata.prompt_config import (
     filled,
 )
 from errata.steps import separator
+from errata.thoughts import after_thoughts
 from errata.types import Domain, Message, Prompt, Reason, Step
 from errata.units import Unit
 
@@ -163,9 +164,9 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     """The step a reply holds. ``completion`` continues an opened fence behind ``label`` (``edit_prompt``).
 
     The label and the separator are the original's: a reply can change neither. A second fenced block wins over prose
-    that a model wrote into the first. Reasons: ``unparsable_reply``, ``empty``.
+    that a model wrote into the first. Thoughts are no part of it. Reasons: ``unparsable_reply``, ``empty``.
     """
-    body = _body(completion)
+    body = _body(after_thoughts(completion))
     if body is None:
         return Reply(None, Reason.NO_REPLY)
     own_label = _ANY_LABEL.match(original_step)
@@ -187,6 +188,7 @@ def parse_unit_reply(completion: str, solution: str, step: Step, unit: Unit) -> 
     in its line is dropped where the reply repeats it. Calculator marks are dropped too: the program writes them.
     Reasons: ``unparsable_reply``, ``empty``.
     """
+    completion = after_thoughts(completion)
     body = completion.split(FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
     if body is None:
         return Reply(None, Reason.NO_REPLY)

@@ -71,6 +71,7 @@ def test_a_unit_of_several_lines_ends_at_the_fence() -> None:
     [
         "9 + 2 = $18",
         "9 + 2 = $18\n```",
+        "<think>\n9 * 2 is 18\n</think>\n\n9 + 2 = $18",
         "9 + 2 = $18```",
         "9 + 2 = $18 every day.",
         "9 + 2 = $18 every day, and that is wrong.",
