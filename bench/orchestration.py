@@ -66,7 +66,7 @@ class Comparison:
 
     def run(self, model: Path, rounds: int) -> dict[str, Any]:
         """Record, then A B B A for every round. Tokens per second of both sides, all runs, and their ratio."""
-        settings = {"model": "served", "tokenizer": str(model), "concurrency": self._concurrency}
+        settings = {"model": "served", "tokenizer": str(model), "concurrency": self._concurrency, "few_shot": 0}
         self._service.add_model("served", {**settings, "base_url": self._server.url})
         with recording(self._root) as (address, requests):
             self._service.add_model("recorded", {**settings, "base_url": f"{address}/v1"})

@@ -48,7 +48,7 @@ def measure(server: VllmServer, service: Service, problem_set: str, layout: str)
     """Run the job with this layout on an empty cache. Raises RuntimeError where job and server disagree."""
     server.empty_cache()
     before = server.metrics()
-    editing = {"layout": layout, "max_tokens": 16, "fallback": []}
+    editing = {"layout": layout, "max_tokens": 16, "few_shot": 0, "fallback": []}
     config = {"sampling": {"source": "brought"}, "editing": editing, "shard_size": 32, "seed": 1}
     body = {"problem_set": problem_set, "language_model": "served", "preset": "errata", "config": config}
     _, [job] = service.run([body])

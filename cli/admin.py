@@ -20,7 +20,7 @@ from models.base import new_id
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
 from workers.app import create_celery
-from workers.engines.registry import ENGINES, checked
+from workers.engines.registry import ENGINES, PROMPTED, checked
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -133,10 +133,25 @@ def _engine_config(engine: str, path: str | None, revision: str | None, settings
         if not mark or not key:
             raise CliError(f"--setting {setting}: give name=value")
         config[key] = None if value == "null" else value
+    folder = config.get("path") or config.get("tokenizer")
     try:
-        return checked(engine, config)
+        return checked(engine, {**(_of_folder(Path(folder)) if folder else {}), **config})
     except ValueError as error:
         raise CliError(f"{error}; give --path or --setting name=value") from None
+
+
+def _of_folder(folder: Path) -> dict[str, Any]:
+    """What a model's folder says of how Errata prompts it (``errata.json``), so that nobody has to know."""
+    file = folder / "errata.json"
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise CliError(f"{file}: {error}") from None
+    if not isinstance(found, dict) or set(found) - PROMPTED:
+        raise CliError(f"{file}: give an object with some of {', '.join(sorted(PROMPTED))}, and nothing else")
+    return found
 
 
 def _print_table(columns: list[str], rows: list[list[str]]) -> None:

@@ -29,7 +29,7 @@ STEPS, BATCH, SEED = 2000, 64, 7
 PEAK_RATE, WARMUP, FINAL_SHARE = 6e-3, 100, 0.02
 PROMPT_WEIGHT = 0.05
 _SORTED_TOGETHER = 16
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "errata.json")
 
 Row = tuple[list[int], list[float]]
 """Ids, and the weight of each in the loss."""
@@ -170,6 +170,8 @@ def build(out: Path, steps: int, seed: int, problems: int = 2000, edits: int = 5
     minutes = (time.monotonic() - began) / 60
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
+    # It was taught the bare prompts: examples before them would be new to it.
+    (out / "errata.json").write_text('{"few_shot": 0}\n')
     recipe = Recipe(steps, BATCH, seed, model.num_parameters(), len(tokenizer), loss, minutes)
     write_card(out, recipe, measure(out, problems, edits))
 

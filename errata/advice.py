@@ -47,10 +47,13 @@ ADVICE: Mapping[Reason, Advice] = {
         "turn selection.drop_admitting off, or lower sampling.temperature",
     ),
     Reason.UNPARSABLE: Advice("have no answer that can be read", _READABLE),
-    Reason.CUT: Advice("were cut at their limit of tokens", "raise sampling.max_tokens, or bound the thoughts"),
+    Reason.CUT: Advice(
+        "were cut at their limit of tokens", "raise sampling.max_tokens, or bound the thoughts (thoughts.budget)"
+    ),
     Reason.NOTHING_WRITTEN: Advice("are empty", _READABLE),
     Reason.THOUGHTS_ONLY: Advice(
-        "hold thoughts and no answer", "raise sampling.max_tokens, bound the thoughts, or turn them off for this model"
+        "hold thoughts and no answer",
+        "raise sampling.max_tokens, bound the thoughts (thoughts.budget), or turn them off for this model",
     ),
     Reason.TIMEOUT: Advice(
         "took too long to compare with the gold answer", "give the gold answers in a simpler form, or shorter tests"
@@ -72,6 +75,14 @@ ADVICE: Mapping[Reason, Advice] = {
     ),
     Reason.OVER_QUOTA: Advice("are beyond the quota of edits", "raise editing.edits_per_solution"),
     Reason.NO_RULE_EDIT: Advice("found nothing that the rule could change", "allow more kinds (editing.kinds)"),
+    Reason.NO_SLIP: Advice(
+        "have no likely error of the model that can be carried and proven",
+        "lower editing.slips.min_probability, or let rules take over (editing.fallback)",
+    ),
+    Reason.ECHOES_MARKER: Advice("repeated the prompt's own markers", _FORMAT),
+    Reason.ECHOES_INSTRUCTION: Advice("repeated the instruction", _FORMAT),
+    Reason.ECHOES_EXAMPLE: Advice("repeated an example", "change editing.few_shot, or raise editing.temperature"),
+    Reason.ANNOUNCES: Advice("announced the edit", _FORMAT),
     Reason.NO_CHANGE: Advice("changed nothing", f"raise editing.temperature; {_FORMAT}"),
     Reason.EMPTY: Advice("are empty", _FORMAT),
     Reason.NO_REPLY: Advice("could not be read from the model's reply", _FORMAT),

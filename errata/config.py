@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from errata.few_shot import edit_examples
+from errata.prompt_config import EditExample, EditPromptConfig, SolvePromptConfig
 from errata.slips import SlipsConfig
 from errata.strict import Strict
 from errata.thoughts import THOUGHTS
@@ -21,7 +23,7 @@ Marker = Annotated[str, Field(min_length=1, max_length=64, pattern=r"\S")]
 Temperature = Annotated[float, Field(ge=0.0, le=2.0)]
 
 
-class SamplingConfig(Strict):
+class SamplingConfig(SolvePromptConfig):
     """Where solutions come from (step 2)."""
 
     source: Literal["model", "brought"] = "model"
@@ -42,6 +44,13 @@ class ThoughtMarkers(Strict):
         THOUGHTS,
         max_length=8,
         description="Pairs of an opening and a closing marker. A closing one alone ends a thought from the start on.",
+    )
+    keep: bool = Field(True, description="Keep a sample's thoughts; false: what stands behind them is the solution.")
+    budget: int | None = Field(
+        None,
+        ge=1,
+        le=32768,
+        description="Tokens for a thought: then it is closed, and the answer asked on. For models that think.",
     )
 
     @field_validator("markers")
@@ -78,7 +87,7 @@ EDITORS: Mapping[str, EditorName] = {"model": "words", "slip": "slip", "rules": 
 """How edits, pairs and counts name an editor, by the job's setting."""
 
 
-class EditingConfig(Strict):
+class EditingConfig(EditPromptConfig):
     """How steps are edited (step 6)."""
 
     editor: Literal["model", "slip", "rules", "random-token"] = Field(
@@ -93,7 +102,6 @@ class EditingConfig(Strict):
     editor_model: str | None = Field(
         None, min_length=1, max_length=200, description="The model that edits, by its name; null: the one that solves."
     )
-    layout: Literal["errata", "paper", "scripts"] = "errata"
     mix: Literal["weights", "profile"] = "weights"
     kinds: dict[str, Annotated[float, Field(ge=0.0, le=1000.0)]] | None = Field(
         None, description="Weight per error kind; null: all kinds of the domain, equally."
@@ -118,6 +126,11 @@ class EditingConfig(Strict):
     offered_sentences: int = Field(
         4, ge=1, le=16, description="Of a long step, the last sentences offered (scripts: 4)."
     )
+
+    def examples_for(self, domain: Domain, question: str) -> tuple[EditExample, ...]:
+        """The examples that stand before an edit of this question; none where the job was stored without a number."""
+        kinds = None if self.kinds is None else {name for name, weight in self.kinds.items() if weight > 0}
+        return edit_examples(self.few_shot or 0, domain, question, self.examples, kinds)
 
     @field_validator("form")
     @classmethod
@@ -236,6 +249,7 @@ _PAPER: dict[str, Any] = {
         "layout": "paper",
         "temperature": 0.0,
         "attempts": 1,
+        "few_shot": 0,
         "offer_answer_steps": True,
         "form": {"stands": 1.0},
     },

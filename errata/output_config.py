@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from errata.config import Probability, Temperature, ThoughtMarkers
+from errata.prompt_config import SolvePromptConfig
 from errata.strict import Strict
 
 PairType = Literal["step", "full"]
@@ -53,8 +54,8 @@ class DatasetConfig(Strict):
         return self
 
 
-class EvaluationConfig(Strict):
-    """Decoding and reading of one evaluation. Any two evaluations of the same problems can be compared."""
+class EvaluationConfig(SolvePromptConfig):
+    """Prompt, decoding and reading of one evaluation. Any two evaluations of the same problems can be compared."""
 
     temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
     top_p: Probability = 1.0

@@ -5,29 +5,41 @@ the reply to open with ``assistant_prefix``. Layouts (docs/method.md step 6):
 
 - ``errata`` (ours): general instructions, question, the whole solution with numbered steps, then which unit of which
   step and which kind last, so that all edits of one solution share a long prefix in the engine's cache. The model
-  rewrites that unit alone;
+  rewrites that unit alone. With examples an equation is shown alone: beside its own solution a small model copies it;
 - ``paper``: question, the solution up to the step, the step, then the instruction (arXiv 2410.06638, figure 2);
 - ``scripts``: the ``paper`` layout with the reply's fence opened but the step's label left to the model.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from errata.arithmetic import find_equations, strip_marks
-from errata.kinds import kinds_of
+from errata.edit_turns import ALONE, FENCE, EditTask, edit_answer, edit_turn, example_task
+from errata.few_shot import shown_edit, solved_examples
+from errata.prompt_config import (
+    OPENING_NONE,
+    OPENING_STEPS,
+    EditExample,
+    EditPromptConfig,
+    SolvePromptConfig,
+    filled,
+)
 from errata.steps import separator
+from errata.thoughts import after_thoughts
 from errata.types import Domain, Message, Prompt, Reason, Step
-from errata.units import Unit, whole_unit
+from errata.units import Unit
 
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
 SLIP_VERSION = "slip/1"
 EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
+FEW_SHOT_VERSION = "edit-errata/3"
 
 _REASON: dict[Domain, str] = {
     Domain.MATH: "Please reason step by step, and put your final answer within \\boxed{}.",
@@ -37,12 +49,6 @@ _REASON: dict[Domain, str] = {
 }
 SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
 
-_EDIT_HEAD = (
-    "Below are a problem and a correct solution with numbered steps. Rewrite one part of one step so that it contains"
-    " one subtle error, and keep the rest of that part as it is. Do not say that there is an error."
-    " Reply with the rewritten part alone, in a code fence."
-)
-_FENCE = "```"
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
 _ANY_LABEL = re.compile(r"\A\s*(?:\[\d+\]\s*)?(?:(?:\*\*)?Step\s+\d+\s*[:.)](?:\*\*)?\s*)?", re.I)
 _PROSE = re.compile(
@@ -52,14 +58,49 @@ _PROSE = re.compile(
 )
 
 
-def solve_prompt(question: str, domain: Domain = Domain.MATH) -> Prompt:
+def solve_prompt(question: str, domain: Domain = Domain.MATH, config: SolvePromptConfig | None = None) -> Prompt:
     """The prompt that asks for a solution. The full solution text is ``assistant_prefix`` + completion.
 
-    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it.
+    The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it. ``config``: system
+    prompt, examples, template and opening; without one, ours alone.
     """
-    user = Message("user", f"{question.strip()}\n\n{_REASON[domain]}")
-    prefix = SOLVE_PREFIX if domain is not Domain.CODE else ""
-    return Prompt((user,), prefix, SOLVE_VERSION)
+    asked = config or SolvePromptConfig()
+    examples = solved_examples(asked.few_shot, domain, question)
+    turns = [turn for each in examples for turn in _turns(_solve_turn(each.question, domain, asked), each.solution)]
+    user = Message("user", _solve_turn(question, domain, asked))
+    return Prompt((*_system(asked.system), *turns, user), solve_opening(asked.opening, domain), solve_version(asked))
+
+
+def solve_version(config: SolvePromptConfig) -> str:
+    """The version of the texts that a solution is asked with; a template of the operator's own has a hash of it."""
+    return SOLVE_VERSION if config.template is None else _own_version("solve", config.template)
+
+
+def solve_opening(opening: str, domain: Domain = Domain.MATH) -> str:
+    """The text that a setting ``opening`` makes a solution begin with; a solution in code begins as the model likes."""
+    if opening == OPENING_NONE:
+        return ""
+    if opening == OPENING_STEPS:
+        return SOLVE_PREFIX if domain is not Domain.CODE else ""
+    return opening
+
+
+def _solve_turn(question: str, domain: Domain, config: SolvePromptConfig) -> str:
+    if config.template is None:
+        return f"{question.strip()}\n\n{_REASON[domain]}"
+    return filled(config.template, {"question": question.strip(), "instruction": _REASON[domain]})
+
+
+def _system(text: str | None) -> tuple[Message, ...]:
+    return () if text is None else (Message("system", text),)
+
+
+def _turns(asked: str, answered: str) -> tuple[Message, Message]:
+    return Message("user", asked), Message("assistant", answered)
+
+
+def _own_version(name: str, template: str) -> str:
+    return f"{name}-own/{hashlib.sha256(template.encode()).hexdigest()[:12]}"
 
 
 def edit_prompt(
@@ -73,6 +114,8 @@ def edit_prompt(
     layout: Layout = "errata",
     offered: int | None = None,
     unit: Unit | None = None,
+    config: EditPromptConfig | None = None,
+    examples: Sequence[EditExample] = (),
 ) -> Prompt:
     """The prompt that asks for one erroneous rewriting in step ``index``.
 
@@ -81,48 +124,33 @@ def edit_prompt(
     the unit has several lines (``parse_unit_reply`` reads it). The other layouts ask for the whole step: the reply
     opens behind the step's label (``paper``) or at once (``scripts``), and ends at the closing fence (``parse_reply``).
     ``offered``: the offset in ``solution`` from which the step may be changed (errata.steps.offered_span); what stands
-    before it opens the reply too (``scripts``: does not). Raises KeyError for a kind the domain does not have.
+    before it opens the reply too (``scripts``: does not). ``config``: system prompt and template. ``examples`` stand
+    first, as turns (errata.few_shot.edit_examples); one that shows no edit of a unit is left out. Raises KeyError for a
+    kind the domain does not have.
     """
-    instruction = kinds_of(domain)[kind].instruction
-    step = steps[index]
-    if layout == "errata":
-        chosen = unit or whole_unit(solution, step, offered)
-        user = _errata_layout(question, solution, steps, index, f"{_shown_unit(solution, chosen)}\n{instruction}")
-        stop = "\n" if chosen.one_line else f"\n{_FENCE}"
-        opening = f"{_FENCE}\n{solution[step.start : chosen.start]}"
-        return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (stop,))
-    user = _paper_layout(question, solution, step, instruction)
-    given = solution[step.start : step.body_start if offered is None else offered]
-    opening = f"{_FENCE}\n" if layout == "scripts" else f"{_FENCE}\n{given}"
-    return Prompt((Message("user", user),), opening, EDIT_VERSIONS[layout], (f"\n{_FENCE}",))
+    asked = config or EditPromptConfig()
+    alone = bool(examples) and asked.context == "unit" and asked.template is None
+    task = EditTask(question, solution, steps, index, kind, domain, layout, offered, unit, alone)
+    version = edit_version(layout, few_shot=bool(examples), template=asked.template)
+    turns: list[Message] = [*_system(asked.system or (ALONE if alone and layout == "errata" else None))]
+    for example in examples:
+        if (shown := shown_edit(example, domain)) is not None:
+            own = example_task(example, shown, task)
+            turns += _turns(edit_turn(own, asked.template), edit_answer(own, shown))
+    turns.append(Message("user", edit_turn(task, asked.template)))
+    return Prompt(tuple(turns), task.opening, version, (task.stop,))
 
 
-def _errata_layout(question: str, solution: str, steps: Sequence[Step], index: int, task: str) -> str:
-    numbered = "\n".join(f"[{s.index + 1}] {solution[s.start : s.end].strip()}" for s in steps)
-    return (
-        f"{_EDIT_HEAD}\n\nProblem:\n{question.strip()}\n\nSolution:\n{numbered}\n\n"
-        f"Rewrite this part of step [{index + 1}]: {task}"
-    )
+def edit_version(layout: Layout, *, few_shot: bool = False, template: str | None = None) -> str:
+    """The version of the texts that an edit is asked with; a template of the operator's own has a hash of it."""
+    if template is not None:
+        return _own_version(f"edit-{layout}", template)
+    return FEW_SHOT_VERSION if few_shot and layout == "errata" else EDIT_VERSIONS[layout]
 
 
-def _shown_unit(solution: str, unit: Unit) -> str:
-    """The unit as it is asked for: without calculator marks, which the program writes itself."""
-    text = strip_marks(solution[unit.start : unit.end])
-    return text if unit.one_line else f"\n{_FENCE}\n{text}\n{_FENCE}"
-
-
-def _paper_layout(question: str, solution: str, step: Step, instruction: str) -> str:
-    before = solution[: step.start].rstrip()
-    current = solution[step.start : step.end].strip()
-    parts = [f"Problem:\n{question.strip()}"]
-    if before:
-        parts.append(f"Solution so far:\n{before}")
-    parts.append(f"Current step:\n{_FENCE}\n{current}\n{_FENCE}")
-    parts.append(
-        f"Edit the current step to introduce an error. {instruction} Do not state that errors have been made."
-        " Reply with the edited step alone, in a code fence."
-    )
-    return "\n\n".join(parts)
+def edit_version_of(config: EditPromptConfig) -> str:
+    """The version of the texts that a job's edits are asked with."""
+    return edit_version(config.layout, few_shot=bool(config.few_shot), template=config.template)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +165,9 @@ def parse_reply(completion: str, *, original_step: str, label: str) -> Reply:
     """The step a reply holds. ``completion`` continues an opened fence behind ``label`` (``edit_prompt``).
 
     The label and the separator are the original's: a reply can change neither. A second fenced block wins over prose
-    that a model wrote into the first. Reasons: ``unparsable_reply``, ``empty``.
+    that a model wrote into the first. Thoughts are no part of it. Reasons: ``unparsable_reply``, ``empty``.
     """
-    body = _body(completion)
+    body = _body(after_thoughts(completion))
     if body is None:
         return Reply(None, Reason.NO_REPLY)
     own_label = _ANY_LABEL.match(original_step)
@@ -161,7 +189,8 @@ def parse_unit_reply(completion: str, solution: str, step: Step, unit: Unit) -> 
     in its line is dropped where the reply repeats it. Calculator marks are dropped too: the program writes them.
     Reasons: ``unparsable_reply``, ``empty``.
     """
-    body = completion.split(_FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
+    completion = after_thoughts(completion)
+    body = completion.split(FENCE)[0].split("\n")[0] if unit.one_line else _body(completion)
     if body is None:
         return Reply(None, Reason.NO_REPLY)
     body = _without_opening(strip_marks(body).strip(), strip_marks(solution[step.start : unit.start]))

@@ -60,11 +60,11 @@ def admits_mistake(text: str, question: str = "") -> bool:
     return any(phrase not in lowered for phrase in {match[0].lower() for match in _ADMITTING.finditer(text)})
 
 
-def unreadable(sample: Sample, thoughts: Markers = THOUGHTS) -> Reason:
-    """Why no answer was read from a sample whose verdict is ``unparsable``."""
+def unreadable(sample: Sample, thoughts: Markers = THOUGHTS, opening: str = SOLVE_PREFIX) -> Reason:
+    """Why no answer was read from a sample whose verdict is ``unparsable``. ``opening``: what was written for it."""
     if sample.extracted is not None:
         return Reason.UNPARSABLE
-    written = sample.text.removeprefix(SOLVE_PREFIX).strip()
+    written = sample.text.removeprefix(opening).strip()
     if not written:
         return Reason.NOTHING_WRITTEN
     if sample.finish_reason == "length":
@@ -87,13 +87,15 @@ def select(
     question: str,
     seed: int | None = None,
     thoughts: Markers = THOUGHTS,
+    opening: str = SOLVE_PREFIX,
 ) -> Selection:
     """Draw one correct and one incorrect sample.
 
     Without ``seed`` the first of each in order of drawing: for samples of one language model, whose first correct one
     is distributed as its correct ones are, however many were drawn after it (docs/method.md, step 4). With ``seed``
     uniformly over distinct texts: for brought solutions, whose order means nothing and whose copies are no evidence.
-    A mistake that is admitted in a thought (``thoughts``: its markers) is none of the solution's.
+    A mistake that is admitted in a thought (``thoughts``: its markers) is none of the solution's. A sample that says no
+    more than its ``opening`` is empty.
     """
     reasons: dict[int, Reason] = {}
     right = [s for s in samples if s.verdict is Verdict.CORRECT]
@@ -105,7 +107,7 @@ def select(
         }
         right = [s for s in right if s.index not in reasons]
     wrong = [s for s in samples if s.verdict is Verdict.INCORRECT]
-    reasons |= {s.index: unreadable(s, thoughts) for s in samples if s.verdict is Verdict.UNPARSABLE}
+    reasons |= {s.index: unreadable(s, thoughts, opening) for s in samples if s.verdict is Verdict.UNPARSABLE}
     reasons |= {s.index: Reason.TIMEOUT for s in samples if s.verdict is Verdict.TIMEOUT}
     dropped = _problem_reason(samples, right, wrong, config)
     rng = None if seed is None else random.Random(seed)

@@ -64,3 +64,20 @@ def blanked(text: str, spans: Iterable[tuple[int, int]]) -> str:
         pieces += [text[at:start], _NOT_NEWLINE.sub(" ", text[start:end])]
         at = end
     return "".join([*pieces, text[at:]])
+
+
+def after_thoughts(text: str, markers: Markers = THOUGHTS) -> str:
+    """``text`` without its thoughts and without the white space that parted them from it; as it is without thoughts."""
+    kept = without_thoughts(text, markers)
+    return text if kept == text else kept.strip()
+
+
+def open_thought(text: str, markers: Markers = THOUGHTS) -> str | None:
+    """The marker that would close a text's last thought; None where it is closed already.
+
+    A text without any marker is a thought that the prompt opened: the first pair's marker closes it.
+    """
+    last = max(((text.rfind(opening), closing) for opening, closing in markers), default=(-1, ""))
+    if last[0] >= 0:
+        return last[1] if text.find(last[1], last[0]) < 0 else None
+    return markers[0][1] if markers and not any(closing in text for _, closing in markers) else None

@@ -27,7 +27,9 @@ class UnitEdit:
 def splice_unit(solution: str, step: Step, unit: Unit, reply: str, kind: Kind) -> UnitEdit:
     """The step with ``reply`` in place of the unit, label, separator and all other text as they were.
 
-    Of an equation only the numbers, signs and brackets that differ are taken over, and its calculator mark follows.
+    Of an equation only the numbers, signs and brackets that differ are taken over, and its calculator mark follows. A
+    result that the model wrote beside the kind's change of what is computed is left: what becomes of results is the
+    program's business (errata.types.Form).
     Reasons: ``no_change``; ``not_the_kind`` where the reply is another equation than the original but for the kind's
     change, or no equation at all; ``mark_disagrees`` where the mark cannot follow.
     """
@@ -45,6 +47,8 @@ def splice_unit(solution: str, step: Step, unit: Unit, reply: str, kind: Kind) -
     changes = token_changes(original, edited[0], reply)
     if changes is None or not is_of_kind(kind, original, edited[0]):
         return UnitEdit(None, Reason.NOT_THE_KIND)
+    if kind.profile.relation is not None:
+        changes = _computing(original, changes)
     made = apply_changes(text, original, changes)
     return UnitEdit(None, Reason.MARK_MISMATCH) if made is None else UnitEdit(made)
 
@@ -61,6 +65,12 @@ def token_changes(original: Equation, edited: Equation, text: str) -> tuple[Toke
     return tuple(changes)
 
 
+def _computing(equation: Equation, changes: Sequence[TokenChange]) -> tuple[TokenChange, ...]:
+    """The changes of the sides that compute something."""
+    computes = [side.is_expression for side in equation.sides for _ in side.tokens]
+    return tuple(change for change in changes if computes[change.first])
+
+
 def _side_changes(old: Sequence[Token], new: Sequence[Token], at: int, text: str) -> list[TokenChange]:
     differ = [n for n, (a, b) in enumerate(zip(old, new, strict=False)) if _content(a) != _content(b)]
     if len(old) == len(new):
@@ -72,8 +82,8 @@ def _side_changes(old: Sequence[Token], new: Sequence[Token], at: int, text: str
         tail += 1
     first, last, stop = head, len(old) - tail - 1, len(new) - tail
     if last < first:  # nothing is replaced, something is added: the token before it is written again
-        first, last, head = (head - 1, head - 1, head - 1) if head else (0, 0, 0)
-        stop = stop if first else stop + 1
+        first, stop = (head - 1, stop) if head else (0, stop + 1)
+        last = head = first
     replacement = text[new[head].start : new[stop - 1].end] if stop > head else ""
     return [TokenChange(at + first, at + last, replacement)]
 
@@ -100,8 +110,8 @@ def shown(step: str, equation: Equation) -> str:
 def is_of_kind(kind: Kind, original: Equation, edited: Equation) -> bool:
     """Whether an edited equation is the original but for the kind's change.
 
-    The change is judged by the relation that the kind's entry names for the error profile. A result may stay, or be
-    computed anew, correctly. A kind without such a relation is not judged: its edits are left to proof.
+    The change is judged by the relation that the kind's entry names for the error profile. Results may be whatever they
+    are: ``splice_unit`` leaves them. A kind without such a relation is not judged: its edits are left to proof.
     """
     relation, rest = kind.profile.relation, kind.profile.rest
     if kind.check is not EvidenceKind.CONTRADICTION or (relation is None and rest != "false"):
@@ -109,14 +119,11 @@ def is_of_kind(kind: Kind, original: Equation, edited: Equation) -> bool:
     if len(original.sides) != len(edited.sides):
         return False
     old, new = side_calculations(original, 0), side_calculations(edited, 0)
-    results = _results(original), _results(edited)
     if relation is None:  # a calculation gets another number, and nothing else
         numbers, others = _differences(original, edited)
         return numbers == 1 and not others
     differing = [(a, b) for a, b in zip(old, new, strict=False) if (a.numbers, a.shape) != (b.numbers, b.shape)]
-    if len(old) != len(new) or len(differing) != 1 or not relation(*differing[0]):
-        return False
-    return results[0] == results[1] or bool(edited.holds)
+    return len(old) == len(new) and len(differing) == 1 and relation(*differing[0])
 
 
 def _differences(original: Equation, edited: Equation) -> tuple[int, int]:
@@ -127,10 +134,6 @@ def _differences(original: Equation, edited: Equation) -> tuple[int, int]:
     pairs = [(a, b) for a, b in zip(old, new, strict=True) if _content(a) != _content(b)]
     numbers = sum(a.kind == b.kind == "number" for a, b in pairs)
     return numbers, len(pairs) - numbers
-
-
-def _results(equation: Equation) -> list[list[tuple[str, str]]]:
-    return [[_content(token) for token in side.tokens] for side in equation.sides if not side.is_expression]
 
 
 def _words_fit(kind: Kind, reply: str) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
-from errata.config import EvaluationConfig
 from errata.funnel import Funnel
+from errata.output_config import EvaluationConfig
 from errata.statistics import majority_at_k, mean_interval, paired_difference, pass_at_k, proportion_interval
 from errata.types import Verdict
 from models.jobs import InjectionJob, Shard

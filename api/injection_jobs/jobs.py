@@ -16,6 +16,7 @@ from api.http.auth import Writer
 from api.http.errors import Conflict, Invalid, documented
 from api.http.routing import ApiDep, make_router
 from api.http.rows import body_row
+from api.injection_jobs.prompting import check_examples, prompt_versions, settle_examples
 from api.jobs import JobResource, resolved
 from api.language_models import body_model
 from api.progress import made_of, tokens_of
@@ -23,7 +24,6 @@ from api.schemas import JobOut, ModelName, Name, Request, RowAnswer, RowId, key_
 from errata.advice import advise
 from errata.config import PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
-from errata.prompts import EDIT_VERSIONS, SLIP_VERSION, SOLVE_VERSION
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
@@ -86,10 +86,10 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
     config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
     _check_kinds(config, domain)
     _check_brought(session, config, problem_set)
-    editor = None
+    check_examples(config, domain)
+    editor = model = None
     if config.editing.editor_model is not None:
         editor = body_model(session, config.editing.editor_model, workspace_id, "config.editing.editor_model")
-    model = None
     if body.language_model is not None:
         model = body_model(session, body.language_model, workspace_id, "language_model")
     elif config.needs_model:
@@ -98,6 +98,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
             "this configuration uses a language model, but none is named",
             "name one listed by GET /v1/models, or use preset 'rules' with sampling.source 'brought'",
         )
+    config = settle_examples(config, editor or model)
     _check_slips(config, domain, editor or model)
     job = InjectionJob(
         id=new_id("inj"),
@@ -106,7 +107,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
         language_model_id=model.id if model else None,
         name=body.name,
         config=config.model_dump(mode="json"),
-        prompt_versions=_prompt_versions(config, domain),
+        prompt_versions=prompt_versions(config, domain),
     )
     session.add(job)
     session.flush()
@@ -155,19 +156,6 @@ def _check_brought(session: Session, config: InjectionConfig, problem_set: Probl
             "no solutions were brought to this problem set",
             f"send them to POST /v1/problem-sets/{problem_set.id}/solutions, or sample from a language model",
         )
-
-
-def _prompt_versions(config: InjectionConfig, domain: Domain) -> dict[str, str]:
-    """The versions of every prompt the job uses; of an operator's kind, ``kind:NAME`` and the hash of its entry."""
-    known, named = kinds_of(domain), config.editing.kinds or {}
-    versions = {f"kind:{name}": version for name in named if (version := known[name].version) is not None}
-    if config.sampling.source == "model":
-        versions["solve"] = SOLVE_VERSION
-    if config.editing.editor == "model":
-        versions["edit"] = EDIT_VERSIONS[config.editing.layout]
-    if "slip" in config.editing.editors:
-        versions["slip"] = SLIP_VERSION
-    return versions
 
 
 def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:

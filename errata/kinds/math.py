@@ -235,6 +235,7 @@ _DOMAINS = (Domain.MATH, Domain.CHOICE)
 def _arithmetic(
     name: str,
     instruction: str,
+    of_equation: str,
     propose: Propose,
     profile: ProfileRule,
     pattern: re.Pattern[str] = _HAS_EQUATION,
@@ -242,8 +243,8 @@ def _arithmetic(
 ) -> Kind:
     """The entry of a kind whose edits an equation of the step can show false; capped where the audit found a style."""
     twin = partial(_false_edits, propose)
-    share = _CAPPED if audited else 1.0
-    return Kind(name, _DOMAINS, instruction, pattern, twin, EvidenceKind.CONTRADICTION, profile, share, audited)
+    share, check = _CAPPED if audited else 1.0, EvidenceKind.CONTRADICTION
+    return Kind(name, _DOMAINS, instruction, pattern, twin, check, profile, share, audited, of_equation=of_equation)
 
 
 # The kinds of arXiv 2410.06638, section 3.1 and appendix, in our own words. The profile's ranks run from the smallest
@@ -252,6 +253,7 @@ KINDS = (
     _arithmetic(
         "calculation",
         "Change one number in this step so that a calculation is wrong.",
+        "Change the result to a wrong number.",
         _calculation,
         ProfileRule(rest="false"),
         _HAS_NUMBER,
@@ -261,12 +263,14 @@ KINDS = (
     _arithmetic(
         "substitution",
         "Change one number or symbol in this step so that a wrong value is substituted.",
+        "Calculate with one wrong number: replace it by another number.",
         _substitution,
         ProfileRule(3, substitutes),
     ),
     _arithmetic(
         "omission",
         "Delete one term of a calculation in this step.",
+        "Leave out one of the numbers that are calculated with.",
         _omission,
         ProfileRule(4, omits),
         # What is left is shorter, and its result has more digits than its terms.
@@ -275,6 +279,7 @@ KINDS = (
     _arithmetic(
         "operator",
         "Change one operation sign in this step.",
+        "Change one operation sign.",
         _operator,
         ProfileRule(2, changes_sign),
         # Some numbers call for a sign: who sees "+ 100 * 20" knows that a division stood there.
@@ -283,6 +288,7 @@ KINDS = (
     _arithmetic(
         "order",
         "Swap two terms of a calculation in this step.",
+        "Swap two of the numbers that are calculated with.",
         _order,
         ProfileRule(1, reorders),
         # What is subtracted or divided mostly stands behind what is larger, and a swap turns that around.

@@ -65,6 +65,7 @@ class Kind:
 
     ``instruction`` is what the editing model is asked to do. It is part of the prompt version: a changed sentence needs
     a new version, because stored edits name the prompt they came from.
+    ``of_equation``: the same where an equation is shown alone (edit-errata/3); empty: ``instruction``.
     ``pattern`` must be found in a step's body for the kind to apply by the paper's rule.
     ``twin(site, most, rng)`` lists up to ``most`` edits made by rule, drawn with ``rng``, else in a fixed order. Our
     stricter rule for offering the kind is that one exists. Twins of mathematics and logic are false, each checked by
@@ -89,6 +90,7 @@ class Kind:
     rule_share: float = 1.0
     audited: str = ""
     version: str | None = None
+    of_equation: str = ""
 
     def applies(self, body: str) -> bool:
         """The paper's rule for offering the kind: what the step's body must hold."""

@@ -57,7 +57,7 @@ def test_a_job_with_a_language_model_names_its_prompts(client: CheckedClient, da
     add_model(database)
     job = client.post("/v1/injection-jobs", json={"problem_set": set_id, "language_model": "tiny"}).json()
     assert (job["language_model"], job["preset"]) == ("tiny", "errata")
-    assert set(job["prompt_versions"]) == {"solve", "edit", "slip"}
+    assert set(job["prompt_versions"]) == {"solve", "edit", "slip", "examples"}
     assert "/x" not in str(job), "where a model is stored is not told"
 
 
@@ -85,7 +85,12 @@ def test_a_job_keeps_the_version_of_an_operators_kind(client: CheckedClient, dat
         named = {**body, "config": {"editing": {"kinds": {"wrong_unit": 1.0}}}}
         job = client.post("/v1/injection-jobs", json=named).json()
         assert job["prompt_versions"]["kind:wrong_unit"] == kind.version
-        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {"solve", "edit", "slip"}
+        assert set(client.post("/v1/injection-jobs", json=body).json()["prompt_versions"]) == {
+            "solve",
+            "edit",
+            "slip",
+            "examples",
+        }
         by_rule = {**body, "config": {"editing": {"editor": "rules", "kinds": {"wrong_unit": 1.0}}}}
         assert "has no rule" in client.post("/v1/injection-jobs", json=by_rule).json()["errors"][0]["message"]
     finally:

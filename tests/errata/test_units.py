@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from errata.arithmetic import apply_changes, find_equations
 from errata.kinds import kinds_of
 from errata.prompts import edit_prompt, parse_unit_reply
 from errata.steps import split_steps
 from errata.types import Domain, Reason
-from errata.unit_edits import splice_unit
+from errata.unit_edits import splice_unit, token_changes
 from errata.units import units_of, whole_unit
 
 SOLUTION = (
@@ -70,6 +71,7 @@ def test_a_unit_of_several_lines_ends_at_the_fence() -> None:
     [
         "9 + 2 = $18",
         "9 + 2 = $18\n```",
+        "<think>\n9 * 2 is 18\n</think>\n\n9 + 2 = $18",
         "9 + 2 = $18```",
         "9 + 2 = $18 every day.",
         "9 + 2 = $18 every day, and that is wrong.",
@@ -95,8 +97,8 @@ def test_an_empty_reply_is_told() -> None:
     ("kind", "reply", "accepted"),
     [
         ("operator", "209 - 10 = 219", True),
-        ("operator", "209 - 10 = 199", True),  # computed anew, as a careful model does
-        ("operator", "209 - 10 = 198", False),
+        ("operator", "209 - 10 = 199", True),  # computed anew, as a careful model does: results are the program's
+        ("operator", "209 - 10 = 198", True),
         ("operator", "209 - 11 = 219", False),
         ("operator", "10 - 5 = 3", False),
         ("calculation", "209 + 10 = 229", True),
@@ -122,7 +124,8 @@ def test_an_edited_equation_is_its_original_but_for_the_kinds_change(kind: str, 
     assert (made.text is not None) is accepted, made
     assert made.reason is (None if accepted else Reason.NOT_THE_KIND)
     if accepted:
-        assert made.text == solution.replace("209 + 10 = 219", reply)
+        kept = reply if kind == "calculation" else f"{reply.partition(' = ')[0]} = 219"
+        assert made.text == solution.replace("209 + 10 = 219", kept)
 
 
 def test_an_omission_takes_its_sign_and_its_marks_along() -> None:
@@ -140,3 +143,21 @@ def test_words_are_misread_in_words_alone() -> None:
         == "Step 1: He buys more. He is sad.\n"
     )
     assert splice_unit(solution, step, unit, "So 1 = 2.", KINDS["misreading"]).reason is Reason.NOT_THE_KIND
+
+
+@pytest.mark.parametrize("kind", ["operator", "calculation", "substitution", "omission", "order"])
+@pytest.mark.parametrize(
+    "reply", ["9 * 2 = $18 + 1", "9 * 2 = $18 * 9 + 2", "9 = $18", "2 + 9 * 2 = $18", "9 * 2 * 3 = $18"]
+)
+def test_an_equation_with_other_tokens_on_a_side_is_refused_and_nothing_breaks(reply: str, kind: str) -> None:
+    unit = units_of(SOLUTION, STEPS[0], 4)[1]
+    made = splice_unit(SOLUTION, STEPS[0], unit, reply, KINDS[kind])
+    assert (made.text, made.reason) == (None, Reason.NOT_THE_KIND)
+
+
+def test_a_term_added_behind_a_single_number_is_one_change() -> None:
+    for original, edited in (("3 + 4 = 7", "3 + 4 = 7 + 1"), ("3 + 4 = 7", "3 + 4 = 2 + 7"), ("3 + 4 = 7", "3 = 7")):
+        [old], [new] = find_equations(original), find_equations(edited)
+        changes = token_changes(old, new, edited)
+        assert changes is not None
+        assert apply_changes(original, old, changes) == edited

@@ -32,7 +32,8 @@ class GenerationRequest:
     """One prompt, ``n`` completions. ``temperature`` 0 is greedy (then ``n`` must be 1); ``max_tokens`` bounds each.
 
     ``seed`` seeds the first completion, ``seed + i`` the i-th: on CPU float32 the same request gives the same text,
-    whatever else is in the batch.
+    whatever else is in the batch. ``frame``: a regular expression that each completion must match as a whole where the
+    engine can hold it to one (capability ``structured``); other engines decode freely.
     """
 
     prompt: Prompt
@@ -42,6 +43,7 @@ class GenerationRequest:
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
     seed: int = 0
+    frame: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,8 @@ class Capabilities:
 
     ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
     from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``repeatable``: the same list
-    of requests gives the same text. ``prompt_logprobs``: scores a text that is given (ScoreRequest).
+    of requests gives the same text. ``prompt_logprobs``: scores a text that is given (ScoreRequest). ``structured``:
+    holds a completion to a request's frame; by an object in JSON where it cannot continue an opened reply.
     """
 
     assistant_prefix: bool
@@ -181,18 +184,24 @@ class Capabilities:
     prefix_cache: bool
     repeatable: bool = False
     prompt_logprobs: bool = False
+    structured: bool = False
 
 
 def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
     """Capabilities that these requests would use and do without. Raises EngineError where one is indispensable."""
-    if not able.assistant_prefix and any(request.prompt.assistant_prefix for request in requests):
+    # A reply in JSON needs no opening: its frame stands where the opening would.
+    opened = [request for request in requests if request.prompt.assistant_prefix]
+    if not able.assistant_prefix and any(not (request.frame and able.structured) for request in opened):
         raise EngineError(
             f"language model {name!r}: its server does not continue a reply that is opened for it (capability"
             " assistant_prefix), which these prompts need; give the registry entry the setting 'tokenizer' (a folder or"
-            " hub id), or 'server' if the server is vllm, sglang or llamacpp and does not say so"
+            " hub id), or 'server' if the server is vllm, sglang or llamacpp and does not say so; or ask for edits as"
+            " JSON (editing.structured 'always') and for solutions without an opening (sampling.opening 'none')"
         )
     sampled = any(request.temperature > 0 for request in requests)
-    return ["per_request_seed"] if sampled and not able.per_request_seed else []
+    missing = ["per_request_seed"] if sampled and not able.per_request_seed else []
+    framed = any(request.frame is not None for request in requests)
+    return [*missing, "structured"] if framed and not able.structured else missing
 
 
 def require_scoring(name: str, able: Capabilities) -> None:

@@ -31,13 +31,15 @@ from workers.engines.base import (
     storable,
 )
 from workers.engines.follow_ups import FollowUp
+from workers.engines.grammars import frame_body, from_json
 from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.meter import Meter, SoFar
+from workers.engines.openai_about import About, ask_about
+from workers.engines.openai_dialect import Dialect
 from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import (
     HOSTED,
-    SERVER_KINDS,
     Choices,
     ServerKind,
     Unit,
@@ -45,22 +47,14 @@ from workers.engines.openai_wire import (
     request_body,
     units,
 )
-from workers.engines.registry import OpenAISettings
+from workers.engines.registry import PROMPTED, OpenAISettings
 from workers.engines.rendering import LocalTokenizer, prompt_ids
 from workers.engines.scoring import TextScorer
+from workers.engines.templates import sent_values, with_template_values
 
 T = TypeVar("T")
 _ASK_AGAIN_SECONDS = 60.0
 _CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class _About:
-    """What the server says of itself."""
-
-    kind: ServerKind = HOSTED
-    version: str = "unknown"
-    max_context: int | None = None
 
 
 @dataclass
@@ -93,12 +87,13 @@ class OpenAIEngine:
             raise EngineError(f"language model {name!r}: {told}") from None
         settings = self._settings
         self._name = name
-        self._tokenizer = LocalTokenizer(settings.tokenizer, settings.revision) if settings.tokenizer else None
+        self._tokenizer = _tokenizer(settings)
+        self._dialect = Dialect()
         self._server = Server(settings)
         self._loop = loop
         self._gate = loop.gate(settings.base_url)
         loop.run(self._gate.limit(name, settings.concurrency))
-        self._about: _About | None = None
+        self._about: About | None = None
         self._scorer: TextScorer | None = None
         self._stale = False  # something went wrong: ask anew what stands there, it may have been replaced
         self._asked = self._closed_until = -math.inf  # by the monotonic clock
@@ -116,6 +111,7 @@ class OpenAIEngine:
             per_request_seed=self._kind.per_request_seed,
             prefix_cache=self._kind.prefix_cache,
             prompt_logprobs=self._kind.prompt_logprobs and self._tokenizer is not None,
+            structured=self._kind is not HOSTED or self._tokenizer is None,
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
@@ -130,7 +126,7 @@ class OpenAIEngine:
         if self._about is None or self._stale or now - self._asked > _ASK_AGAIN_SECONDS:
             self._stale, self._asked = False, now
             try:
-                self._about = self._loop.run(self._ask_about(retried), cancelled)
+                self._about = self._loop.run(ask_about(self._name, self._settings, self._server, retried), cancelled)
             except BaseException:
                 self._stale = True
                 raise
@@ -240,15 +236,30 @@ class OpenAIEngine:
         return [replace(completion, text=without_held_back(completion.text, held)) for completion in found]
 
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        frame = unit.request.frame
+        if frame is not None and self._kind is HOSTED:
+            return await self._as_json(unit, frame, retried)
+        return await self._turns(unit, {}, retried)
+
+    async def _as_json(self, unit: Unit, frame: str, retried: Counter[str]) -> list[Completion]:
+        """The reply as the one field of an object: it has no opening, and no string ends it."""
+        bare = replace(unit.request.prompt, assistant_prefix="", stop=())
+        asked = replace(unit, request=replace(unit.request, prompt=bare, stop=()))
+        found = await self._turns(asked, frame_body(self._kind.frame, frame), retried)
+        return [replace(completion, text=from_json(completion.text)) for completion in found]
+
+    async def _turns(self, unit: Unit, more: dict[str, Any], retried: Counter[str]) -> list[Completion]:
         prompt = unit.request.prompt
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
-        body = request_body(self._settings.model, self._kind, unit, limit)
+        body = request_body(self._settings.model, self._kind, unit, limit) | more
+        if values := sent_values(self._settings.model_dump(mode="json", include=set(PROMPTED))):
+            body["chat_template_kwargs"] = values
         if prompt.assistant_prefix:
             messages.append({"role": "assistant", "content": prompt.assistant_prefix})
             body |= self._kind.continuation or {}
         body["messages"] = messages
-        found = await self._fitting("/chat/completions", body, unit, retried)
+        found = await self._fitting("/chat/completions", self._dialect.spoken(body), unit, retried)
         if not self._kind.repeats_opening:
             return found
         return [replace(each, text=each.text.removeprefix(prompt.assistant_prefix)) for each in found]
@@ -266,7 +277,7 @@ class OpenAIEngine:
                 raise
             told = _CONTEXT.search(refusal.message)
         if "prompt" not in body:
-            del body["max_tokens"]
+            body.pop(self._dialect.limit, None)
         else:
             room = int(told[1]) - len(body["prompt"]) if told else 0
             if not 0 < room < body["max_tokens"]:
@@ -283,11 +294,20 @@ class OpenAIEngine:
         self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
     ) -> list[Completion]:
         for _ in range(self._settings.retries + 1):
-            answer = Choices.of(await self._server.post(path, body, retried, tell=unit.tell))
+            answer = Choices.of(await self._posted(path, body, unit, retried))
             if answer is not None:
                 return [storable(completion) for completion in read_choices(self._name, answer, unit)]
             retried["an unusable answer"] += 1
         raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
+
+    async def _posted(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> dict[str, Any]:
+        """The answer; a server that wants something said otherwise, and tells what, is asked again so."""
+        while True:
+            try:
+                return await self._server.post(path, body, retried, tell=unit.tell)
+            except RequestRejected as refusal:
+                if not self._dialect.learn(refusal, body):
+                    raise
 
     @property
     def _kind(self) -> ServerKind:
@@ -298,51 +318,14 @@ class OpenAIEngine:
         limits = [limit for limit in (self._settings.max_context, told) if limit]
         return min(limits, default=None)
 
-    async def _ask_about(self, retried: Counter[str]) -> _About:
-        entries = await self._listed(retried)
-        if self._settings.adapter and all(e.get("id") != self._settings.model for e in entries):
-            await self._load_adapter(self._settings.adapter, retried)
-            entries = await self._listed(retried)
-        entry = next((e for e in entries if e.get("id") == self._settings.model), {})
-        owner = next((e.get("owned_by") for e in (entry, *entries) if e.get("owned_by")), None)
-        named = self._settings.server
-        kind = SERVER_KINDS.get(str(owner) if named == "auto" else named, HOSTED)
-        # An adapter's entry has no length of its own; its base's holds.
-        base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
-        version, context = await self._page(kind, retried)
-        context = entry.get("max_model_len") or base.get("max_model_len") or context
-        return _About(kind, version, context if isinstance(context, int) else None)
 
-    async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
-        try:
-            listing = await self._server.get("/models", retried)
-        except RequestRejected as refusal:
-            raise EngineError(f"language model {self._name!r}: {refusal}") from None
-        found = (listing or {}).get("data")
-        return [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
-
-    async def _load_adapter(self, adapter: str, retried: Counter[str]) -> None:
-        """Load the adapter into the running server; another worker may have done so a moment ago."""
-        try:
-            await self._server.tell(
-                "/load_lora_adapter", {"lora_name": self._settings.model, "lora_path": adapter}, retried
-            )
-        except RequestRejected as refusal:
-            if "already been loaded" in refusal.message:
-                return
-            hint = ""
-            if refusal.status in (404, 405):
-                hint = "; start it with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
-            raise EngineError(f"language model {self._name!r}: the server loads no adapter: {refusal}{hint}") from None
-
-    async def _page(self, kind: ServerKind, retried: Counter[str]) -> tuple[str, Any]:
-        """Version and, by llama.cpp, the context's length, from the page where a server of this kind tells them."""
-        if kind.about is None:
-            return "unknown", None
-        path, key = kind.about
-        page = await self._server.get(path, retried, root=True) or {}
-        settings = page.get("default_generation_settings")
-        return str(page.get(key) or "unknown")[:100], settings.get("n_ctx") if isinstance(settings, dict) else None
+def _tokenizer(settings: OpenAISettings) -> LocalTokenizer | None:
+    if settings.tokenizer is None:
+        return None
+    local: LocalTokenizer = with_template_values(
+        LocalTokenizer(settings.tokenizer, settings.revision), settings.model_dump(mode="json", include=set(PROMPTED))
+    )
+    return local
 
 
 def _too_long(refusal: RequestRejected) -> bool:

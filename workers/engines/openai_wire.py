@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from errata.thoughts import THOUGHTS
 from workers.engines.base import Completion, EngineError, FinishReason, GenerationRequest
+from workers.engines.grammars import FrameForm, frame_body
 
 if TYPE_CHECKING:  # the registry reads what servers can do, and loads no tokenizers for it
     from workers.engines.scoring import TokenLogprobs
@@ -22,9 +24,10 @@ class ServerKind:
     ``prompt_logprobs``: it tells them of a prompt of token ids, by the request's field of that name, or with
     ``native_scores`` on a route of its own (workers.engines.sglang_scores).
     ``continuation``: what a chat request carries that opens the reply; None: the server cannot continue one, or not
-    reliably. ``about``: the page, and its key, where the server tells its version. ``repeats_opening``: its chat answer
-    begins with the opening that it continued. ``most_samples``: of one request, where it counts the tokens of the first
-    alone. ``streams``: its stream ends with the counts.
+    reliably. ``frame``: how a request is held to a frame (workers.engines.grammars). ``about``: the page, and its key,
+    where the server tells its version. ``repeats_opening``: its chat answer begins with the opening that it continued.
+    ``most_samples``: of one request, where it counts the tokens of the first alone. ``streams``: its stream ends with
+    the counts.
     """
 
     name: str
@@ -38,6 +41,7 @@ class ServerKind:
     repeats_opening: bool = False
     most_samples: int | None = None
     streams: bool = False
+    frame: FrameForm = "json_schema"
 
 
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
@@ -56,6 +60,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
             per_request_seed=True,
             prefix_cache=True,
             prompt_logprobs=True,
+            frame="structured_outputs",
         ),
         ServerKind(
             "sglang",
@@ -66,6 +71,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
             prefix_cache=True,
             prompt_logprobs=True,
             native_scores=True,
+            frame="regex",
         ),
         ServerKind(
             "llamacpp",
@@ -77,6 +83,7 @@ SERVER_KINDS: dict[str, ServerKind] = {
             prefix_cache=True,
             repeats_opening=True,
             most_samples=1,
+            frame="grammar",
         ),
     )
 }
@@ -121,6 +128,8 @@ def request_body(model: str, kind: ServerKind, unit: Unit, max_tokens: int) -> d
     }
     if unit.stops:
         body["stop"] = unit.stops
+    if request.frame is not None and kind is not HOSTED:
+        body |= frame_body(kind.frame, request.frame)
     return {**body, **kind.request}
 
 
@@ -201,11 +210,25 @@ def _ending(choice: dict[str, Any], unit: Unit) -> tuple[str, FinishReason]:
 
 
 def _text(choice: dict[str, Any]) -> str | None:
-    if isinstance(choice.get("message"), dict):
-        content = choice["message"].get("content")
-        return "" if content is None else content if isinstance(content, str) else None
+    """What was written, a thought that the server tells apart before it, between the first of our markers."""
+    message = choice.get("message")
+    if isinstance(message, dict):
+        content = _content(message.get("content"))
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        if content is None or not isinstance(thought, str) or not thought.strip():
+            return content
+        opening, closing = THOUGHTS[0]
+        return f"{opening}\n{thought.strip()}\n{closing}\n\n{content}"
     text = choice.get("text")
     return text if isinstance(text, str) else None
+
+
+def _content(value: Any) -> str | None:
+    """A message's text: a server that thought to its limit gives none; some give it in parts."""
+    if isinstance(value, list):
+        parts = [part.get("text") for part in value if isinstance(part, dict) and part.get("type") == "text"]
+        return "".join(part for part in parts if isinstance(part, str))
+    return "" if value is None else value if isinstance(value, str) else None
 
 
 def _spent(answer: Choices) -> list[int]:

@@ -7,6 +7,8 @@ HTTP: the class is named, and imported where it runs. To add an engine, write it
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
+from errata.prompt_config import MOST_EXAMPLES
 from workers.engines.openai_wire import SERVER_KINDS
 
 Config = dict[str, Any]
@@ -62,7 +65,39 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class TransformersSettings(_Settings):
+class _Prompted(_Settings):
+    """How a model is prompted, whatever engine serves it; see docs/engines.md.
+
+    ``few_shot``: the examples that its edits get where a job leaves that open; 0 for a model that was trained on the
+    bare prompts. ``template_kwargs``: variables of its chat template, as JSON. ``date``: what the template takes for
+    today; the same one for ever where it is left out.
+    """
+
+    few_shot: int | None = Field(None, ge=0, le=MOST_EXAMPLES)
+    template_kwargs: dict[str, Any] | None = None
+    date: datetime.date | None = None
+
+    @field_validator("template_kwargs", mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        try:
+            found = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('give a JSON object, such as {"enable_thinking": false}') from None
+        taken = sorted(_TAKEN & set(found)) if isinstance(found, dict) else []
+        if taken:
+            raise ValueError(f"'{taken[0]}' is set by Errata itself")
+        return found
+
+
+#: What an entry says of its model's prompts; carried on to models that are trained from it.
+PROMPTED = frozenset(_Prompted.model_fields)
+_TAKEN = frozenset({"messages", "conversation", "tools", "documents", "add_generation_prompt", "chat_template"}) | {
+    "continue_final_message", "tokenize", "return_dict", "return_tensors", "padding", "truncation", "max_length",
+}  # fmt: skip
+
+
+class TransformersSettings(_Prompted):
     """Settings of engine ``transformers``; see docs/engines.md."""
 
     path: str
@@ -75,11 +110,11 @@ class TransformersSettings(_Settings):
 
 def _serve_by_transformers(base: Config, trained: Trained) -> Config:
     """Full weights and adapters alike: transformers loads an adapter's base along with it."""
-    kept = ("device", "max_context", "batch_size", "dtype")
+    kept = ("device", "max_context", "batch_size", "dtype", *sorted(PROMPTED))
     return {**{name: base[name] for name in kept if name in base}, "path": trained.path}
 
 
-class VllmSettings(_Settings):
+class VllmSettings(_Prompted):
     """Settings of engine ``vllm``; see docs/engines.md. Dumped by alias they are vLLM's own arguments."""
 
     path: str = Field(serialization_alias="model")
@@ -108,7 +143,7 @@ def _serve_by_vllm(base: Config, trained: Trained) -> Config:
     return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
 
 
-class OpenAISettings(_Settings):
+class OpenAISettings(_Prompted):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
     ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
@@ -229,5 +264,6 @@ def _fault(engine: str, settings: type[BaseModel], kind: str, name: str, message
     if kind == "missing":
         return f"engine '{engine}' needs {name}"
     if kind == "extra_forbidden":
-        return f"engine '{engine}' has no setting {name}; known are {', '.join(settings.model_fields)}"
+        known = sorted(settings.model_fields, key=lambda field: field in PROMPTED)  # an engine's own first
+        return f"engine '{engine}' has no setting {name}; known are {', '.join(known)}"
     return f"{name}: {message.removeprefix('Value error, ')}"

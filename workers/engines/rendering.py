@@ -9,37 +9,59 @@ server that is given token ids is given the ids that the other engines compute.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from jinja2 import TemplateError, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 from tokenizers import AddedToken, Tokenizer
 
-from errata.types import Prompt
+from errata.thoughts import THOUGHTS
+from errata.types import Message, Prompt
 from workers.engines.base import EngineError
 from workers.engines.joints import ids_of, opening_ids
+from workers.engines.templates import template_environment
 
 
-class _Generation(Extension):
-    """``{% generation %}``: marks what the model writes, for training masks. The text inside is rendered as it is."""
+def rendered_messages(tokenizer: Any, prompt: Prompt, *, opened: bool | None = None) -> str:
+    """The messages as the model's chat template writes them, up to where the reply begins; without its prefix.
 
-    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+    A system prompt opens the first user turn where the template refuses that role or leaves it out. A thought that the
+    template opens is closed where the reply is ``opened`` (by default: where the prompt has a prefix): the reply is no
+    thought.
+    """
+    rendered = _rendered_turns(tokenizer, prompt.messages)
+    prefix = prompt.assistant_prefix
+    if not (bool(prefix) if opened is None else opened):
+        return rendered
+    for opening, closing in THOUGHTS:
+        if rendered.rstrip().endswith(opening) and closing not in prefix:
+            return f"{rendered.rstrip()}\n\n{closing}\n\n"
+    return rendered
 
-    def parse(self, parser: Parser) -> nodes.Node | list[nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+def _rendered_turns(tokenizer: Any, turns: Sequence[Message]) -> str:
+    def rendered(messages: Sequence[Message]) -> str:
+        asked = [{"role": m.role, "content": m.content} for m in messages]
+        return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
+
+    if turns[0].role != "system":
+        return rendered(turns)
+    try:
+        found = rendered(turns)
+    except (EngineError, TemplateError):
+        found = ""
+    return found if turns[0].content.strip() in found else rendered(folded(turns))
 
 
-def rendered_messages(tokenizer: Any, prompt: Prompt) -> str:
-    """The messages as the model's chat template writes them, up to where the reply begins; without its prefix."""
-    messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-    return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+def folded(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """The turns without a system prompt of their own: it opens the first user turn."""
+    if len(turns) < 2 or turns[0].role != "system":
+        return tuple(turns)
+    first = Message(turns[1].role, f"{turns[0].content.strip()}\n\n{turns[1].content}")
+    return (first, *turns[2:])
 
 
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
@@ -74,13 +96,8 @@ class LocalTokenizer:
         if "added_tokens_decoder" not in self._config:
             self._config |= self._json("special_tokens_map.json")
         self._tokenizer.add_tokens(self._missing_tokens())
-        # A template is a stranger's code: sandboxed, it reaches no attribute that could run anything.
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals.update(raise_exception=_raise, strftime_now=_now)
-        self._template = environment.from_string(self._chat_template())
+        self.chat_template = self._chat_template()
+        self._template = template_environment().from_string(self.chat_template)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **values: Any) -> str:
         """The messages as the model's template writes them. Raises EngineError where the template refuses them."""
@@ -167,16 +184,3 @@ def _added(token: dict[str, Any]) -> AddedToken:
         name: token[name] for name in ("single_word", "lstrip", "rstrip", "normalized", "special") if name in token
     }
     return AddedToken(token["content"], **flags)
-
-
-def _to_json(value: Any, indent: int | None = None, **options: Any) -> str:
-    """Unlike Jinja's own, escapes nothing for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
-
-
-def _raise(message: str) -> None:
-    raise TemplateError(message)
-
-
-def _now(form: str) -> str:
-    return datetime.now().astimezone().strftime(form)

@@ -51,7 +51,7 @@ class TextScorer:
 
     def encode(self, request: ScoreRequest) -> ScoredText:
         """The prompt's ids and the text's, with offsets."""
-        rendered = rendered_messages(self._tokenizer, request.prompt)
+        rendered = rendered_messages(self._tokenizer, request.prompt, opened=True)
         head: list[int] = self._tokenizer(rendered, add_special_tokens=False)["input_ids"]
         opening = request.prompt.assistant_prefix
         reply = opening + request.text

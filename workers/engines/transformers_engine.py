@@ -31,6 +31,7 @@ from workers.engines.meter import SoFar
 from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
+from workers.engines.templates import with_template_values
 
 _STOP_WINDOW = 16  # tokens decoded at each step to look for a stop string
 _SCORED_LOGITS = 1 << 26  # logits held at once while texts are scored: 256 MiB in float32
@@ -60,7 +61,8 @@ class TransformersEngine:
         path, revision = config["path"], config.get("revision")
         self.device = torch.device(config.get("device") or _best_device())
         dtype = getattr(torch, config.get("dtype") or "float32")
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(path, revision=revision, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, padding_side="left")
+        self.tokenizer: Any = with_template_values(tokenizer, config)
         model: Any = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
         self.model = model.to(self.device).eval()
         self.batch_size = int(config.get("batch_size", 64))

@@ -20,7 +20,7 @@ from vllm import LLM, SamplingParams, TokensPrompt
 from vllm.distributed import cleanup_dist_env_and_memory
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
 from workers.engines.base import (
     Capabilities,
@@ -34,9 +34,10 @@ from workers.engines.base import (
 from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.meter import SoFar
 from workers.engines.openai_wire import Unit, of_place, units
-from workers.engines.registry import VllmSettings
+from workers.engines.registry import PROMPTED, VllmSettings
 from workers.engines.rendering import prompt_ids
 from workers.engines.scoring import ScoredText, TextScorer, unscored
+from workers.engines.templates import with_template_values
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
 _PER_STEP = 32  # requests handed over between two steps
@@ -74,7 +75,7 @@ class VllmEngine:
     def __init__(self, config: dict[str, Any]) -> None:
         settings = VllmSettings.model_validate(config)
         # An adapter belongs to a batch (``submit``), not to the model that is loaded for many.
-        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter"})
+        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter", *PROMPTED})
         if "revision" in values:  # vLLM pins weights and tokenizer apart
             values["tokenizer_revision"] = values["revision"]
         if current_platform.is_cpu():
@@ -85,7 +86,7 @@ class VllmEngine:
         self._llm = LLM(**values, enable_prefix_caching=True, enable_lora=lora)
         self._adapters: dict[str, LoRARequest] | None = {} if lora else None
         self._engine: Any = self._llm.llm_engine
-        self.tokenizer: Any = self._llm.get_tokenizer()
+        self.tokenizer: Any = with_template_values(self._llm.get_tokenizer(), config)
         model = self._engine.model_config
         self.max_context = int(model.max_model_len)
         self.version = f"vllm {_vllm_version()}, torch {torch.__version__}"
@@ -95,6 +96,7 @@ class VllmEngine:
             prefix_cache=True,
             repeatable=current_platform.is_cpu() and model.dtype == torch.float32,
             prompt_logprobs=True,
+            structured=True,
         )
         self._scorer: TextScorer | None = None
         self._room = _AHEAD * int(self._engine.vllm_config.scheduler_config.max_num_seqs)
@@ -242,6 +244,7 @@ class VllmEngine:
 
 
 def _sampling(unit: Unit, max_tokens: int) -> SamplingParams:
+    frame = unit.request.frame
     return SamplingParams(
         n=unit.count,
         temperature=unit.request.temperature,
@@ -249,6 +252,7 @@ def _sampling(unit: Unit, max_tokens: int) -> SamplingParams:
         max_tokens=max_tokens,
         stop=unit.stops,
         seed=unit.request.seed + unit.first,
+        structured_outputs=None if frame is None else StructuredOutputsParams(regex=frame),
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
 

@@ -86,7 +86,7 @@ def _request(job: Job, problem: ProblemRow, prefix: str) -> GenerationRequest:
     config = job.config.proof.continuations
     greedy = config.temperature == 0
     return GenerationRequest(
-        replace(solve_prompt(problem.question, job.domain), assistant_prefix=prefix),
+        replace(solve_prompt(problem.question, job.domain, job.config.sampling), assistant_prefix=prefix),
         n=1 if greedy else config.k,  # k greedy continuations would all be the same
         temperature=config.temperature,
         max_tokens=config.max_tokens,

@@ -34,6 +34,7 @@ from workers.stages.loading import (
     load_spec,
     verdict_columns,
 )
+from workers.stages.thinking import generate_solutions
 
 
 def answer(context: StageContext) -> Finish:
@@ -48,7 +49,7 @@ def answer(context: StageContext) -> Finish:
         problems = [row for row in problems if row.position < config.limit]
     requests = answer_requests(config, domain, [problem.question for problem in problems])
     context.meter.expect(sum(request.n for request in requests))
-    results = context.generate(model, requests) if requests else []
+    results = generate_solutions(context, model, requests, config.thoughts) if requests else []
     rows = [
         {
             "evaluation_id": evaluation.id,
@@ -76,7 +77,7 @@ def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequenc
     """
     return [
         GenerationRequest(
-            solve_prompt(question, domain),
+            solve_prompt(question, domain, config),
             n=config.samples,
             temperature=config.temperature,
             top_p=config.top_p,

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from errata.injection import plan_edits
 from errata.profile import ErrorProfile, error_profile
+from errata.prompts import solve_opening
 from errata.seeds import derive_seed
 from errata.selection import Sample, Selection, select
 from errata.steps import split_steps
@@ -96,7 +97,8 @@ def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[st
         # their sender's, so one of those is drawn.
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
         found = samples.get(problem.id, ())
-        return select(found, job.config.selection, problem.question, seed, job.config.thoughts.markers)
+        opening = solve_opening(job.config.sampling.opening, job.domain)
+        return select(found, job.config.selection, problem.question, seed, job.config.thoughts.markers, opening)
 
     return {id_: chosen(problem) for id_, problem in rows.problems.items()}
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from errata.config import EDITORS
 from errata.funnel import Funnel
 from errata.pairs import PairDraft, choose, full_pair, step_pair
-from errata.prompts import EDIT_VERSIONS, SOLVE_VERSION
+from errata.prompts import edit_version_of, solve_version
 from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind, Reason
 from models.base import new_id
@@ -116,7 +116,7 @@ def _version(job: Job, edit: EditRow, editor: str) -> str:
     if editor not in ("words", "slip"):
         return next(setting for setting, name in EDITORS.items() if name == editor)
     told = edit.attempts[-1].get("version") if edit.attempts else None
-    return str(told or EDIT_VERSIONS[job.config.editing.layout])
+    return str(told or edit_version_of(job.config.editing))
 
 
 def _stripped(text: str) -> str:
@@ -137,7 +137,7 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
         "pair_key": f"full:{problem.id}",
         "source": correct.source,
         "language_model": job.model.name if sampled and job.model else None,
-        "prompt_version": SOLVE_VERSION if sampled else None,
+        "prompt_version": solve_version(job.config.sampling) if sampled else None,
         "seed": incorrect.seed,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from errata.prompts import SOLVE_VERSION, solve_prompt
+from errata.prompts import solve_prompt
 from errata.seeds import derive_seed
 from errata.selection import Sample, first_wave, next_wave, sample_limit
 from models.base import new_id
@@ -34,6 +34,7 @@ from workers.stages.loading import (
     load_problems,
     verdict_columns,
 )
+from workers.stages.thinking import generate_solutions
 
 _NO_COMPLETION = {"finish_reason": None, "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0}
 
@@ -84,13 +85,14 @@ def solve_request(job: Job, question: str, drawn: int, count: int) -> Generation
     seed and the question, not on ids or positions. So what is drawn in waves is the beginning of what is drawn at once.
     """
     sampling = job.config.sampling
+    prompt = solve_prompt(question, job.domain, sampling)
     return GenerationRequest(
-        solve_prompt(question, job.domain),
+        prompt,
         n=count,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,
-        seed=derive_seed(job.config.seed, SOLVE_VERSION, question) + drawn,
+        seed=derive_seed(job.config.seed, prompt.version, question) + drawn,
     )
 
 
@@ -124,7 +126,8 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
 
 def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[tuple[_Drawn, int]]) -> None:
     requests = [solve_request(job, each.problem.question, len(each.rows), count) for each, count in waiting]
-    for (each, _), request, result in zip(waiting, requests, context.generate(model, requests), strict=True):
+    answers = generate_solutions(context, model, requests, job.config.thoughts)
+    for (each, _), request, result in zip(waiting, requests, answers, strict=True):
         before = len(each.rows)
         each.rows += [
             {

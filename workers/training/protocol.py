@@ -57,6 +57,9 @@ class RunSpec(BaseModel):
     reference: Path = Field(description="Folder of stored reference log-probabilities, by fingerprint.")
     last_step: int = Field(0, ge=0, description="Newest checkpoint the store knows of; 0: none was ever written.")
     lease_seconds: float = Field(120.0, gt=0, description="After silence of the supervisor for this long, end.")
+    template: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of the base's entry that its chat template depends on."
+    )
     lineage: dict[str, Any] = Field(default_factory=dict, description="For the model card.")
 
 

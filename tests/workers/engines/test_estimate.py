@@ -66,7 +66,7 @@ def client(services: Services) -> TestClient:
     assert client.get("/v1/problem-sets").status_code == 200, "the first request makes the workspace"
     with services.db.begin() as session:
         entry = LanguageModel(id="lm", workspace_id=DEFAULT_WORKSPACE, name="miniature", engine="transformers")
-        entry.config = {"path": str(MODEL), "device": "cpu"}
+        entry.config = {"path": str(MODEL), "device": "cpu", "few_shot": 0}
         session.add(entry)
     return client
 

@@ -116,3 +116,10 @@ def test_vllms_settings_become_its_own_arguments() -> None:
 
 def test_the_servers_that_a_setting_may_name_are_those_there_are() -> None:
     assert set(get_args(OpenAISettings.model_fields["server"].annotation)) == {"auto", *SERVER_KINDS}
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm", "gone"])
+def test_a_trained_model_is_prompted_as_its_base(engine: str) -> None:
+    asked = {"few_shot": 0, "template_kwargs": {"enable_thinking": False}, "date": "2025-03-04"}
+    _, config = served_as(engine, {"path": "/base", **asked}, TRAINED)
+    assert config == {"path": "/out", **asked}

@@ -73,9 +73,8 @@ def _score_request(job: Job, draft: Draft) -> ScoreRequest:
 
 
 def _prompt(job: Job, problem: Problem, opening: str, stop: tuple[str, ...] = ()) -> Prompt:
-    return replace(
-        solve_prompt(problem.question, job.domain), assistant_prefix=opening, version=SLIP_VERSION, stop=stop
-    )  # fmt: skip
+    asked = solve_prompt(problem.question, job.domain, job.config.sampling)
+    return replace(asked, assistant_prefix=opening, version=SLIP_VERSION, stop=stop)
 
 
 def _walks(job: Job, group: Sequence[Draft], scored: Scores) -> list[_Walk]:

@@ -61,6 +61,8 @@ def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> di
     missing: dict[EditorName, str] = {}
     first, *behind = job.config.editing.editors
     editors = [first, *(editor for editor in behind if editor != "slip" or calculates(job.domain))]
+    in_words = first == "words" and job.config.editing.temperature > 0
+    context.meter.expect(len(drafts), job.config.editing.attempts if in_words else 2)
     for editor in editors:
         waiting = [draft for draft in drafts if not draft.kept]
         if not waiting:
@@ -71,6 +73,10 @@ def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> di
             missing[editor] = str(error)
             if len(missing) == len(editors):
                 raise
+        for draft in waiting:
+            # Those that are kept in words are settled as their replies come.
+            if editor != "words" if draft.kept else editor == editors[-1]:
+                context.meter.settle(0)
     return missing
 
 

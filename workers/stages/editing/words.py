@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from errata.arithmetic import strip_marks
 from errata.carrying import carry_step
 from errata.config import EditingConfig
-from errata.kinds import kinds_of
-from errata.prompts import EDIT_VERSIONS, Layout, edit_prompt, parse_reply, parse_unit_reply
+from errata.echoes import echo
+from errata.frames import framing_of_attempt, unit_frame
+from errata.kinds import Site, kinds_of
+from errata.prompts import Layout, edit_prompt, parse_reply, parse_unit_reply
 from errata.seeds import derive_seed
 from errata.steps import offered_span
-from errata.types import Domain, Form, Reason
+from errata.types import Domain, Form, Prompt, Reason
 from errata.unit_edits import splice_unit
 from errata.units import whole_unit
 from workers.engines.base import Completion, GenerationRequest
@@ -26,7 +29,6 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
     attempts = editing.attempts if editing.temperature > 0 else 1
     if job.editor is None:
         return
-    context.meter.expect(len(drafts), attempts)
     for draft in drafts:
         draft.ask("words")
     requests = [_request(job, draft, 0) for draft in drafts]
@@ -35,10 +37,12 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
         draft, request = drafts[at], requests[at]
         attempt = draft.tallies[-1].attempts
         draft.spend(completion, completion.completion_tokens)
-        kept = _take(job, draft, completion.text, attempt)
-        draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version)
-        if kept or attempt + 1 == attempts:
+        kept = _take(job, draft, completion.text, request, attempt)
+        framed = {} if request.frame is None else {"framed": True}
+        draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version, **framed)
+        if kept:
             context.meter.settle(attempt + 1)
+        if kept or attempt + 1 == attempts:
             return None
         requests[at] = _request(job, draft, attempt + 1)
         return requests[at]
@@ -64,15 +68,25 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         layout=layout,
         offered=_offered(job, draft)[0],
         unit=draft.planned.unit,
+        config=editing,
+        examples=editing.examples_for(job.domain, draft.problem.question),
     )
-    version = EDIT_VERSIONS[layout]
+    framed = framing_of_attempt(editing, attempt) == "framed"
     return GenerationRequest(
         prompt,
         temperature=editing.temperature,
         top_p=editing.top_p,
         max_tokens=editing.max_tokens,
-        seed=derive_seed(job.config.seed, version, draft.solution.text, draft.step.index, draft.kind, attempt),
+        seed=derive_seed(job.config.seed, prompt.version, draft.solution.text, draft.step.index, draft.kind, attempt),
+        frame=_frame(job, draft, prompt) if framed else None,
     )
+
+
+def _frame(job: Job, draft: Draft, prompt: Prompt) -> str:
+    """What a reply is held to, by engines that can."""
+    unit = draft.planned.unit or whole_unit(draft.solution.text, draft.step, _offered(job, draft)[0])
+    site = Site(draft.solution.text, draft.steps, draft.step.index, draft.problem)
+    return unit_frame(site, unit, kinds_of(job.domain)[draft.kind], spaced=prompt.assistant_prefix.endswith(" "))
 
 
 def _offered(job: Job, draft: Draft) -> tuple[int, int]:
@@ -82,25 +96,34 @@ def _offered(job: Job, draft: Draft) -> tuple[int, int]:
     return offered_span(draft.solution.text, draft.step, job.config.editing.offered_sentences)
 
 
-def _take(job: Job, draft: Draft, completion: str, attempt: int) -> bool:
+def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest, attempt: int) -> bool:
     """Read a reply; whether it holds an edit that is kept."""
     layout = layout_of_attempt(job.config.editing, attempt)
     if layout == "errata":
-        return _take_unit(job, draft, completion)
+        return _take_unit(job, draft, completion, request)
     start, end = _offered(job, draft)
     label = "" if layout == "scripts" else draft.solution.text[draft.step.start : start]
     reply = parse_reply(completion, original_step=draft.original, label=label)
     span = (start - draft.step.start, end - draft.step.start)
-    return draft.take(job, reply.text, None if reply.reason is None else str(reply.reason), span)
+    reason = reply.reason
+    if reply.text is not None:
+        reason = _echo(draft, request, reply.text.strip(), draft.original.strip())
+    return draft.take(job, None if reason else reply.text, None if reason is None else str(reason), span)
 
 
-def _take_unit(job: Job, draft: Draft, completion: str) -> bool:
+def _echo(draft: Draft, request: GenerationRequest, reply: str, original: str) -> Reason | None:
+    return echo(reply, request.prompt, draft.problem.question, draft.solution.text, original)
+
+
+def _take_unit(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> bool:
     """Splice the reply in at its unit's offsets; in form ``consistent`` the program carries the value on."""
     text, step = draft.solution.text, draft.step
     unit = draft.planned.unit or whole_unit(text, step, _offered(job, draft)[0])
     reply = parse_unit_reply(completion, text, step, unit)
     if reply.text is None:
         return draft.take(job, None, None if reply.reason is None else str(reply.reason))
+    if (echoed := _echo(draft, request, reply.text, strip_marks(text[unit.start : unit.end]))) is not None:
+        return draft.take(job, None, str(echoed))
     made = splice_unit(text, step, unit, reply.text, kinds_of(job.domain)[draft.kind])
     edited, reason = made.text, made.reason
     if edited is not None and edited != draft.original and draft.planned.form is Form.CONSISTENT:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from workers.engines.templates import with_template_values
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain
 
@@ -56,12 +58,15 @@ def model_fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The model's own tokenizer. Raises CannotTrain when it has no chat template."""
+def load_tokenizer(folder: Path, template: Mapping[str, Any] | None = None) -> Any:
+    """The model's own tokenizer; its chat template is given what the engines give it (``RunSpec.template``).
+
+    Raises CannotTrain when it has no chat template.
+    """
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if not tokenizer.chat_template:
         raise CannotTrain("the base model's tokenizer has no chat template")
-    return tokenizer
+    return with_template_values(tokenizer, template or {})
 
 
 def load_dtype(config: TrainingConfig) -> torch.dtype:

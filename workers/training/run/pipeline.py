@@ -38,7 +38,7 @@ def train(spec: RunSpec, sink: MessageSink) -> None:
     loading.require_packages(spec.config)
     resume = resume_point(spec, sink)
     folder = loading.local_folder(spec.model_path, spec.model_revision)
-    tokenizer = loading.load_tokenizer(folder)
+    tokenizer = loading.load_tokenizer(folder, spec.template)
     pairs, report, data_sha = _load_pairs(spec, tokenizer, sink)
     sink.send("progress", phase="loading", done=0, total=1)
     torch.manual_seed(spec.config.seed)
@@ -46,7 +46,7 @@ def train(spec: RunSpec, sink: MessageSink) -> None:
         model = loading.load_model(folder, spec.config)
     generation = model.generation_config.to_dict()  # TRL changes it
     # A tokenizer of the trainer's own: TRL may give it a padding token, which the finished model must not have.
-    own, adapter = loading.load_tokenizer(folder), loading.peft_config(spec.config)
+    own, adapter = loading.load_tokenizer(folder, spec.template), loading.peft_config(spec.config)
     trainer = RiseTrainer(model, own, pairs, spec.config, spec.checkpoints, sink, adapter)
     trainer.args.run_name = spec.run_id
     trainer.metadata = run_metadata(spec, data_sha)

@@ -94,6 +94,7 @@ def preview_spec(
         config=config,
         model_path=base.config["path"],
         model_revision=base.config.get("revision"),
+        template={name: base.config[name] for name in ("template_kwargs", "date") if base.config.get(name)},
         dataset_folder=root / dataset.folder,  # an absolute folder stays what it is
         checkpoints=root / "training" / "preview",
         output=root / "models" / "preview",
