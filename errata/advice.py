@@ -47,13 +47,11 @@ ADVICE: Mapping[Reason, Advice] = {
         "turn selection.drop_admitting off, or lower sampling.temperature",
     ),
     Reason.UNPARSABLE: Advice("have no answer that can be read", _READABLE),
-    Reason.CUT: Advice(
-        "were cut at their limit of tokens", "raise sampling.max_tokens, or bound the thoughts (thoughts.budget)"
-    ),
+    Reason.CUT: Advice("were cut at their limit of tokens", "raise sampling.max_tokens, or set thoughts.budget"),
     Reason.NOTHING_WRITTEN: Advice("are empty", _READABLE),
     Reason.THOUGHTS_ONLY: Advice(
         "hold thoughts and no answer",
-        "raise sampling.max_tokens, bound the thoughts (thoughts.budget), or turn them off for this model",
+        "raise sampling.max_tokens, set thoughts.budget, or turn thoughts off for this model",
     ),
     Reason.TIMEOUT: Advice(
         "took too long to compare with the gold answer", "give the gold answers in a simpler form, or shorter tests"

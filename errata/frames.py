@@ -22,6 +22,7 @@ Framing = Literal["free", "framed"]
 
 _BINARY = ("+", "-", "*", "/")
 _SPECIAL = re.compile(r"([\\.^$*+?{}()|\[\]/-])")
+_WRITTEN = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
 _GROUPED = re.compile(r"\d{1,3}(?:,\d{3})+")
 _TERMS = 24  # edits of one unit that a frame lists
 _LINE, _WORDS, _BLOCK = "[^\\n]+", "[^\\n0-9=]+", "[^`]+"
@@ -57,7 +58,9 @@ def _equation_frames(site: Site, unit: Unit, kind: Kind, shown: str) -> Iterator
         yield from (_literal(text) for text in _rearranged(site, unit, kind))
         return
     for token in _open_tokens(equations[0], kind.name):
-        other = _other_sign(token, site.solution) if kind.name == "operator" else _other_number(token.text)
+        other = (
+            _other_sign(token, site.solution) if kind.name == "operator" else _other_number(token.text, site.solution)
+        )
         if other is not None:
             yield _literal(shown[: token.start]) + other + _literal(shown[token.end :])
 
@@ -96,8 +99,11 @@ def _plain(symbol: str, token: Token) -> str:
     return token.text.replace(token.text.strip(), symbol)
 
 
-def _other_number(text: str) -> str | None:
-    """Any other number with as many decimals and up to two digits more before them; None for one in words."""
+def _other_number(text: str, solution: str) -> str | None:
+    """Any other number with as many decimals and up to two digits more before them, or any that the solution writes.
+
+    None for a number in words.
+    """
     if not text or not text[0].isdigit() or not text.isascii():
         return None
     listed = []
@@ -115,6 +121,8 @@ def _other_number(text: str) -> str | None:
             listed.append(f"[1-9][0-9]{{0,{len(whole) - 2}}}{behind}")
     elif _GROUPED.fullmatch(text):
         listed.append("[1-9][0-9]{0,2}")
+    written = dict.fromkeys(_WRITTEN.findall(solution))
+    listed += [_literal(other) for other in written if other != text]
     return f"({'|'.join(listed)})"
 
 

@@ -162,7 +162,7 @@ def _capped(kinds: Mapping[str, Kind], order: list[str], config: InjectionConfig
 
     Going first where its lot falls, a kind gets its share whatever else applies, and never more than that.
     """
-    if config.editing.editor != "rules" or config.editing.kinds is not None:
+    if config.editing.editor != "rules" or config.editing.kinds is not None or config.editing.mix == "profile":
         return order
     capped = [name for name in order if kinds[name].rule_share < 1]
     first = [name for name in capped if rng.random() < kinds[name].rule_share]

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from errata.config import EvaluationConfig, InjectionConfig, resolve
+from errata.config import InjectionConfig, resolve
 from errata.few_shot import edit_examples, example_fault, packaged_edits, packaged_solutions, shown_edit
 from errata.kinds import kinds_of
+from errata.output_config import EvaluationConfig
 from errata.prompt_config import MOST_EXAMPLES, EditExample, SolvePromptConfig
 from errata.prompts import FEW_SHOT_VERSION, edit_prompt, edit_version_of, solve_prompt
 from errata.proof import Outcome, prove_edit
