@@ -119,6 +119,7 @@ def _other_number(text: str, solution: str) -> str | None:
         listed.append(f"[1-9][0-9]{{{len(whole)},{len(whole) + 1}}}{behind}")
         if len(whole) > 1:
             listed.append(f"[1-9][0-9]{{0,{len(whole) - 2}}}{behind}")
+            listed += [f"0{behind}"] if part else []
     elif _GROUPED.fullmatch(text):
         listed.append("[1-9][0-9]{0,2}")
     written = dict.fromkeys(_WRITTEN.findall(solution))
