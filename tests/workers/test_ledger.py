@@ -25,8 +25,8 @@ def test_edits_of_before_editors_were_told_apart_are_an_unknown_ones() -> None:
     told = {"evidence_kind": "contradiction", "kind": "operator", "form": None, "editor": None}
     proofs = [{**told, "reason": None}, {**told, "reason": None}, {**told, "reason": "unproven"}]
     pairs = [{**told, "type": "step", "error_kind": "operator"}] * 2
-    funnel = Funnel.from_dict(OLD).merge(count_proofs(proofs)).merge(count_pairs(pairs, ()))
+    funnel = Funnel.total([OLD, count_proofs(proofs).counts, count_pairs(pairs, ()).counts])
     funnel.check()
     unknown = funnel.counts["edits"]["by_editor"]["unknown"]
     assert (unknown["asked"], unknown["kept"], unknown["proven"], unknown["pairs"]) == (4, 3, 2, 2)
-    assert funnel.merge(Funnel()).counts == funnel.counts, "what is counted so is not counted again"
+    assert Funnel.total([funnel.counts]).counts == funnel.counts, "what is counted so is not counted again"

@@ -154,9 +154,9 @@ def test_a_refusal_is_not_asked_again(server: OpenAIServer, ask: Ask, monkeypatc
     sent: list[str] = []
     post = Server.post
 
-    async def counted(self: Server, path: str, *rest: Any) -> dict[str, Any]:
+    async def counted(self: Server, path: str, *rest: Any, **named: Any) -> dict[str, Any]:
         sent.append(path)
-        return await post(self, path, *rest)
+        return await post(self, path, *rest, **named)
 
     monkeypatch.setattr(Server, "post", counted)
     with pytest.raises(EngineError, match=r"'m'.*does not exist") as caught:
