@@ -17,21 +17,12 @@ from errata.arithmetic.functions import LISTS
 from errata.arithmetic.grouping import grouped
 from errata.arithmetic.lexemes import Lexeme
 from errata.arithmetic.mathmode import fold, math_spans
-from errata.arithmetic.vocabulary import CLAUSE_WORDS
+from errata.arithmetic.vocabulary import CLAUSE_WORDS, OPERATORS, SUPER, VULGAR
 
 MAX_DIGITS = 64
 _LONGEST = 4 * MAX_DIGITS  # a longer one has more digits, however they are grouped
 
 
-_VULGAR = {
-    "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5), "⅗": (3, 5),
-    "⅘": (4, 5), "⅙": (1, 6), "⅚": (5, 6), "⅛": (1, 8), "⅜": (3, 8), "⅝": (5, 8), "⅞": (7, 8),
-}  # fmt: skip
-_SUPER = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
-_OPERATORS = {
-    "+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "·": "*", "⋅": "*", "∗": "*", "∙": "*", "÷": "/",
-    "/": "/", "∕": "/", "^": "^", "**": "^", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
-}  # fmt: skip
 VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
 _OPERAND_AHEAD = r"(?=[ \t]*\\?[$€£¥]?[ \t]*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
 _GROUP = r"(?:,\\!|,|\{,\}|\\,|\u202f|\u2009)"
@@ -110,7 +101,7 @@ def operation(sign: str) -> str | None:
     """The canonical form of an operation sign as people write it, or None for another text."""
     if sign in ("x", "X"):
         return "*"
-    return _OPERATORS.get(sign) or VERBAL.get(sign.partition(" ")[0])
+    return OPERATORS.get(sign) or VERBAL.get(sign.partition(" ")[0])
 
 
 def mark_spans(text: str) -> list[tuple[int, int]]:
@@ -253,13 +244,13 @@ def _make(match: re.Match[str], text: str, last: Lexeme | None, math: bool) -> L
     if group == "op":
         if raw == "**" and not (start and text[start - 1].isdigit() and text[end : end + 1].isdigit()):
             return None  # markdown emphasis
-        return Lexeme("op", start, end, raw, _OPERATORS[raw])
+        return Lexeme("op", start, end, raw, OPERATORS[raw])
     if group == "newline":
         return Lexeme("brk", start, end, raw, "\n")
     if group == "vulgar":
-        return Lexeme("num", start, end, raw, "vulgar", Fraction(*_VULGAR[raw]))
+        return Lexeme("num", start, end, raw, "vulgar", Fraction(*VULGAR[raw]))
     if group == "super":
-        return Lexeme("op", start, end, raw, "super", Fraction(int(raw[:8].translate(_SUPER))))
+        return Lexeme("op", start, end, raw, "super", Fraction(int(raw[:8].translate(SUPER))))
     if group == "text":
         return _words(raw, start, end)
     if group == "word":
@@ -305,7 +296,7 @@ def _plain(group: str | None, raw: str, start: int, end: int, last: Lexeme | Non
         case "fn":
             return Lexeme("op", start, end, raw, _function(raw))
         case "cop":
-            return Lexeme("op", start, end, raw, _OPERATORS[raw])
+            return Lexeme("op", start, end, raw, OPERATORS[raw])
         case "x":
             # "3 x 4" multiplies, "x = 4" does not: an operand must stand before it (the pattern looks at what follows).
             usable = last is not None and last.kind in ("num", "close", "pct", "word", "cur")
