@@ -17,7 +17,7 @@ from errata.arithmetic.enclosures import Enclosure, middle
 from errata.arithmetic.functions import Value, distance
 from errata.arithmetic.judging import Judged, Term, judge
 from errata.arithmetic.lexemes import Lexeme
-from errata.arithmetic.lexer import VERBAL, lex, mark_spans
+from errata.arithmetic.lexer import lex, mark_spans
 from errata.arithmetic.matrices import Matrix
 from errata.arithmetic.nodes import Equation, Side
 from errata.arithmetic.parser import MAX_DEPTH, Parsed, parse
@@ -28,6 +28,7 @@ from errata.arithmetic.vocabulary import (
     MEAN_WORDS,
     OF_FORBIDDEN,
     VARIABLE_LETTERS_ALLOWED,
+    VERBAL,
 )
 
 MAX_TEXT = 50_000

@@ -17,13 +17,12 @@ from errata.arithmetic.functions import LISTS
 from errata.arithmetic.grouping import grouped
 from errata.arithmetic.lexemes import Lexeme
 from errata.arithmetic.mathmode import fold, math_spans
-from errata.arithmetic.vocabulary import CLAUSE_WORDS, OPERATORS, SUPER, VULGAR
+from errata.arithmetic.vocabulary import CLAUSE_WORDS, OPERATORS, SUPER, VERBAL, VULGAR
 
 MAX_DIGITS = 64
 _LONGEST = 4 * MAX_DIGITS  # a longer one has more digits, however they are grouped
 
 
-VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
 _OPERAND_AHEAD = r"(?=[ \t]*\\?[$€£¥]?[ \t]*(?:[\d(½⅓⅔¼¾]|\.\d|\\[dt]?frac))"
 _GROUP = r"(?:,\\!|,|\{,\}|\\,|\u202f|\u2009)"
 _CJK = "\u3040-\u30ff\u3400-\u9fff"
@@ -95,13 +94,6 @@ _RATIO = re.compile(r" :[ \t]*[\d(\\]")
 _JOINTS = ("\\left", "\\right", "\\big", "\\Big", "\\!", "\\limits")
 _MARK = re.compile(r"<<([^<>\n]{0,200})>>")
 _UNCLOSED_MARK = re.compile(r"<<[^<>\n]*")
-
-
-def operation(sign: str) -> str | None:
-    """The canonical form of an operation sign as people write it, or None for another text."""
-    if sign in ("x", "X"):
-        return "*"
-    return OPERATORS.get(sign) or VERBAL.get(sign.partition(" ")[0])
 
 
 def mark_spans(text: str) -> list[tuple[int, int]]:

@@ -15,9 +15,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 from errata.arithmetic.equations import find_equations
-from errata.arithmetic.lexer import MAX_DIGITS, lex, mark_spans, operation
+from errata.arithmetic.lexer import MAX_DIGITS, lex, mark_spans
 from errata.arithmetic.nodes import PLAIN, Equation, NotComputable, Side, Token, evaluate
 from errata.arithmetic.parser import parse
+from errata.arithmetic.vocabulary import operation
 
 _BETWEEN = " \t$€£=≈"
 _MOST_BETWEEN = 200  # characters between an expression and its mark; farther off they do not belong together

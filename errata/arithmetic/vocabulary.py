@@ -108,3 +108,11 @@ OPERATORS = {
     "+": "+", "-": "-", "−": "-", "–": "-", "*": "*", "×": "*", "·": "*", "⋅": "*", "∗": "*", "∙": "*", "÷": "/",
     "/": "/", "∕": "/", "^": "^", "**": "^", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
 }  # fmt: skip
+VERBAL = {"times": "*", "plus": "+", "minus": "-", "multiplied": "*", "divided": "/"}
+
+
+def operation(sign: str) -> str | None:
+    """The canonical form of an operation sign as people write it, or None for another text."""
+    if sign in ("x", "X"):
+        return "*"
+    return OPERATORS.get(sign) or VERBAL.get(sign.partition(" ")[0])
