@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from errata.kinds import kinds_of
+from errata.types import Domain
 from tests.processes import environment, errata
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -76,7 +78,11 @@ def test_real_solutions_with_no_model(tmp_path: Path, shared_data: Path) -> None
     assert result["problems_solved"] == 263
     assert result["step_pair_share"] >= 0.95
     assert {"contradiction", "replay"} <= set(result["pairs"]["by_evidence"]) <= PROVEN
-    assert max(result["kind_shares"].values()) <= 0.5
+    # Rules write these kinds in ways that tell them apart, so each has at most 5 % of the steps (and a few more here by
+    # the luck of the draw); what no audit tells apart fills the rest.
+    capped = {name for name, kind in kinds_of(Domain.MATH).items() if kind.rule_share < 1}
+    assert len(capped) >= 4
+    assert max(share for kind, share in result["kind_shares"].items() if kind in capped) <= 0.07
     rows = read_rows(Path(result["dataset"]))
     assert len(rows) == result["pairs"]["total"]
     columns = {"question", "prefix", "chosen", "rejected", "step_index", "error_kind", "evidence", "source"}
