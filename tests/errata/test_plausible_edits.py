@@ -49,6 +49,27 @@ def test_no_fraction_takes_the_place_of_a_whole_number() -> None:
     assert any("35 " in edited for edited in made)
 
 
+def test_no_result_is_calculated_with_before_it_is_known() -> None:
+    made = edits("They have 36 + 9 = <<36+9=45>>45 books, and half is 45 / 5 = <<45/5=9>>9.", "substitution")
+    assert not any("+ 45" in edited or "45 + 9" in edited for edited in made)
+    later = edits("So 18 * 3 = 54 and 54 + 7 = 61 eggs.", "substitution")
+    assert not any("54 *" in edited or "* 54" in edited or "61 +" in edited or "+ 61" in edited for edited in later)
+    assert any("54 + 18" in edited for edited in later)  # what an earlier calculation has used may be taken
+    given = edits("So 18 * 3 = 54 eggs.", "substitution", question="He wants 54 eggs and has 18 times 3.")
+    assert any("18 * 54" in edited for edited in given)
+
+
+def test_no_number_is_divided_by_itself_or_taken_from_itself() -> None:
+    made = edits("So S = 847 / 7 = <<847/7=121>>121 people.", "substitution", question="He ate 847 people in 7 days.")
+    assert made
+    assert not any(" 7 / 7 " in edited or "847 / 847" in edited for edited in made)
+    taken = edits("So 10 - 3 = 7 eggs.", "substitution", question="He had 10 eggs and ate 3.")
+    assert taken
+    assert not any("3 - 3" in edited or "10 - 10" in edited for edited in taken)
+    twice = edits("So 16 - 4 - 3 = 9 eggs.", "substitution")
+    assert any("16 - 4 - 4" in edited for edited in twice)
+
+
 def test_signs_are_those_of_the_solution() -> None:
     latex = edits(r"Then $7 \cdot 3 + 2 = 23$.", "operator")
     assert latex
