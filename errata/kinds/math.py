@@ -21,7 +21,7 @@ from errata.arithmetic.mathmode import math_spans
 from errata.arithmetic.operands import begins_operand, factor_end, factors_before, product_end, signs
 from errata.calculations import changes_sign, omits, reorders, substitutes
 from errata.dataflow import plain_value
-from errata.kinds.plausibility import sign_weights
+from errata.kinds.plausibility import agrees_in_number, sign_weights
 from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
 from errata.kinds.slips import other_numbers, sign_like, signs_written
 from errata.proof import prove_contradiction
@@ -75,6 +75,8 @@ def _false_edits(propose: Propose, site: Site, most: int, rng: random.Random | N
     agreeing = marks_agree(step)
 
     def is_error(edited: str) -> bool:
+        if not agrees_in_number(step, edited):
+            return False
         return prove_contradiction(step, edited) is not None and (not agreeing or marks_agree(edited))
 
     proposals = islice(propose(site), max(1, _MOST_READ // max(1, len(step))))
