@@ -203,6 +203,8 @@ def _prose_changes(flow: Flow, edit: FlowEdit, follow: Following, reach: Reach) 
             new = follow.values[old[number.value]]
         elif operand is not None and number.step == step and number.value == operand[0]:
             new = operand[1]
+        elif operand is not None and number.step == step and _is_percent_of(flow, number, operand[0]):
+            return None  # "20% fewer, so .20 * 30": the same number, written otherwise
         elif number.value is None and _holds_digits(flow, number, [*old, *(operand or ())[:1]]):
             return None  # "3rd": whether it counts the same thing is open
         if new is not None:
@@ -211,7 +213,9 @@ def _prose_changes(flow: Flow, edit: FlowEdit, follow: Following, reach: Reach) 
                 return None
             found.append((number, written))
     spelled = {value for at, value in flow.words if at == step or (reach == "end" and at > step)}
-    return None if spelled & set(old) else found
+    # "The other ten tickets cost $40 x 10": what repeats the operand in words would be left behind.
+    here = {value for at, value in flow.words if at == step}
+    return None if spelled & set(old) or (operand is not None and operand[0] in here) else found
 
 
 def _changed_operand(flow: Flow, edit: FlowEdit) -> tuple[Fraction, Fraction] | None:
@@ -228,6 +232,11 @@ def _changed_operand(flow: Flow, edit: FlowEdit) -> tuple[Fraction, Fraction] | 
 def _occurs_twice(flow: Flow, step: int, value: Fraction) -> bool:
     """Whether several operands of a step have this value: an edit of one leaves open what the others say."""
     return sum(o.value == value for node in flow.nodes if node.step == step for o in node.operands) > 1
+
+
+def _is_percent_of(flow: Flow, number: ProseNumber, value: Fraction) -> bool:
+    percent = flow.solution[number.end : number.end + 2].lstrip("\\ ").startswith("%")
+    return percent and number.value is not None and number.value / 100 == value
 
 
 def _holds_digits(flow: Flow, number: ProseNumber, values: Sequence[Fraction]) -> bool:

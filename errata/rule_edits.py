@@ -12,6 +12,7 @@ from errata.arithmetic import find_equations, marks_agree
 from errata.carrying import Reach, carry, flow_edit
 from errata.dataflow import read_flow
 from errata.kinds import Kind, Site, kinds_of
+from errata.kinds.plausibility import agrees_in_number
 from errata.proof import prove_contradiction
 from errata.replay import changes_answer, obstacle, why_open
 from errata.types import Domain, EvidenceKind, Form, Problem, Step
@@ -58,9 +59,10 @@ def rule_edits(
     for most in (1, _TRIED):
         for stands in _in_unit(kind, site, unit, most, rng):
             carried = carried_step(site.problem, site.solution, site.index, stands, reach)
-            if carried is not None:
+            # "7 / 7 = 1 people": the result that is written anew is counted by what follows it.
+            if carried is not None and agrees_in_number(site.text, carried):
                 yield carried
-            elif most == 1 and _hopeless(site, stands):
+            elif carried is None and most == 1 and _hopeless(site, stands):
                 return
 
 

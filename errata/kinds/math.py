@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import islice
 
@@ -19,13 +20,15 @@ from errata.arithmetic.lexer import mark_spans
 from errata.arithmetic.mathmode import math_spans
 from errata.arithmetic.operands import begins_operand, factor_end, factors_before, product_end, signs
 from errata.calculations import changes_sign, omits, reorders, substitutes
-from errata.kinds.plausibility import sign_weights
+from errata.dataflow import plain_value
+from errata.kinds.plausibility import agrees_in_number, sign_weights
 from errata.kinds.registry import Kind, ProfileRule, Site, TextEdit, usable_edits
 from errata.kinds.slips import other_numbers, sign_like, signs_written
 from errata.proof import prove_contradiction
 from errata.types import Domain, EvidenceKind
 
 _BINARY = ("+", "-", "*", "/")
+_JOINS = {"-": ("-", "*", "/"), "/": ("/",)}  # signs whose calculation the number behind them belongs to
 _CAPPED = 0.05  # of the steps, for a kind whose edits are told apart with an AUC above errata.audit.THRESHOLD
 _OFFERED = re.compile(r"(?<![\d.,])(?<!\d )\d+(?:,\d{3})*(?:\.\d+)?(?![ ,]?\d)")  # no part of "350 000"
 _OPPOSITES = (
@@ -72,6 +75,8 @@ def _false_edits(propose: Propose, site: Site, most: int, rng: random.Random | N
     agreeing = marks_agree(step)
 
     def is_error(edited: str) -> bool:
+        if not agrees_in_number(step, edited):
+            return False
         return prove_contradiction(step, edited) is not None and (not agreeing or marks_agree(edited))
 
     proposals = islice(propose(site), max(1, _MOST_READ // max(1, len(step))))
@@ -100,14 +105,34 @@ def _calculation(site: Site) -> Proposals:
 
 def _substitution(site: Site) -> Proposals:
     """Another operand: first the numbers that question and step themselves offer, as a careless reader would take."""
-    offered = list(dict.fromkeys(_OFFERED.findall(f"{site.problem.question} {site.text}")))
+    asked = list(dict.fromkeys(_OFFERED.findall(site.problem.question)))
+    # Nobody calculates with what a calculation is yet to give: "36 + 45 = 45". Of the step's numbers those are offered
+    # that are no result from the edited equation on.
+    result_of = {token.value: e.start for e, _, token in _numbers(site.text, in_expressions=False)}
+    written = dict.fromkeys(n for n in _OFFERED.findall(site.text) if n not in asked)
+    known = [(n, result_of.get(plain_value(n), -1)) for n in written]
     for equation, at, token in _numbers(site.text, in_expressions=True):
         decimals = len(token.text.partition(".")[2])
+        offered = [*asked, *(n for n, start in known if start < equation.start)]
         others = [n for n in offered if n.replace(",", "") != token.text.replace(",", "")]
         # A fraction in place of a whole number, or the other way, would not pass for a slip.
         alike = [(n, 1.0) for n in others if len(n.partition(".")[2]) == decimals]
         for text, weight in [*alike[:4], *other_numbers(token)]:
-            yield Proposal(equation, (TokenChange(at, at, text),), weight)
+            if not _cancels(equation, at, plain_value(text)):
+                yield Proposal(equation, (TokenChange(at, at, text),), weight)
+
+
+def _cancels(equation: Equation, at: int, value: Fraction | None) -> bool:
+    """Whether this value in the place ``at`` would be divided by itself or taken from itself."""
+    tokens = tokens_of(equation)
+    for sign, other in ((at - 1, at - 2), (at + 1, at + 2)):
+        if value is not None and 0 <= other < len(tokens) and tokens[other].value == value:
+            symbol, left = tokens[sign].symbol, min(at, other)
+            before = tokens[left - 1].symbol if left else ""
+            # "9 - 3 - 3" takes the second from what is left, not from the first.
+            if before not in _JOINS.get(symbol, (before,)):
+                return True
+    return False
 
 
 def _operator(site: Site) -> Proposals:

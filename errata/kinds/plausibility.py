@@ -9,16 +9,19 @@ bench.rule_edits`` says what the audit finds.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from errata.arithmetic import Token
+from errata.arithmetic import Token, strip_marks
 
 SIGNS = ("+", "-", "*", "/")
 _LEAST = 0.01
 _MOST = 0.45  # of a sign's share: no replacement could bring back what goes of one above a half
 _ROUNDS = 30
 _PLACE_WEIGHT = 2.0  # how many signs of its own a solution must have to count as much as all others together
+_COUNTED = re.compile(r"(?<![\w.,/$€£])(\d[\d,]*(?:\.\d+)?) ([A-Za-z]{2,})")  # "12 apples"
+_JUST_ONE = re.compile(r"1(?:\.0+)?")
 # Shares of + - * /, over all places and by what stands at a sign's left and at its right.
 _PROSE = (0.28, 0.18, 0.37, 0.17)
 _LATEX = (0.36, 0.20, 0.37, 0.07)
@@ -76,6 +79,21 @@ def digit_weight(number: str) -> float:
     digits = [int(char) for char in number if char.isdigit()]
     share = (_ONLY_DIGIT if len(digits) == 1 else _LAST_DIGIT)[digits[-1]] if digits else _LEAST
     return math.sqrt(share)
+
+
+def agrees_in_number(original: str, edited: str) -> bool:
+    """Whether no word that stood behind a one stands behind another number now, nor the other way: "1 people"."""
+    (one, more), (edited_one, edited_more) = _counted(original), _counted(edited)
+    return not ((edited_one & more) - one or (edited_more & one) - more)
+
+
+def _counted(text: str) -> tuple[set[str], set[str]]:
+    """The words behind a one, and those behind any other number."""
+    one: set[str] = set()
+    more: set[str] = set()
+    for number, word in _COUNTED.findall(strip_marks(text)):
+        (one if _JUST_ONE.fullmatch(number) else more).add(word)
+    return one, more
 
 
 def _class(token: Token | None) -> str:

@@ -10,7 +10,10 @@ import pytest
 from errata.arithmetic import find_equations, marks_agree, tokens_of
 from errata.kinds import Site, kinds_of
 from errata.kinds.slips import other_numbers
-from errata.types import Domain, Problem, Step
+from errata.rule_edits import rule_edits
+from errata.steps import split_steps
+from errata.types import Domain, Form, Problem, Step
+from errata.units import units_of
 
 
 def edits(step: str, kind: str, solution: str = "", question: str = "") -> list[str]:
@@ -47,6 +50,45 @@ def test_no_fraction_takes_the_place_of_a_whole_number() -> None:
     made = edits("So 720 * 480 = 345600.", "substitution", question="Each costs 2.5 dollars, or 35 for all.")
     assert not any("2.5" in edited for edited in made)
     assert any("35 " in edited for edited in made)
+
+
+def test_no_result_is_calculated_with_before_it_is_known() -> None:
+    made = edits("They have 36 + 9 = <<36+9=45>>45 books, and half is 45 / 5 = <<45/5=9>>9.", "substitution")
+    assert not any("+ 45" in edited or "45 + 9" in edited for edited in made)
+    later = edits("So 18 * 3 = 54 and 54 + 7 = 61 eggs.", "substitution")
+    assert not any("54 *" in edited or "* 54" in edited or "61 +" in edited or "+ 61" in edited for edited in later)
+    assert any("54 + 18" in edited for edited in later)  # what an earlier calculation has used may be taken
+    given = edits("So 18 * 3 = 54 eggs.", "substitution", question="He wants 54 eggs and has 18 times 3.")
+    assert any("18 * 54" in edited for edited in given)
+
+
+def test_no_number_is_divided_by_itself_or_taken_from_itself() -> None:
+    made = edits("So S = 847 / 7 = <<847/7=121>>121 people.", "substitution", question="He ate 847 people in 7 days.")
+    assert made
+    assert not any(" 7 / 7 " in edited or "847 / 847" in edited for edited in made)
+    taken = edits("So 10 - 3 = 7 eggs.", "substitution", question="He had 10 eggs and ate 3.")
+    assert taken
+    assert not any("3 - 3" in edited or "10 - 10" in edited for edited in taken)
+    twice = edits("So 16 - 4 - 3 = 9 eggs.", "substitution")
+    assert any("16 - 4 - 4" in edited for edited in twice)
+
+
+def test_a_count_agrees_with_its_word() -> None:
+    assert not any(" 1 slices" in edited for edited in edits("So 2 slices * 3 = 6 pieces.", "substitution"))
+    assert not any(" 1 pieces" in edited for edited in edits("So 1 * 2 = 2 pieces.", "calculation"))
+    assert not any("2 apple " in edited for edited in edits("So 1 apple + 3 pears = 4 fruits.", "substitution"))
+    assert any("1 * 3" in edited for edited in edits("So 2 * 3 = <<2*3=6>>6 pieces.", "substitution"))
+    assert "So 2 pears + 4 nuts = 7 fruits." in edits("So 1 apple + 2 pears + 4 nuts = 7 fruits.", "omission")
+
+
+def test_a_result_that_is_carried_agrees_with_its_word() -> None:
+    solution = "So 5 - 3 = <<5-3=2>>2 hours.\nThen 2 * 30 = <<2*30=60>>60 pages.\n#### 60"
+    steps, kind = split_steps(solution), kinds_of(Domain.MATH)["substitution"]
+    site = Site(solution, steps, 0, Problem("He has 5 hours and needs 3 of them. He reads 30 pages an hour.", "60"))
+    unit = next(unit for unit in units_of(solution, steps[0], None) if unit.kind == "equation")
+    made = set(rule_edits(kind, site, unit, Form.CONSISTENT, "step", random.Random(0)))
+    assert "So 6 - 3 = <<6-3=3>>3 hours.\n" in made
+    assert not any("1 hours" in edited for edited in made)
 
 
 def test_signs_are_those_of_the_solution() -> None:

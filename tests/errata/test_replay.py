@@ -61,6 +61,8 @@ def test_to_the_end_the_answer_follows() -> None:
         ("Step 1: So 9 * 2 = 18 eggs.\nStep 2: The 18th egg.", "9 *", "8 *"),  # to the end: what is "18th"?
         ("Step 1: So 5 + 5 = 10 eggs, and 5 are red.\n", "5 +", "6 +"),  # which 5?
         ("Step 1: So 9 - 2 = 7, seven eggs.\n", "9 -", "8 -"),  # a number in words
+        ("Step 1: The ten eggs cost 5 * 10 = 50 cents.\n", "* 10", "* 20"),  # the changed number in words
+        ("Step 1: 20% fewer, so .20 * 30 = 6 eggs.\n", ".20 *", ".10 *"),  # the changed number as a percentage
         ("Step 1: So 9 / 3 = 3 eggs.\n", "9 /", "8 /"),  # no whole number
         ("Step 1: So 9 - 5 = 4 eggs, and 4 more.\n", "9 -", "5 -"),  # nothing is left
     ],
