@@ -71,5 +71,7 @@ def _job(http: httpx.Client, problem_set: str, model: str) -> tuple[dict[str, An
     until(lambda: http.get(url).json()["state"] in ("succeeded", "failed"), f"{model}'s job to end", START_SECONDS)
     done = http.get(url).json()
     pairs = http.get("/v1/pairs", params={"job": done["id"], "limit": 100}).json()["data"]
+    for counts in done["funnel"]["edits"]["by_editor"].values():
+        counts.pop("cached_tokens")  # what a prefix cache served is the engine's own
     told = {"state": done["state"], "samples": done["funnel"]["samples"], "edits": done["funnel"]["edits"]}
     return told, sorted((p["type"], p["prefix"], p["chosen"], p["rejected"]) for p in pairs)
