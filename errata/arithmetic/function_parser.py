@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -13,20 +14,20 @@ _UNREAD = Quantity(Fraction(0))
 
 
 @dataclass(slots=True)
-class FunctionParser(Cursor):
+class FunctionParser(Cursor, ABC):
     """Reads one name with what it takes; the rest of the grammar is the parser's."""
 
+    @abstractmethod
     def expression(self) -> Node:
         """A sum; the parser's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def factor(self) -> Node:
         """A number, bracket or root with its powers; the parser's."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bracketed(self) -> Node:
         """A bracket; the parser's."""
-        raise NotImplementedError
 
     def constant(self) -> Node:
         """The constant here."""

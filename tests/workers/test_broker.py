@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import socketserver
 import subprocess
@@ -14,10 +15,9 @@ from pathlib import Path
 import pytest
 from redis import Redis, RedisError
 
+from tests.lacking import lacking
 from tests.processes import until
 from workers.app import GRADING, RUN_SHARD, create_celery
-
-pytestmark = pytest.mark.skipif(not Path("/usr/bin/redis-server").exists(), reason="needs a redis-server of its own")
 
 WORKER = """
 import sys
@@ -37,6 +37,8 @@ app.Worker(pool="threads", concurrency=1, queues=[GRADING], without_heartbeat=Tr
 @contextmanager
 def redis_server(folder: Path) -> Iterator[int]:
     """A Redis of this test's own, on a free port."""
+    if shutil.which("redis-server") is None:
+        lacking("needs a redis-server of its own")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
