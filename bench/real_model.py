@@ -4,6 +4,7 @@ The whole service, embedded, edits correct solutions with this model: those that
 the model solves itself. Each row is one way of editing, over the same solutions:
 
     words   the preset `errata` without `editing.fallback`: what is asked in words alone
+    free    the same, and no attempt is decoded under a frame
     slip    the preset `slip`: the model's own likeliest errors
     preset  the preset `errata` as it is
     paper   the preset `paper`, but for problems without an incorrect solution, and for edits that nothing proves
@@ -35,6 +36,7 @@ from tests.processes import ROOT
 Config = dict[str, Any]
 ROWS: dict[str, tuple[str, Config]] = {
     "words": ("errata", {"editing": {"fallback": []}}),
+    "free": ("errata", {"editing": {"fallback": [], "structured": "never"}}),
     "slip": ("slip", {}),
     "preset": ("errata", {}),
     # Brought solutions have no incorrect one beside them.
@@ -48,6 +50,18 @@ def _vllm_python() -> str | None:
     """The interpreter with vLLM: ERRATA_VLLM_PYTHON, or what `make test-vllm` builds; None without either."""
     built = ROOT / ".venv-vllm" / "bin" / "python"
     return os.environ.get("ERRATA_VLLM_PYTHON") or (str(built) if built.exists() else None)
+
+
+def chosen_engine(asked: str) -> tuple[str, dict[str, str]]:
+    """The engine that ``--engine`` means, and the environment variables of a service with it and with no hub.
+
+    Ends the program without vLLM.
+    """
+    python = _vllm_python()
+    engine = asked if asked != "auto" else "vllm" if python else "transformers"
+    if engine == "vllm" and python is None:
+        raise SystemExit("--engine vllm: run `make test-vllm` once, or set ERRATA_VLLM_PYTHON")
+    return engine, {"HF_HUB_OFFLINE": "1", **({"ERRATA_VLLM_PYTHON": python} if engine == "vllm" and python else {})}
 
 
 @contextmanager
@@ -229,15 +243,11 @@ def main() -> None:
     """Command line."""
     args = _arguments()
     unwind_when_told()
-    python = _vllm_python()
-    engine = args.engine if args.engine != "auto" else "vllm" if python else "transformers"
-    if engine == "vllm" and python is None:
-        raise SystemExit("--engine vllm: run `make test-vllm` once, or set ERRATA_VLLM_PYTHON")
-    more = {"ERRATA_VLLM_PYTHON": python} if engine == "vllm" and python else {}
+    engine, more = chosen_engine(args.engine)
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kind, settings = stack.enter_context(served(engine, args.model.resolve(), args.gguf))
-        service = stack.enter_context(running(home, embedded=True, HF_HUB_OFFLINE="1", **more))
+        service = stack.enter_context(running(home, embedded=True, variables=more))
         service.add_model("real", settings, engine=kind)
         result = measure(Run(service, args.show), args)
     report({"benchmark": "real_model", "model": args.model.name, "engine": engine, **result})

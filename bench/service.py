@@ -39,9 +39,9 @@ class Service:
 
     def add_problems(self, problems: Sequence[Mapping[str, Any]], solutions: Sequence[Mapping[str, Any]] = ()) -> str:
         """Post a problem set, with solutions brought along; its id."""
-        posted = self._post("/v1/problem-sets", {"name": "bench", "problems": list(problems)})
+        posted = self.post("/v1/problem-sets", {"name": "bench", "problems": list(problems)})
         if solutions:
-            self._post(f"/v1/problem-sets/{posted['id']}/solutions", {"solutions": list(solutions)})
+            self.post(f"/v1/problem-sets/{posted['id']}/solutions", {"solutions": list(solutions)})
         return str(posted["id"])
 
     def run(
@@ -52,13 +52,13 @@ class Service:
         The end is the one the service notes: looking for it more often would only keep it from its work.
         """
         began = time.time()
-        urls = [f"/v1/injection-jobs/{self._post('/v1/injection-jobs', job)['id']}" for job in jobs]
+        urls = [f"/v1/injection-jobs/{self.post('/v1/injection-jobs', job)['id']}" for job in jobs]
         for url in urls:
-            while not self._get(url)["finished_at"]:
+            while not self.get(url)["finished_at"]:
                 if time.time() > began + seconds:
                     raise RuntimeError(f"a job did not end within {seconds:g} s")
                 time.sleep(_LOOK_SECONDS)
-        ended = [self._get(url) for url in urls]
+        ended = [self.get(url) for url in urls]
         if any(job["state"] != "succeeded" or job["partial"] for job in ended):
             states = [(job["state"], job["error"]) for job in ended]
             raise RuntimeError(f"a job did not succeed: {states}\n{self._log()[-_LOGGED:]}")
@@ -70,31 +70,46 @@ class Service:
         page: dict[str, Any] = {"next": ""}
         while page["next"] is not None:
             given = {"limit": 500, **({"after": page["next"]} if page["next"] else {})}
-            page = self._get(str(httpx.URL(url).copy_merge_params(given)))
+            page = self.get(str(httpx.URL(url).copy_merge_params(given)))
             rows += page["data"]
         return rows
 
-    def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """What the service answers to a body. Raises RuntimeError with its words where it refuses."""
         answer = self.http.post(url, json=body)
         if answer.is_error:
             raise RuntimeError(answer.text)
         return dict(answer.json())
 
-    def _get(self, url: str) -> dict[str, Any]:
+    def finished(self, url: str, body: Mapping[str, Any], seconds: float = JOB_SECONDS) -> dict[str, Any]:
+        """Post anything that runs, see it to its end, and answer with it. Raises RuntimeError where it fails."""
+        until, at = time.time() + seconds, f"{url}/{self.post(url, body)['id']}"
+        while not (row := self.get(at))["finished_at"]:
+            if time.time() > until:
+                raise RuntimeError(f"{at} did not end within {seconds:g} s")
+            time.sleep(_LOOK_SECONDS)
+        if row["state"] != "succeeded":
+            raise RuntimeError(f"{at}: {row['state']}, {row.get('error')}\n{self._log()[-_LOGGED:]}")
+        return row
+
+    def get(self, url: str) -> dict[str, Any]:
+        """What the service answers."""
         return dict(self.http.get(url).raise_for_status().json())
 
 
 @contextmanager
-def running(folder: Path, *, embedded: bool, **more: str) -> Iterator[Service]:
+def running(
+    folder: Path, *, embedded: bool, trainer: bool = False, variables: Mapping[str, str] | None = None
+) -> Iterator[Service]:
     """The service as production runs it, on PostgreSQL and Redis; embedded (SQLite) where asked or neither answers.
 
-    ``more``: environment variables of its processes.
+    ``trainer``: with the embedded service's trainer. ``variables``: more of its processes' environment.
     """
     embedded = embedded or not (postgres_answers() and redis_answers())
     with ExitStack() as stack:
-        env = environment(folder, ERRATA_PORT="0", **more)
+        env = environment(folder, ERRATA_PORT="0", **(variables or {}))
         if embedded:
-            http = stack.enter_context(Running("serve", "--no-trainer", env=env))
+            http = stack.enter_context(Running("serve", *([] if trainer else ["--no-trainer"]), env=env))
         else:
             env |= {
                 "DATABASE_URL": stack.enter_context(own_database()),

@@ -165,6 +165,9 @@ class ScreeningConfig(Strict):
     distance_unit: Literal["characters", "tokens"] = "characters"
     strip_boxed_from_rejected: bool = Field(False, description="The released scripts do; teaches the box (scripts).")
     structural: bool = Field(True, description="Reject no-ops, added steps, broken format, left span (ours).")
+    wrong_kind: bool = Field(
+        True, description="Reject whole steps edited by another kind than was asked for (ours); of a unit always."
+    )
 
 
 class ContinuationConfig(Strict):
@@ -253,14 +256,14 @@ _PAPER: dict[str, Any] = {
         "offer_answer_steps": True,
         "form": {"stands": 1.0},
     },
-    "screening": {"max_distance": 60},
+    "screening": {"max_distance": 60, "wrong_kind": False},
     "proof": {"unproven": "keep"},
     "pairs": {"step_pairs_per_problem": 1},
 }
 _SCRIPTS: dict[str, Any] = {
     **_PAPER,
     "editing": {**_PAPER["editing"], "layout": "scripts"},
-    "screening": {"strip_boxed_from_rejected": True, "structural": False},
+    "screening": {"strip_boxed_from_rejected": True, "structural": False, "wrong_kind": False},
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "errata": {"editing": {"fallback": ["slip", "rules"]}},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from errata.arithmetic import Equation, Token, TokenChange, apply_changes, find_equations, strip_marks, tokens_of
 from errata.calculations import side_calculations
 from errata.kinds.registry import Kind
-from errata.types import EvidenceKind, Reason, Step
+from errata.types import EvidenceKind, Form, Reason, Step
 from errata.units import Unit
 
 
@@ -124,6 +124,28 @@ def is_of_kind(kind: Kind, original: Equation, edited: Equation) -> bool:
         return numbers == 1 and not others
     differing = [(a, b) for a, b in zip(old, new, strict=False) if (a.numbers, a.shape) != (b.numbers, b.shape)]
     return len(old) == len(new) and len(differing) == 1 and relation(*differing[0])
+
+
+def step_is_of_kind(kind: Kind, original: str, edited: str, form: Form) -> bool:
+    """Whether an edited step is the original but for the kind's change, as far as equations tell.
+
+    Form ``stands``: one equation differs, by the kind's change. Form ``consistent``: what follows it may have other
+    numbers, as the new value is carried on. A kind of words leaves every equation and number as it is. Texts without a
+    difference in equations are left to proof where the kind is one of equations that could not be read.
+    """
+    if kind.version is not None or kind.check not in (EvidenceKind.CONTRADICTION, EvidenceKind.DIVERGENCE):
+        return True
+    old, new = find_equations(original), find_equations(edited)
+    if len(old) != len(new):
+        return False
+    differing = [(a, b) for a, b in zip(old, new, strict=True) if shown(original, a) != shown(edited, b)]
+    if kind.check is EvidenceKind.DIVERGENCE:
+        return not differing
+    if not differing:
+        return not old
+    (first, *rest) = differing
+    follows = form is Form.CONSISTENT and all(_differences(a, b)[1] == 0 for a, b in rest)
+    return is_of_kind(kind, *first) and (follows or not rest)
 
 
 def _differences(original: Equation, edited: Equation) -> tuple[int, int]:

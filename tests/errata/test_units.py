@@ -8,8 +8,8 @@ from errata.arithmetic import apply_changes, find_equations
 from errata.kinds import kinds_of
 from errata.prompts import edit_prompt, parse_unit_reply
 from errata.steps import split_steps
-from errata.types import Domain, Reason
-from errata.unit_edits import splice_unit, token_changes
+from errata.types import Domain, Form, Reason
+from errata.unit_edits import splice_unit, step_is_of_kind, token_changes
 from errata.units import units_of, whole_unit
 
 SOLUTION = (
@@ -161,3 +161,32 @@ def test_a_term_added_behind_a_single_number_is_one_change() -> None:
         changes = token_changes(old, new, edited)
         assert changes is not None
         assert apply_changes(original, old, changes) == edited
+
+
+STEP = "She sells 16 - 3 - 4 = 9 eggs. Then 9 * 2 = $18 every day.\n"
+STANDS, CONSISTENT = Form.STANDS, Form.CONSISTENT
+
+
+@pytest.mark.parametrize(
+    ("kind", "form", "edited", "fits"),
+    [
+        ("operator", STANDS, "She sells 16 - 3 + 4 = 9 eggs. Then 9 * 2 = $18 every day.\n", True),
+        ("operator", STANDS, "She sells 16 - 5 - 4 = 9 eggs. Then 9 * 2 = $18 every day.\n", False),
+        ("substitution", STANDS, "She sells 16 - 5 - 4 = 9 eggs. Then 9 * 2 = $18 every day.\n", True),
+        ("calculation", STANDS, "She sells 16 - 3 - 4 = 9 eggs. Then 9 * 2 = $19 every day.\n", True),
+        ("calculation", STANDS, "She sells 16 - 3 - 4 = 8 eggs. Then 9 * 2 = $19 every day.\n", False),
+        ("calculation", STANDS, "She sells 16 - 3 - 4 = 8 eggs. Then 8 * 2 = $16 every day.\n", False),
+        ("calculation", CONSISTENT, "She sells 16 - 3 - 4 = 8 eggs. Then 8 * 2 = $16 every day.\n", True),
+        ("calculation", CONSISTENT, "She sells 16 - 3 - 4 = 8 eggs. Then 8 + 2 = $10 every day.\n", False),
+        ("calculation", STANDS, "She sells 16 - 3 - 4 = 9 ducks. Then 9 * 2 = $18 every day.\n", False),
+        ("calculation", STANDS, "She sells 16 - 3 - 4 = 9 eggs.\n", False),
+        ("misreading", STANDS, "She buys 16 - 3 - 4 = 9 eggs. Then 9 * 2 = $18 every day.\n", True),
+        ("misreading", STANDS, "She buys 16 - 3 - 5 = 8 eggs. Then 9 * 2 = $18 every day.\n", False),
+    ],
+)  # fmt: skip
+def test_a_whole_step_is_of_the_kind_that_was_asked(kind: str, form: Form, edited: str, fits: bool) -> None:
+    assert step_is_of_kind(KINDS[kind], STEP, edited, form) is fits
+
+
+def test_a_step_whose_equations_cannot_be_read_is_left_to_proof() -> None:
+    assert step_is_of_kind(KINDS["calculation"], "That leaves nine.\n", "That leaves eight.\n", Form.STANDS)

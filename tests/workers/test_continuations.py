@@ -15,6 +15,7 @@ from workers.engines.base import GenerationRequest
 from workers.runner import Services
 
 WHOLE_STEPS = {"layout": "paper", "fallback": []}
+ANY_KIND = {"wrong_kind": False}  # the scripted model makes one edit, whatever kind is asked
 _STEP_ONE = re.compile(r"Pay (\d+) \* (\d+) \+ (\d+) = (\d+)\.")
 
 
@@ -69,7 +70,7 @@ def scripted(services: Services, *, stubborn: bool = False) -> Propagating:
 def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services) -> None:
     scripted(services)
     editing, keep = {**WHOLE_STEPS, "temperature": 0.8, "attempts": 3}, {"unproven": "keep"}
-    funnel = run_job(services, "errata", model=MODEL, editing=editing, proof=keep)
+    funnel = run_job(services, "errata", model=MODEL, editing=editing, screening=ANY_KIND, proof=keep)
     with services.db.read() as session:
         edits = list(session.scalars(select(EditRow)))
     attempts = {at: {len(e.attempts) for e in edits if e.step_index == at} for at in (0, 1)}
@@ -84,7 +85,7 @@ def test_a_no_op_is_asked_again_and_every_attempt_is_recorded(services: Services
 
 def test_an_edit_that_nothing_will_prove_is_asked_again_before_its_stage_ends(services: Services) -> None:
     scripted(services)
-    run_job(services, "errata", model=MODEL, editing={**WHOLE_STEPS, "attempts": 3})
+    run_job(services, "errata", model=MODEL, editing={**WHOLE_STEPS, "attempts": 3}, screening=ANY_KIND)
     with services.db.read() as session:
         edits = list(session.scalars(select(EditRow).where(EditRow.reason == "unproven")))
     assert edits
@@ -97,7 +98,7 @@ def test_an_edit_that_nothing_will_prove_is_asked_again_before_its_stage_ends(se
 
 def test_without_continuations_a_true_step_stays_unproven(services: Services) -> None:
     scripted(services)
-    funnel = run_job(services, "errata", model=MODEL, editing=WHOLE_STEPS)
+    funnel = run_job(services, "errata", model=MODEL, editing=WHOLE_STEPS, screening=ANY_KIND)
     assert funnel.counts["edits"]["rejected"] == {"unproven": PROBLEMS}
     assert funnel.counts["edits"]["proven"] == {"contradiction": PROBLEMS}
     assert {pair.step_index for pair in pairs_of(services)} == {1}
@@ -105,7 +106,7 @@ def test_without_continuations_a_true_step_stays_unproven(services: Services) ->
 
 def test_continuations_prove_what_arithmetic_cannot(services: Services) -> None:
     engine = scripted(services)
-    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS)
+    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS, screening=ANY_KIND)
     assert funnel.counts["edits"]["proven"] == {"contradiction": PROBLEMS, "divergence": PROBLEMS}
     pairs = [pair for pair in pairs_of(services) if pair.evidence_kind == "divergence"]
     assert len(pairs) == PROBLEMS
@@ -132,14 +133,14 @@ def test_a_shard_with_nothing_to_continue_asks_no_engine(services: Services) -> 
 
 def test_greedy_continuations_are_made_once(services: Services) -> None:
     engine = scripted(services)
-    run_job(services, "errata", model=MODEL, proof=continued(temperature=0.0), editing=WHOLE_STEPS)
+    run_job(services, "errata", model=MODEL, proof=continued(temperature=0.0), editing=WHOLE_STEPS, screening=ANY_KIND)
     assert {r.n for r in engine.requests if r.prompt.version == SOLVE_VERSION} == {1}
     assert {(pair.evidence or {})["k"] for pair in pairs_of(services) if pair.evidence_kind == "divergence"} == {1}
 
 
 def test_an_edit_that_its_continuations_repair_is_a_false_negative(services: Services) -> None:
     scripted(services, stubborn=True)
-    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS)
+    funnel = run_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS, screening=ANY_KIND)
     assert funnel.counts["edits"]["rejected"] == {"false_negative": PROBLEMS}
     assert {pair.evidence_kind for pair in pairs_of(services)} == {"contradiction"}
 
@@ -149,7 +150,7 @@ def test_dynamic_pairs_carry_what_follows_on_each_side(services: Services, when:
     """Rejected: the edit and a continuation of it that misses gold; chosen: the solution's own rest."""
     scripted(services)
     proof = {**continued(when=when), "mode": "dynamic"}
-    funnel = run_job(services, "errata", model=MODEL, proof=proof, editing=WHOLE_STEPS)
+    funnel = run_job(services, "errata", model=MODEL, proof=proof, editing=WHOLE_STEPS, screening=ANY_KIND)
     pairs = pairs_of(services)
     assert len(pairs) == 2 * PROBLEMS == funnel.counts["pairs"]["by_type"]["step"]
     for pair in pairs:
@@ -165,6 +166,13 @@ def test_dynamic_pairs_carry_what_follows_on_each_side(services: Services, when:
 
 def test_a_dynamic_edit_that_no_continuation_spreads_makes_no_pair(services: Services) -> None:
     scripted(services, stubborn=True)
-    funnel = run_job(services, "errata", model=MODEL, proof={**continued(), "mode": "dynamic"}, editing=WHOLE_STEPS)
+    funnel = run_job(
+        services,
+        "errata",
+        model=MODEL,
+        proof={**continued(), "mode": "dynamic"},
+        editing=WHOLE_STEPS,
+        screening=ANY_KIND,
+    )
     assert funnel.counts["edits"]["rejected"] == {"false_negative": PROBLEMS}
     assert {pair.step_index for pair in pairs_of(services)} == {1}

@@ -28,6 +28,18 @@ def rewriting(rewrite: Callable[[str], str]) -> Scripted:
     return Scripted(reply)
 
 
+def rewriting_steps(rewrite: Callable[[str], str]) -> Scripted:
+    """The same for layout ``paper``, which asks for the whole step behind its label."""
+
+    def reply(request: GenerationRequest) -> str:
+        step = int(re.findall(r"Step (\d)", request.prompt.assistant_prefix)[-1])
+        found = re.search(rf"Step {step}: (.*)", request.prompt.messages[0].content)
+        assert found
+        return rewrite(found[1])
+
+    return Scripted(reply)
+
+
 def other_operand(unit: str) -> str:
     """The last operand 21 greater, a number that no question has; the result stays."""
     return re.sub(r"(\d+)( = )", lambda m: f"{int(m[1]) + 21}{m[2]}", unit)
@@ -84,6 +96,18 @@ def test_another_kind_than_asked_is_refused(services: Services) -> None:
     services.engines = rewriting(other_operand)
     run_job(services, "errata", model=MODEL, editing=editing("stands", "operator"))
     assert {edit.reason for edit in edits_of(services)} == {"not_the_kind"}
+
+
+@pytest.mark.parametrize(("preset", "refused"), [("errata", True), ("paper", False)])
+def test_whole_steps_of_another_kind_are_refused_unless_the_preset_is_the_papers(
+    services: Services, preset: str, refused: bool
+) -> None:
+    services.engines = rewriting_steps(other_operand)
+    one = {"layout": "paper", "fallback": [], "kinds": {"operator": 1}, "form": {"stands": 1}, "few_shot": 0}
+    run_job(services, preset, model=MODEL, selection={"require_both": False}, editing=one)
+    edits = edits_of(services)
+    assert edits
+    assert {edit.reason == "not_the_kind" for edit in edits} == {refused}
 
 
 def test_dynamic_pairs_are_whole_solutions_whose_error_the_program_carried(services: Services) -> None:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 
 from errata.arithmetic import strip_marks
 from errata.carrying import carry_step
-from errata.config import EditingConfig
 from errata.echoes import echo
 from errata.frames import framing_of_attempt, unit_frame
 from errata.kinds import Site, kinds_of
-from errata.prompts import Layout, edit_prompt, parse_reply, parse_unit_reply
+from errata.prompts import edit_prompt, parse_reply, parse_unit_reply
 from errata.seeds import derive_seed
 from errata.steps import offered_span
 from errata.types import Domain, Form, Prompt, Reason
-from errata.unit_edits import splice_unit
+from errata.unit_edits import splice_unit, step_is_of_kind
 from errata.units import whole_unit
 from workers.engines.base import Completion, GenerationRequest
 from workers.stages.base import StageContext
@@ -37,7 +36,7 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
         draft, request = drafts[at], requests[at]
         attempt = draft.tallies[-1].attempts
         draft.spend(completion, completion.completion_tokens)
-        kept = _take(job, draft, completion.text, request, attempt)
+        kept = _take(job, draft, completion.text, request)
         framed = {} if request.frame is None else {"framed": True}
         draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version, **framed)
         if kept:
@@ -50,14 +49,8 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
     context.generate(job.editor, list(requests), take)
 
 
-def layout_of_attempt(editing: EditingConfig, _attempt: int) -> Layout:
-    """The layout of the n-th request for an edit, from 0."""
-    return editing.layout
-
-
 def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
     editing = job.config.editing
-    layout = layout_of_attempt(editing, attempt)
     prompt = edit_prompt(
         draft.problem.question,
         draft.solution.text,
@@ -65,7 +58,7 @@ def _request(job: Job, draft: Draft, attempt: int) -> GenerationRequest:
         draft.step.index,
         draft.kind,
         domain=job.domain,
-        layout=layout,
+        layout=editing.layout,
         offered=_offered(job, draft)[0],
         unit=draft.planned.unit,
         config=editing,
@@ -96,9 +89,9 @@ def _offered(job: Job, draft: Draft) -> tuple[int, int]:
     return offered_span(draft.solution.text, draft.step, job.config.editing.offered_sentences)
 
 
-def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest, attempt: int) -> bool:
+def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest) -> bool:
     """Read a reply; whether it holds an edit that is kept."""
-    layout = layout_of_attempt(job.config.editing, attempt)
+    layout = job.config.editing.layout
     if layout == "errata":
         return _take_unit(job, draft, completion, request)
     start, end = _offered(job, draft)
@@ -108,6 +101,10 @@ def _take(job: Job, draft: Draft, completion: str, request: GenerationRequest, a
     reason = reply.reason
     if reply.text is not None:
         reason = _echo(draft, request, reply.text.strip(), draft.original.strip())
+        kind = kinds_of(job.domain)[draft.kind]
+        if reason is None and job.config.screening.wrong_kind and reply.text != draft.original:
+            fits = step_is_of_kind(kind, draft.original, reply.text, draft.planned.form)
+            reason = None if fits else Reason.NOT_THE_KIND
     return draft.take(job, None if reason else reply.text, None if reason is None else str(reason), span)
 
 
