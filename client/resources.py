@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import builtins
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from client.downloads import download
+from client.hub import HubTarget, Pushed, push_folder, set_licence, write_model_card
 from client.jobs import Jobs, Resource
 from client.records import (
     BroughtSolutions,
@@ -220,6 +222,20 @@ class Datasets(Files, Jobs[Dataset]):
         """
         return self._download(dataset_id, folder)
 
+    def push(
+        self, dataset_id: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any
+    ) -> Pushed:
+        """Download a dataset, check it, and upload it to the hub's dataset repository ``repo`` (``owner/name``).
+
+        ``licence`` goes into the card, as the hub names licences (``mit``). ``target``: see client.hub.HubTarget. Raises
+        DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public repository.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.download(dataset_id, Path(scratch))
+            if licence is not None:
+                set_licence(folder, licence)
+            return push_folder(folder, "dataset", HubTarget(repo, private, **target), f"Errata dataset {dataset_id}")
+
 
 class TrainingJobs(Jobs[TrainingJob]):
     """Training runs."""
@@ -315,6 +331,14 @@ class LanguageModels(Files):
     def download(self, name: str, folder: Path) -> Path:
         """Every file into ``folder``, verified, as for a dataset. Answers ``folder``. Raises DigestMismatch."""
         return self._download(name, folder)
+
+    def push(self, name: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any) -> Pushed:
+        """Download a trained model, check it, and upload it to the hub's model repository, as for a dataset."""
+        base = self.get(name).base_model
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = self.download(name, Path(scratch))
+            write_model_card(folder, name, base, licence)
+            return push_folder(folder, "model", HubTarget(repo, private, **target), f"Errata model {name}")
 
     def get(self, name: str) -> LanguageModel:
         """One by its name."""
