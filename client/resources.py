@@ -227,8 +227,8 @@ class Datasets(Files, Jobs[Dataset]):
     ) -> Pushed:
         """Download a dataset, check it, and upload it to the hub's dataset repository ``repo`` (``owner/name``).
 
-        ``licence`` goes into the card, as the hub names licences (``mit``). ``target``: see client.hub.HubTarget. Raises
-        DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public repository.
+        ``licence`` goes into the card, as the hub names licences (``mit``). ``target``: see client.hub.HubTarget.
+        Raises DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public repository.
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.download(dataset_id, Path(scratch))
