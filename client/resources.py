@@ -228,7 +228,7 @@ class Datasets(Files, Jobs[Dataset]):
         """Download a dataset, check it, and upload it to the hub's dataset repository ``repo`` (``owner/name``).
 
         ``licence`` goes into the card, as the hub names licences (``mit``). ``target``: see client.hub.HubTarget.
-        Raises DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public repository.
+        Raises DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public one.
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder = self.download(dataset_id, Path(scratch))
