@@ -187,6 +187,9 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
         by = start + 2
         inner = _mark_tokens(text[by : end - 2])
         at = _align(inner, tokens)
+        if at is None and len(spans) == 1 and (moved := _reordered(inner, tokens, changes)):
+            edits += [(by + first, by + last, number) for first, last, number in moved]
+            continue
         if at is None and len(spans) == 1 and (rewritten := _rewrite(text, equation, changes)):
             edits.append((by, end - 2, rewritten))
             continue
@@ -203,7 +206,8 @@ def apply_changes(text: str, equation: Equation, changes: Sequence[TokenChange])
 
 
 def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
-    """The replacement as the mark writes it: plain signs, and as many decimals as its number had."""
+    """The replacement as the mark writes it: plain signs, and where it writes its number otherwise than the text, as
+    many decimals as it had."""
     written = change.replacement.replace(" ", "")
     if inner.kind == "operator":
         return operation(written) or written
@@ -213,8 +217,8 @@ def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
         return plain
     if len(plain) > MAX_DIGITS:  # as long as the text has it, and unread there
         return plain
-    if inner.text == outer.text and inner.text.isdecimal() and plain.isdecimal():
-        return str(int(plain))
+    if inner.text == outer.text:
+        return str(int(plain)) if plain.isdecimal() else plain
     # A mark may hold the number that its text rounds: "<<20/3=6.666666>>6.67" moves by what the text moves by.
     value = inner.value + Fraction(plain) - outer.value
     least = len(inner.text.partition(".")[2])
@@ -223,6 +227,29 @@ def _in_mark(inner: Token, outer: Token, change: TokenChange) -> str:
     point = len(digits) - decimals
     number = f"{digits[:point]}.{digits[point:]}" if decimals else digits
     return number[1:] if inner.text.startswith(".") and number.startswith("0.") else number
+
+
+def _reordered(
+    inner: Sequence[Token], tokens: Sequence[Token], changes: Sequence[TokenChange]
+) -> list[tuple[int, int, str]]:
+    """What changes in a mark that says the same in another order ("1/2*16 = <<16*1/2=8>>8"); empty where that is open.
+
+    Only numbers that the mark holds once: which of two equal ones is meant, or what a sign stands between, is open.
+    """
+
+    def content(token: Token) -> str:
+        return str(token.value if token.kind == "number" else token.symbol)
+
+    if sorted(map(content, inner)) != sorted(map(content, tokens)):
+        return []
+    found = []
+    for change in changes:
+        outer = tokens[change.first]
+        places = [token for token in inner if token.kind == "number" and content(token) == content(outer)]
+        if change.first != change.last or outer.kind != "number" or len(places) != 1:
+            return []
+        found.append((places[0].start, places[0].end, _in_mark(places[0], outer, change)))
+    return found
 
 
 def _rewrite(text: str, equation: Equation, changes: Sequence[TokenChange]) -> str | None:

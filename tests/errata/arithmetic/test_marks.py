@@ -58,3 +58,23 @@ def test_a_mark_that_spells_a_percentage_out_is_never_written_anew() -> None:
     step = "They ate 8000 pounds * 30% = <<8000*30*.01=2400.0>>2400 pounds."
     (equation,) = find_equations(step)
     assert apply_changes(step, equation, [TokenChange(0, 0, "9000")]) is None
+
+
+@pytest.mark.parametrize(
+    ("step", "change", "edited"),
+    [
+        # A mark in another order keeps its order: nothing but the error may differ.
+        ("She needs 1/2*16 = <<16*1/2=8>>8.", TokenChange(5, 5, "9"), "She needs 1/2*16 = <<16*1/2=9>>9."),
+        ("She needs 1/2*16 = <<16*1/2=8>>8.", TokenChange(4, 4, "26"), "She needs 1/2*26 = <<26*1/2=8>>8."),
+        ("So 3 + 5 = <<5+3=8>>8.", TokenChange(1, 1, "-"), "So 3 - 5 = <<3-5=8>>8."),
+        # Two equal numbers: which one is meant is open, so the mark is written as its text is.
+        ("So 2*3*2 = <<3*2*2=12>>12.", TokenChange(0, 0, "4"), "So 4*3*2 = <<4*3*2=12>>12."),
+        # A mark that writes its number as the text does goes on doing so.
+        ("She earned 0.2 x 50 = $<<0.2*50=10>>10.", TokenChange(0, 0, "2"), "She earned 2 x 50 = $<<2*50=10>>10."),
+        ("It is 1.5 * 4 = <<1.5*4=6>>6.", TokenChange(0, 0, "2.25"), "It is 2.25 * 4 = <<2.25*4=6>>6."),
+        ("It is 20/3 = <<20/3=6.666666>>6.67", TokenChange(3, 3, "7.67"), "It is 20/3 = <<20/3=7.666666>>7.67"),
+    ],
+)
+def test_a_change_is_made_in_the_mark_as_the_mark_is_written(step: str, change: TokenChange, edited: str) -> None:
+    (equation,) = find_equations(step)
+    assert apply_changes(step, equation, [change]) == edited
