@@ -11,7 +11,15 @@ import sys
 
 
 class CliError(Exception):
-    """Why a command cannot start or go on, in one line that says what to do."""
+    """Why a command cannot start or go on, in one line that says what to do.
+
+    ``status``: 1 in general, 3 a job that did not succeed, 4 a service that does not answer, 5 a key that is missing or
+    may not do this, 130 stopped by Ctrl-C. Wrong arguments end with 2, which is typer's.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def configure_logging() -> None:

@@ -16,6 +16,13 @@ import typer
 from pydantic import ValidationError
 
 from cli import CliError, configure_logging
+from cli.user import account, evaluations, jobs, training
+from cli.user import models as user_models
+from cli.user.connection import AsJson, Url, speaks_http
+from cli.user.datasets import datasets
+from cli.user.output import clean
+from cli.user.pairs import pairs
+from cli.user.problems import problems
 from workers.engines.registry import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
@@ -25,7 +32,7 @@ app = typer.Typer(
     name="errata",
     help="Preference data from injected errors, and the training that learns from it.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"max_content_width": 110},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -33,6 +40,14 @@ keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_ar
 models = typer.Typer(help="The registry: the only language models a job may name.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(models, name="models")
+app.add_typer(problems, name="problems")
+jobs.register(app)
+app.add_typer(pairs, name="pairs")
+app.add_typer(datasets, name="datasets")
+training.register(app)
+evaluations.register(app)
+user_models.register(models)
+account.register(app)
 
 ROOMS = ("api", "cli", "client", "demo", "errata", "models", "workers")
 Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond this machine only with an API key.")]
@@ -196,11 +211,31 @@ def add_model(
 
 
 @models.command("list")
-def list_models() -> None:
-    """List the registry."""
+def list_models(url: Url = None, as_json: AsJson = False) -> None:
+    """List the models of a service (--url, ERRATA_URL or a profile); else the registry in DATABASE_URL."""
+    if speaks_http(url):
+        user_models.list_served(url, as_json=as_json)
+        return
     from cli.admin import list_models as run
 
     run(_store())
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"errata {version('errata')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Preference data from injected errors, and the training that learns from it."""
 
 
 def _store() -> StoreSettings:
@@ -215,10 +250,10 @@ def main() -> None:
     """Run the command; what stands in its way is one line on standard error and exit status 1."""
     try:
         configure_logging()
-        app()
+        app(prog_name="errata")  # under `python -m` too: completion is set up by this name
     except (CliError, ValidationError) as error:
-        print(f"errata: {_one_line(error)}", file=sys.stderr)
-        sys.exit(1)
+        print(f"errata: {clean(_one_line(error))}", file=sys.stderr)
+        sys.exit(getattr(error, "status", 1))
     except ModuleNotFoundError as error:
         # One of our own modules that is missing is a bug and keeps its traceback.
         if not (error.name or "").startswith(ROOMS):

@@ -1,0 +1,216 @@
+"""``errata inject``, ``errata estimate`` and ``errata jobs``: from problems to pairs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import CliError
+from cli.user.connection import AsJson, Url, connected
+from cli.user.output import ago, clean, console, duration, print_json, print_record, print_rows, say
+from cli.user.problems import SetId
+from cli.user.settings import ConfigFile, Settings, configuration
+from cli.user.watch import summary, watch
+
+if TYPE_CHECKING:
+    from client import Errata
+
+jobs = typer.Typer(
+    help="Everything that runs: injection jobs, datasets, evaluations, training runs.", no_args_is_help=True
+)
+JobId = Annotated[str, typer.Argument(help="Its id: inj_..., ds_..., eval_..., train_..., rejudge_... or est_...")]
+Model = Annotated[str | None, typer.Option(help="A language model by its name; `errata models list` shows them.")]
+Preset = Annotated[str, typer.Option(help="`errata presets` prints them.")]
+Watch = Annotated[bool, typer.Option("--watch", "-w", help="See it to its end.")]
+_KINDS = {
+    "inj": "injection_jobs",
+    "ds": "datasets",
+    "eval": "evaluations",
+    "train": "training_jobs",
+    "rejudge": "rejudgings",
+    "est": "estimates",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(estimate)
+    app.command()(inject)
+    app.add_typer(jobs, name="jobs")
+
+
+def resource(errata: Errata, job_id: str) -> Any:
+    """The client's resource for a job of this id. Raises CliError for an id of another kind of thing."""
+    name = _KINDS.get(job_id.partition("_")[0])
+    if name is None:
+        raise CliError(f"{job_id} is no job; ids of jobs begin with {', '.join(f'{kind}_' for kind in _KINDS)}")
+    return getattr(errata, name)
+
+
+def inject(
+    problem_set: SetId,
+    model: Model = None,
+    preset: Preset = "errata",
+    name: Annotated[str | None, typer.Option(help="A name of your own.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    watching: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start an injection job: solve, verify, edit in errors, prove them, make pairs."""
+    with connected(url) as errata:
+        job = errata.injection_jobs.create(
+            problem_set, language_model=model, preset=preset, config=configuration(config, settings), name=name
+        )
+        finish(errata, job, watching=watching, as_json=as_json)
+
+
+def estimate(
+    problem_set: SetId,
+    model: Model = None,
+    preset: Preset = "errata",
+    problems: Annotated[int | None, typer.Option(min=1, help="Problems of the pilot.")] = None,
+    config: ConfigFile = None,
+    settings: Settings = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try a job on a few problems and forecast its pairs, tokens and time."""
+    with connected(url) as errata:
+        given = configuration(config, settings)
+        pilot = errata.injection_jobs.estimate(
+            problem_set, language_model=model, preset=preset, config=given, pilot_problems=problems
+        )
+        done = watch(errata.estimates, pilot.id, f"errata jobs watch {pilot.id}")
+        forecast = done.forecast
+        fields = {} if forecast is None else {
+            "problems": f"{forecast.problems:,}",
+            "pairs": _interval(forecast.pairs),
+            "tokens": _interval(forecast.tokens),
+            "time": f"{duration(forecast.seconds.estimate)} of one worker",
+            "advice": done.suggestion,
+            "settings to post": done.suggested_config and json.dumps(done.suggested_config),
+        }  # fmt: skip
+        print_record(done.id, fields, done, as_json=as_json)
+
+
+def finish(errata: Errata, job: Any, *, watching: bool, as_json: bool) -> None:
+    """Say what was started; with ``watching`` see it to its end first."""
+    command = f"errata jobs watch {job.id}"
+    if watching:
+        job = watch(resource(errata, job.id), job.id, command)
+    if as_json:
+        print_json(job)
+        return
+    console().print(clean(job.id), style="bold")
+    if not watching:
+        say(f"started; `{command}` shows how far it is")
+    elif getattr(job, "advice", None):
+        say(job.advice)
+
+
+@jobs.command("list")
+def list_jobs(
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(_KINDS)}.")] = "inj",
+    state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs of one kind, newest first."""
+    columns: dict[str, Any] = {
+        "id": lambda row: row.id,
+        "state": lambda row: row.state + (" (partial)" if getattr(row, "partial", False) else ""),
+        "done": lambda row: f"{row.fraction:.0%}",
+        "name": lambda row: getattr(row, "name", None) or getattr(row, "output_name", None) or "",
+        "model": lambda row: getattr(row, "language_model", None) or getattr(row, "base_model", None) or "",
+        "made": lambda row: ago(row.created_at),
+    }
+    with connected(url) as errata:
+        found = resource(errata, f"{kind}_").list(state=state)
+        rows = (row for row, _ in zip(found, range(limit), strict=False))
+        print_rows(rows, columns, as_json=as_json, empty="There are none.")
+
+
+@jobs.command("show")
+def show(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a job: its state, what it made, what it says."""
+    with connected(url) as errata:
+        found = resource(errata, job).get(job)
+        fields = {
+            "state": found.state,
+            "now": summary(found).partition(" · ")[2],
+            "error": found.error,
+            "advice": getattr(found, "advice", None),
+            "result": json.dumps(getattr(found, "result", None) or getattr(found, "summary", None) or {}, indent=1),
+            "made": ago(found.created_at),
+        }
+        print_record(found.id, {k: v for k, v in fields.items() if v != "{}"}, found, as_json=as_json)
+
+
+@jobs.command("watch")
+def watch_job(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Follow a job to its end. Ctrl-C stops watching; the job goes on."""
+    with connected(url) as errata:
+        done = watch(resource(errata, job), job, f"errata jobs watch {job}")
+        if as_json:
+            print_json(done)
+
+
+@jobs.command("logs")
+def logs(
+    job: JobId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print a job's events, oldest first."""
+    with connected(url) as errata:
+        found = resource(errata, job)
+        for event in found.follow(job) if follow else found.events(job):
+            if as_json:
+                print_json(event)
+            else:
+                told = " ".join(f"{name}={json.dumps(value)}" for name, value in event.data.items())
+                console().print(clean(f"{event.created_at:%Y-%m-%d %H:%M:%S}  {event.type}  {told}"), soft_wrap=True)
+
+
+@jobs.command("cancel")
+def cancel(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Ask a job to stop. What it made stays."""
+    change(job, "cancel", url, as_json)
+
+
+@jobs.command("retry")
+def retry(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Try the failed shards of an injection job again."""
+    change(job, "retry", url, as_json)
+
+
+@jobs.command("pause")
+def pause(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Pause a job; what it has is kept."""
+    change(job, "pause", url, as_json)
+
+
+@jobs.command("resume")
+def resume(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
+    """Go on with a paused job."""
+    change(job, "resume", url, as_json)
+
+
+def change(job_id: str, verb: str, url: str | None, as_json: bool) -> None:
+    """Ask a job for something that its kind may know, and print what it then is. Raises CliError where it does not."""
+    with connected(url) as errata:
+        act = getattr(resource(errata, job_id), verb, None)
+        if act is None:
+            raise CliError(f"{job_id}: there is no `{verb}` for this kind of job")
+        changed = act(job_id)
+        print_record(changed.id, {"state": changed.state}, changed, as_json=as_json)
+
+
+def _interval(found: Any) -> str:
+    return f"{found.estimate:,.0f} ({found.low:,.0f} to {found.high:,.0f})"

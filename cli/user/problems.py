@@ -1,0 +1,114 @@
+"""``errata problems``: problem sets and the solutions brought along with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import CliError
+from cli.user.connection import AsJson, Url, connected
+from cli.user.output import ago, print_record, print_rows, say
+
+problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
+SetId = Annotated[str, typer.Argument(help="The problem set: pset_...")]
+_SHOWN = 10  # refused rows and notes that are printed
+
+
+@problems.command("upload")
+def upload(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, JSON, CSV or Parquet.")],
+    name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
+    domain: Annotated[str, typer.Option(help="math, choice, logic or code.")] = "math",
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload problems. Bad rows are listed and left out."""
+    with connected(url) as errata:
+        posted = errata.problem_sets.upload(name or file.stem, file, domain=domain)
+        _report(posted.rejected, posted.notes)
+        print_record(posted.id, _fields(posted), posted, as_json=as_json)
+
+
+@problems.command("bring")
+def bring(
+    problem_set: SetId,
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines: problem, source, text.")],
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring solutions for a set's problems. Sending the same file again changes nothing."""
+    with connected(url) as errata:
+        made = errata.problem_sets.bring_solutions(problem_set, _rows(file))
+        _report(made.rejected, [])
+        told = f"{made.received:,} received, {made.added:,} added, {made.existing:,} were there"
+        print_record(problem_set, {"solutions": told}, made, as_json=as_json)
+
+
+@problems.command("list")
+def list_sets(url: Url = None, as_json: AsJson = False) -> None:
+    """List problem sets, newest first."""
+    columns: dict[str, Any] = {
+        "id": lambda row: row.id,
+        "name": lambda row: row.name,
+        "domain": lambda row: row.domain,
+        "problems": lambda row: f"{row.problem_count:,}",
+        "made": lambda row: ago(row.created_at),
+    }
+    with connected(url) as errata:
+        empty = "There are no problem sets. `errata problems upload FILE` makes one."
+        print_rows(errata.problem_sets.list(), columns, as_json=as_json, empty=empty)
+
+
+@problems.command("show")
+def show(
+    problem_set: SetId,
+    rows: Annotated[int, typer.Option(min=0, help="Problems shown.")] = 5,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a problem set and its first problems."""
+    with connected(url) as errata:
+        found = errata.problem_sets.get(problem_set)
+        print_record(found.id, _fields(found), found, as_json=as_json)
+        columns: dict[str, Any] = {
+            "": lambda row: row["position"],
+            "question": lambda row: row["question"],
+            "answer": lambda row: row["gold_answer"],
+        }
+        if not as_json and rows:
+            problems = (row for row, _ in zip(errata.problem_sets.problems(problem_set), range(rows), strict=False))
+            print_rows(problems, columns, as_json=False, empty="")
+
+
+def _fields(posted: Any) -> dict[str, Any]:
+    return {
+        "name": posted.name,
+        "domain": posted.domain,
+        "problems": f"{posted.problem_count:,}",
+        "refused rows": len(posted.rejected) or None,
+        "sha256": posted.content_sha256,
+    }
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(dict(json.loads(line)))
+            except (ValueError, TypeError):
+                raise CliError(f"{file} line {number}: no JSON object") from None
+    return rows
+
+
+def _report(rejected: Any, notes: Any) -> None:
+    for row in rejected[:_SHOWN]:
+        say(f"line {row.line}: {row.reason}")
+    for row in notes[:_SHOWN]:
+        say(f"line {row.line}: {row.note}")
+    more = max(0, len(rejected) - _SHOWN) + max(0, len(notes) - _SHOWN)
+    if more:
+        say(f"and {more:,} more; --json tells all that the service lists")

@@ -1,0 +1,125 @@
+"""``errata train`` and ``errata runs``: training, and what came of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from cli.user.connection import AsJson, Url, connected
+from cli.user.datasets import DatasetId
+from cli.user.jobs import Watch, change, finish
+from cli.user.output import ago, duration, print_record, print_rows
+from cli.user.settings import ConfigFile, Settings, configuration
+from cli.user.watch import watch
+
+runs = typer.Typer(help="Training runs.", no_args_is_help=True)
+RunId = Annotated[str, typer.Argument(help="Its id: train_...")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(train)
+    app.add_typer(runs, name="runs")
+
+
+def train(
+    dataset: DatasetId,
+    base: Annotated[str, typer.Option(help="The model to start from, by its name.")],
+    output: Annotated[str, typer.Option(help="The name of the model to come.")],
+    preset: Annotated[str, typer.Option(help="errata, paper, scripts or sft.")] = "errata",
+    config: ConfigFile = None,
+    settings: Settings = None,
+    preview: Annotated[bool, typer.Option(help="Only say what it would train on.")] = False,
+    watching: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model on a dataset."""
+    given = configuration(config, settings)
+    with connected(url) as errata:
+        if preview:
+            seen = errata.training_jobs.preview(dataset, base_model=base, preset=preset, config=given)
+            print_record(dataset, _previewed(seen), seen, as_json=as_json)
+            return
+        run = errata.training_jobs.create(dataset, base_model=base, output_name=output, preset=preset, config=given)
+        finish(errata, run, watching=watching, as_json=as_json)
+
+
+def _previewed(seen: Any) -> dict[str, Any]:
+    report = seen.report or {}
+    return {
+        "refused": seen.refused,
+        "pairs trained on": report.get("trained"),
+        "without a gradient": (report.get("identical", 0) + report.get("lost", 0)) or None,
+        "cut at max_length": report.get("cut"),
+        "steps": seen.steps,
+        "memory": seen.memory_bytes and f"{seen.memory_bytes / 2**30:.1f} GiB",
+        "disk": seen.disk_bytes and f"{seen.disk_bytes / 2**30:.1f} GiB",
+        "time": seen.seconds and "; ".join(f"{duration(each)} on {name}" for name, each in seen.seconds.items()),
+    }
+
+
+@runs.command("list")
+def list_runs(
+    state: Annotated[str | None, typer.Option(help="queued, running, paused, succeeded, ...")] = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """List training runs, newest first."""
+    columns: dict[str, Any] = {
+        "id": lambda row: row.id,
+        "state": lambda row: row.state,
+        "step": lambda row: f"{row.step} of {row.total_steps or '?'}",
+        "base": lambda row: row.base_model,
+        "output": lambda row: row.output_name,
+        "made": lambda row: ago(row.created_at),
+    }
+    with connected(url) as errata:
+        print_rows(errata.training_jobs.list(state=state), columns, as_json=as_json, empty="There are no runs.")
+
+
+@runs.command("show")
+def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Show a run: its state, its last metrics, its checkpoints."""
+    with connected(url) as errata:
+        found = errata.training_jobs.get(run)
+        last = list(errata.training_jobs.metrics(run))[-1:]
+        kept = [
+            f"step {each.step}, {each.size_bytes / 2**20:,.0f} MiB" for each in errata.training_jobs.checkpoints(run)
+        ]
+        fields = {
+            "state": found.state,
+            "error": found.error,
+            "step": f"{found.step} of {found.total_steps or '?'}",
+            "left": duration(found.eta_seconds),
+            "metrics": "\n".join(f"{name} {value}" for each in last for name, value in each.values.items()),
+            "checkpoints": "\n".join(kept),
+            "model": found.language_model,
+        }
+        print_record(found.id, fields, found, as_json=as_json)
+
+
+@runs.command("watch")
+def watch_run(run: RunId, url: Url = None) -> None:
+    """Follow a run to its end. Ctrl-C stops watching; the run goes on."""
+    with connected(url) as errata:
+        watch(errata.training_jobs, run, f"errata runs watch {run}")
+
+
+@runs.command("pause")
+def pause(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Write a checkpoint and stop, until resumed."""
+    change(run, "pause", url, as_json)
+
+
+@runs.command("resume")
+def resume(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Go on from the last checkpoint."""
+    change(run, "resume", url, as_json)
+
+
+@runs.command("cancel")
+def cancel(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
+    """Stop a run for good."""
+    change(run, "cancel", url, as_json)

@@ -1,0 +1,129 @@
+"""The whole road by ``errata`` alone, against a service of the test's own: problems, jobs, pairs, datasets, models."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo import problems
+from tests.processes import ROOT, Running, environment
+
+pytestmark = pytest.mark.slow
+PROBLEMS = 6
+
+
+class Errata:
+    """The command, pointed at one service."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        self._env = {**environment(home), "ERRATA_URL": url, "ERRATA_CONFIG": str(home / "profiles.json")}
+
+    def __call__(self, *arguments: str, status: int = 0, **env: str) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, which must be of this status."""
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        done = subprocess.run(
+            command, env={**self._env, **env}, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == status, (arguments, done.stdout, done.stderr)
+        return done
+
+    def rows(self, *arguments: str) -> list[dict[str, Any]]:
+        """What it prints with --json."""
+        return [json.loads(line) for line in self(*arguments, "--json").stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def errata(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Errata]:
+    home = tmp_path_factory.mktemp("home")
+    with Running("serve", "--port", "0", "--no-trainer", env=environment(home)) as serve:
+        yield Errata(serve.url(), home)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A file of problems, and one of solutions for them."""
+    folder = tmp_path_factory.mktemp("files")
+    made = problems.generate(PROBLEMS, seed=23)
+    asked, brought = folder / "asked.jsonl", folder / "brought.jsonl"
+    asked.write_text("\n".join(json.dumps(row) for row in problems.rows(made)), encoding="utf-8")
+    rows = [{"problem": at, "source": "gold", "text": each.gold_solution} for at, each in enumerate(made)]
+    brought.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return asked, brought
+
+
+@pytest.fixture(scope="module")
+def job(errata: Errata, files: tuple[Path, Path]) -> str:
+    """The id of a finished job."""
+    asked, brought = files
+    posted = errata("problems", "upload", str(asked), "--name", "mine").stdout.split()[0]
+    told = errata("problems", "bring", posted, str(brought)).stdout
+    assert f"{PROBLEMS} received, {PROBLEMS} added" in told
+    settings = ["--set", "sampling.source=brought", "--set", "shard_size=2"]
+    started = errata("inject", posted, "--preset", "rules", *settings, "--name", "first", "--watch")
+    assert "succeeded · 100%" in started.stderr
+    assert "\x1b" not in started.stderr + started.stdout
+    return started.stdout.strip()
+
+
+def test_sets_jobs_and_pairs_are_listed_and_shown(errata: Errata, job: str) -> None:
+    [found] = errata.rows("problems", "list")
+    assert (found["name"], found["problem_count"]) == ("mine", PROBLEMS)
+    assert "question" in errata("problems", "show", found["id"], "--rows", "2").stdout
+    assert [row["id"] for row in errata.rows("jobs", "list", "--state", "succeeded")] == [job]
+    assert "100%" in errata("jobs", "show", job).stdout
+    assert "succeeded" in errata("jobs", "logs", job, "--follow").stdout
+    pairs = errata.rows("pairs", "list", "--job", job)
+    [shown] = errata.rows("jobs", "show", job)
+    assert len(pairs) == shown["funnel"]["pairs"]["total"] > 0
+    text = errata("pairs", "show", pairs[0]["id"]).stdout
+    assert pairs[0]["rejected"].strip().splitlines()[0] in text
+
+
+def test_an_estimate_forecasts(errata: Errata, job: str) -> None:
+    [found] = errata.rows("problems", "list")
+    told = errata("estimate", found["id"], "--preset", "rules", "--set", "sampling.source=brought").stdout
+    assert "pairs" in told
+    assert "of one worker" in told
+
+
+def test_a_dataset_is_made_shown_and_downloaded(errata: Errata, job: str, tmp_path: Path) -> None:
+    made = errata("datasets", "create", "mine", job, "--set", "split.test=0.0", "--watch").stdout.strip()
+    assert [row["id"] for row in errata.rows("datasets", "list")] == [made]
+    assert "steps_and_full: train" in errata("datasets", "show", made).stdout
+    folder = tmp_path / "here"
+    assert errata("datasets", "download", made, str(folder)).stdout.strip() == str(folder)
+    assert (folder / "manifest.json").is_file()
+
+
+def test_refusals_say_what_to_do_and_have_a_status(errata: Errata, job: str, tmp_path: Path) -> None:
+    [found] = errata.rows("problems", "list")
+    assert "give one of errata" in errata("inject", found["id"], "--preset", "nope", status=1).stderr
+    assert "config.sampling.sampels" in errata("inject", found["id"], "--set", "sampling.sampels=1", status=1).stderr
+    assert "no such problem set" in errata("problems", "show", "pset_1", status=1).stderr
+    assert "is no job" in errata("jobs", "show", "pset_1", status=1).stderr
+    assert "already ended" in errata("jobs", "cancel", job, status=1).stderr
+    assert "errata serve" in errata("jobs", "list", status=4, ERRATA_URL="http://127.0.0.1:9").stderr
+    assert "needs a terminal" in errata("pairs", "browse", status=1).stderr
+    errata("inject", status=2)
+
+
+def test_login_keeps_a_profile(errata: Errata, job: str) -> None:
+    url = errata._env["ERRATA_URL"]
+    errata("login", url, "--profile", "here")
+    listed = errata("jobs", "list", "--json", ERRATA_URL="", ERRATA_PROFILE="here").stdout
+    assert job in listed
+    errata("logout", "--profile", "here")
+    assert "there is no profile 'here'" in errata("logout", "--profile", "here", status=1).stderr
+    assert "cannot" not in errata("login", "ftp://x", status=1).stdout
+
+
+def test_the_version_and_completion(errata: Errata) -> None:
+    assert errata("--version").stdout.startswith("errata 0.")
+    asked = {"_ERRATA_COMPLETE": "complete_bash", "COMP_WORDS": "errata jo", "COMP_CWORD": "1"}
+    assert errata(**asked).stdout.split() == ["jobs"]
