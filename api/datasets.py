@@ -68,7 +68,7 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
     return dataset, plan_dataset(session, dataset)
 
 
-JobResource(
+datasets = JobResource(
     table=Dataset,
     body=DatasetIn,
     model=DatasetOut,
@@ -103,5 +103,10 @@ def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]
 @router.get("/{dataset_id}/files/{path:path}", responses=FILE_RESPONSES, response_class=Response)
 def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str, path: str) -> Response:
     """A file, or a range of it. Only paths the dataset's manifest lists exist."""
-    files = _files(api, dataset_id, caller.workspace_id)
+    return send_dataset_file(request, api, caller.workspace_id, dataset_id, path)
+
+
+def send_dataset_file(request: Request, api: Api, workspace_id: str, dataset_id: str, path: str) -> Response:
+    """A listed file of a workspace's dataset, or a range of it. Raises NotFound, and Conflict before it succeeded."""
+    files = _files(api, dataset_id, workspace_id)
     return send_listed(request, FileStore(api.store.files), files, path)

@@ -195,7 +195,7 @@ def _suggestion(session: Session, workspace_id: str, pilot: InjectionJob, funnel
     return overrides_of(found.config, domain), found.why
 
 
-JobResource(
+estimates = JobResource(
     table=Estimate,
     body=EstimateIn,
     model=EstimateOut,

@@ -115,7 +115,7 @@ def new_evaluation(session: Session, workspace_id: str, body: EvaluationIn) -> t
     return evaluation, plan_evaluation(session, evaluation, body.config.problem_count(problem_set.problem_count))
 
 
-JobResource(
+evaluations = JobResource(
     table=Evaluation,
     body=EvaluationIn,
     model=EvaluationOut,

@@ -130,8 +130,8 @@ class JobResource(Generic[Row, Body, Answer]):
         accepted(response, f"{self.kind.url}/{row_id}")
         return answer
 
-    def register(self, router: APIRouter) -> None:
-        """Add the routes of this kind of job."""
+    def register(self, router: APIRouter) -> JobResource[Row, Body, Answer]:
+        """Add the routes of this kind of job; returns the resource."""
         base = self.kind.url.removeprefix(router.prefix)
         self._add_create(router, base if self.create_path is None else self.create_path)
         self._add_list(router, base)
@@ -142,6 +142,7 @@ class JobResource(Generic[Row, Body, Answer]):
             self._add_cancel(router, f"{path}/cancel", row_id)
         if self.has_events:
             self._add_events(router, f"{path}/events", row_id)
+        return self
 
     def _add_create(self, router: APIRouter, path: str) -> None:
         def create(caller: Caller, api: ApiDep, who: IdempotencyDep, body: Body, response: Response) -> Answer:
@@ -211,7 +212,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
     def _add_cancel(self, router: APIRouter, path: str, id_type: Any) -> None:
         def stop(caller: Caller, api: ApiDep, row_id: str, response: Response) -> Answer:
-            return self.change(api, caller, row_id, response, self._cancel)
+            return self.change(api, caller, row_id, response, self.stop)
 
         router.add_api_route(
             path,
@@ -222,7 +223,8 @@ class JobResource(Generic[Row, Body, Answer]):
             **self._described("cancel", f"cancel_{self.name}"),
         )
 
-    def _cancel(self, session: Session, row: Row) -> list[Hint]:
+    def stop(self, session: Session, row: Row) -> list[Hint]:
+        """Cancel a job in the caller's transaction. Raises Conflict where it has ended."""
         table, owner_id = self.leased(row)
         if not cancel(session, table, owner_id):
             owner: Any = session.get_one(table, owner_id)

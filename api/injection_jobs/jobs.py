@@ -195,10 +195,11 @@ jobs.register(router)
 @router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409))
 def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
     """Try the quarantined shards of a running job again."""
-    return jobs.change(api, caller, job_id, response, _retry)
+    return jobs.change(api, caller, job_id, response, retry_job)
 
 
-def _retry(session: Session, job: InjectionJob) -> list[Hint]:
+def retry_job(session: Session, job: InjectionJob) -> list[Hint]:
+    """Let a job's quarantined shards run again. Raises Conflict where it has ended or has none."""
     if job.state in TERMINAL or job.state == JobState.CANCELLING:
         raise Conflict(f"the job is {job.state}; post a new job for the problems that are missing")
     hints = retry_quarantined(session, job.id)

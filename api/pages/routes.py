@@ -1,4 +1,5 @@
-"""The dashboard's routes. Each reads in one short session and renders; nothing is written but a cookie.
+"""The dashboard's routes. Each reads in one short session and renders; what changes something stands in
+``api.pages.acts``.
 
 A page that changes while it is looked at has a fragment: its changing part alone, which the script puts in its place.
 """
@@ -8,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.datasets import send_dataset_file
 from api.http.auth import authenticate
 from api.http.errors import Unauthorized
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import overview, pairs
+from api.pages import acts, inputs, overview, pairs
+from api.pages.acts import check_origin
 from api.pages.format import flat
+from api.pages.forms import FORMS
 from api.pages.jobs import job_context
 from api.pages.outputs import dataset_context, evaluation_context
 from api.pages.overview import SECTIONS, SectionName
@@ -79,7 +82,15 @@ def _overview(api: ApiDep, viewer: Viewer) -> dict[str, Any]:
         }
         example = pairs.first_step_pair(session, [entry.row.id for entry in listings["jobs"].entries])
     live = any(listing.live for listing in listings.values())
-    return {"now": now, "listings": listings, "live": live, "example": example, "fragment_url": "/fragments/overview"}
+    may_start = {name: viewer.may(FORMS[name].scope) for name in SECTIONS}
+    return {
+        "may_start": may_start,
+        "now": now,
+        "listings": listings,
+        "live": live,
+        "example": example,
+        "fragment_url": "/fragments/overview",
+    }
 
 
 @router.get("/fragments/list/{section}")
@@ -97,6 +108,7 @@ def _list(api: ApiDep, viewer: Viewer, section: SectionName, after: str | None) 
         "listing": listing,
         "live": listing.live,
         "section": section,
+        "may_start": viewer.may(FORMS[section].scope),
         "title": SECTIONS[section].title,
         "paged": after is not None,
         "fragment_url": f"/fragments/list/{section}" + (f"?after={after}" if after else ""),
@@ -131,6 +143,7 @@ def _add_detail(section: SectionName, name: str, context_of: Callable[[Session, 
                 "section": section,
                 "live": is_live(row.state),
                 "fragment_url": f"/fragments/{section}/{row_id}",
+                "acts": acts.of_row(session, section, row, viewer),
             }
 
     def show(api: ApiDep, viewer: Viewer, row_id: str) -> Response:
@@ -141,6 +154,12 @@ def _add_detail(section: SectionName, name: str, context_of: Callable[[Session, 
 
     router.add_api_route(f"/{section}/{{row_id}}", show, methods=["GET"])
     router.add_api_route(f"/fragments/{section}/{{row_id}}", refresh, methods=["GET"])
+
+
+@router.get("/datasets/{dataset_id}/files/{path:path}")
+def send_file(request: Request, api: ApiDep, viewer: Viewer, dataset_id: str, path: str) -> Response:
+    """A file of a dataset, for a browser that signed in: ``/v1`` takes no cookie."""
+    return send_dataset_file(request, api, viewer.workspace_id, dataset_id, path)
 
 
 @router.get("/jobs/{job_id}/pairs")
@@ -166,9 +185,7 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
 @router.post("/sign-in")
 def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=200)] = "") -> Response:
     """Keep an API key for this browser. Only from our own form: another site must not sign a visitor in."""
-    origin = request.headers.get("origin")  # browsers send it with every POST; others need no guard
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise HTTPException(403, "The form must be sent from this site's own page.")
+    check_origin(request)
     try:
         authenticate(request, api, HTTPAuthorizationCredentials(scheme="Bearer", credentials=key.strip()))
     except Unauthorized as error:
@@ -178,6 +195,8 @@ def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=2
     return response
 
 
+for _more in (acts.router, inputs.router):
+    router.include_router(_more)
 _add_detail("jobs", "job", job_context)
 _add_detail("datasets", "dataset", dataset_context)
 _add_detail("training", "training", training_context)

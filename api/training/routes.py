@@ -5,7 +5,7 @@ The trainer daemon finds the runs itself: no hints are sent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -172,22 +172,23 @@ def cancel_training_job(
     ] = None,
 ) -> TrainingJobOut:
     """Ask a training job to stop for good."""
-    return jobs.change(api, caller, run_id, response, partial(_cancel, keep=keep))
+    return jobs.change(api, caller, run_id, response, partial(cancel_run, keep=keep))
 
 
 @router.post("/training-jobs/{run_id}/pause", status_code=202, responses=documented(404, 409))
 def pause_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
     """Ask a training job to write a checkpoint and wait."""
-    return jobs.change(api, caller, run_id, response, partial(_move, what="pause"))
+    return jobs.change(api, caller, run_id, response, move_run("pause"))
 
 
 @router.post("/training-jobs/{run_id}/resume", status_code=202, responses=documented(404, 409))
 def resume_training_job(caller: Trainer, api: ApiDep, run_id: str, response: Response) -> TrainingJobOut:
     """Let a paused training job go on from its last good checkpoint."""
-    return jobs.change(api, caller, run_id, response, partial(_move, what="resume"))
+    return jobs.change(api, caller, run_id, response, move_run("resume"))
 
 
-def _cancel(session: Session, run: TrainingRun, keep: bool | None) -> list[Hint]:
+def cancel_run(session: Session, run: TrainingRun, keep: bool | None = None) -> list[Hint]:
+    """Ask a run to stop for good, in the caller's transaction. Raises Conflict where it has ended."""
     if run.state == TrainingState.CANCELLING:
         run.keep_on_cancel = run.keep_on_cancel if keep is None else keep
     elif not request_cancel(session, run.id, keep=keep is not False):
@@ -199,6 +200,11 @@ def _cancel(session: Session, run: TrainingRun, keep: bool | None) -> list[Hint]
         session.refresh(run)
         record(session, run.workspace_id, run.id, "training.cancelled", kept=run.keep_on_cancel)
     return []
+
+
+def move_run(what: Literal["pause", "resume"]) -> Callable[[Session, TrainingRun], list[Hint]]:
+    """What pauses or resumes a run in the caller's transaction; it raises Conflict where the run's state forbids it."""
+    return partial(_move, what=what)
 
 
 def _move(session: Session, run: TrainingRun, what: Literal["pause", "resume"]) -> list[Hint]:

@@ -249,7 +249,7 @@ def test_bad_filters_are_a_page_not_found(client: TestClient, rows: Filled) -> N
 def test_an_empty_workspace_tells_what_to_do_next(client: TestClient) -> None:
     page = get(client, "/")
     assert "errata demo" in page.text
-    assert "POST /v1/training-jobs" in page.text
+    assert {"/new/jobs", "/new/datasets", "/new/training", "/new/evaluations"} <= set(page.links())
     for section in ("jobs", "datasets", "training", "evaluations"):
         assert "Nothing here yet" in get(client, f"/{section}").text
 

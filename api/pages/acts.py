@@ -1,0 +1,279 @@
+"""The pages' forms and buttons: starting, cancelling, retrying, pausing, resuming.
+
+Each act goes through the same functions and checks as ``/v1``. It is a POST from this site's own page, with the cookie
+that other sites cannot send; a browser that names another origin is refused. What stops work asks first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from api.datasets import datasets
+from api.evaluations import evaluations
+from api.http.auth import Caller, Scope
+from api.http.errors import Conflict, Forbidden, Invalid
+from api.http.idempotency import Idempotency, once
+from api.http.routing import Api, ApiDep
+from api.http.rows import path_row
+from api.injection_jobs.jobs import jobs as injection_jobs
+from api.injection_jobs.jobs import retry_job
+from api.jobs import JobResource
+from api.language_models import model_names
+from api.pages.format import flat
+from api.pages.forms import FORMS, Form, Values, as_curl, body_of, checked, with_values
+from api.pages.overview import pair_count
+from api.pages.rendering import PageRoute, Viewer, is_live, page
+from api.training.routes import cancel_run, move_run
+from api.training.routes import jobs as training_jobs
+from models.jobs import Shard
+from models.states import JobState, ShardState, TrainingState
+from workers.dispatch import Hint
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_TOKEN = "token"
+
+
+async def given_values(request: Request) -> Values:
+    """What a form was sent with. Raises HTTPException for a form of another site's."""
+    check_origin(request)
+    form = await request.form()
+    values: Values = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            values.setdefault(name, []).append(value)
+    return values
+
+
+def check_origin(request: Request) -> None:
+    """Raises HTTPException where the browser says that the form is another site's."""
+    origin = request.headers.get("origin")  # browsers send it with every POST; others need no guard
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise HTTPException(403, "The form must be sent from this site's own page.")
+
+
+Given = Annotated[Values, Depends(given_values)]
+
+
+@router.get("/new/{name}")
+def show_form(request: Request, api: ApiDep, viewer: Viewer, name: str) -> Response:
+    """A form, with what the address gives for its fields."""
+    values: Values = {}
+    for key, value in request.query_params.multi_items():
+        values.setdefault(key, []).append(value)
+    return _form_page(request, api, viewer, _form(name, viewer), name, values)
+
+
+@router.post("/new/{name}")
+def send_form(request: Request, api: ApiDep, viewer: Viewer, name: str, given: Given) -> Response:
+    """Start what the form says, or show the request it would send. What is refused comes back with the reason."""
+    form = _form(given.get("act", [name])[0], viewer)
+    if "check" in given:
+        return _form_page(request, api, viewer, FORMS[name], name, given, check=True)
+    try:
+        row_id = _start(api, viewer, form, given)
+    except (Invalid, Conflict) as error:
+        return _form_page(request, api, viewer, FORMS[name], name, given, refused=error)
+    return RedirectResponse(f"{form.goes_to}/{row_id}", 303)
+
+
+def _form(name: str, viewer: Caller) -> Form:
+    form = FORMS.get(name)
+    if form is None:
+        raise HTTPException(404, "There is no such page.")
+    if not viewer.may(form.scope):
+        raise Forbidden(f"this key lacks the scope '{form.scope}'; sign in with one made with it")
+    return form
+
+
+def _start(api: Api, viewer: Caller, form: Form, given: Values) -> str:
+    hints: list[Hint] = []
+    with api.db.begin() as session:
+        fields = with_values(form.fields(session, viewer.workspace_id), given)
+        sent = body_of(fields)
+        body = checked(form, sent)
+
+        def make() -> str:
+            row, planned = form.create(session, viewer.workspace_id, body)
+            hints.extend(planned)
+            return str(row.id)
+
+        who = Idempotency(given.get(_TOKEN, [""])[0][:64] or None, f"POST {form.goes_to}")
+        row_id, _ = once(session, api, who, viewer.workspace_id, body.model_dump(mode="json"), make)
+    api.dispatcher.send(hints)
+    return row_id
+
+
+def _form_page(
+    request: Request,
+    api: Api,
+    viewer: Caller,
+    form: Form,
+    name: str,
+    values: Values,
+    *,
+    check: bool = False,
+    refused: Invalid | Conflict | None = None,
+) -> Response:
+    curl: str | None = None
+    settings: list[tuple[str, str]] = []
+    with api.db.read() as session:
+        fields = with_values(form.fields(session, viewer.workspace_id), values)
+    if check:
+        try:
+            sent = body_of(fields)
+            curl = as_curl(form, sent, str(request.base_url))
+            settings = _resolved(api, viewer, form, sent)
+        except (Invalid, Conflict) as error:
+            refused = error
+    errors = {each.field: each for each in (refused.errors or [])} if refused else {}
+    return page(
+        "form.html",
+        200 if refused is None else refused.status,
+        form=form,
+        name=name,
+        fields=fields,
+        token=uuid.uuid4().hex,
+        refused=str(refused.detail) if refused else None,
+        errors=errors,
+        curl=curl,
+        settings=settings,
+        section=name,
+    )
+
+
+class _OnlyChecked(Exception):
+    """Ends a transaction that was only to find out whether it would do."""
+
+
+def _resolved(api: Api, viewer: Caller, form: Form, sent: dict[str, Any]) -> list[tuple[str, str]]:
+    """The complete settings that the body stands for: it is created and rolled back. Raises Invalid and Conflict."""
+    body = checked(form, sent)
+    settings: list[tuple[str, str]] = []
+    try:
+        with api.db.begin() as session:
+            row, _ = form.create(session, viewer.workspace_id, body)
+            settings += flat(getattr(row, "config", None) or {})
+            raise _OnlyChecked
+    except _OnlyChecked:
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A button of a row's page. ``asks``: what a person is told before it is done; None: it is done at once."""
+
+    section: str
+    name: str
+    scope: Scope
+    resource: JobResource[Any, Any, Any]
+    act: Callable[[Session, Any], list[Hint]]
+    asks: str | None = None
+
+
+VERBS: dict[tuple[str, str], Verb] = {
+    (verb.section, verb.name): verb
+    for verb in (
+        Verb(
+            *("jobs", "cancel", "write", injection_jobs, injection_jobs.stop),
+            asks="Running shards stop within seconds. Pairs and samples that it has stay. It cannot be started again.",
+        ),
+        Verb("jobs", "retry", "write", injection_jobs, retry_job),
+        Verb("datasets", "cancel", "write", datasets, datasets.stop, asks="The files written so far are removed."),
+        Verb("evaluations", "cancel", "write", evaluations, evaluations.stop, asks="Answers that it has stay."),
+        Verb("training", "pause", "train", training_jobs, move_run("pause")),
+        Verb("training", "resume", "train", training_jobs, move_run("resume")),
+        Verb(
+            *("training", "cancel", "train", training_jobs, cancel_run),
+            asks="The run writes a last checkpoint, which is kept, and ends for good.",
+        ),
+    )
+}
+
+
+def _verb(section: str, name: str, viewer: Caller) -> Verb:
+    verb = VERBS.get((section, name))
+    if verb is None:
+        raise HTTPException(404, "There is no such page.")
+    if not viewer.may(verb.scope):
+        raise Forbidden(f"this key lacks the scope '{verb.scope}'; sign in with one made with it")
+    return verb
+
+
+@router.get("/{section}/{row_id}/do/{name}")
+def ask(api: ApiDep, viewer: Viewer, section: str, row_id: str, name: str) -> Response:
+    """The second step before something stops."""
+    verb = _verb(section, name, viewer)
+    with api.db.read() as session:
+        row: Any = path_row(session, verb.resource.table, row_id, viewer.workspace_id)
+        title = getattr(row, "name", None) or getattr(row, "output_name", None) or row.id
+        state = row.state
+    return page("confirm.html", verb=verb, row_id=row_id, title=title, state=state, section=section)
+
+
+@router.post("/{section}/{row_id}/do/{name}")
+def do(api: ApiDep, viewer: Viewer, section: str, row_id: str, name: str, given: Given) -> Response:
+    """Do it, and show the row."""
+    verb = _verb(section, name, viewer)
+    if verb.asks and "sure" not in given:
+        return RedirectResponse(f"/{section}/{row_id}/do/{name}", 303)
+    verb.resource.change(api, viewer, row_id, Response(), verb.act)
+    return RedirectResponse(f"/{section}/{row_id}", 303)
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button of a page: a form that posts, or a link to a page that asks or starts. ``main``: the likeliest next."""
+
+    label: str
+    url: str
+    posts: bool = False
+    main: bool = False
+
+
+def of_row(session: Session, section: str, row: Any, viewer: Caller) -> list[Action]:
+    """What the viewer may do with a row as it now is."""
+    found = _next(session, section, row) if viewer.may(_next_scope(section)) else []
+    for (where, name), verb in VERBS.items():
+        if where == section and viewer.may(verb.scope) and _applies(session, name, row):
+            url = f"/{section}/{row.id}/do/{name}"
+            found.append(Action(name.capitalize() + (" …" if verb.asks else ""), url, posts=verb.asks is None))
+    return found
+
+
+def _next_scope(section: str) -> Scope:
+    return "train" if section == "datasets" else "write"
+
+
+def _next(session: Session, section: str, row: Any) -> list[Action]:
+    """What usually comes after a row that ended well."""
+    if row.state != JobState.SUCCEEDED:
+        return []
+    if section == "jobs" and pair_count(session, row.id):
+        return [Action("Freeze its pairs", f"/new/datasets?jobs={row.id}", main=True)]
+    if section == "datasets":
+        return [Action("Train on it", f"/new/training?dataset={row.id}", main=True)]
+    if section == "training" and row.output_model_id:
+        name = quote(model_names(session, [row.output_model_id]).get(row.output_model_id, ""), safe="")
+        return [Action("Evaluate the model", f"/new/evaluations?language_model={name}", main=True)]
+    return []
+
+
+def _applies(session: Session, name: str, row: Any) -> bool:
+    """Whether a verb would be accepted now; the verb itself decides in the end."""
+    if name == "retry":
+        quarantined = select(Shard.id).where(Shard.injection_job_id == row.id, Shard.state == ShardState.QUARANTINED)
+        return is_live(row.state) and session.scalar(select(exists(quarantined))) is True
+    if name == "resume":
+        return bool(row.state == TrainingState.PAUSED)
+    if name == "pause":
+        return row.state in (TrainingState.QUEUED, TrainingState.RUNNING)
+    return is_live(row.state) and row.state != JobState.CANCELLING
