@@ -64,6 +64,7 @@ OTHER_WORKSPACE = "ws_other"
 class Filled:
     """Ids of what was inserted."""
 
+    problem_set: str = "pset_pears"
     finished: str = "inj_finished"
     running: str = "inj_running"
     hostile: str = "inj_hostile"

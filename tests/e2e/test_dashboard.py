@@ -14,6 +14,7 @@ import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from api.app import create_app
+from api.http.auth import create_key
 from api.settings import ApiSettings
 from models.jobs import InjectionJob
 from models.migrate import Base
@@ -106,6 +107,14 @@ def paths(rows: Filled) -> list[str]:
         f"/datasets/{rows.dataset}",
         f"/training/{rows.training}",
         f"/evaluations/{rows.evaluations[1]}",
+        "/problem-sets",
+        f"/problem-sets/{rows.problem_set}",
+        "/models",
+        "/models/tiny",
+        "/new/jobs",
+        "/new/training",
+        f"/new/datasets?jobs={rows.finished}",
+        f"/jobs/{rows.running}/do/cancel",
     ]
 
 
@@ -166,3 +175,39 @@ def test_pages_work_without_scripts(browser: Browser, site: Site) -> None:
         with site.database.begin() as session:
             assert move(session, InjectionJob, site.rows.running, JobState.SUCCEEDED)
         page.locator(".page-head .state-succeeded").wait_for(timeout=60_000)  # the page reloads itself
+
+
+def test_a_job_is_started_and_cancelled_by_clicking(browser: Browser, site: Site) -> None:
+    with browser.new_context(viewport=NARROW) as context:
+        watched = opened(context, site)
+        page = watched.page
+        page.goto(f"{site.url}/problem-sets/{site.rows.problem_set}")
+        page.click("text=Start a job")
+        page.select_option("select[name=language_model]", "tiny")
+        page.fill("textarea", '{"seed": 3, "sampling": {"samples": "many"}}')
+        page.click("text=Start the job")
+        assert "give a whole number" in page.inner_text("main")
+        page.fill("textarea", '{"seed": 3}')
+        page.click("text=Show settings and request")
+        assert "/v1/injection-jobs" in page.inner_text("pre")
+        assert page.input_value("textarea") == '{"seed": 3}', "nothing that was typed is lost"
+        page.click("text=Start the job")
+        page.wait_for_url("**/jobs/inj_*")
+        page.click("text=Cancel …")
+        page.click("main button:has-text('Cancel')")
+        page.wait_for_url("**/jobs/inj_*")
+        assert "cancel" in page.inner_text(".head-facts")
+        assert [told for told in watched.complaints if "422" not in told] == []
+
+
+def test_a_browser_signs_in(browser: Browser, site: Site) -> None:
+    with site.database.begin() as session:
+        _, secret = create_key(session, "browser", scopes=["read"])
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto(site.url)
+        page.fill("#key", secret)
+        page.click("main button")
+        page.wait_for_url(site.url + "/")
+        assert "Injection jobs" in page.inner_text("h1")
+        assert page.locator("text=New job").count() == 0, "the key may only read"
