@@ -45,6 +45,7 @@ class Level:
     outcome: str
     losses: tuple[Part, ...]
     note: str = ""
+    path: str = ""  # below the job's page, where what is counted is listed
 
     @property
     def share(self) -> float:
@@ -148,7 +149,7 @@ def parts_of(counts: Mapping[str, int], total: int | None = None) -> tuple[Part,
 def _levels(counts: Mapping[str, Any]) -> list[Level]:
     problems, samples, steps, edits = (counts[name] for name in ("problems", "samples", "steps", "edits"))
     return [
-        Level("Problems", problems["total"], problems["kept"], "kept", _losses(problems, "dropped")),
+        Level("Problems", problems["total"], problems["kept"], "kept", _losses(problems, "dropped"), path="problems"),
         Level(
             "Solutions",
             samples["total"],
@@ -156,6 +157,7 @@ def _levels(counts: Mapping[str, Any]) -> list[Level]:
             "drawn",
             _losses(samples, "unused"),
             _verdicts(samples),
+            "solutions",
         ),
         Level("Steps", steps["total"], steps["edited"], "edited", _losses(steps, "skipped")),
         _edits(edits),
@@ -188,7 +190,7 @@ def _edits(edits: Mapping[str, Any]) -> Level:
     passed = max(0, sum(proven.values()) - edits["rejected"].get("not_chosen", 0))
     by = [f"{n:,} by {words(kind)}" for kind, n in proven.items() if n and kind != EvidenceKind.UNPROVEN]
     note = "proven wrong: " + ", ".join(by) if by else ""
-    return Level("Edits", edits["total"], passed, "became step pairs", _losses(edits, "rejected"), note)
+    return Level("Edits", edits["total"], passed, "became step pairs", _losses(edits, "rejected"), note, "edits")
 
 
 def _tokens(tokens: Mapping[str, Mapping[str, int]]) -> tuple[StageTokens, ...]:

@@ -158,6 +158,19 @@ def test_forms_and_buttons_respect_scopes(
     assert sent.status_code == (303 if jobs == 200 else 403)
 
 
+def test_every_count_of_the_funnel_links_to_what_it_counts(client: TestClient, rows: Filled) -> None:
+    page = get(client, f"/jobs/{rows.finished}")
+    levels = [f"/jobs/{rows.finished}/{level}" for level in ("problems", "solutions", "edits")]
+    links = [link for link in page.links() if link.partition("?")[0] in levels]
+    assert set(levels) <= set(links)
+    assert any("?reason=" in link for link in links)
+    for link in links:
+        get(client, link)
+    assert client.get(f"/jobs/{rows.foreign}/edits").status_code == 404
+    assert client.get(f"/jobs/{rows.finished}/nothing").status_code == 404
+    assert client.get(f"/jobs/{rows.finished}/edits?reason=%3Cscript%3E").status_code == 404
+
+
 def test_the_pages_of_inputs(client: TestClient, rows: Filled) -> None:
     listed = get(client, "/problem-sets")
     [shown, *_] = [link for link in listed.links() if link.startswith("/problem-sets/")]
