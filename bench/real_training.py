@@ -84,7 +84,7 @@ def measure(service: Service, home: Path, args: argparse.Namespace) -> dict[str,
     everything, _ = read(args.problems, args.count)
     held = service.add_problems(everything[-args.held :])
     before, after = (evaluated(service, held, name) for name in ("real", _TRAINED))
-    found = service.get(f"/v1/evaluations/{after['id']}/comparison?before={before['id']}")
+    found = service.get(f"/v1/evaluations/{before['id']}/comparison?with={after['id']}")
     # An operator would name the same folder: what the run left, beside its base.
     [adapter] = [path.parent for path in home.rglob("adapter_config.json") if "models" in path.parts]
     service.add_model("in-transformers", {"path": str(adapter), "dtype": "bfloat16"}, engine="transformers")
