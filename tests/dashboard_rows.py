@@ -12,7 +12,7 @@ from errata.funnel import Funnel
 from models.base import Base, db_now
 from models.events import record
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
-from models.outputs import Checkpoint, Dataset, DatasetSource, Evaluation, Metric, TrainingRun
+from models.outputs import Checkpoint, Dataset, DatasetSource, Evaluation, EvaluationSample, Metric, TrainingRun
 from models.session import Database
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 
@@ -325,3 +325,16 @@ def _outputs(session: Session, ids: Filled) -> None:
             result=result,
         )
         _add(session, evaluation)
+        if result:
+            shard = Shard(
+                id=f"shard_{row_id}", evaluation_id=row_id, position=0, start=0, stop=1, stage="judge", state="done"
+            )
+            _add(session, shard)
+            right = row_id == ids.evaluations[1]
+            _add(
+                session,
+                EvaluationSample(
+                    evaluation_id=row_id, problem_id="prob_pears", shard_id=shard.id, sample_index=0, seed=0,
+                    text=HOSTILE, verdict="correct" if right else "incorrect", extracted="9" if right else "8",
+                ),
+            )  # fmt: skip

@@ -21,7 +21,7 @@ from api.http.auth import authenticate
 from api.http.errors import Unauthorized
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import acts, contents, inputs, overview, pairs
+from api.pages import acts, comparison, contents, inputs, overview, pairs
 from api.pages.acts import check_origin
 from api.pages.format import flat
 from api.pages.forms import FORMS
@@ -195,7 +195,7 @@ def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=2
     return response
 
 
-for _more in (acts.router, inputs.router, contents.router):
+for _more in (acts.router, inputs.router, contents.router, comparison.router):
     router.include_router(_more)
 _add_detail("jobs", "job", job_context)
 _add_detail("datasets", "dataset", dataset_context)

@@ -171,6 +171,18 @@ def test_every_count_of_the_funnel_links_to_what_it_counts(client: TestClient, r
     assert client.get(f"/jobs/{rows.finished}/edits?reason=%3Cscript%3E").status_code == 404
 
 
+def test_two_evaluations_stand_beside_each_other(client: TestClient, rows: Filled) -> None:
+    before, after, open_ = rows.evaluations
+    url = f"/evaluations/{before}/compare/{after}"
+    assert url in get(client, f"/evaluations/{after}").links()
+    page = get(client, url)
+    assert "+100.0" in page.text
+    assert "Gained: 1 problem" in page.text
+    assert {"answered 9", "answered 8"} <= {" ".join(text.split())[-10:] for text in page.by_tag["p"]}
+    assert client.get(f"/evaluations/{before}/compare/{open_}").status_code == 409
+    assert client.get(f"/evaluations/{before}/compare/eval_none").status_code == 404
+
+
 def test_the_pages_of_inputs(client: TestClient, rows: Filled) -> None:
     listed = get(client, "/problem-sets")
     [shown, *_] = [link for link in listed.links() if link.startswith("/problem-sets/")]

@@ -111,6 +111,7 @@ def paths(rows: Filled) -> list[str]:
         f"/jobs/{rows.finished}/solutions",
         f"/jobs/{rows.finished}/edits",
         f"/jobs/{rows.hostile}/solutions",
+        f"/evaluations/{rows.evaluations[0]}/compare/{rows.evaluations[1]}",
         "/problem-sets",
         f"/problem-sets/{rows.problem_set}",
         "/models",

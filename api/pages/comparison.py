@@ -1,0 +1,56 @@
+"""Two evaluations beside each other: the paired difference, and the problems that flipped with both answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.evaluations import Flip, compare
+from api.http.routing import ApiDep
+from api.http.rows import path_row
+from api.pages.rendering import PageRoute, Viewer, page
+from models.outputs import Evaluation, EvaluationSample
+from models.workspaces import ProblemRow
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+_SHOWN = 20  # flips of each direction
+
+
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """A problem that is right on one side only, with one answer of each side."""
+
+    problem: ProblemRow
+    before: EvaluationSample | None
+    after: EvaluationSample | None
+
+
+@router.get("/evaluations/{before_id}/compare/{after_id}")
+def show_comparison(api: ApiDep, viewer: Viewer, before_id: str, after_id: str) -> Response:
+    """The difference on the problems that both answered, and what flipped."""
+    with api.db.read() as session:
+        before, after = (path_row(session, Evaluation, each, viewer.workspace_id) for each in (before_id, after_id))
+        found = compare(session, before, after)
+        gained = _flipped(session, before.id, after.id, found.gained_problems)
+        lost = _flipped(session, before.id, after.id, found.lost_problems)
+        titles = [row.name or side.language_model for row, side in ((before, found.before), (after, found.after))]
+    return page(
+        "comparison.html", found=found, gained=gained, lost=lost, titles=titles, shown=_SHOWN, section="evaluations"
+    )
+
+
+def _flipped(session: Session, before_id: str, after_id: str, flips: list[Flip]) -> list[Flipped]:
+    ids = [flip.problem for flip in flips[:_SHOWN]]
+    problems = {row.id: row for row in session.scalars(select(ProblemRow).where(ProblemRow.id.in_(ids)))}
+    # The first sample stands for the others: the page says that there are several.
+    samples = select(EvaluationSample).where(
+        EvaluationSample.evaluation_id.in_((before_id, after_id)),
+        EvaluationSample.problem_id.in_(ids),
+        EvaluationSample.sample_index == 0,
+    )
+    answers = {(row.evaluation_id, row.problem_id): row for row in session.scalars(samples)}
+    return [Flipped(problems[each], answers.get((before_id, each)), answers.get((after_id, each))) for each in ids]
