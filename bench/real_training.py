@@ -113,7 +113,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=36, help="optimizer steps of 16 pairs")
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--beta", type=float, default=0.3)
-    parser.add_argument("--threads", type=int, default=2, help="of the trainer")
+    parser.add_argument("--threads", type=int, default=1, help="of the trainer and of vLLM, which wants one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, which it does anyway")
     args = parser.parse_args()
