@@ -28,7 +28,7 @@ _USE = (
 _NO_DEFAULT = (
     "No configuration is the default: none that was written can be trained on as it stands. Name the one you mean."
 )
-_ENDS = {"answer": "an answer", "step": "the step, of step pairs", "no_completion": ""}
+_ENDS = {"answer": "an answer", "step": "the step, of step pairs", "nothing": ""}
 
 
 def render_card(manifest: Mapping[str, Any]) -> str:

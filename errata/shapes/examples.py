@@ -27,17 +27,17 @@ EXAMPLE_PAIR = PairRecord(
     end=len(_PREFIX) + len(_CHOSEN),
     error_kind="substitution",
     form=str(Form.CONSISTENT),
-    editor="rule",
+    editor="slip",
     distance=2,
     evidence=str(EvidenceKind.REPLAY),
     evidence_detail=evidence_text({"answer": "27", "equation": "9 * 3 = $27", "original": "9 * 2 = $18"}),
-    source="my-solutions",
+    source="my-model",
     problem_id="prob_1",
     job_id="inj_1",
     domain="math",
-    language_model=None,
-    prompt_version="rules",
-    seed=None,
+    language_model="my-model",
+    prompt_version="slip/1",
+    seed=7,
     rest=Rest(RestKind.PROGRAM, "The answer is \\boxed{18}.", "The answer is \\boxed{27}."),
 )
 EXAMPLE_SAMPLE = SampleRecord(
@@ -61,7 +61,7 @@ def shapes_table() -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for shape in SHAPES.values():
         columns = ", ".join(f"`{name}`" for name in shape.fields)
-        ends = {"answer": "an answer", "step": "a step", "no_completion": ""}[shape.ends]
+        ends = {"answer": "an answer", "step": "a step", "nothing": ""}[shape.ends]
         cells = (f"`{shape.name}`", shape.trainers, f"`{shape.loader}`", ends, shape.chat_template, columns)
         lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(lines) + "\n"

@@ -15,7 +15,7 @@ from errata.output_config import ShapeName
 from errata.shapes import steps, whole
 from errata.shapes.records import PAIR_FIELDS, Fields, FieldType, PairRecord, Row, SampleRecord
 
-Ends = Literal["answer", "step", "no_completion"]
+Ends = Literal["answer", "step", "nothing"]
 ChatTemplate = Literal["applied", "not applied"]
 TrlTrainer = Literal["DPOTrainer", "ORPOTrainer", "KTOTrainer", "SFTTrainer"]
 
@@ -230,7 +230,7 @@ _ALL = (
         "Axolotl: process reward models",
         "Axolotl, `process_reward_model: true` and a dataset of `type: stepwise_supervised`",
         "A label stands at each step's end; nothing is generated.",
-        "no_completion",
+        "nothing",
         "not applied",
         {"prompt": "string", "completions": ["string"], "labels": ["bool"]},
         steps.process_reward,
@@ -241,7 +241,7 @@ _ALL = (
         "no trainer as it stands: material for critics and for evaluation",
         _loads("critique"),
         "Nothing is a completion.",
-        "no_completion",
+        "nothing",
         "not applied",
         {
             **_strings("question", "flawed_solution"),
