@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,16 @@ def test_the_default_configuration_is_whole_and_holds_the_question(frozen_shapes
     for row in loaded["train"]:
         assert [turn["role"] for turn in (*row["prompt"], *row["chosen"])] == ["user", "assistant"]
         assert any(question.strip() in row["prompt"][0]["content"] for question in questions)
+
+
+def test_without_a_default_a_loader_asks_for_a_name(frozen_shapes: Frozen, tmp_path: Path) -> None:
+    """Nothing is trained on by mistake where nothing can be trained on as it stands."""
+    folder = tmp_path / "unnamed"
+    shutil.copytree(frozen_shapes[0], folder)
+    card = (folder / "README.md").read_text("utf-8")
+    (folder / "README.md").write_text(card.replace("  default: true\n", ""), "utf-8")
+    with pytest.raises(ValueError, match="Config name is missing"):
+        datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
 
 
 @pytest.mark.parametrize("shape", WHOLE)
