@@ -285,7 +285,14 @@ def _outputs(session: Session, ids: Filled) -> None:
     files = [{"path": "step/train.jsonl", "rows": 3, "bytes": 2048, "sha256": "ab" * 32}]
     dataset = Dataset(id=ids.dataset, workspace_id=DEFAULT_WORKSPACE, name="pears-1", state="succeeded", config={})
     dataset.manifest, dataset.sha256 = (
-        {"files": files, "rows": {"step": {"train": 3}}, "counts": {"pairs": 4}, "audit": None},
+        {
+            "files": files,
+            "rows": {"step": {"train": 3}, "whole": {"train": 2}, "trl": {"train": 3}},  # one shape of another version
+            "counts": {"pairs": 4},
+            "audit": None,
+            "default_shape": "whole",
+            "whole": {"pairs": {"program": 2}, "left_out": {"no_rest": 1}, "left_out_samples": {}, "rests": []},
+        },
         "cd" * 32,
     )
     _add(session, dataset)

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.pages.format import as_share, flat
+from api.pages.shapes import whole_figures, written_shapes
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource, Evaluation, TrainingRun
 from models.workspaces import LanguageModel, ProblemSet
@@ -45,8 +46,10 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
         "files": manifest.get("files") or [],
         "figures": [
             *flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
+            *flat(whole_figures(manifest), "whole."),
             *(_audited(group) for group in manifest.get("audit_by_kind") or ()),
         ],
+        "shapes": written_shapes(manifest),
         "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),
         "runs": session.scalars(runs.limit(_MAX_LINKS)).all(),
     }

@@ -264,7 +264,13 @@ def test_training_and_evaluation_pages_state_their_figures(client: TestClient, r
     page = get(client, f"/evaluations/{rows.evaluations[1]}")
     assert "95 % interval 59.5 % to 63.8 %" in page.text
     assert "36.5 %" in page.text  # the other evaluation of the same problems
-    assert "step/train.jsonl" in get(client, f"/datasets/{rows.dataset}").text
+    page = get(client, f"/datasets/{rows.dataset}")
+    assert "step/train.jsonl" in page.text
+    assert "whole (default)" in page.text
+    assert "TRL: DPOTrainer, ORPOTrainer" in page.text
+    assert "stop after one step" in page.text
+    assert '"rejected": "Let\'s think step by step.' in page.text, "an example row"
+    assert "whole.left_out.no_rest" in page.text
 
 
 def test_long_lists_are_cut_into_pages_that_miss_and_repeat_nothing(database: Database, rows: Filled) -> None:
