@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, service
+from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, reviews, service
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -37,6 +37,7 @@ RESOURCES = (
     job_contents,
     estimates,
     rejudgings,
+    reviews,
     pairs,
     datasets,
     training,

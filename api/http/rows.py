@@ -136,7 +136,11 @@ class Page(Generic[Row]):
 
     def listing(self, answer: Callable[[Row], T]) -> Listing[T]:
         """The page as an answer, row by row."""
-        return Listing(data=[answer(row) for row in self.rows], has_more=self.next is not None, next=self.next)
+        return self.listing_of([answer(row) for row in self.rows])
+
+    def listing_of(self, answers: list[T]) -> Listing[T]:
+        """The page as an answer whose rows were made together."""
+        return Listing(data=answers, has_more=self.next is not None, next=self.next)
 
 
 def paginate(

@@ -226,6 +226,16 @@ def _fake(row_id: str) -> str:
     return f"{prefix}_{'0' * len(rest)}" if mark else row_id[::-1]
 
 
+#: What operations with an id need as their body, by method and end of the path.
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/solutions"): {"solutions": [{"problem": 0, "source": "s", "text": "t"}]},
+    ("put", "/review"): {"verdict": "accepted"},
+    ("post", "/retract"): {"reason": "r"},
+    ("post", "/argilla"): {"records": []},
+    ("patch", ""): {"tags": ["t"]},
+}
+
+
 def _ask(
     client: CheckedClient, method: str, path: str, ids: dict[str, str], headers: dict[str, str]
 ) -> tuple[int, dict[str, Any]]:
@@ -234,6 +244,6 @@ def _ask(
         url = url.replace("{" + name + "}", row_id)
     if path.endswith("/comparison"):
         url += "?with=" + ids["evaluation_id"]
-    body = {"solutions": [{"problem": 0, "source": "s", "text": "t"}]} if path.endswith("/solutions") else None
-    answer = client.request(method.upper(), url, headers=headers, json=body if method == "post" else None)
+    body = next((body for (verb, end), body in BODIES.items() if verb == method and path.endswith(end)), None)
+    answer = client.request(method.upper(), url, headers=headers, json=body)
     return answer.status_code, answer.json()
