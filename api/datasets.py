@@ -10,6 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api import schemas
+from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
 from api.http.errors import Conflict, Invalid, documented, invalid_below
@@ -97,6 +98,14 @@ def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]
     """Every file of the dataset, with size and SHA-256."""
     files = _files(api, dataset_id, caller.workspace_id)
     return Listing.whole(FileOut.listed(files, f"/v1/datasets/{dataset_id}/files"))
+
+
+@router.head("/{dataset_id}/archive.zip", include_in_schema=False)
+@router.get("/{dataset_id}/archive.zip", responses=ARCHIVE_RESPONSES, response_class=Response)
+def download_archive(request: Request, caller: Reader, api: ApiDep, dataset_id: str) -> Response:
+    """Every file of the dataset as one ZIP archive, streamed, or a range of it. `Want-Repr-Digest` gives its digest."""
+    files = _files(api, dataset_id, caller.workspace_id)
+    return send_archive(request, FileStore(api.store.files), files, dataset_id)
 
 
 @router.head("/{dataset_id}/files/{path:path}", include_in_schema=False)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, send_listed
 from api.http.errors import Invalid, NotFound, documented
@@ -142,6 +143,13 @@ def _files(api: Api, name: str, workspace_id: str) -> list[StoredFile]:
 def list_model_files(caller: Reader, api: ApiDep, name: str) -> Listing[FileOut]:
     """Every file of a trained language model, with size and SHA-256."""
     return Listing.whole(FileOut.listed(_files(api, name, caller.workspace_id), f"/v1/models/{name}/files"))
+
+
+@router.head("/{name}/archive.zip", include_in_schema=False)
+@router.get("/{name}/archive.zip", responses=ARCHIVE_RESPONSES, response_class=Response)
+def download_model_archive(request: Request, caller: Reader, api: ApiDep, name: str) -> Response:
+    """Every file of a trained language model as one ZIP archive, streamed, or a range of it."""
+    return send_archive(request, FileStore(api.store.files), _files(api, name, caller.workspace_id), name)
 
 
 @router.head("/{name}/files/{path:path}", include_in_schema=False)

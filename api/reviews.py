@@ -1,4 +1,4 @@
-"""``/v1/pairs/{id}/review`` and ``/v1/pairs/reviews``: accepting and rejecting pairs, with reasons, reviewers and history.
+"""``/v1/pairs/{id}/review`` and ``/v1/pairs/reviews``: accepting and rejecting pairs, with reasons and history.
 
 The newest review of a pair stands. A review changes no dataset that is frozen already; later freezes can filter by it.
 """

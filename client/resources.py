@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.downloads import download
+from client.downloads import download, download_archive
 from client.jobs import Jobs, Resource
 from client.records import (
     BroughtSolutions,
@@ -51,6 +51,9 @@ class Files(Resource):
         for file in self._files(row_id):
             download(self._transport, file, folder)
         return folder
+
+    def _download_archive(self, row_id: str, target: Path) -> Path:
+        return download_archive(self._transport, f"{self.path}/{row_id}/archive.zip", target)
 
 
 class ProblemSets(Resource):
@@ -220,6 +223,10 @@ class Datasets(Files, Jobs[Dataset]):
         """
         return self._download(dataset_id, folder)
 
+    def download_archive(self, dataset_id: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, verified; a cut download is resumed. Answers ``target``."""
+        return self._download_archive(dataset_id, target)
+
 
 class TrainingJobs(Jobs[TrainingJob]):
     """Training runs."""
@@ -315,6 +322,10 @@ class LanguageModels(Files):
     def download(self, name: str, folder: Path) -> Path:
         """Every file into ``folder``, verified, as for a dataset. Answers ``folder``. Raises DigestMismatch."""
         return self._download(name, folder)
+
+    def download_archive(self, name: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, as for a dataset. Answers ``target``. Raises DigestMismatch."""
+        return self._download_archive(name, target)
 
     def get(self, name: str) -> LanguageModel:
         """One by its name."""

@@ -18,9 +18,11 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from models.folders import MANIFEST, flush, name_folder
+from models.folders import MANIFEST, flush, name_folder, remove_folder
 
 _TMP = ".tmp"
+_CHUNK = 256 * 1024
+_REMOTE_CHUNK = 4 * 1024 * 1024  # every chunk is a request to the object store
 _MAX_PATH = 1024
 _STALE_SECONDS = 86400  # a build folder this old belongs to a process that was killed
 
@@ -33,6 +35,7 @@ class FileStore:
     """Files under ``root``: a local folder, ``file://``, or another fsspec URL such as ``s3://bucket/errata``."""
 
     def __init__(self, root: str) -> None:
+        self.url = root
         filesystem, base = fsspec.core.url_to_fs(root)
         self._fs: Any = filesystem
         self.is_local = isinstance(filesystem, LocalFileSystem)
@@ -72,6 +75,32 @@ class FileStore:
         with self.open(path) as handle:
             return handle.read()
 
+    def chunks(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes ``[start, stop)`` of a file, piece by piece. Raises FileNotFoundError before the first piece."""
+        name = self._name(path)
+        if self.is_local:
+            return _read(Path(name).open("rb"), start, stop)
+        self.size(path)
+        return self._fetched(name, start, stop)
+
+    def _fetched(self, name: str, start: int, stop: int) -> Iterator[bytes]:
+        # By ranges and not through an open file: object stores read far ahead behind one, 50 MB at a time on S3.
+        for at in range(start, stop, _REMOTE_CHUNK):
+            yield self._fs.cat_file(name, start=at, end=min(at + _REMOTE_CHUNK, stop))
+
+    def remove(self, path: str) -> None:
+        """Delete a folder; it stops being there before its first file goes. Nothing happens where there is none.
+
+        Deleting again finishes a deletion that was interrupted.
+        """
+        if self.is_local:
+            remove_folder(self.local_path(path))
+            return
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._name(f"{path}/{MANIFEST}"))
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._name(path), recursive=True)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """An empty local folder to build in, on the store's own disk where that is local; removed at the end."""
@@ -110,6 +139,15 @@ class FileStore:
         """Relative paths of every file under a folder, sorted; empty when it is not there."""
         base = self._name(path)
         return sorted(str(PurePosixPath(found).relative_to(base)) for found in self._fs.find(base))
+
+
+def _read(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+    with handle:
+        handle.seek(start)
+        left = stop - start
+        while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
 
 
 def safe_parts(path: str) -> tuple[str, ...]:
