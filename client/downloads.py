@@ -1,4 +1,4 @@
-"""Downloading a file, or an archive of many, so that what lies under its name is complete and is what the manifest says."""
+"""Downloading a file, or an archive of many: what lies under its name is complete and is what the manifest says."""
 
 from __future__ import annotations
 

@@ -42,6 +42,11 @@ class FileStore:
         self._root = Path(base).resolve() if self.is_local else None
         self._base = str(base).rstrip("/")
 
+    @property
+    def local_root(self) -> Path | None:
+        """The store's folder; None where it is no local one."""
+        return self._root
+
     def local_path(self, path: str) -> Path:
         """The local path of a stored file or folder, links resolved. Raises UnsafePath for one outside the root.
 

@@ -40,6 +40,7 @@ from workers.dispatch import (
     Hint,
     PreviewFailed,
     TrainingRefused,
+    fetch_dataset,
     prepare_preview,
     preview_training,
     resolve_training,
@@ -152,9 +153,12 @@ def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) 
         busy = f"{api.settings.previews} previews are being made; ask again when they are done"
         raise TooManyRequests(busy, headers={"Retry-After": "2"})
     try:
+        fetch_dataset(api.store, spec)  # no session is open: a remote file store may take its time
         answer = preview_training(spec, body.examples, api.settings.preview_seconds)
     except PreviewFailed as error:
         raise Conflict(f"{error}; the job itself may still be started") from None
+    except TrainingRefused as error:
+        raise Conflict(str(error)) from None
     finally:
         api.previews.release()
     return TrainingPreviewOut(config=config.model_dump(mode="json"), **answer)

@@ -1,4 +1,4 @@
-"""Downloads over a real socket: cut off anywhere they go on where they stopped, from a disk and from an object store."""
+"""Downloads over a real socket: cut off anywhere they go on where they stopped, from disk and from object stores."""
 
 from __future__ import annotations
 
