@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, reviews, service
+from api import datasets, estimates, evaluations, language_models, life, pairs, rejudgings, reviews, service
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -43,6 +43,7 @@ RESOURCES = (
     training,
     evaluations,
     language_models,
+    life,
     service,
 )
 

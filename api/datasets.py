@@ -46,6 +46,7 @@ class DatasetOut(JobOut):
     config: dict[str, Any]
     manifest: dict[str, Any] | None
     sha256: str | None
+    tags: list[str] = Field(default_factory=list)
 
 
 def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
@@ -69,7 +70,7 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
     return dataset, plan_dataset(session, dataset)
 
 
-JobResource(
+jobs = JobResource(
     table=Dataset,
     body=DatasetIn,
     model=DatasetOut,
@@ -81,7 +82,8 @@ JobResource(
         "get": "One dataset.",
         "cancel": "Stop freezing.",
     },
-).register(router)
+)
+jobs.register(router)
 
 
 def _files(api: Api, dataset_id: str, workspace_id: str) -> list[StoredFile]:

@@ -14,6 +14,10 @@ DEFAULT_WORKSPACE = "ws_default"
 PILOT_WORKSPACE, PILOT_WORKSPACE_NAME = "ws_pilots", "(pilots)"
 """The workspace of the pilots of estimates (models.jobs.Estimate). No key may be made for it."""
 
+DELETED_WORKSPACE, DELETED_WORKSPACE_NAME = "ws_deleted", "(deleted)"
+"""The workspace of rows that are being deleted (models.deletion). No key may be made for it."""
+RESERVED_NAMES = (PILOT_WORKSPACE_NAME, DELETED_WORKSPACE_NAME)
+
 
 class Workspace(Identified, Timestamped, Base):
     """Owner of every row; rows of other workspaces are invisible."""

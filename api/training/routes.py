@@ -70,7 +70,7 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     """Add a training run in the caller's transaction. Raises Invalid naming the field, and Conflict."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)
     dataset, base = named_inputs(session, workspace_id, body)
-    _check_output_name(session, workspace_id, body.output_name)
+    check_name(session, workspace_id, body.output_name, "output_name")
     run = TrainingRun(
         id=new_id("train"),
         workspace_id=workspace_id,
@@ -85,8 +85,8 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     return run, []
 
 
-def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
-    """A name must mean one model: neither one that exists nor one that is being trained."""
+def check_name(session: Session, workspace_id: str, name: str, field: str) -> None:
+    """A name must mean one model: neither one that exists nor one that is being trained. Raises Invalid."""
     # Refused here, before hours of training: at its end a run whose name is gone can only take another one.
     taken = select(LanguageModel.id).where(LanguageModel.name == name, visible(workspace_id))
     coming = select(TrainingRun.id).where(
@@ -95,7 +95,7 @@ def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
         TrainingRun.state.not_in(sorted(TERMINAL)),
     )
     if session.scalar(select(exists(taken))) or session.scalar(select(exists(coming))):
-        raise Invalid.field("output_name", "this name is taken by another language model", "choose a new name")
+        raise Invalid.field(field, "this name is taken by another language model", "choose a new name")
 
 
 def _answers(session: Session, runs: Sequence[TrainingRun]) -> list[TrainingJobOut]:

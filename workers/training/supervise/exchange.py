@@ -55,7 +55,7 @@ def fetch_dataset(store: StoreSettings, spec: RunSpec) -> None:
 
 
 def publish_model(store: StoreSettings, run_id: str, folder: Path) -> None:
-    """Copy a finished model's folder into a remote store, as ``models/<run>``. Doing it again replaces what is there."""
+    """Copy a finished model's folder into a remote store, as ``models/<run>``, in place of one that is there."""
     files = FileStore(store.files)
     if files.is_local:
         return

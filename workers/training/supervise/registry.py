@@ -35,7 +35,7 @@ def files_root(store: StoreSettings) -> Path:
     :mod:`workers.training.supervise.exchange` moves files between the cache and a remote store.
     """
     root = FileStore(store.files)
-    return root.local_root if root.local_root is not None else store.home.resolve() / "cache"
+    return root.local_root if root.local_root is not None else store.cache
 
 
 def run_folder(store: StoreSettings, run_id: str) -> Path:
