@@ -13,7 +13,19 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import datasets, estimates, evaluations, language_models, life, pairs, rejudgings, reviews, service
+from api import (
+    datasets,
+    estimates,
+    evaluations,
+    language_models,
+    life,
+    lineage,
+    pairs,
+    rejudgings,
+    retractions,
+    reviews,
+    service,
+)
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -44,6 +56,8 @@ RESOURCES = (
     evaluations,
     language_models,
     life,
+    lineage,
+    retractions,
     service,
 )
 

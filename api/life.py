@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -26,6 +26,7 @@ from api.jobs import JobResource, typed
 from api.problem_sets.schemas import ProblemSetOut
 from api.schemas import ModelName, Name, Request, Tags
 from api.training import routes as training
+from api.training.schemas import TrainingJobOut
 from models.curation import set_tags, tags_of
 from models.deletion import dependents, hide, purge, still_running, with_pilots
 from models.jobs import InjectionJob
@@ -129,7 +130,7 @@ LIVES = (
         TagsPatch,
         Trainer,
         _job(training.jobs),
-        training.TrainingJobOut,
+        TrainingJobOut,
     ),
     Life(
         Evaluation,
@@ -168,35 +169,31 @@ def _register(life: Life) -> None:
     def remove(caller: Caller, api: ApiDep, row_id: str, cascade: Cascade = False) -> DeletionOut:
         return _delete(life, api, caller, row_id, cascade=cascade)
 
-    add(
-        router, path, typed(change, caller=life.caller, row_id=row_id, body=life.body), "PATCH", f"update_{life.name}",
-        "Rename or tag it." if "name" in life.body.model_fields else "Tag it.", life.model, 404, 409, 413,
-    )  # fmt: skip
-    add(
-        router, f"{path}/dependents", typed(list_dependents, row_id=row_id), "GET", f"list_{life.name}_dependents",
-        "What would be deleted with it: everything that cannot be without it.", Listing[DependentOut], 404,
-    )  # fmt: skip
-    add(
-        router, path, typed(remove, caller=life.caller, row_id=row_id), "DELETE", f"delete_{life.name}",
-        "Delete it with its rows and files; with `cascade` also what depends on it. Refused while any of them runs.",
-        DeletionOut, 404, 409,
-    )  # fmt: skip
+    change_text = "Rename or tag it." if "name" in life.body.model_fields else "Tag it."
+    delete_text = "Delete it with its rows and files; with `cascade` also what depends on it. Refused while any runs."
+    listed_text = "What would be deleted with it: everything that cannot be without it."
+    changed = _Operation("PATCH", f"update_{life.name}", change_text, life.model, (404, 409, 413))
+    changed.add(path, typed(change, caller=life.caller, row_id=row_id, body=life.body))
+    listed = _Operation("GET", f"list_{life.name}_dependents", listed_text, Listing[DependentOut], (404, 409))
+    listed.add(f"{path}/dependents", typed(list_dependents, row_id=row_id))
+    deleted = _Operation("DELETE", f"delete_{life.name}", delete_text, DeletionOut, (404, 409))
+    deleted.add(path, typed(remove, caller=life.caller, row_id=row_id))
 
 
-def add(
-    router: APIRouter,
-    path: str,
-    handler: Callable[..., Any],
-    method: str,
-    name: str,
-    about: str,
-    model: Any,
-    *refusals: int,
-) -> None:
-    """One route that several resources have; ``about``: name, description, model of its answer, and refusals."""
-    name, text, model, *refusals = about
-    options: dict[str, Any] = {"name": name, "description": text, "response_model": model}
-    router.add_api_route(path, handler, methods=[method], responses=documented(*refusals), **options)
+@dataclass(frozen=True)
+class _Operation:
+    """How a route is described: its method, its name, its text, the model of its answer, and its refusals."""
+
+    method: str
+    name: str
+    about: str
+    model: Any
+    refusals: tuple[int, ...]
+
+    def add(self, path: str, handler: Callable[..., Any]) -> None:
+        """Add the route."""
+        options: dict[str, Any] = {"name": self.name, "description": self.about, "response_model": self.model}
+        router.add_api_route(path, handler, methods=[self.method], responses=documented(*self.refusals), **options)
 
 
 def _change(life: Life, api: Api, caller: Caller, row_id: str, body: TagsPatch) -> Any:

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Text, and_, delete, exists, func, literal, or_, select
+from sqlalchemy import (
     CheckConstraint,
     ColumnElement,
     ForeignKey,
     Index,
     Text,
+    and_,
     delete,
     exists,
     func,
+    literal,
     or_,
     select,
 )
@@ -145,12 +147,12 @@ def tagged(table: Any, workspace_id: str, tag: str) -> ColumnElement[bool]:
     return exists().where(Tag.workspace_id == workspace_id, Tag.subject_id == table.id, Tag.tag == tag)
 
 
-def not_retracted() -> ColumnElement[bool]:
-    """The condition that neither a pair's problem nor its job was retracted."""
+def not_retracted(table: Any = PairRow) -> ColumnElement[bool]:
+    """The condition that neither the problem nor the job of a row (a pair, or a solution) was retracted."""
     # Two lists without a reference to the pair: a database reads each once, not once per pair.
     problems = select(Retraction.problem_id).where(Retraction.problem_id.is_not(None))
     jobs = select(Retraction.job_id).where(Retraction.job_id.is_not(None))
-    return and_(PairRow.problem_id.not_in(problems), PairRow.job_id.not_in(jobs))
+    return and_(table.problem_id.not_in(problems), table.job_id.not_in(jobs))
 
 
 def retractions_in(session: Session, job_ids: Sequence[str]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from models import deletion
@@ -270,7 +270,7 @@ def test_a_job_that_is_made_while_its_set_is_deleted(
         blocked = (
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         )
-        while not session.scalar(deletion_text(blocked)):
+        while not session.scalar(text(blocked)):
             session.rollback()
     go_on.set()
     deleting.join()

@@ -183,6 +183,8 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         evaluation.language_model_id = rows["model"]
         session.add(evaluation)
     ids["evaluation_id"] = evaluation.id
+    ids["retraction_id"] = client.post(f"/v1/injection-jobs/{job_id}/retract", json={"reason": "r"}).json()["id"]
+    ids["other_id"] = rows["ds"]
     pilot = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
     ids["estimate_id"] = client.post("/v1/injection-jobs:estimate", json=pilot).json()["id"]
     for path, operations in client.app.openapi()["paths"].items():  # type: ignore[attr-defined]
@@ -230,7 +232,8 @@ def _fake(row_id: str) -> str:
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/solutions"): {"solutions": [{"problem": 0, "source": "s", "text": "t"}]},
     ("put", "/review"): {"verdict": "accepted"},
-    ("post", "/retract"): {"reason": "r"},
+    ("post", "{job_id}/retract"): {"reason": "r"},
+    ("post", "{problem_set_id}/retract"): {"reason": "r", "problem": "p"},
     ("post", "/argilla"): {"records": []},
     ("patch", ""): {"tags": ["t"]},
 }
