@@ -14,6 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
 from api import (
+    argilla,
     datasets,
     estimates,
     evaluations,
@@ -49,6 +50,7 @@ RESOURCES = (
     job_contents,
     estimates,
     rejudgings,
+    argilla,
     reviews,
     pairs,
     datasets,

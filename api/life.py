@@ -172,7 +172,7 @@ def _register(life: Life) -> None:
     change_text = "Rename or tag it." if "name" in life.body.model_fields else "Tag it."
     delete_text = "Delete it with its rows and files; with `cascade` also what depends on it. Refused while any runs."
     listed_text = "What would be deleted with it: everything that cannot be without it."
-    changed = _Operation("PATCH", f"update_{life.name}", change_text, life.model, (404, 409, 413))
+    changed = _Operation("PATCH", f"update_{life.name}", change_text, life.model, (404, 409, 413, 415))
     changed.add(path, typed(change, caller=life.caller, row_id=row_id, body=life.body))
     listed = _Operation("GET", f"list_{life.name}_dependents", listed_text, Listing[DependentOut], (404, 409))
     listed.add(f"{path}/dependents", typed(list_dependents, row_id=row_id))

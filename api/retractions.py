@@ -82,7 +82,7 @@ def _told(api: Api, retraction_id: str) -> RetractionOut:
         return _answer(api, session, session.get_one(Retraction, retraction_id))
 
 
-@router.post("/injection-jobs/{job_id}/retract", responses=documented(404, 413))
+@router.post("/injection-jobs/{job_id}/retract", responses=documented(404, 413, 415))
 def retract_job(caller: Writer, api: ApiDep, job_id: str, body: RetractionIn) -> RetractionOut:
     """Retract a job: no later freeze takes its pairs. Lists every dataset and model it reached. Again: the same one."""
     with api.db.begin() as session:
@@ -91,7 +91,7 @@ def retract_job(caller: Writer, api: ApiDep, job_id: str, body: RetractionIn) ->
     return _told(api, retraction_id)
 
 
-@router.post("/problem-sets/{problem_set_id}/retract", responses=documented(404, 413))
+@router.post("/problem-sets/{problem_set_id}/retract", responses=documented(404, 413, 415))
 def retract_problem(caller: Writer, api: ApiDep, problem_set_id: str, body: ProblemRetractionIn) -> RetractionOut:
     """Retract a problem of a set: no later freeze takes its pairs. Lists every dataset and model it reached."""
     with api.db.begin() as session:

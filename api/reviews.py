@@ -86,7 +86,7 @@ def pairs_named(session: Session, ids: Sequence[str], workspace_id: str, field: 
     return [rows[pair_id] for pair_id in ids]
 
 
-@router.put("/{pair_id}/review", responses=documented(404, 413))
+@router.put("/{pair_id}/review", responses=documented(404, 413, 415))
 def review_pair(caller: Writer, api: ApiDep, pair_id: str, body: ReviewIn) -> ReviewOut:
     """Accept or reject a pair. The same decision again changes nothing."""
     with api.db.begin() as session:
@@ -106,7 +106,7 @@ def withdraw_review(caller: Writer, api: ApiDep, pair_id: str) -> ReviewOut:
         return ReviewOut.of(add_reviews(session, [pair], [{**told, "key_id": caller.key_id, "source": "api"}])[0])
 
 
-@router.post("/reviews", responses=documented(413))
+@router.post("/reviews", responses=documented(413, 415))
 def review_pairs(caller: Writer, api: ApiDep, body: ReviewsIn) -> Listing[ReviewOut]:
     """Accept or reject many pairs: all of them, or none. Of a pair that is named twice the last decision stands."""
     with api.db.begin() as session:

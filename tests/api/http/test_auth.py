@@ -234,7 +234,6 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/review"): {"verdict": "accepted"},
     ("post", "{job_id}/retract"): {"reason": "r"},
     ("post", "{problem_set_id}/retract"): {"reason": "r", "problem": "p"},
-    ("post", "/argilla"): {"records": []},
     ("patch", ""): {"tags": ["t"]},
 }
 
