@@ -30,7 +30,8 @@ _FIELDS = {"question": True, "prefix": False, "chosen": True, "rejected": True} 
 _METADATA = ("type", "error_kind", "split", "problem_id", "job_id")
 _GUIDELINES = (
     "`chosen` is a step (or a whole solution) that is right; `rejected` is the same with an error in it. `prefix` is"
-    " the solution before the step. Accept the pair when `chosen` is right, `rejected` is wrong, and nothing else differs."
+    " the solution before the step. Accept the pair when `chosen` is right, `rejected` is wrong, and they differ in"
+    " nothing else."
 )
 
 

@@ -36,7 +36,8 @@ class FileStore:
 
     def __init__(self, root: str) -> None:
         self.url = root
-        filesystem, base = fsspec.core.url_to_fs(root)
+        # Other processes write too: a list that is kept would hide what they wrote.
+        filesystem, base = fsspec.core.url_to_fs(root, use_listings_cache=False)
         self._fs: Any = filesystem
         self.is_local = isinstance(filesystem, LocalFileSystem)
         self._root = Path(base).resolve() if self.is_local else None

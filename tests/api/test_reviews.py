@@ -73,17 +73,14 @@ def test_many_reviews_are_taken_all_or_none(client: CheckedClient, pairs: list[s
     assert len(client.get(f"/v1/pairs/{pairs[0]}/reviews").json()["data"]) == 2
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"verdict": "good"}, {"verdict": "accepted", "reason": " "}, {"verdict": "withdrawn"}, {"verdict": 1}]
-)
-def test_what_is_no_review_is_refused(client: CheckedClient, pairs: list[str], body: dict[str, Any]) -> None:
-    assert client.put(f"/v1/pairs/{pairs[0]}/review", json=body).status_code == 422
-    assert client.get(f"/v1/pairs/{pairs[0]}/reviews").json()["data"] == []
-
-
-def test_what_is_not_there_has_no_review(client: CheckedClient, pairs: list[str]) -> None:
-    assert client.put("/v1/pairs/pair_none/review", json={"verdict": "accepted"}).status_code == 404
-    assert client.delete(f"/v1/pairs/{pairs[0]}/review").status_code == 404
+def test_what_is_no_review_is_refused(local: CheckedClient, sqlite_database: Database) -> None:
+    job_id = job_with_pairs(local, sqlite_database)
+    url = f"/v1/pairs/{local.get(f'/v1/pairs?job={job_id}').json()['data'][0]['id']}"
+    for body in ({}, {"verdict": "good"}, {"verdict": "accepted", "reason": " "}, {"verdict": "withdrawn"}):
+        assert local.put(f"{url}/review", json=body).status_code == 422
+    assert local.get(f"{url}/reviews").json()["data"] == []
+    assert local.put("/v1/pairs/pair_none/review", json={"verdict": "accepted"}).status_code == 404
+    assert local.delete(f"{url}/review").status_code == 404
 
 
 def test_a_review_tells_whose_key_it_came_with(local: CheckedClient, sqlite_database: Database) -> None:

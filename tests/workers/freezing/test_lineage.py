@@ -24,6 +24,7 @@ from models.workspaces import LanguageModel, ProblemRow
 from tests.api.conftest import CheckedClient, KeptHints
 from tests.workers.freezing.conftest import Freeze, both, rows
 
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the same on both
 HALF = {"split": {"test": 0.5}}
 
 
@@ -140,6 +141,7 @@ def pages(api: CheckedClient, url: str) -> list[dict[str, Any]]:
         after = f"&after={page['next']}"
 
 
+@SQLITE
 def test_two_datasets_are_compared_by_what_their_pairs_say(
     api: CheckedClient, store: StoreSettings, frozen: Freeze
 ) -> None:
@@ -175,6 +177,7 @@ def test_two_datasets_are_compared_by_what_their_pairs_say(
     assert difference(contents(files, whole), contents(files, some)).moved == 0
 
 
+@SQLITE
 def test_the_archive_of_a_frozen_dataset_holds_its_files(
     api: CheckedClient, store: StoreSettings, frozen: Freeze
 ) -> None:
