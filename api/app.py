@@ -13,7 +13,21 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import dataset_shapes, datasets, estimates, evaluations, language_models, pairs, rejudgings, service
+from api import (
+    argilla,
+    dataset_shapes,
+    datasets,
+    estimates,
+    evaluations,
+    language_models,
+    life,
+    lineage,
+    pairs,
+    rejudgings,
+    retractions,
+    reviews,
+    service,
+)
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -38,12 +52,17 @@ RESOURCES = (
     job_contents,
     estimates,
     rejudgings,
+    argilla,
+    reviews,
     pairs,
     datasets,
     dataset_shapes,
     training,
     evaluations,
     language_models,
+    life,
+    lineage,
+    retractions,
     service,
 )
 

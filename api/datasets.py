@@ -10,6 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api import schemas
+from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
 from api.http.errors import Conflict, Invalid, documented, invalid_below
@@ -19,6 +20,7 @@ from api.jobs import JobResource
 from api.schemas import JobOut, Name, RowId, key_of
 from errata.output_config import DatasetConfig
 from models.base import new_id
+from models.curation import not_retracted, retractions_in
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, DatasetSource
@@ -45,6 +47,10 @@ class DatasetOut(JobOut):
     config: dict[str, Any]
     manifest: dict[str, Any] | None
     sha256: str | None
+    tags: list[str] = Field(default_factory=list)
+    retracted: list[dict[str, Any]] | None = Field(
+        None, description="What was retracted of its jobs since it was frozen (see its manifest for earlier ones)."
+    )
 
 
 def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
@@ -57,8 +63,11 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
         job = body_row(session, InjectionJob, job_id, workspace_id, f"jobs.{at}")
         if job.state not in TERMINAL:
             raise Conflict(f"jobs.{at}: the job is still {job.state}; freeze its pairs when it has ended")
-    if not session.scalar(select(exists(select(PairRow.id).where(PairRow.job_id.in_(config.jobs))))):
+    pairs = select(PairRow.id).where(PairRow.job_id.in_(config.jobs))
+    if not session.scalar(select(exists(pairs))):
         raise Invalid.field("jobs", "these jobs have made no pairs", "look at their funnels for the reasons")
+    if not session.scalar(select(exists(pairs.where(not_retracted())))):
+        raise Invalid.field("jobs", "all pairs of these jobs are retracted", "see GET /v1/retractions for the reasons")
     values = {"name": body.name, "config": config.model_dump(mode="json")}
     dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, **values)
     session.add(dataset)
@@ -68,19 +77,30 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
     return dataset, plan_dataset(session, dataset)
 
 
-datasets = JobResource(
+def _answer(session: Session, dataset: Dataset) -> DatasetOut:
+    answer = jobs.summaries(session, [dataset])[0]
+    if dataset.state == JobState.SUCCEEDED:
+        told = {entry.get("retraction") for entry in (dataset.manifest or {}).get("retracted", [])}
+        since = [entry for entry in retractions_in(session, answer.jobs) if entry["retraction"] not in told]
+        answer.retracted = since or None
+    return answer
+
+
+jobs = JobResource(
     table=Dataset,
     body=DatasetIn,
     model=DatasetOut,
     name="dataset",
     create=new_dataset,
+    answer=_answer,
     texts={
         "create": "Freeze the pairs of finished jobs to files.",
         "list": "Datasets, newest first.",
         "get": "One dataset.",
         "cancel": "Stop freezing.",
     },
-).register(router)
+)
+jobs.register(router)
 
 
 def _files(api: Api, dataset_id: str, workspace_id: str) -> list[StoredFile]:
@@ -97,6 +117,14 @@ def list_files(caller: Reader, api: ApiDep, dataset_id: str) -> Listing[FileOut]
     """Every file of the dataset, with size and SHA-256."""
     files = _files(api, dataset_id, caller.workspace_id)
     return Listing.whole(FileOut.listed(files, f"/v1/datasets/{dataset_id}/files"))
+
+
+@router.head("/{dataset_id}/archive.zip", include_in_schema=False)
+@router.get("/{dataset_id}/archive.zip", responses=ARCHIVE_RESPONSES, response_class=Response)
+def download_archive(request: Request, caller: Reader, api: ApiDep, dataset_id: str) -> Response:
+    """Every file of the dataset as one ZIP archive, streamed, or a range of it. `Want-Repr-Digest` gives its digest."""
+    files = _files(api, dataset_id, caller.workspace_id)
+    return send_archive(request, FileStore(api.store.files), files, dataset_id)
 
 
 @router.head("/{dataset_id}/files/{path:path}", include_in_schema=False)

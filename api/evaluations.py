@@ -47,6 +47,7 @@ class EvaluationOut(JobOut):
     language_model: str
     config: dict[str, Any]
     result: dict[str, Any] | None
+    tags: list[str] = Field(default_factory=list)
 
 
 class EvaluationSampleOut(RowAnswer):
@@ -115,7 +116,7 @@ def new_evaluation(session: Session, workspace_id: str, body: EvaluationIn) -> t
     return evaluation, plan_evaluation(session, evaluation, body.config.problem_count(problem_set.problem_count))
 
 
-evaluations = JobResource(
+jobs = JobResource(
     table=Evaluation,
     body=EvaluationIn,
     model=EvaluationOut,
@@ -128,7 +129,8 @@ evaluations = JobResource(
         "get": "One evaluation with its result.",
         "cancel": "Ask an evaluation to stop; the answers it has stay.",
     },
-).register(router)
+)
+jobs.register(router)
 
 
 @router.get("/{evaluation_id}/samples", responses=documented(404))

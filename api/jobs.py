@@ -33,8 +33,10 @@ from api.http.routing import Api, ApiDep, accepted
 from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, where_given
 from api.language_models import model_names
 from api.progress import STAGES, progress_of
-from api.schemas import RowAnswer, RowId
+from api.schemas import RowAnswer, RowId, Tag
 from models.base import Base
+from models.curation import tagged, tags_of
+from models.deletion import parents_hidden
 from models.leases import OwnerTable
 from models.states import JobState
 from workers.dispatch import Hint, cancel, complete_owner
@@ -96,7 +98,16 @@ class JobResource(Generic[Row, Body, Answer]):
         return self._answer(session, session.get_one(self.table, row_id, populate_existing=True))
 
     def _answer(self, session: Session, row: Row) -> Answer:
-        return self.answer(session, row) if self.answer else self.summaries(session, [row])[0]
+        answer = self.answer(session, row) if self.answer else self.summaries(session, [row])[0]
+        return self.tagged(session, [row], [answer])[0]
+
+    def tagged(self, session: Session, rows: Sequence[Any], answers: list[Answer]) -> list[Answer]:
+        """The answers for these rows with the rows' tags, where this kind of job has tags."""
+        if rows and "tags" in self.model.model_fields:
+            found = tags_of(session, rows[0].workspace_id, [row.id for row in rows])
+            for row, answer in zip(rows, answers, strict=True):
+                answer.tags = found.get(row.id, [])  # type: ignore[attr-defined]
+        return answers
 
     def summaries(self, session: Session, rows: Sequence[Any]) -> list[Answer]:
         """What a list tells of these rows."""
@@ -152,6 +163,8 @@ class JobResource(Generic[Row, Body, Answer]):
                 def make() -> str:
                     row: Any
                     row, planned = self.create(session, caller.workspace_id, body)
+                    if parents_hidden(session, row):
+                        raise Conflict("something that this names has just been deleted; look again and name another")
                     hints.extend(planned)
                     return str(row.id)
 
@@ -164,7 +177,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
         router.add_api_route(
             path,
-            _typed(create, caller=self.caller, body=self.body),
+            typed(create, caller=self.caller, body=self.body),
             methods=["POST"],
             status_code=202,
             responses=documented(409, 413, 415),
@@ -174,18 +187,20 @@ class JobResource(Generic[Row, Body, Answer]):
     def _add_list(self, router: APIRouter, path: str) -> None:
         def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Listing[Answer]:
             table: Any = self.table
-            filters = {table.workspace_id: caller.workspace_id}
+            filters, tag = {table.workspace_id: caller.workspace_id}, given.pop("tag", None)
             with api.db.read() as session:
                 for name, value in given.items():
                     if name in self.references and value is not None:
                         body_row(session, self.references[name], value, caller.workspace_id, name)
                     filters[getattr(table, f"{name}_id" if name in self.references else name)] = value
                 query = where_given(select(table), filters)
+                if tag is not None:
+                    query = query.where(tagged(table, caller.workspace_id, tag))
                 found = paginate(session, query, (table.created_at, table.id), page, descending=True)
-                return Listing(data=self.summaries(session, found.rows), has_more=bool(found.next), next=found.next)
+                return found.listing_of(self.tagged(session, found.rows, self.summaries(session, found.rows)))
 
         options = self._described("list", f"list_{self.name}s") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
-        router.add_api_route(path, _typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
+        router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
 
     def _filters(self) -> Callable[..., dict[str, Any]]:
         """A dependency that takes the list's query parameters: which ones there are differs from kind to kind."""
@@ -195,6 +210,8 @@ class JobResource(Generic[Row, Body, Answer]):
 
         types: dict[str, Any] = {"state": self.states} if self.states else {}
         types |= dict.fromkeys(self.references, RowId)
+        if "tags" in self.model.model_fields:
+            types["tag"] = Tag
         parameters = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, Query()])
             for name, kind in types.items()
@@ -208,7 +225,7 @@ class JobResource(Generic[Row, Body, Answer]):
                 return self._answer(session, path_row(session, self.table, row_id, caller.workspace_id))
 
         options = self._described("get", f"get_{self.name}")
-        router.add_api_route(path, _typed(get, row_id=id_type), responses=documented(404), **options)
+        router.add_api_route(path, typed(get, row_id=id_type), responses=documented(404), **options)
 
     def _add_cancel(self, router: APIRouter, path: str, id_type: Any) -> None:
         def stop(caller: Caller, api: ApiDep, row_id: str, response: Response) -> Answer:
@@ -216,7 +233,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
         router.add_api_route(
             path,
-            _typed(stop, caller=self.caller, row_id=id_type),
+            typed(stop, caller=self.caller, row_id=id_type),
             methods=["POST"],
             status_code=202,
             responses=documented(404, 409),
@@ -243,7 +260,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
         router.add_api_route(
             path,
-            _typed(list_events, row_id=id_type),
+            typed(list_events, row_id=id_type),
             name=f"list_{self.name}_events",
             description=f"What happened to the {self.words}: a list, or a stream.",
             responses=EVENT_RESPONSES,
@@ -261,7 +278,7 @@ class JobResource(Generic[Row, Body, Answer]):
         return {"name": name, "description": self.texts[operation], "response_model": self.model}
 
 
-def _typed(handler: Callable[..., Any], **types: Any) -> Callable[..., Any]:
+def typed(handler: Callable[..., Any], **types: Any) -> Callable[..., Any]:
     """``handler`` with parameter types that are known only at run time: FastAPI reads them from its annotations."""
     handler.__annotations__ |= types
     return handler

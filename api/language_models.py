@@ -13,17 +13,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
+from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, send_listed
-from api.http.errors import Invalid, NotFound, documented
+from api.http.errors import Conflict, Invalid, NotFound, documented
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing
-from api.schemas import RowAnswer
+from api.schemas import RowAnswer, Tag
+from models.curation import tags_of
 from models.files import FileStore, UnsafePath
 from models.folders import MANIFEST
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel
@@ -47,6 +49,7 @@ class LanguageModelOut(RowAnswer):
     engine: str
     base_model: str | None
     training_job: str | None = Field(validation_alias="training_run_id")
+    tags: list[str] = Field(default_factory=list)
 
 
 class ModelListing(BaseModel):
@@ -79,6 +82,21 @@ def body_model(session: Session, name: str, workspace_id: str, field: str) -> La
     return row
 
 
+def named(session: Session, name: str, workspace_id: str, own: bool = False) -> LanguageModel:
+    """The entry a path names; ``own``: one to change or delete. Raises NotFound, and Conflict for an operator's."""
+    row = find_model(session, name, workspace_id)
+    if row is None:
+        raise NotFound("there is no such language model; see GET /v1/models")
+    if own and row.training_run_id is None:
+        raise Conflict("this language model is the operator's: only those that a training job made are yours to change")
+    return row
+
+
+def answer(session: Session, row: LanguageModel, workspace_id: str) -> LanguageModelOut:
+    """One entry as a workspace sees it."""
+    return _answers(session, [row], workspace_id)[0]
+
+
 def model_names(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
     """Names by id."""
     wanted = {row_id for row_id in ids if row_id}
@@ -88,37 +106,38 @@ def model_names(session: Session, ids: Iterable[str | None]) -> dict[str, str]:
     return {row.id: row.name for row in rows}
 
 
-def _answers(session: Session, rows: Sequence[LanguageModel]) -> list[LanguageModelOut]:
+def _answers(session: Session, rows: Sequence[LanguageModel], workspace_id: str) -> list[LanguageModelOut]:
+    tags = tags_of(session, workspace_id, [row.id for row in rows])
     bases = model_names(session, [row.base_model_id for row in rows])
     return [
         LanguageModelOut.of(
             row,
             owned_by="errata" if row.training_run_id else "operator",
             base_model=bases.get(row.base_model_id or ""),
+            tags=tags.get(row.id, []),
         )
         for row in rows
     ]
 
 
 @router.get("")
-def list_models(caller: Reader, api: ApiDep) -> ModelListing:
+def list_models(caller: Reader, api: ApiDep, tag: Annotated[Tag | None, Query()] = None) -> ModelListing:
     """Every language model the caller may name, oldest first."""
     query = select(LanguageModel).where(visible(caller.workspace_id))
     with api.db.read() as session:
         rows = session.scalars(query.order_by(LanguageModel.created_at, LanguageModel.id)).all()
         own = {row.name for row in rows if row.workspace_id == caller.workspace_id}
         named = [row for row in rows if row.workspace_id == caller.workspace_id or row.name not in own]
-        return ModelListing(data=_answers(session, named))
+        answers = _answers(session, named, caller.workspace_id)
+        return ModelListing(data=[answer for answer in answers if tag is None or tag in answer.tags])
 
 
 @router.get("/{name}", responses=documented(404))
 def get_model(caller: Reader, api: ApiDep, name: str) -> LanguageModelOut:
     """One language model by its name."""
     with api.db.read() as session:
-        row = find_model(session, name, caller.workspace_id)
-        if row is None:
-            raise NotFound("there is no such language model; see GET /v1/models")
-        return _answers(session, [row])[0]
+        row = named(session, name, caller.workspace_id)
+        return _answers(session, [row], caller.workspace_id)[0]
 
 
 def _files(api: Api, name: str, workspace_id: str) -> list[StoredFile]:
@@ -142,6 +161,13 @@ def _files(api: Api, name: str, workspace_id: str) -> list[StoredFile]:
 def list_model_files(caller: Reader, api: ApiDep, name: str) -> Listing[FileOut]:
     """Every file of a trained language model, with size and SHA-256."""
     return Listing.whole(FileOut.listed(_files(api, name, caller.workspace_id), f"/v1/models/{name}/files"))
+
+
+@router.head("/{name}/archive.zip", include_in_schema=False)
+@router.get("/{name}/archive.zip", responses=ARCHIVE_RESPONSES, response_class=Response)
+def download_model_archive(request: Request, caller: Reader, api: ApiDep, name: str) -> Response:
+    """Every file of a trained language model as one ZIP archive, streamed, or a range of it."""
+    return send_archive(request, FileStore(api.store.files), _files(api, name, caller.workspace_id), name)
 
 
 @router.head("/{name}/files/{path:path}", include_in_schema=False)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from api.http.auth import Reader
-from api.http.errors import documented
+from api.http.errors import FieldError, NotFound, documented
 from api.http.routing import ApiDep, make_router
 from api.http.rows import Listing, PageDep, body_row, paginate, path_row, where_given
-from api.schemas import RowAnswer, RowId
+from api.schemas import ProblemName, RowAnswer, RowId
 from errata.types import EditorName, EvidenceKind, Form
+from models.curation import ReviewFilter, review_condition
 from models.jobs import InjectionJob, PairRow
+from models.workspaces import ProblemRow, ProblemSet
 
 router = make_router("/v1/pairs", "pairs")
 
@@ -27,6 +31,8 @@ class PairOut(RowAnswer):
     id: str
     job: str = Field(validation_alias="job_id")
     problem: str = Field(validation_alias="problem_id")
+    external_id: str | None = Field(description="Your own id of the problem.")
+    gold_answer: str
     solution: str = Field(validation_alias="solution_id")
     rejected_solution: str | None = Field(validation_alias="rejected_solution_id")
     edit: str | None = Field(validation_alias="edit_id")
@@ -48,10 +54,37 @@ class PairOut(RowAnswer):
     language_model: str | None
     prompt_version: str | None
     seed: int | None
+    review: Literal["accepted", "rejected"] | None = Field(description="The verdict that stands; null without one.")
     created_at: datetime
 
 
-@router.get("")
+def pair_answers(session: Session, pairs: Sequence[PairRow]) -> list[PairOut]:
+    """Pairs as answers, with what their problems add."""
+    columns = (ProblemRow.id, ProblemRow.external_id, ProblemRow.gold_answer)
+    found = session.execute(select(*columns).where(ProblemRow.id.in_({pair.problem_id for pair in pairs})))
+    problems = {row.id: {"external_id": row.external_id, "gold_answer": row.gold_answer} for row in found}
+    return [PairOut.of(pair, **problems[pair.problem_id]) for pair in pairs]
+
+
+def named_problems(session: Session, workspace_id: str, name: str, problem_set_id: str | None = None) -> list[str]:
+    """Ids of the problems with this id, or else with this one of the caller's own, in one set or in all of them.
+
+    Raises NotFound, naming the field: a misspelt id is no empty list.
+    """
+    of_set = select(ProblemRow.id).join(ProblemSet, ProblemSet.id == ProblemRow.problem_set_id)
+    of_set = of_set.where(ProblemSet.workspace_id == workspace_id)
+    if problem_set_id is not None:
+        of_set = of_set.where(ProblemSet.id == problem_set_id)
+    for column in (ProblemRow.id, ProblemRow.external_id):
+        if found := list(session.scalars(of_set.where(column == name))):
+            return found
+    where = "" if problem_set_id is None else " of the job's problem set"
+    remedy = "give an id from GET /v1/problem-sets/{id}/problems, or your own id of a problem"
+    message = f"no problem{where} has this id, neither ours nor your own"
+    raise NotFound(f"problem: {message}", [FieldError(field="problem", message=message, remedy=remedy)])
+
+
+@router.get("", responses=documented(404))
 def list_pairs(
     caller: Reader,
     api: ApiDep,
@@ -62,7 +95,10 @@ def list_pairs(
     form: Annotated[Form | None, Query()] = None,
     editor: Annotated[EditorName | None, Query()] = None,
     evidence: Annotated[EvidenceKind | None, Query()] = None,
-    problem: Annotated[RowId | None, Query(description="Of one problem (its id).")] = None,
+    problem: Annotated[ProblemName | None, Query(description="Of one problem: its id, or your own id of it.")] = None,
+    review: Annotated[
+        ReviewFilter | None, Query(description="Which review stands; not_rejected: accepted ones and those without.")
+    ] = None,
 ) -> Listing[PairOut]:
     """Pairs, oldest first."""
     filters = {
@@ -73,17 +109,22 @@ def list_pairs(
         PairRow.form: form,
         PairRow.editor: editor,
         PairRow.evidence_kind: evidence,
-        PairRow.problem_id: problem,
     }
+    query = where_given(select(PairRow), filters)
+    if review is not None:
+        query = query.where(review_condition(review))
     with api.db.read() as session:
+        set_id = None
         if job is not None:
-            body_row(session, InjectionJob, job, caller.workspace_id, "job")
-        found = paginate(session, where_given(select(PairRow), filters), (PairRow.created_at, PairRow.id), page)
-    return found.listing(PairOut.of)
+            set_id = body_row(session, InjectionJob, job, caller.workspace_id, "job").problem_set_id
+        if problem is not None:
+            query = query.where(PairRow.problem_id.in_(named_problems(session, caller.workspace_id, problem, set_id)))
+        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+        return found.listing_of(pair_answers(session, found.rows))
 
 
 @router.get("/{pair_id}", responses=documented(404))
 def get_pair(caller: Reader, api: ApiDep, pair_id: str) -> PairOut:
     """One pair."""
     with api.db.read() as session:
-        return PairOut.of(path_row(session, PairRow, pair_id, caller.workspace_id))
+        return pair_answers(session, [path_row(session, PairRow, pair_id, caller.workspace_id)])[0]

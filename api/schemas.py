@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from api.http.strict_json import JsonError, check_text
+from models.curation import MOST_TAGS
 
 
 def _storable(text: str) -> str:
@@ -18,10 +19,16 @@ def _storable(text: str) -> str:
     return text
 
 
+Storable = AfterValidator(_storable)
 # Constraints first: behind a function they would check the text before stripping it.
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)]
 RowId = Annotated[str, StringConstraints(max_length=80), AfterValidator(_storable)]
+ProblemName = Annotated[str, StringConstraints(min_length=1, max_length=1_000), Storable]  # our id, or the caller's own
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$")]
+
+
+Tag = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), Storable]
+Tags = Annotated[list[Tag], Field(max_length=MOST_TAGS)]
 
 
 class Request(BaseModel):

@@ -75,7 +75,7 @@ def sweeper(store: StoreSettings) -> None:
     need_broker(store, "sweeper")
     db = open_database(store)
     with stop_on_signals() as stop:
-        Sweeper(db, Dispatcher(create_celery(store.broker_url)), WorkerSettings()).run(stop)
+        Sweeper(db, Dispatcher(create_celery(store.broker_url)), WorkerSettings(), store).run(stop)
     db.dispose()
 
 

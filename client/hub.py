@@ -9,11 +9,14 @@ uploaded by ``huggingface_hub`` (extra ``hub``). The hub's address and token are
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from client.errors import ErrataError
+from client.records import LanguageModel
 
 RepoType = Literal["dataset", "model"]
 _CARD = "README.md"
@@ -64,6 +67,31 @@ def push_folder(folder: Path, kind: RepoType, target: HubTarget, message: str) -
     except Exception as error:  # whatever the library and its transports raise: httpx, xet, validation, OSError
         raise ErrataError(f"the hub did not take {target.repo}: {error}") from error
     return Pushed(str(made), commit.oid, private)
+
+
+def push_dataset(
+    download: Callable[[str, Path], Path], dataset_id: str, target: HubTarget, licence: str | None
+) -> Pushed:
+    """Download a dataset, check it, and upload it to the hub's dataset repository.
+
+    ``licence`` goes into the card, as the hub names licences (``mit``). Raises DigestMismatch, and ErrataError where
+    the hub refuses, or where a private push is asked of a public repository.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = download(dataset_id, Path(scratch))
+        if licence is not None:
+            set_licence(folder, licence)
+        return push_folder(folder, "dataset", target, f"Errata dataset {dataset_id}")
+
+
+def push_model(
+    download: Callable[[str, Path], Path], model: LanguageModel, target: HubTarget, licence: str | None
+) -> Pushed:
+    """Download a trained model, check it, and upload it to the hub's model repository, as for a dataset."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = download(model.id, Path(scratch))
+        write_model_card(folder, model.id, model.base_model, licence)
+        return push_folder(folder, "model", target, f"Errata model {model.id}")
 
 
 def set_licence(folder: Path, licence: str) -> None:

@@ -27,6 +27,7 @@ class RowNote(Record):
 class ProblemSet(Record):
     """A set of problems of one domain."""
 
+    tags: list[str] = Field(default_factory=list)
     id: str
     name: str
     domain: str
@@ -91,6 +92,7 @@ class InjectionJob(ShardedJob):
     ``advice`` says why an ended job gave no pairs or few, and what to try.
     """
 
+    tags: list[str] = Field(default_factory=list)
     name: str | None
     partial: bool
     problem_set: str
@@ -146,6 +148,9 @@ class Pair(Record):
     id: str
     job: str
     problem: str
+    external_id: str | None = None
+    gold_answer: str | None = None
+    review: Literal["accepted", "rejected"] | None = None
     type: Literal["step", "full"]
     question: str
     prefix: str
@@ -178,6 +183,7 @@ class Solution(Record):
 class Dataset(ShardedJob):
     """Pairs frozen to files; immutable once succeeded."""
 
+    tags: list[str] = Field(default_factory=list)
     name: str
     partial: bool
     jobs: list[str]
@@ -199,6 +205,7 @@ class DatasetFile(Record):
 class TrainingJob(Job):
     """A training run; ``language_model`` names its result once there is one."""
 
+    tags: list[str] = Field(default_factory=list)
     dataset: str
     base_model: str
     output_name: str
@@ -253,6 +260,7 @@ class Checkpoint(Record):
 class Evaluation(ShardedJob):
     """A language model's answers to a problem set; ``result`` has ``accuracy`` and its 95 % ``interval``."""
 
+    tags: list[str] = Field(default_factory=list)
     name: str | None
     partial: bool
     problem_set: str
@@ -306,6 +314,7 @@ class Event(Record):
 class LanguageModel(Record):
     """A name from the registry; ``id`` is the name."""
 
+    tags: list[str] = Field(default_factory=list)
     id: str
     engine: str
     owned_by: str

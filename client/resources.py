@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import builtins
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.downloads import download
-from client.hub import HubTarget, Pushed, push_folder, set_licence, write_model_card
+from client.curation import DatasetDifference
+from client.downloads import download, download_archive
+from client.hub import HubTarget, Pushed, push_dataset, push_model
 from client.jobs import Jobs, Resource
+from client.life import Kept
 from client.records import (
     BroughtSolutions,
     Checkpoint,
@@ -23,7 +24,6 @@ from client.records import (
     InjectionJob,
     LanguageModel,
     Metric,
-    Pair,
     Preset,
     ProblemSet,
     Rejudging,
@@ -54,9 +54,14 @@ class Files(Resource):
             download(self._transport, file, folder)
         return folder
 
+    def _download_archive(self, row_id: str, target: Path) -> Path:
+        return download_archive(self._transport, f"{self.path}/{row_id}/archive.zip", target)
 
-class ProblemSets(Resource):
+
+class ProblemSets(Kept[ProblemSet]):
     """Problem sets and the solutions brought along with them."""
+
+    path, record = "/v1/problem-sets", ProblemSet
 
     def create(
         self, name: str, problems: Iterable[Mapping[str, Any]], *, domain: str = "math", **criteria: Any
@@ -92,9 +97,9 @@ class ProblemSets(Resource):
         """One problem set."""
         return ProblemSet.model_validate(self._transport.get(f"/v1/problem-sets/{problem_set_id}"))
 
-    def list(self) -> Iterator[ProblemSet]:
-        """Every problem set, newest first."""
-        return (ProblemSet.model_validate(row) for row in self._transport.pages("/v1/problem-sets"))
+    def list(self, **filters: Any) -> Iterator[ProblemSet]:
+        """Every problem set, newest first; filter: ``tag``."""
+        return (ProblemSet.model_validate(row) for row in self._transport.pages("/v1/problem-sets", **filters))
 
     def problems(self, problem_set_id: str) -> Iterator[dict[str, Any]]:
         """The problems of a set, in posting order."""
@@ -111,7 +116,7 @@ class ProblemSets(Resource):
         return BroughtSolutions.model_validate(answer)
 
 
-class InjectionJobs(Jobs[InjectionJob]):
+class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
     """Injection jobs."""
 
     path, record = "/v1/injection-jobs", InjectionJob
@@ -187,22 +192,7 @@ class Rejudgings(Jobs[Rejudging]):
         return self._transport.pages(f"{self.path}/{rejudging_id}/changes", page_size=500, **filters)
 
 
-class Pairs(Resource):
-    """Preference pairs of all jobs."""
-
-    def get(self, pair_id: str) -> Pair:
-        """One pair."""
-        return Pair.model_validate(self._transport.get(f"/v1/pairs/{pair_id}"))
-
-    def list(self, **filters: Any) -> Iterator[Pair]:
-        """Pairs, oldest first.
-
-        Filters: ``job``, ``type``, ``error_kind``, ``form``, ``editor``, ``evidence``, ``problem``.
-        """
-        return (Pair.model_validate(row) for row in self._transport.pages("/v1/pairs", page_size=500, **filters))
-
-
-class Datasets(Files, Jobs[Dataset]):
+class Datasets(Files, Kept[Dataset], Jobs[Dataset]):
     """Datasets: pairs frozen to files. They have files once they have succeeded."""
 
     path, record = "/v1/datasets", Dataset
@@ -210,6 +200,23 @@ class Datasets(Files, Jobs[Dataset]):
     def create(self, name: str, jobs: Iterable[str], *, config: Mapping[str, Any] | None = None) -> Dataset:
         """Freeze the pairs of ended injection jobs."""
         return self._create({"name": name, "jobs": list(jobs), "config": dict(config or {})})
+
+    def difference(self, before: str, after: str) -> DatasetDifference:
+        """How many pairs only one of two datasets holds, by what they say."""
+        return DatasetDifference.model_validate(self._transport.get(f"{self.path}/{before}/diff/{after}", limit=1))
+
+    def differing_pairs(self, before: str, after: str, *, side: str = "added") -> Iterator[dict[str, Any]]:
+        """The pairs that only ``after`` holds (``side="added"``), or only ``before`` (``"removed"``)."""
+        return self._transport.pages(f"{self.path}/{before}/diff/{after}", side=side)
+
+    def argilla_settings(self, dataset_id: str) -> dict[str, Any]:
+        """Settings of an Argilla dataset for these pairs; written to a file, ``rg.Settings.from_json`` reads them."""
+        answer: dict[str, Any] = self._transport.get(f"{self.path}/{dataset_id}/argilla", limit=1)["settings"]
+        return answer
+
+    def argilla_records(self, dataset_id: str) -> Iterator[dict[str, Any]]:
+        """The pairs as records, each for ``rg.Record.from_dict``."""
+        return self._transport.pages(f"{self.path}/{dataset_id}/argilla", rows="records")
 
     def files(self, dataset_id: str) -> list[DatasetFile]:
         """The files of a dataset, with their digests."""
@@ -222,22 +229,18 @@ class Datasets(Files, Jobs[Dataset]):
         """
         return self._download(dataset_id, folder)
 
+    def download_archive(self, dataset_id: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, verified; a cut download is resumed. Answers ``target``."""
+        return self._download_archive(dataset_id, target)
+
     def push(
         self, dataset_id: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any
     ) -> Pushed:
-        """Download a dataset, check it, and upload it to the hub's dataset repository ``repo`` (``owner/name``).
-
-        ``licence`` goes into the card, as the hub names licences (``mit``). ``target``: see client.hub.HubTarget.
-        Raises DigestMismatch, and ErrataError where the hub refuses, or where ``private`` is asked of a public one.
-        """
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = self.download(dataset_id, Path(scratch))
-            if licence is not None:
-                set_licence(folder, licence)
-            return push_folder(folder, "dataset", HubTarget(repo, private, **target), f"Errata dataset {dataset_id}")
+        """Download a dataset, check it, and upload it to the hub (client.hub.push_dataset)."""
+        return push_dataset(self.download, dataset_id, HubTarget(repo, private, **target), licence)
 
 
-class TrainingJobs(Jobs[TrainingJob]):
+class TrainingJobs(Kept[TrainingJob], Jobs[TrainingJob]):
     """Training runs."""
 
     path, record = "/v1/training-jobs", TrainingJob
@@ -288,7 +291,7 @@ class TrainingJobs(Jobs[TrainingJob]):
         return (Checkpoint.model_validate(row) for row in rows)
 
 
-class Evaluations(Jobs[Evaluation]):
+class Evaluations(Kept[Evaluation], Jobs[Evaluation]):
     """Evaluations and their comparison."""
 
     path, record = "/v1/evaluations", Evaluation
@@ -315,14 +318,14 @@ class Evaluations(Jobs[Evaluation]):
         return self._transport.pages(f"{self.path}/{evaluation_id}/samples", page_size=500, **filters)
 
 
-class LanguageModels(Files):
+class LanguageModels(Files, Kept[LanguageModel]):
     """The registry, as far as this workspace may use it. Files have those models that a training job made."""
 
-    path = "/v1/models"
+    path, record = "/v1/models", LanguageModel
 
-    def list(self) -> list[LanguageModel]:
-        """Every language model a job may name."""
-        return [LanguageModel.model_validate(row) for row in self._transport.get(self.path)["data"]]
+    def list(self, *, tag: str | None = None) -> list[LanguageModel]:
+        """Every language model a job may name; filter: ``tag``."""
+        return [LanguageModel.model_validate(row) for row in self._transport.get(self.path, tag=tag)["data"]]
 
     def files(self, name: str) -> builtins.list[DatasetFile]:
         """The files of a language model that a training job made, with their digests."""
@@ -332,13 +335,13 @@ class LanguageModels(Files):
         """Every file into ``folder``, verified, as for a dataset. Answers ``folder``. Raises DigestMismatch."""
         return self._download(name, folder)
 
+    def download_archive(self, name: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, as for a dataset. Answers ``target``. Raises DigestMismatch."""
+        return self._download_archive(name, target)
+
     def push(self, name: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any) -> Pushed:
-        """Download a trained model, check it, and upload it to the hub's model repository, as for a dataset."""
-        base = self.get(name).base_model
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = self.download(name, Path(scratch))
-            write_model_card(folder, name, base, licence)
-            return push_folder(folder, "model", HubTarget(repo, private, **target), f"Errata model {name}")
+        """Download a trained model, check it, and upload it to the hub (client.hub.push_model)."""
+        return push_model(self.download, self.get(name), HubTarget(repo, private, **target), licence)
 
     def get(self, name: str) -> LanguageModel:
         """One by its name."""

@@ -8,13 +8,13 @@ from types import TracebackType
 import httpx
 
 from client.errors import ErrataError
+from client.life import Pairs, Retractions
 from client.resources import (
     Datasets,
     Estimates,
     Evaluations,
     InjectionJobs,
     LanguageModels,
-    Pairs,
     Presets,
     ProblemSets,
     Rejudgings,
@@ -46,6 +46,7 @@ class Errata:
         self.rejudgings = Rejudgings(self._transport)
         self.estimates = Estimates(self._transport)
         self.pairs = Pairs(self._transport)
+        self.retractions = Retractions(self._transport)
         self.datasets = Datasets(self._transport)
         self.training_jobs = TrainingJobs(self._transport)
         self.evaluations = Evaluations(self._transport)

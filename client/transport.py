@@ -83,12 +83,12 @@ class Transport:
         except httpx.TransportError as error:
             raise ServiceUnreachable(f"{self.base_url} broke off: {error}") from error
 
-    def pages(self, path: str, *, page_size: int = 200, **params: Any) -> Iterator[dict[str, Any]]:
-        """Every row of a list, page by page."""
+    def pages(self, path: str, *, page_size: int = 200, rows: str = "data", **params: Any) -> Iterator[dict[str, Any]]:
+        """Every row of a list, page by page; ``rows`` is the field they stand in."""
         after: str | None = None
         while True:
             page = self.get(path, **params, limit=page_size, after=after)
-            yield from page["data"]
+            yield from page[rows]
             after = page.get("next")
             if not page["has_more"] or after is None:
                 return

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from errata.rests import LEFT_OUT, REST_KINDS, LeftOut, RestKind
+from errata.card_retractions import retraction_lines
 from errata.shapes import SHAPES
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -69,6 +70,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
     lines += _whole(manifest.get("whole"))
+    lines += retraction_lines(manifest.get("retracted"))
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
 

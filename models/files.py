@@ -18,9 +18,11 @@ from typing import IO, Any, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from models.folders import MANIFEST, flush, name_folder
+from models.folders import MANIFEST, flush, name_folder, remove_folder
 
 _TMP = ".tmp"
+_CHUNK = 256 * 1024
+_REMOTE_CHUNK = 4 * 1024 * 1024  # every chunk is a request to the object store
 _MAX_PATH = 1024
 _STALE_SECONDS = 86400  # a build folder this old belongs to a process that was killed
 
@@ -33,11 +35,18 @@ class FileStore:
     """Files under ``root``: a local folder, ``file://``, or another fsspec URL such as ``s3://bucket/errata``."""
 
     def __init__(self, root: str) -> None:
-        filesystem, base = fsspec.core.url_to_fs(root)
+        self.url = root
+        # Other processes write too: a list that is kept would hide what they wrote.
+        filesystem, base = fsspec.core.url_to_fs(root, use_listings_cache=False)
         self._fs: Any = filesystem
         self.is_local = isinstance(filesystem, LocalFileSystem)
         self._root = Path(base).resolve() if self.is_local else None
         self._base = str(base).rstrip("/")
+
+    @property
+    def local_root(self) -> Path | None:
+        """The store's folder; None where it is no local one."""
+        return self._root
 
     def local_path(self, path: str) -> Path:
         """The local path of a stored file or folder, links resolved. Raises UnsafePath for one outside the root.
@@ -71,6 +80,32 @@ class FileStore:
         """A whole file. Raises FileNotFoundError."""
         with self.open(path) as handle:
             return handle.read()
+
+    def chunks(self, path: str, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes ``[start, stop)`` of a file, piece by piece. Raises FileNotFoundError before the first piece."""
+        name = self._name(path)
+        if self.is_local:
+            return _read(Path(name).open("rb"), start, stop)
+        self.size(path)
+        return self._fetched(name, start, stop)
+
+    def _fetched(self, name: str, start: int, stop: int) -> Iterator[bytes]:
+        # By ranges and not through an open file: object stores read far ahead behind one, 50 MB at a time on S3.
+        for at in range(start, stop, _REMOTE_CHUNK):
+            yield self._fs.cat_file(name, start=at, end=min(at + _REMOTE_CHUNK, stop))
+
+    def remove(self, path: str) -> None:
+        """Delete a folder; it stops being there before its first file goes. Nothing happens where there is none.
+
+        Deleting again finishes a deletion that was interrupted.
+        """
+        if self.is_local:
+            remove_folder(self.local_path(path))
+            return
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._name(f"{path}/{MANIFEST}"))
+        with suppress(FileNotFoundError):
+            self._fs.rm(self._name(path), recursive=True)
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
@@ -110,6 +145,15 @@ class FileStore:
         """Relative paths of every file under a folder, sorted; empty when it is not there."""
         base = self._name(path)
         return sorted(str(PurePosixPath(found).relative_to(base)) for found in self._fs.find(base))
+
+
+def _read(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
+    with handle:
+        handle.seek(start)
+        left = stop - start
+        while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
+            left -= len(chunk)
+            yield chunk
 
 
 def safe_parts(path: str) -> tuple[str, ...]:

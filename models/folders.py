@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def write_folder(
 def list_files(
     folder: Path, progress: Progress = _ignore, extra: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[dict[str, Any]]:
-    """Flush every file of a folder and describe it: ``path`` (relative, ``/``), ``bytes``, ``sha256``.
+    """Flush every file of a folder and describe it: ``path`` (relative, ``/``), ``bytes``, ``sha256``, ``crc32``.
 
     ``extra`` adds values to the entries of these paths.
     """
@@ -68,7 +69,8 @@ def list_files(
         flush(path)
         progress(len(files), len(paths))
         name = path.relative_to(folder).as_posix()
-        entry = {"path": name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        sha256, crc32 = _digests(path)
+        entry = {"path": name, "bytes": path.stat().st_size, "sha256": sha256, "crc32": crc32}
         files.append({**entry, **(extra or {}).get(name, {})})
     return files
 
@@ -101,11 +103,15 @@ def name_folder(temporary: Path, target: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder. It loses its name first: a deletion that is interrupted must not leave half of it under it."""
+    """Delete a folder. It loses its name first: a deletion that is interrupted must not leave half of it under it.
+
+    What an interrupted deletion left is deleted as well. Nothing happens where there is no folder.
+    """
     condemned = folder.with_name(folder.name + ".removed.tmp")
     shutil.rmtree(condemned, ignore_errors=True)
-    folder.rename(condemned)
-    shutil.rmtree(condemned, ignore_errors=True)
+    if folder.exists():
+        folder.rename(condemned)
+        shutil.rmtree(condemned, ignore_errors=True)
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -135,6 +141,16 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a local file, hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digests(path: Path) -> tuple[str, int]:
+    """SHA-256 (hex) and CRC-32 of a local file, read once. Archives need the CRC-32 before they send the file."""
+    sha256, crc32 = hashlib.sha256(), 0
+    with path.open("rb") as handle:
+        while chunk := handle.read(1 << 20):
+            sha256.update(chunk)
+            crc32 = zlib.crc32(chunk, crc32)
+    return sha256.hexdigest(), crc32
 
 
 def flush(path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from models.base import Base, Identified, Timestamped
@@ -135,7 +135,10 @@ class SolutionRow(Identified, SampleColumns, Timestamped, Base):
     """One sample (or brought solution) of one problem; one row per job, problem and sample."""
 
     __tablename__ = "solutions"
-    __table_args__ = (UniqueConstraint("job_id", "problem_id", "sample_index"),)
+    __table_args__ = (
+        UniqueConstraint("job_id", "problem_id", "sample_index"),
+        Index("ix_solutions_problem_id", "problem_id"),
+    )
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
     source: Mapped[str]
     seed: Mapped[int | None]
@@ -150,6 +153,7 @@ class ProblemOutcome(Base):
     """What became of one problem in one job: kept, or dropped with a reason."""
 
     __tablename__ = "problem_outcomes"
+    __table_args__ = (Index("ix_problem_outcomes_problem_id", "problem_id"),)
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), primary_key=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
@@ -161,7 +165,10 @@ class EditRow(Identified, StageColumns, Timestamped, Base):
     """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used."""
 
     __tablename__ = "edits"
-    __table_args__ = (UniqueConstraint("solution_id", "step_index", "kind"),)
+    __table_args__ = (
+        UniqueConstraint("solution_id", "step_index", "kind"),
+        Index("ix_edits_problem_id", "problem_id"),
+    )
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"), index=True)
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))
     step_index: Mapped[int]
@@ -196,6 +203,18 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
         Index("ix_pairs_job_type_kind", "job_id", "type", "error_kind"),
         Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),  # the order pairs are listed in
         Index("ix_pairs_job_created", "job_id", "created_at", "id"),
+        # Most pairs have no review: only the others are in this index.
+        Index(
+            "ix_pairs_workspace_review",
+            *("workspace_id", "review", "created_at", "id"),
+            postgresql_where=text("review IS NOT NULL"),
+            sqlite_where=text("review IS NOT NULL"),
+        ),
+        # A row that others refer to can be deleted quickly only where these references have an index.
+        Index("ix_pairs_problem_id", "problem_id", "created_at", "id"),
+        Index("ix_pairs_solution_id", "solution_id"),
+        Index("ix_pairs_rejected_solution_id", "rejected_solution_id"),
+        Index("ix_pairs_edit_id", "edit_id"),
     )
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"))
@@ -222,3 +241,4 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
     prompt_version: Mapped[str | None]
     seed: Mapped[int | None]
     rest: Mapped[dict[str, Any] | None]
+    review: Mapped[str | None]  # accepted or rejected: the verdict that stands (models.curation)

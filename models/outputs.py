@@ -1,6 +1,6 @@
 """What comes of injection jobs: datasets, training runs, evaluations, rejudgings, and the events of all of them.
 
-This module imports every other one that declares tables: with it ``Base.metadata`` is complete.
+With :mod:`models.curation`, which imports every other module that declares tables, ``Base.metadata`` is complete.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class EvaluationSample(SampleColumns, Base):
     """One answer of an evaluation; one row per evaluation, problem and sample."""
 
     __tablename__ = "evaluation_samples"
+    __table_args__ = (Index("ix_evaluation_samples_problem_id", "problem_id"),)
     evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
     sample_index: Mapped[int] = mapped_column(primary_key=True)
@@ -117,7 +118,10 @@ class VerdictChangeRow(Identified, Base):
     """One sample whose verdict or extracted answer differs; samples without a row were judged the same."""
 
     __tablename__ = "verdict_changes"
-    __table_args__ = (UniqueConstraint("rejudging_id", "solution_id"),)
+    __table_args__ = (
+        UniqueConstraint("rejudging_id", "solution_id"),
+        *(Index(f"ix_verdict_changes_{name}", name) for name in ("shard_id", "solution_id", "problem_id")),
+    )
     rejudging_id: Mapped[str] = mapped_column(ForeignKey("rejudgings.id"), index=True)
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"))
     solution_id: Mapped[str] = mapped_column(ForeignKey("solutions.id"))

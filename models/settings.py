@@ -96,6 +96,11 @@ class StoreSettings(BaseSettings):
         return self.home.resolve() / "gpu"
 
     @property
+    def cache(self) -> Path:
+        """Local copies of what a remote file store holds, and the checkpoints of runs there."""
+        return self.home.resolve() / "cache"
+
+    @property
     def files(self) -> str:
         """Root of dataset, checkpoint and model files, as an fsspec URL or a local path."""
         return self.files_url or str(self.home.resolve() / "files")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, Timestamped
@@ -13,6 +13,10 @@ from models.base import Base, Identified, Timestamped
 DEFAULT_WORKSPACE = "ws_default"
 PILOT_WORKSPACE, PILOT_WORKSPACE_NAME = "ws_pilots", "(pilots)"
 """The workspace of the pilots of estimates (models.jobs.Estimate). No key may be made for it."""
+
+DELETED_WORKSPACE, DELETED_WORKSPACE_NAME = "ws_deleted", "(deleted)"
+"""The workspace of rows that are being deleted (models.deletion). No key may be made for it."""
+RESERVED_NAMES = (PILOT_WORKSPACE_NAME, DELETED_WORKSPACE_NAME)
 
 
 class Workspace(Identified, Timestamped, Base):
@@ -85,7 +89,10 @@ class ProblemRow(Identified, Base):
     """One problem; ``position`` counts from 0 in posting order."""
 
     __tablename__ = "problems"
-    __table_args__ = (UniqueConstraint("problem_set_id", "position"),)
+    __table_args__ = (
+        UniqueConstraint("problem_set_id", "position"),
+        Index("ix_problems_external_id", "external_id", "problem_set_id"),
+    )
     problem_set_id: Mapped[str] = mapped_column(ForeignKey("problem_sets.id"), index=True)
     position: Mapped[int]
     external_id: Mapped[str | None]

@@ -25,6 +25,7 @@ from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
 from workers.training.protocol import CannotTrain as TrainingRefused
+from workers.training.supervise.exchange import fetch_dataset
 from workers.training.supervise.preview import PreviewFailed
 from workers.training.supervise.preview import preview as preview_training
 from workers.training.supervise.registry import preview_spec as prepare_preview
@@ -39,6 +40,7 @@ __all__ = [
     "can_score",
     "cancel",
     "complete_owner",
+    "fetch_dataset",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",

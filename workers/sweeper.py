@@ -14,10 +14,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.base import db_now
+from models.deletion import purge
 from models.events import record
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
 from models.session import Database, update_returning
+from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from models.workspaces import IdempotencyKey
 from workers.app import GENERATION, GRADING
@@ -41,8 +43,11 @@ class Swept:
 class Sweeper:
     """Sweeps once with ``sweep()``, or every ``sweep_seconds`` and at start with ``run``."""
 
-    def __init__(self, db: Database, dispatcher: Dispatcher, settings: WorkerSettings) -> None:
+    def __init__(
+        self, db: Database, dispatcher: Dispatcher, settings: WorkerSettings, store: StoreSettings | None = None
+    ) -> None:
         self._db, self._dispatcher, self._settings = db, dispatcher, settings
+        self._store = store  # without one nothing that was deleted is purged
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until ``stop`` is set. What goes wrong is logged and tried again at the next sweep."""
@@ -53,7 +58,17 @@ class Sweeper:
                 log.warning("sweep failed, trying again in %s s: %s", self._settings.sweep_seconds, error)
             except Exception:
                 log.exception("sweep failed, trying again in %s s", self._settings.sweep_seconds)
+            self.purge()
             stop.wait(self._settings.sweep_seconds)
+
+    def purge(self) -> None:
+        """Go on with deletions that a request began. One that cannot go on delays nothing else."""
+        if self._store is None:
+            return
+        try:
+            purge(self._db, self._store, self._settings.sweep_seconds)
+        except Exception:
+            log.exception("what was deleted cannot be purged, trying again in %s s", self._settings.sweep_seconds)
 
     def sweep(self) -> Swept:
         """One sweep: rows first, in one transaction; then what has ended, each by itself; then the hints."""

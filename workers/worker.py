@@ -80,7 +80,7 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
         _queue_worker(app, GENERATION, settings.generation_threads),
         _queue_worker(other, GRADING, settings.grading_threads),
     ]
-    sweeper = Sweeper(services.db, services.dispatcher, settings)
+    sweeper = Sweeper(services.db, services.dispatcher, settings, services.store)
     threads = [
         *(threading.Thread(target=worker.start, name="celery", daemon=True) for worker in workers),
         threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),

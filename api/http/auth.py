@@ -28,7 +28,7 @@ from api.http.routing import Api, ApiDep
 from api.settings import ApiSettings
 from models.base import db_now, new_id
 from models.session import Database, insert_ignore
-from models.workspaces import DEFAULT_WORKSPACE, PILOT_WORKSPACE_NAME, ApiKey, Workspace
+from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, Workspace
 
 Scope = Literal["read", "write", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -64,9 +64,9 @@ def create_key(
     """Make a key for a workspace (made too if new), in the caller's transaction.
 
     The answer holds the whole key, which is shown once and kept nowhere. Raises ValueError for an unknown scope
-    and for the workspace of pilots, which nobody opens.
+    and for the service's own workspaces, which nobody opens.
     """
-    if workspace == PILOT_WORKSPACE_NAME:
+    if workspace in RESERVED_NAMES:
         raise ValueError(f"workspace '{workspace}' is the service's own; choose another name")
     wanted = sorted(set(scopes))
     if not wanted or set(wanted) - set(SCOPES):

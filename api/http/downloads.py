@@ -2,15 +2,16 @@
 
 The manifest's SHA-256 is the ETag. ``Repr-Digest`` is that of the whole file, on every answer; ``Content-Digest`` that
 of what is sent, so only on whole files (RFC 9530). Several ranges in one request are answered with the whole file.
+:mod:`api.http.archives` sends many files as one.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -22,8 +23,7 @@ from api.schemas import RowAnswer
 from models.files import FileStore, UnsafePath
 from models.folders import MANIFEST
 
-_CHUNK = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 FILE_RESPONSES = {
     **documented(404, 409, 416),
     200: {"description": "The file.", "content": {"application/octet-stream": {}}},
@@ -48,6 +48,7 @@ class StoredFile:
     size: int
     sha256: str
     rows: int | None = None
+    crc32: int | None = None  # null: of a manifest that does not tell it
 
     @property
     def media_type(self) -> str:
@@ -82,6 +83,7 @@ def manifest_files(folder: str | None, manifest: Mapping[str, Any] | None) -> li
             int(entry.get("bytes", entry.get("size", 0))),
             str(entry["sha256"]),
             entry.get("rows"),
+            entry.get("crc32"),
         )
         for entry in entries
     ]
@@ -103,49 +105,63 @@ def send_listed(request: Request, store: FileStore, files: Iterable[StoredFile],
     raise NotFound("there is no such file here; see /files")
 
 
-# Starlette's FileResponse does not serve: it answers 400 where RFC 9110 ignores a range, knows no If-None-Match, says
-# 416 in plain text, puts the whole file's Content-Digest on its parts, and reads local paths only.
 def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
     """The file, or the part the request asks for. Raises RangeNotSatisfiable, NotFound when the file has gone."""
-    etag = f'"{file.sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
-        "Cache-Control": "private, max-age=86400, immutable",
-    }
+
+    def chunks(start: int, stop: int) -> Iterator[bytes]:
+        try:
+            return store.chunks(f"{file.folder}/{file.path}", start, stop)
+        except (FileNotFoundError, UnsafePath, IsADirectoryError):
+            raise gone() from None
+
+    name = file.path.rpartition("/")[2].replace('"', "")
+    return send(request, Download(name, file.media_type, file.size, file.sha256, chunks, lambda: file.sha256))
+
+
+def gone() -> NotFound:
+    """The refusal where a manifest lists a file that is not there."""
+    return NotFound("the file is no longer in the file store")
+
+
+@dataclass(frozen=True)
+class Download:
+    """Something to send: ``size`` bytes that never change while ``etag`` is the same.
+
+    ``chunks`` gives the bytes of a range piece by piece; it raises NotFound before the first. ``sha256`` (hex) is that
+    of the whole; None where it is not known, and would have to be asked for.
+    """
+
+    name: str
+    media_type: str
+    size: int
+    etag: str
+    chunks: Callable[[int, int], Iterator[bytes]]
+    sha256: Callable[[], str | None]
+
+
+# Starlette's FileResponse does not serve: it answers 400 where RFC 9110 ignores a range, knows no If-None-Match, says
+# 416 in plain text, puts the whole file's Content-Digest on its parts, and reads local paths only.
+def send(request: Request, found: Download) -> Response:
+    """All of it, or the part the request asks for. Raises RangeNotSatisfiable and what ``chunks`` raises."""
+    etag, sha256 = f'"{found.etag}"', found.sha256()
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=86400, immutable"}
+    if sha256:
+        headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
     if _matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
-    # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store.
-    part = _range(request, file.size, etag)
-    start, stop = part or (0, file.size)
+    # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store. Ranges are GET's alone.
+    part = _range(request, found.size, etag) if request.method == "GET" else None
+    start, stop = part or (0, found.size)
     status = 206 if part else 200
     if part:
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{file.size}"
-    else:
+        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{found.size}"
+    elif sha256:
         headers["Content-Digest"] = headers["Repr-Digest"]
-    name = file.path.rpartition("/")[2].replace('"', "")
-    headers |= {"Content-Length": str(stop - start), "Content-Disposition": f'attachment; filename="{name}"'}
+    headers |= {"Content-Length": str(stop - start), "Content-Disposition": f'attachment; filename="{found.name}"'}
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=file.media_type)
-    handle = _open(store, file)  # before the answer starts: a file that has gone is a 404, not a broken body
-    return StreamingResponse(_chunks(handle, start, stop), status, headers, media_type=file.media_type)
-
-
-def _open(store: FileStore, file: StoredFile) -> IO[bytes]:
-    try:
-        return store.open(f"{file.folder}/{file.path}")
-    except (FileNotFoundError, UnsafePath, IsADirectoryError):
-        raise NotFound("the file is no longer in the file store") from None
-
-
-def _chunks(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
-    with handle:
-        handle.seek(start)
-        left = stop - start
-        while left > 0 and (chunk := handle.read(min(_CHUNK, left))):
-            left -= len(chunk)
-            yield chunk
+        return Response(status_code=status, headers=headers, media_type=found.media_type)
+    chunks = found.chunks(start, stop)  # before the answer starts: a file that has gone is a 404, not a broken body
+    return StreamingResponse(chunks, status, headers, media_type=found.media_type)
 
 
 def _matches(header: str | None, etag: str) -> bool:

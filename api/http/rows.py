@@ -24,6 +24,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.http.errors import Invalid, NotFound
 from models.base import Base
+from models.curation import Retraction
 from models.jobs import Estimate, InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
@@ -52,6 +53,7 @@ KINDS: dict[type[Base], Kind] = {
     TrainingRun: Kind("train", "training job", "/v1/training-jobs"),
     Evaluation: Kind("eval", "evaluation", "/v1/evaluations"),
     Rejudging: Kind("rejudge", "rejudging", "/v1/rejudgings"),
+    Retraction: Kind("retract", "retraction", "/v1/retractions"),
     Estimate: Kind("est", "estimate", "/v1/estimates"),
 }
 _BY_PREFIX = {kind.prefix: kind for kind in KINDS.values()}
@@ -136,7 +138,11 @@ class Page(Generic[Row]):
 
     def listing(self, answer: Callable[[Row], T]) -> Listing[T]:
         """The page as an answer, row by row."""
-        return Listing(data=[answer(row) for row in self.rows], has_more=self.next is not None, next=self.next)
+        return self.listing_of([answer(row) for row in self.rows])
+
+    def listing_of(self, answers: list[T]) -> Listing[T]:
+        """The page as an answer whose rows were made together."""
+        return Listing(data=answers, has_more=self.next is not None, next=self.next)
 
 
 def paginate(

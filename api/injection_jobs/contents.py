@@ -16,8 +16,8 @@ from api.http.auth import Reader
 from api.http.errors import documented
 from api.http.routing import ApiDep, make_router
 from api.http.rows import Listing, PageDep, child_listing, paginate, path_row, where_given
-from api.pairs import PairOut
-from api.schemas import RowAnswer, RowId
+from api.pairs import PairOut, named_problems, pair_answers
+from api.schemas import ProblemName, RowAnswer, RowId
 from errata.types import EditorName, EvidenceKind, Form, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, SolutionRow
 from models.results import job_funnel
@@ -129,10 +129,14 @@ def list_solutions(
     api: ApiDep,
     job_id: str,
     page: PageDep,
-    problem: Annotated[RowId | None, Query()] = None,
+    problem: Annotated[ProblemName | None, Query(description="Of one problem: its id, or your own id of it.")] = None,
     verdict: Annotated[Verdict | None, Query()] = None,
 ) -> Listing[SolutionOut]:
     """The job's samples with their verdicts."""
+    if problem is not None:
+        with api.db.read() as session:
+            job = path_row(session, InjectionJob, job_id, caller.workspace_id)
+            problem = named_problems(session, caller.workspace_id, problem, job.problem_set_id)[0]
     filters = {SolutionRow.problem_id: problem, SolutionRow.verdict: verdict}
     return _children(SolutionOut.of, SolutionRow, caller, api, job_id, page, filters)
 
@@ -163,12 +167,16 @@ def list_edits(
 @router.get("/{job_id}/pairs", responses=documented(404))
 def list_job_pairs(caller: Reader, api: ApiDep, job_id: str, page: PageDep) -> Listing[PairOut]:
     """The job's pairs; /v1/pairs has filters."""
-    return _children(PairOut.of, PairRow, caller, api, job_id, page, {})
+    with api.db.read() as session:
+        job = path_row(session, InjectionJob, job_id, caller.workspace_id)
+        query = select(PairRow).where(PairRow.job_id == job.id)
+        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+        return found.listing_of(pair_answers(session, found.rows))
 
 
 def _children(
     answer: Callable[[Any], T],
-    table: type[SolutionRow] | type[EditRow] | type[PairRow],
+    table: type[SolutionRow] | type[EditRow],
     caller: Reader,
     api: ApiDep,
     job_id: str,

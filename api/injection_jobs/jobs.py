@@ -71,6 +71,7 @@ class InjectionJobOut(JobOut):
         None, description="Of a job that succeeded with no pairs or few: why, and what to try. Told of one job."
     )
     quarantined: list[QuarantinedShard] | None = None
+    tags: list[str] = Field(default_factory=list)
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:

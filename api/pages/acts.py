@@ -17,8 +17,8 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from api.datasets import datasets
-from api.evaluations import evaluations
+from api.datasets import jobs as datasets
+from api.evaluations import jobs as evaluations
 from api.http.auth import Caller, Scope
 from api.http.errors import Conflict, Forbidden, Invalid
 from api.http.idempotency import Idempotency, once

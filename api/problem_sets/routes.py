@@ -27,7 +27,9 @@ from api.problem_sets.schemas import (
     SolutionsIn,
     SolutionsOut,
 )
+from api.schemas import Tag
 from errata.types import Domain
+from models.curation import tagged, tags_of
 from models.workspaces import ProblemRow, ProblemSet
 
 router = make_router("/v1/problem-sets", "problem sets")
@@ -123,19 +125,25 @@ def _validated(model: type[M], value: Any) -> M:
 
 
 @router.get("")
-def list_problem_sets(caller: Reader, api: ApiDep, page: PageDep) -> Listing[ProblemSetOut]:
+def list_problem_sets(
+    caller: Reader, api: ApiDep, page: PageDep, tag: Annotated[Tag | None, Query()] = None
+) -> Listing[ProblemSetOut]:
     """Problem sets, newest first."""
     query = select(ProblemSet).where(ProblemSet.workspace_id == caller.workspace_id)
+    if tag is not None:
+        query = query.where(tagged(ProblemSet, caller.workspace_id, tag))
     with api.db.read() as session:
         found = paginate(session, query, (ProblemSet.created_at, ProblemSet.id), page, descending=True)
-    return found.listing(ProblemSetOut.of)
+        tags = tags_of(session, caller.workspace_id, [row.id for row in found.rows])
+    return found.listing(lambda row: ProblemSetOut.of(row, tags=tags.get(row.id, [])))
 
 
 @router.get("/{problem_set_id}", responses=documented(404))
 def get_problem_set(caller: Reader, api: ApiDep, problem_set_id: str) -> ProblemSetOut:
     """One problem set."""
     with api.db.read() as session:
-        return ProblemSetOut.of(path_row(session, ProblemSet, problem_set_id, caller.workspace_id))
+        row = path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
+        return ProblemSetOut.of(row, tags=tags_of(session, caller.workspace_id, [row.id]).get(row.id, []))
 
 
 @router.get("/{problem_set_id}/problems", responses=documented(404))

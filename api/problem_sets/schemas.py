@@ -94,6 +94,7 @@ class ProblemSetOut(RowAnswer):
     problem_count: int
     content_sha256: str
     rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
+    tags: list[str] = Field(default_factory=list)
     notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know; told when posting.")
     created_at: datetime
 

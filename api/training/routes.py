@@ -40,6 +40,7 @@ from workers.dispatch import (
     Hint,
     PreviewFailed,
     TrainingRefused,
+    fetch_dataset,
     prepare_preview,
     preview_training,
     resolve_training,
@@ -69,7 +70,7 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     """Add a training run in the caller's transaction. Raises Invalid naming the field, and Conflict."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)
     dataset, base = named_inputs(session, workspace_id, body)
-    _check_output_name(session, workspace_id, body.output_name)
+    check_name(session, workspace_id, body.output_name, "output_name")
     run = TrainingRun(
         id=new_id("train"),
         workspace_id=workspace_id,
@@ -84,8 +85,8 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     return run, []
 
 
-def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
-    """A name must mean one model: neither one that exists nor one that is being trained."""
+def check_name(session: Session, workspace_id: str, name: str, field: str) -> None:
+    """A name must mean one model: neither one that exists nor one that is being trained. Raises Invalid."""
     # Refused here, before hours of training: at its end a run whose name is gone can only take another one.
     taken = select(LanguageModel.id).where(LanguageModel.name == name, visible(workspace_id))
     coming = select(TrainingRun.id).where(
@@ -94,7 +95,7 @@ def _check_output_name(session: Session, workspace_id: str, name: str) -> None:
         TrainingRun.state.not_in(sorted(TERMINAL)),
     )
     if session.scalar(select(exists(taken))) or session.scalar(select(exists(coming))):
-        raise Invalid.field("output_name", "this name is taken by another language model", "choose a new name")
+        raise Invalid.field(field, "this name is taken by another language model", "choose a new name")
 
 
 def _answers(session: Session, runs: Sequence[TrainingRun]) -> list[TrainingJobOut]:
@@ -152,9 +153,12 @@ def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) 
         busy = f"{api.settings.previews} previews are being made; ask again when they are done"
         raise TooManyRequests(busy, headers={"Retry-After": "2"})
     try:
+        fetch_dataset(api.store, spec)  # no session is open: a remote file store may take its time
         answer = preview_training(spec, body.examples, api.settings.preview_seconds)
     except PreviewFailed as error:
         raise Conflict(f"{error}; the job itself may still be started") from None
+    except TrainingRefused as error:
+        raise Conflict(str(error)) from None
     finally:
         api.previews.release()
     return TrainingPreviewOut(config=config.model_dump(mode="json"), **answer)

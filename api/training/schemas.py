@@ -129,6 +129,7 @@ class TrainingJobOut(StateOut):
     interruptions: int
     summary: dict[str, Any] | None
     progressed_at: datetime | None
+    tags: list[str] = Field(default_factory=list)
 
 
 class MetricOut(RowAnswer):

@@ -27,6 +27,7 @@ from errata.seeds import SPLITS, Split, split_of
 from errata.shapes import SHAPES, PairRecord, SampleRecord, default_shape, evidence_text, has_train_rows, shapes_of
 from errata.thoughts import Markers
 from errata.types import Domain, EvidenceKind, Verdict
+from models.curation import not_retracted, retractions_in
 from models.events import record
 from models.files import FileStore
 from models.folders import MANIFEST, list_files, write_manifest
@@ -90,7 +91,7 @@ class DatasetSelection:
     def conditions(self) -> list[ColumnElement[bool]]:
         """Which pairs the configuration takes."""
         config = self.config
-        found: list[ColumnElement[bool]] = [PairRow.type.in_(config.types)]
+        found: list[ColumnElement[bool]] = [PairRow.type.in_(config.types), not_retracted()]
         if config.kinds is not None:
             found.append(or_(PairRow.type != "step", PairRow.error_kind.in_(config.kinds)))
         if config.require_evidence:
@@ -173,6 +174,8 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         "whole": files.rests.report(),
         "capped_kinds": _capped(chosen),
     }
+    if retracted := retractions_in(session, chosen.config.jobs):
+        manifest["retracted"] = retracted
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
@@ -247,7 +250,7 @@ def _samples(session: Session, shard_id: str, domain: str) -> Iterator[tuple[Sam
             SolutionRow.finish_reason,
         )
         .join(ProblemRow, ProblemRow.id == SolutionRow.problem_id)
-        .where(SolutionRow.shard_id == shard_id, SolutionRow.verdict == Verdict.CORRECT)
+        .where(SolutionRow.shard_id == shard_id, SolutionRow.verdict == Verdict.CORRECT, not_retracted(SolutionRow))
         .order_by(ProblemRow.position, SolutionRow.sample_index)
         .execution_options(yield_per=_PAGE)
     )

@@ -183,6 +183,8 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         evaluation.language_model_id = rows["model"]
         session.add(evaluation)
     ids["evaluation_id"] = evaluation.id
+    ids["retraction_id"] = client.post(f"/v1/injection-jobs/{job_id}/retract", json={"reason": "r"}).json()["id"]
+    ids["other_id"] = rows["ds"]
     pilot = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
     ids["estimate_id"] = client.post("/v1/injection-jobs:estimate", json=pilot).json()["id"]
     for path, operations in client.app.openapi()["paths"].items():  # type: ignore[attr-defined]
@@ -226,6 +228,16 @@ def _fake(row_id: str) -> str:
     return f"{prefix}_{'0' * len(rest)}" if mark else row_id[::-1]
 
 
+#: What operations with an id need as their body, by method and end of the path.
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/solutions"): {"solutions": [{"problem": 0, "source": "s", "text": "t"}]},
+    ("put", "/review"): {"verdict": "accepted"},
+    ("post", "{job_id}/retract"): {"reason": "r"},
+    ("post", "{problem_set_id}/retract"): {"reason": "r", "problem": "p"},
+    ("patch", ""): {"tags": ["t"]},
+}
+
+
 def _ask(
     client: CheckedClient, method: str, path: str, ids: dict[str, str], headers: dict[str, str]
 ) -> tuple[int, dict[str, Any]]:
@@ -234,6 +246,6 @@ def _ask(
         url = url.replace("{" + name + "}", row_id)
     if path.endswith("/comparison"):
         url += "?with=" + ids["evaluation_id"]
-    body = {"solutions": [{"problem": 0, "source": "s", "text": "t"}]} if path.endswith("/solutions") else None
-    answer = client.request(method.upper(), url, headers=headers, json=body if method == "post" else None)
+    body = next((body for (verb, end), body in BODIES.items() if verb == method and path.endswith(end)), None)
+    answer = client.request(method.upper(), url, headers=headers, json=body)
     return answer.status_code, answer.json()

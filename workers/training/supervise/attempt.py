@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Literal
 
 from sqlalchemy.exc import NoResultFound, SQLAlchemyError
@@ -24,6 +25,7 @@ from models.states import TrainingState
 from workers.child_process import ChildEnded, ChildLate, ChildProcess
 from workers.training.protocol import CannotTrain, parse, storable
 from workers.training.supervise import relay
+from workers.training.supervise.exchange import fetch_dataset, publish_model
 from workers.training.supervise.launch import command
 from workers.training.supervise.registry import make_spec, run_folder
 from workers.training.supervise.relay import LeaseLost
@@ -80,6 +82,8 @@ class Attempt:
     def _start(self) -> ChildProcess:
         with self.db.read() as session:
             spec = make_spec(session, self.store, self.lease.run_id, self.settings.lease_seconds)
+        with self._beating():
+            fetch_dataset(self.store, spec)
         folder = run_folder(self.store, self.lease.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "spec.json"
@@ -88,6 +92,29 @@ class Attempt:
         child = ChildProcess("training", line, env=environment, log_file=folder / "run.log")
         self._urgent.append({"type": "started", "pid": child.pid, "worker": self.lease.worker})
         return child
+
+    @contextmanager
+    def _beating(self) -> Iterator[None]:
+        """Keep the lease while files travel, which may take longer than it lasts. Raises LeaseLost at the end."""
+        done, lost = threading.Event(), threading.Event()
+
+        def beat() -> None:
+            while not done.wait(self.settings.heartbeat_seconds):
+                with suppress(SQLAlchemyError), self.db.begin() as session:
+                    if run_leases.heartbeat(session, self.lease, self.settings.lease_seconds) is None:
+                        lost.set()
+                        return
+                    self._renewed = time.monotonic()
+
+        thread = threading.Thread(target=beat, name="beat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+        if lost.is_set():
+            raise LeaseLost
 
     def _watch(self, child: ChildProcess, stop_event: threading.Event) -> None:
         """Until the process has ended, or is to be killed."""
@@ -139,6 +166,9 @@ class Attempt:
         elif kind == "error":
             self._error = message
         elif kind in relay.HANDLERS:
+            if kind == "finished":
+                with self._beating():
+                    publish_model(self.store, self.lease.run_id, Path(message["path"]))
             self._urgent.append(message)
             self._finished = self._finished or kind == "finished"
 

@@ -17,6 +17,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from models.base import new_id
+from models.files import FileStore
 from models.folders import fingerprint
 from models.jobs import InjectionJob
 from models.outputs import Checkpoint, Dataset, DatasetSource, TrainingRun
@@ -29,11 +30,12 @@ from workers.training.protocol import CannotTrain, RunSpec
 
 
 def files_root(store: StoreSettings) -> Path:
-    """The local folder of files. Raises CannotTrain for a remote one: training needs a local or mounted folder."""
-    files = store.files.removeprefix("file://")
-    if "://" in files:
-        raise CannotTrain("training needs a local or mounted folder of files, and the file store is a remote one")
-    return Path(files)
+    """The local folder that runs read and write: the file store itself, or where it is remote a cache in the home.
+
+    :mod:`workers.training.supervise.exchange` moves files between the cache and a remote store.
+    """
+    root = FileStore(store.files)
+    return root.local_root if root.local_root is not None else store.cache
 
 
 def run_folder(store: StoreSettings, run_id: str) -> Path:
