@@ -17,6 +17,7 @@ from api import datasets, estimates, evaluations, language_models, pairs, rejudg
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
+from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
 from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
@@ -39,6 +40,7 @@ RESOURCES = (
     rejudgings,
     pairs,
     datasets,
+    imports,
     training,
     evaluations,
     language_models,

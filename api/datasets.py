@@ -15,6 +15,7 @@ from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_fil
 from api.http.errors import Conflict, Invalid, documented, invalid_below
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, body_row, path_row
+from api.imports.schemas import Imported
 from api.jobs import JobResource
 from api.schemas import JobOut, Name, RowId, key_of
 from errata.output_config import DatasetConfig
@@ -43,6 +44,9 @@ class DatasetOut(JobOut):
     name: str
     jobs: Annotated[list[str], key_of("jobs", [])] = Field(validation_alias="config")
     config: dict[str, Any]
+    imported: Annotated[Imported | None, key_of("import")] = Field(
+        validation_alias="config", description="Of a dataset that was imported: the file and what became of its rows."
+    )
     manifest: dict[str, Any] | None
     sha256: str | None
 
@@ -68,7 +72,7 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
     return dataset, plan_dataset(session, dataset)
 
 
-JobResource(
+datasets = JobResource(
     table=Dataset,
     body=DatasetIn,
     model=DatasetOut,
@@ -80,7 +84,8 @@ JobResource(
         "get": "One dataset.",
         "cancel": "Stop freezing.",
     },
-).register(router)
+)
+datasets.register(router)
 
 
 def _files(api: Api, dataset_id: str, workspace_id: str) -> list[StoredFile]:
