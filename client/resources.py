@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from client.downloads import download
+from client.imports import Imports
 from client.jobs import Jobs, Resource
 from client.records import (
     BroughtSolutions,
@@ -200,7 +201,7 @@ class Pairs(Resource):
         return (Pair.model_validate(row) for row in self._transport.pages("/v1/pairs", page_size=500, **filters))
 
 
-class Datasets(Files, Jobs[Dataset]):
+class Datasets(Imports, Files, Jobs[Dataset]):
     """Datasets: pairs frozen to files. They have files once they have succeeded."""
 
     path, record = "/v1/datasets", Dataset

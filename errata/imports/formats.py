@@ -48,7 +48,7 @@ def mapped(row: Values, mapping: Mapping[str, str]) -> dict[str, Any]:
     """A row with its columns under the names of our fields. ``a.b`` is the value ``b`` of the column ``a``."""
     if not mapping:
         return dict(row)
-    taken = {name.split(".")[0] for name in mapping.values()}
+    taken = {name if name in row else name.split(".")[0] for name in mapping.values()}
     values = {name: value for name, value in row.items() if name not in taken}
     # A field that is mapped comes from its column alone, whatever else bears its name.
     values = {name: value for name, value in values.items() if name not in mapping}

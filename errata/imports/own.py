@@ -10,6 +10,7 @@ from errata.answers.extraction import extract_answer
 from errata.imports.config import ImportConfig
 from errata.imports.rows import PAIR_FIELDS, ImportedPair, ImportedSide
 from errata.imports.turns import Ask, RowProblem, ask_messages, ask_text, own_question, text_of, turns_of
+from errata.steps import split_steps
 from errata.types import Domain
 
 Values = Mapping[str, Any]
@@ -37,8 +38,16 @@ def _is_step(ask: Ask, sides: Sequence[str], config: ImportConfig) -> bool:
     if config.completions != "auto":
         return config.completions == "step"
     # Of others' rows a completion is a whole reply. Errata writes steps into formats that cannot say so: there it is
-    # one where no side states an answer, as EOS behind it would teach the model to stop in the middle.
-    return _is_own(ask) and not any(extract_answer(side, ask.domain or Domain.MATH) for side in sides)
+    # one where both sides end in the middle, as EOS behind them would teach the model to stop there.
+    return _is_own(ask) and all(_ends_in_the_middle(side, ask.domain or Domain.MATH) for side in sides)
+
+
+def _ends_in_the_middle(text: str, domain: Domain) -> bool:
+    """Whether a solution goes on behind ``text``: no answer is stated, or its last line ends and states none itself."""
+    if extract_answer(text, domain) is None:
+        return True
+    steps = split_steps(text, domain)
+    return text[-1:].isspace() and not (steps and steps[-1].is_answer)
 
 
 def _is_own(ask: Ask) -> bool:

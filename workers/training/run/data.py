@@ -25,10 +25,9 @@ from errata.steps import split_steps
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
 from workers.engines.joints import continuation_ids, end_of_turn, ids_of
-from workers.training.config import TrainingConfig
+from workers.training.config import TABLES, TrainingConfig
 
 Objective = Literal["dpo", "sft"]
-CONFIGURATIONS: dict[Objective, str] = {"dpo": "steps_and_full", "sft": "sft"}
 
 
 class DatasetError(Exception):
@@ -76,7 +75,7 @@ class Pair:
 
 def data_file(folder: Path, objective: Objective, split: str = "train") -> Path:
     """The JSONL file of a dataset folder that an objective trains on."""
-    return folder / CONFIGURATIONS[objective] / f"{split}.jsonl"
+    return folder / TABLES[objective] / f"{split}.jsonl"
 
 
 def verify_file(folder: Path, path: Path) -> str:
