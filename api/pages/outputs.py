@@ -16,6 +16,7 @@ from models.workspaces import LanguageModel, ProblemSet
 
 _MAX_LINKS = 20
 _MAX_PEERS = 11
+_IMPORTED = ("file", "file_sha256", "format", "license", "source_url", "rejected_count", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,12 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
     )
     runs = select(TrainingRun).where(TrainingRun.dataset_id == row.id).order_by(TrainingRun.created_at.desc())
     manifest = row.manifest or {}
+    source = {name: value for name, value in (manifest.get("imported") or {}).items() if name in _IMPORTED and value}
     return {
         "files": manifest.get("files") or [],
         "figures": [
             *flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
+            *flat({"imported": source} if source else {}),
             *(_audited(group) for group in manifest.get("audit_by_kind") or ()),
         ],
         "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from sqlalchemy import update
 
 from models.files import FileStore
 from models.outputs import Dataset
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import Workspace
 from tests.api.conftest import CheckedClient
 from tests.api.imports.conftest import Finish, Table, lines, send
 from tests.api.outputs import set_state
+from tests.api.test_injection_jobs import add_model
 
 
 def openai_row(at: int, **changes: Any) -> dict[str, Any]:
@@ -64,6 +68,9 @@ def test_an_openai_file_becomes_a_dataset(
     for told in ("imported", "theirs.jsonl", dataset["imported"]["file_sha256"], "cc-by-4.0", "unproven"):
         assert told in card
     assert done["manifest"]["imported"]["license"] == "cc-by-4.0"
+    page = client.get(f"/datasets/{dataset['id']}")
+    assert page.status_code == 200
+    assert dataset["imported"]["file_sha256"] in page.text
     assert client.get(f"/v1/datasets/{dataset['id']}/files").json()["data"]
 
 
@@ -106,7 +113,7 @@ def test_idempotency_keys(client: CheckedClient) -> None:
     assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
 
 
-def test_bad_rows_are_counted_by_reason(client: CheckedClient, store: StoreSettings) -> None:
+def test_bad_rows_are_counted_by_reason(local: CheckedClient, store: StoreSettings) -> None:
     good = {"prompt": "P", "chosen": "a", "rejected": "b"}
     bad: list[dict[str, Any]] = [
         good | {"chosen": "b"},
@@ -120,7 +127,7 @@ def test_bad_rows_are_counted_by_reason(client: CheckedClient, store: StoreSetti
         good | {"prompt": [{"role": "assistant", "content": "P"}]},
     ]
     rows = [good, *(row for row in bad for _ in range(3))]
-    answer = send(client, lines(rows) + b"{broken\n")
+    answer = send(local, lines(rows) + b"{broken\n")
     assert answer.status_code == 202, answer.text
     told = answer.json()["imported"]
     assert (told["rows"], told["pairs"], told["rejected_count"]) == (len(rows) + 1, 1, 3 * len(bad) + 1)
@@ -128,12 +135,12 @@ def test_bad_rows_are_counted_by_reason(client: CheckedClient, store: StoreSetti
     assert reasons["'chosen' and 'rejected' are equal"] == (3, [2, 3, 4])
     assert reasons["'chosen' and 'rejected' differ in white space only"][0] == 3
     assert len(reasons) == len(bad) + 1
-    refused = send(client, rows, on_bad_row="refuse")
+    refused = send(local, rows, on_bad_row="refuse")
     assert refused.status_code == 422
     errors = refused.json()["errors"]
     assert len(errors) == len(bad)
     assert "(3 rows)" in errors[0]["message"]
-    none = send(client, bad)
+    none = send(local, bad)
     assert (none.status_code, len(none.json()["errors"])) == (422, len(bad))
     staged = FileStore(store.files).names("imports")
     assert len({name.split("/")[0] for name in staged}) == 1, "what is refused leaves nothing behind"
@@ -155,26 +162,26 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("change", "field"), REFUSED)
-def test_refused_settings_name_their_field(client: CheckedClient, change: dict[str, Any], field: str) -> None:
-    answer = send(client, [{"prompt": "P", "chosen": "a", "rejected": "b"}], **change)
+def test_refused_settings_name_their_field(local: CheckedClient, change: dict[str, Any], field: str) -> None:
+    answer = send(local, [{"prompt": "P", "chosen": "a", "rejected": "b"}], **change)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["field"] == field
 
 
-def test_unknown_columns_are_named(client: CheckedClient) -> None:
-    answer = send(client, [{"q": "P", "good": "a", "bad": "b"}])
+def test_unknown_columns_are_named(local: CheckedClient) -> None:
+    answer = send(local, [{"q": "P", "good": "a", "bad": "b"}])
     assert answer.status_code == 422
     assert "q, good, bad" in answer.json()["errors"][0]["remedy"]
     mapping = {"prompt": "q", "chosen": "good", "rejected": "bad"}
-    assert send(client, [{"q": "P", "good": "a", "bad": "b"}], mapping=mapping).status_code == 202
+    assert send(local, [{"q": "P", "good": "a", "bad": "b"}], mapping=mapping).status_code == 202
     nested = [{"task": {"text": "P"}, "good": "a", "bad": "b"}]
-    assert send(client, nested, mapping=mapping | {"prompt": "task.text"}).status_code == 202
-    assert send(client, b"").json()["errors"][0]["field"] == "file"
+    assert send(local, nested, mapping=mapping | {"prompt": "task.text"}).status_code == 202
+    assert send(local, b"").json()["errors"][0]["field"] == "file"
 
 
-def test_repeated_rows_are_left_out_and_told(client: CheckedClient) -> None:
+def test_repeated_rows_are_left_out_and_told(local: CheckedClient) -> None:
     row = {"prompt": "P", "chosen": "a", "rejected": "b"}
-    told = send(client, [row, row, row | {"score": 3}, row | {"prompt": "R"}]).json()["imported"]
+    told = send(local, [row, row, row | {"score": 3}, row | {"prompt": "R"}]).json()["imported"]
     assert (told["pairs"], told["duplicates"], told["ignored_columns"]) == (2, 2, ["score"])
 
 
@@ -226,10 +233,10 @@ def files() -> dict[str, tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("kind", list(files()))
-def test_every_file_format(client: CheckedClient, kind: str) -> None:
+def test_every_file_format(local: CheckedClient, kind: str) -> None:
     name, data = files()[kind]
     form = {"name": "n", "config": '{"split": {"test": 0}}'}
-    answer = client.post("/v1/datasets/import", data=form, files={"file": (name, data)})
+    answer = local.post("/v1/datasets/import", data=form, files={"file": (name, data)})
     assert answer.status_code == 202, answer.text
     told = answer.json()["imported"]
     assert (told["pairs"], told["file"], told["format"]) == (5, name, "trl")
@@ -264,3 +271,37 @@ def test_a_table_of_messages(client: CheckedClient, finish: Finish, table: Table
                 **{s: [{"role": "assistant", "content": c}] for s, c in (("chosen", "a"), ("rejected", "b"))},
             }
         ]
+
+
+def test_an_objective_without_its_rows_is_refused_at_once(
+    client: CheckedClient, finish: Finish, database: Database
+) -> None:
+    sent = send(client, [{"prompt": "Q", "completion": "a"}]).json()["id"]
+    add_model(database)
+    finish(sent)
+    body = {"dataset": sent, "base_model": "tiny", "output_name": "taught"}
+    refused = client.post("/v1/training-jobs", json=body)
+    assert refused.status_code == 422
+    assert "'sft'" in refused.json()["errors"][0]["remedy"]
+    assert client.post("/v1/training-jobs", json=body | {"preset": "sft"}).status_code == 202
+
+
+def test_other_workspaces_see_nothing_of_it(client: CheckedClient, finish: Finish, database: Database) -> None:
+    """Equal files of two workspaces are two datasets."""
+    own = send(client, [openai_row(0)]).json()["id"]
+    with database.begin() as session:
+        session.add(Workspace(id="ws_other", name="other"))
+        session.flush()
+        session.execute(update(Dataset).where(Dataset.id == own).values(workspace_id="ws_other"))
+    again = send(client, [openai_row(0)])
+    assert (again.status_code, again.json()["id"] != own) == (202, True)
+    assert client.get(f"/v1/datasets/{own}").status_code == 404
+
+
+def test_equal_imports_at_once_are_one_dataset(client: CheckedClient, store: StoreSettings) -> None:
+    rows = [openai_row(at) for at in range(50)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: send(client, rows), range(4)))
+    assert {answer.status_code for answer in answers} <= {200, 202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len({name.split("/")[0] for name in FileStore(store.files).names("imports")}) == 1
