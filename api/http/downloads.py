@@ -114,7 +114,7 @@ def send_file(request: Request, store: FileStore, file: StoredFile) -> Response:
         "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(file.sha256)).decode()}:",
         "Cache-Control": "private, max-age=86400, immutable",
     }
-    if _matches(request.headers.get("if-none-match"), etag):
+    if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store.
     part = _range(request, file.size, etag)
@@ -148,7 +148,7 @@ def _chunks(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _matches(header: str | None, etag: str) -> bool:
+def matches(header: str | None, etag: str) -> bool:
     """Weak comparison, as If-None-Match wants it."""
     if header is None:
         return False
