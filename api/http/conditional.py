@@ -28,7 +28,7 @@ def unless_known(request: Request, answer: BaseModel) -> Response:
 
     One that has not ended says by ``Retry-After`` when to ask again.
     """
-    known = {name: inner for name, inner in _CLOCK.items() if name in type(answer).model_fields}
+    known: Any = {name: inner for name, inner in _CLOCK.items() if name in type(answer).model_fields}
     stable = answer.model_dump_json(by_alias=True, exclude=known)
     tag = hashlib.sha256(stable.encode()).hexdigest()[:32]
     headers = {"ETag": f'W/"{tag}"', "Cache-Control": "private, no-cache"}
