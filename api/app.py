@@ -75,7 +75,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            models = [(model, "validation") for model in (*DOCUMENTS, errors.Problem)]
+            models = [(model, "validation") for model in (*DOCUMENTS, *imports.DOCUMENTS, errors.Problem)]
             _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, definition in extra["$defs"].items():

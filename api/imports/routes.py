@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from api.datasets import DatasetOut, datasets
 from api.http.auth import Writer
 from api.http.errors import Conflict, documented, invalid_below
-from api.http.idempotency import IdempotencyDep, once
+from api.http.idempotency import Idempotency, IdempotencyDep, once
 from api.http.routing import Api, ApiDep, accepted, make_router
 from api.http.uploads import Upload, UploadDep, read_rows
 from api.imports.ingest import Ingest, Recognised, recognised
@@ -36,6 +36,8 @@ from workers.dispatch import Hint, plan_dataset
 router: APIRouter = make_router("/v1/datasets", "datasets")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FORM = ("name", "format", "mapping", "license", "source_url", "file_name", "config", "on_bad_row")
+#: Schemas that only parameters with JSON refer to (api.app adds them to OpenAPI).
+DOCUMENTS = (ImportConfig,)
 _ENDED_EMPTY = (JobState.FAILED, JobState.CANCELLED)
 
 
@@ -92,26 +94,38 @@ def import_dataset(
         body = ImportIn.model_validate({key: value for key, value in given.items() if value is not None})
     with invalid_below("config"):
         settings = ImportConfig.model_validate(body.config)
-    digest = upload.digest()
-    key = _key(digest, body, settings)
-    files = FileStore(api.store.files)
-    dataset = Dataset(id=new_id("ds"), workspace_id=caller.workspace_id, name=body.name, import_key=key)
-    with api.db.read() as session:
-        found = _existing(session, caller.workspace_id, key)
-    if found is None:
-        # Read and staged before the transaction opens: a large file would hold the write lock for its whole reading.
-        about = _stage(api, files, upload, body, settings, dataset.id)
-        told = {"file": body.file_name, "file_sha256": digest, **about}
-        dataset.config = {"jobs": [], **settings.model_dump(mode="json"), "import": told}
-    row_id, created, replayed = _store(api, who, dataset, key)
-    if not created and found is None:
-        files.remove(staged_folder(dataset.id))
+    row_id, created, replayed = _import(api, who, caller.workspace_id, upload, body, settings)
     with api.db.read() as session:
         answer = datasets.one(session, row_id)
     accepted(response, f"/v1/datasets/{row_id}", replayed=replayed)
     if not created:
         response.status_code = 200
     return answer
+
+
+def _import(
+    api: Api, who: Idempotency, workspace_id: str, upload: Upload, body: ImportIn, settings: ImportConfig
+) -> tuple[str, bool, bool]:
+    """Check and stage the file unless the same import came before; see ``_store`` for the answer."""
+    digest = upload.digest()
+    key = _key(digest, body, settings)
+    dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, name=body.name, import_key=key)
+    with api.db.read() as session:
+        found = _existing(session, workspace_id, key)
+    if found is not None:
+        return _store(api, who, dataset, key)
+    # Read and staged before the transaction opens: a large file would hold the write lock for its whole reading.
+    files = FileStore(api.store.files)
+    about = _stage(api, files, upload, body, settings, dataset.id)
+    told = {"file": body.file_name, "file_sha256": digest, **about}
+    dataset.config = {"jobs": [], **settings.model_dump(mode="json"), "import": told}
+    created = False
+    try:
+        row_id, created, replayed = _store(api, who, dataset, key)
+    finally:
+        if not created:
+            files.remove(staged_folder(dataset.id))
+    return row_id, created, replayed
 
 
 def _key(digest: str, body: ImportIn, settings: ImportConfig) -> str:
@@ -152,7 +166,7 @@ def _told(found: Recognised, body: ImportIn, report: Report) -> dict[str, Any]:
     }
 
 
-def _store(api: Api, who: Any, dataset: Dataset, key: str) -> tuple[str, bool, bool]:
+def _store(api: Api, who: Idempotency, dataset: Dataset, key: str) -> tuple[str, bool, bool]:
     """Add the dataset unless the same import came before: its id, whether it was added, whether the key was used."""
     hints: list[Hint] = []
 

@@ -11,7 +11,10 @@ from errata.strict import Strict
 from errata.types import Domain
 
 FormatName = Literal["errata", "openai", "trl", "kto", "sft", "step_dpo", "process_reward", "critique"]
-ImportShape = Literal["sft", "whole", "whole_conversational", "trl", "trl_conversational", "openai", "kto"]
+ImportShape = Literal[
+    "sft", "whole", "whole_conversational", "whole_openai", "whole_kto", "whole_kto_conversational", "trl",
+    "trl_conversational",
+]  # fmt: skip
 #: The fields a mapping may name: what the readers of all formats ask a row for.
 MAPPABLE = (
     *("prompt", "system", "chosen", "rejected", "completion", "label", "messages"),

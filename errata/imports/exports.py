@@ -26,7 +26,7 @@ class Export:
 def exports(shapes: list[ImportShape] | None, *, conversational: bool, has_pairs: bool) -> list[Export]:
     """The tables of a dataset: what Errata trains on, and the shapes asked for or fit for it.
 
-    ``conversational``: its prompts are messages. Then ``kto`` and ``sft`` hold messages too, as trainers take them.
+    ``conversational``: its prompts are messages. Then ``sft`` holds messages too, as trainers take them.
     """
     wanted = shapes if shapes is not None else ["whole_conversational" if conversational else "whole"]
     always = ["steps_and_full", "sft"] if has_pairs else ["sft"]
@@ -108,7 +108,6 @@ _TURNS: Fields = dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES)
 
 def _tables(conversational: bool) -> tuple[Export, ...]:
     kind = MESSAGES if conversational else "string"
-    sides = _conversational if conversational else _standard
     sample = {
         "prompt": kind,
         "completion": kind,
@@ -133,11 +132,17 @@ def _tables(conversational: bool) -> tuple[Export, ...]:
             _TURNS,
             _conversational,
         ),
-        Export("openai", "OpenAI preference fine-tuning rows", openai, _whole(_openai)),
+        Export("whole_openai", "OpenAI preference fine-tuning rows", openai, _whole(_openai)),
         Export(
-            "kto",
+            "whole_kto",
             "unpaired rows, as KTO takes them: two for each pair",
-            {"prompt": kind, "completion": kind, "label": "bool"},
-            _whole(_unpaired(sides)),
+            {"prompt": "string", "completion": "string", "label": "bool"},
+            _whole(_unpaired(_standard)),
+        ),
+        Export(
+            "whole_kto_conversational",
+            "unpaired rows of messages, as KTO takes them: two for each pair",
+            {"prompt": MESSAGES, "completion": MESSAGES, "label": "bool"},
+            _whole(_unpaired(_conversational)),
         ),
     )

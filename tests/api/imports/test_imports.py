@@ -40,7 +40,7 @@ def openai_row(at: int, **changes: Any) -> dict[str, Any]:
 def test_an_openai_file_becomes_a_dataset(
     client: CheckedClient, finish: Finish, table: Table, database: Database, store: StoreSettings
 ) -> None:
-    shapes = {"split": {"test": 0}, "shapes": ["openai", "kto", "trl_conversational"]}
+    shapes = {"split": {"test": 0}, "shapes": ["whole_openai", "whole_kto_conversational", "trl_conversational"]}
     answer = send(
         client, [openai_row(at) for at in range(4)], config=shapes, license="cc-by-4.0", file_name="theirs.jsonl"
     )
@@ -56,8 +56,8 @@ def test_an_openai_file_becomes_a_dataset(
     ]
     assert {row["evidence"] for row in pairs} == {"unproven"}
     assert pairs[0]["prompt_messages"] == openai_row(0)["input"]["messages"]
-    assert table(dataset["id"], "openai") == [openai_row(at) for at in range(4)]
-    assert len(table(dataset["id"], "kto")) == 8
+    assert table(dataset["id"], "whole_openai") == [openai_row(at) for at in range(4)]
+    assert len(table(dataset["id"], "whole_kto_conversational")) == 8
     assert [row["completion"][0]["content"] for row in table(dataset["id"], "sft")] == [f"Good {n}." for n in range(4)]
     with database.read() as session:
         folder = session.get_one(Dataset, dataset["id"]).folder
@@ -101,7 +101,7 @@ def test_the_same_content_gives_the_same_files(client: CheckedClient, finish: Fi
 BOTH = ("report", "refuse")
 
 
-def test_idempotency_keys(client: CheckedClient) -> None:
+def test_idempotency_keys(client: CheckedClient, store: StoreSettings) -> None:
     headers = {"Content-Type": "application/jsonl", "Idempotency-Key": "k1"}
     params = {"name": "n", "config": '{"split": {"test": 0}}'}
     one, two = (
@@ -111,6 +111,7 @@ def test_idempotency_keys(client: CheckedClient) -> None:
     assert one.json()["id"] == two.json()["id"]
     other = client.post("/v1/datasets/import", content=lines([openai_row(1)]), params=params, headers=headers)
     assert (other.status_code, other.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    assert len({name.split("/")[0] for name in FileStore(store.files).names("imports")}) == 1
 
 
 def test_bad_rows_are_counted_by_reason(local: CheckedClient, store: StoreSettings) -> None:
