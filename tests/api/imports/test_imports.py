@@ -306,3 +306,8 @@ def test_equal_imports_at_once_are_one_dataset(client: CheckedClient, store: Sto
     assert {answer.status_code for answer in answers} <= {200, 202}
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert len({name.split("/")[0] for name in FileStore(store.files).names("imports")}) == 1
+
+
+def test_a_file_may_be_larger_than_other_bodies(local: CheckedClient) -> None:
+    rows = [{"prompt": f"P{at}", "chosen": "a" * 90_000, "rejected": "b"} for at in range(15)]
+    assert send(local, rows).json()["imported"]["pairs"] == 15
