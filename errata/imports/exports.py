@@ -35,8 +35,8 @@ def exports(shapes: list[ImportShape] | None, *, conversational: bool, has_pairs
 
 
 def sample_of(row: Values) -> Row:
-    """The preferred side of a pair as a sample, or a sample itself."""
-    return {**row, "completion": row["prefix"] + row["chosen"]} if "chosen" in row else dict(row)
+    """The preferred side of a pair as a sample, or a sample itself, with what the prompt held of the reply already."""
+    return {**row, "completion": row["prefix"] + row["chosen" if "chosen" in row else "completion"]}
 
 
 def _steps_and_full(row: Values) -> list[Row]:

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.imports.config import ImportConfig, checked_mapping
+from errata.imports.exports import exports
 from errata.imports.formats import known_format, mapped
 from errata.imports.pairing import Pairing
 from errata.imports.rows import Imported, ImportedPair, ImportedSide, as_row, check, plain_prompt, prompt_messages
 from errata.imports.turns import Ask, RowProblem, dialogue
+from errata.prompts import solve_prompt
 
 LIMIT = 1_000
 
@@ -174,6 +176,14 @@ def test_samples_and_labels() -> None:
         side = read({"prompt": "Q", "completion": "a", "label": label})
         assert isinstance(side, ImportedSide)
         assert side.label is expected
+
+
+def test_a_sample_keeps_the_steps_that_its_prompt_holds() -> None:
+    asked = solve_prompt("Q").messages[0].content
+    sample = as_row(read({"prompt": f"{asked}\n\nStep 1: x\n", "completion": "Step 2: y"}))
+    table = {each.name: each for each in exports(None, conversational=False, has_pairs=False)}
+    [row] = table["sft"].rows(sample)
+    assert (row["prompt"], row["completion"], row["question"]) == (f"{asked}\n\n", "Step 1: x\nStep 2: y", "Q")
 
 
 def test_step_dpo_rows_are_steps() -> None:
