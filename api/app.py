@@ -31,6 +31,7 @@ from api import (
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
+from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
 from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
@@ -57,6 +58,7 @@ RESOURCES = (
     pairs,
     datasets,
     dataset_shapes,
+    imports,
     training,
     evaluations,
     language_models,
@@ -94,7 +96,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            models = [(model, "validation") for model in (*DOCUMENTS, DatasetConfig, errors.Problem)]
+            models = [(model, "validation") for model in (*DOCUMENTS, *imports.DOCUMENTS, DatasetConfig, errors.Problem)]
             _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, definition in extra["$defs"].items():

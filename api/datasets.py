@@ -16,6 +16,7 @@ from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_fil
 from api.http.errors import Conflict, Invalid, documented, invalid_below
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, body_row, path_row
+from api.imports.schemas import Imported
 from api.jobs import JobResource
 from api.schemas import JobOut, Name, RowId, key_of
 from errata.output_config import DatasetConfig
@@ -45,6 +46,9 @@ class DatasetOut(JobOut):
     name: str
     jobs: Annotated[list[str], key_of("jobs", [])] = Field(validation_alias="config")
     config: dict[str, Any]
+    imported: Annotated[Imported | None, key_of("import")] = Field(
+        validation_alias="config", description="Of a dataset that was imported: the file and what became of its rows."
+    )
     manifest: dict[str, Any] | None
     sha256: str | None
     tags: list[str] = Field(default_factory=list)

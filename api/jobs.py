@@ -22,10 +22,11 @@ from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from api.http import events
 from api.http.auth import Caller, Reader, Writer
+from api.http.conditional import NOT_MODIFIED, unless_known
 from api.http.errors import Conflict, Invalid, documented, invalid_below
 from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.http.idempotency import IdempotencyDep, once
@@ -193,7 +194,8 @@ class JobResource(Generic[Row, Body, Answer]):
                     if name in self.references and value is not None:
                         body_row(session, self.references[name], value, caller.workspace_id, name)
                     filters[getattr(table, f"{name}_id" if name in self.references else name)] = value
-                query = where_given(select(table), filters)
+                unread = [defer(getattr(table, name)) for name in self.listed]
+                query = where_given(select(table), filters).options(*unread)
                 if tag is not None:
                     query = query.where(tagged(table, caller.workspace_id, tag))
                 found = paginate(session, query, (table.created_at, table.id), page, descending=True)
@@ -220,12 +222,13 @@ class JobResource(Generic[Row, Body, Answer]):
         return given
 
     def _add_get(self, router: APIRouter, path: str, id_type: Any) -> None:
-        def get(caller: Reader, api: ApiDep, row_id: str) -> Answer:
+        def get(request: Request, caller: Reader, api: ApiDep, row_id: str) -> Any:
             with api.db.read() as session:
-                return self._answer(session, path_row(session, self.table, row_id, caller.workspace_id))
+                answer = self._answer(session, path_row(session, self.table, row_id, caller.workspace_id))
+            return unless_known(request, answer)
 
         options = self._described("get", f"get_{self.name}")
-        router.add_api_route(path, typed(get, row_id=id_type), responses=documented(404), **options)
+        router.add_api_route(path, typed(get, row_id=id_type), responses=NOT_MODIFIED | documented(404), **options)
 
     def _add_cancel(self, router: APIRouter, path: str, id_type: Any) -> None:
         def stop(caller: Caller, api: ApiDep, row_id: str, response: Response) -> Answer:

@@ -30,6 +30,11 @@ class Service:
         """``log``: what the service has written so far."""
         self.http, self._env, self.column, self._log = http, env, column, log
 
+    @property
+    def database_url(self) -> str:
+        """The database of a service that is not embedded."""
+        return self._env["DATABASE_URL"]
+
     def add_model(self, name: str, config: Mapping[str, Any], engine: str = "openai") -> None:
         """Register a language model, by default a served one."""
         settings = [f"--setting={key}={value}" for key, value in config.items()]

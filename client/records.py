@@ -188,6 +188,7 @@ class Dataset(ShardedJob):
     partial: bool
     jobs: list[str]
     config: dict[str, Any]
+    imported: dict[str, Any] | None = None
     manifest: dict[str, Any] | None
     sha256: str | None
 

@@ -11,6 +11,7 @@ from typing import Any
 from client.curation import DatasetDifference
 from client.downloads import download, download_archive
 from client.hub import HubTarget, Pushed, push_dataset, push_model
+from client.imports import Imports
 from client.jobs import Jobs, Resource
 from client.life import Kept
 from client.records import (
@@ -192,7 +193,7 @@ class Rejudgings(Jobs[Rejudging]):
         return self._transport.pages(f"{self.path}/{rejudging_id}/changes", page_size=500, **filters)
 
 
-class Datasets(Files, Kept[Dataset], Jobs[Dataset]):
+class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
     """Datasets: pairs frozen to files. They have files once they have succeeded."""
 
     path, record = "/v1/datasets", Dataset

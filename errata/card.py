@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from errata.rests import LEFT_OUT, REST_KINDS, LeftOut, RestKind
 from errata.card_retractions import retraction_lines
+from errata.rests import LEFT_OUT, REST_KINDS, LeftOut, RestKind
 from errata.shapes import SHAPES
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

@@ -38,6 +38,15 @@ class InjectionJob(JobColumns, Base):
     funnel: Mapped[dict[str, Any] | None]
 
 
+class JobSummary(Base):
+    """What the ledgers of a job's shards add up to (models.summaries), and, once it has ended, its shards in groups."""
+
+    __tablename__ = "job_summaries"
+    job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id", ondelete="CASCADE"), primary_key=True)
+    counts: Mapped[dict[str, Any]]
+    groups: Mapped[list[Any] | None]
+
+
 class Estimate(Owned, Timestamped, Base):
     """A forecast for an injection job, asked for when its problem set had ``problems`` problems.
 
@@ -190,6 +199,9 @@ class EditRow(Identified, StageColumns, Timestamped, Base):
     continuations: Mapped[dict[str, Any] | None]
 
 
+PAIR_FILTERS = ("type", "error_kind", "form", "editor", "evidence_kind")
+
+
 class PairRow(Identified, StageColumns, Timestamped, Base):
     """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice.
 
@@ -200,8 +212,9 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
     __table_args__ = (
         UniqueConstraint("job_id", "pair_key"),
         state_check("type", ("step", "full")),
-        Index("ix_pairs_job_type_kind", "job_id", "type", "error_kind"),
-        Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),  # the order pairs are listed in
+        # Pairs are listed in this order. Every filter, alone and within a job, has an index that ends in it: one with
+        # few pairs, or none, would else look through all of them.
+        Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),
         Index("ix_pairs_job_created", "job_id", "created_at", "id"),
         # Most pairs have no review: only the others are in this index.
         Index(
@@ -215,6 +228,11 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
         Index("ix_pairs_solution_id", "solution_id"),
         Index("ix_pairs_rejected_solution_id", "rejected_solution_id"),
         Index("ix_pairs_edit_id", "edit_id"),
+        *(
+            Index(f"ix_pairs_{owner}_{name}", f"{owner}_id", name, "created_at", "id")
+            for owner in ("workspace", "job")
+            for name in PAIR_FILTERS
+        ),
     )
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id"))
     job_id: Mapped[str] = mapped_column(ForeignKey("injection_jobs.id"))

@@ -21,9 +21,13 @@ class Dataset(JobColumns, Base):
     """Pairs frozen to files. Immutable once ``succeeded``; ``manifest`` lists files with size, rows and SHA-256."""
 
     __tablename__ = "datasets"
-    __table_args__ = (state_check("state", JobState),)
+    __table_args__ = (
+        state_check("state", JobState),
+        Index("ix_datasets_import", "workspace_id", "import_key", unique=True),
+    )
     name: Mapped[str]
-    config: Mapped[dict[str, Any]]  # jobs, splits, shapes, seed
+    config: Mapped[dict[str, Any]]  # jobs, splits, shapes, seed; of an imported one also ``import``
+    import_key: Mapped[str | None]  # digest of file and settings: the same import again is this dataset
     folder: Mapped[str | None]
     manifest: Mapped[dict[str, Any] | None]
     sha256: Mapped[str | None]

@@ -15,6 +15,7 @@ from errata.statistics import majority_at_k, mean_interval, paired_difference, p
 from errata.types import Verdict
 from models.jobs import InjectionJob, Shard
 from models.outputs import Evaluation, EvaluationSample, VerdictChangeRow
+from models.summaries import read_summary
 
 _RIGHT = cast(EvaluationSample.verdict == Verdict.CORRECT, Integer)
 
@@ -34,6 +35,9 @@ def running_progress(session: Session, job: InjectionJob) -> tuple[Funnel, list[
     """
     if job.funnel:
         return Funnel.from_dict(job.funnel), []
+    summary = read_summary(session, job.id)
+    if summary is not None:
+        return summary
     shards = session.execute(select(Shard.ledger, Shard.stage, Shard.progress).filter_by(injection_job_id=job.id)).all()
     funnel = Funnel.total(shard.ledger["funnel"] for shard in shards if shard.ledger.get("funnel"))
     return funnel, [(shard.stage, shard.progress) for shard in shards if shard.progress]

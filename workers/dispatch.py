@@ -22,6 +22,7 @@ from workers.lifecycle import (
     retry_quarantined,
 )
 from workers.training.config import PRESETS as TRAINING_PRESETS
+from workers.training.config import TABLES as TRAINING_TABLES
 from workers.training.config import TrainingConfig
 from workers.training.config import resolve as resolve_training
 from workers.training.protocol import CannotTrain as TrainingRefused
@@ -32,6 +33,7 @@ from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
     "TRAINING_PRESETS",
+    "TRAINING_TABLES",
     "Dispatcher",
     "Hint",
     "PreviewFailed",

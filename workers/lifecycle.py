@@ -24,6 +24,7 @@ from models.outputs import Dataset, Evaluation, Rejudging
 from models.results import evaluation_result, job_funnel, rejudging_result
 from models.session import update_returning
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
+from models.summaries import add_summary, settle_summary
 from workers.app import GENERATION, GRADING
 
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
@@ -98,6 +99,8 @@ def _plan(
 ) -> list[Hint]:
     """Create shards of ``size`` over ``[0, stop)``: problem positions, or indices of ``positions``."""
     session.flush()
+    if isinstance(owner, InjectionJob):
+        add_summary(session, owner)
     hints = []
     for position, start in enumerate(range(0, stop, size)):
         place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
@@ -156,6 +159,8 @@ def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | No
     state, values = _end_of(session, row, counts)
     if not move(session, table, row_id, state, **values):
         return None
+    if isinstance(row, InjectionJob):
+        settle_summary(session, row_id)
     told = {name: value for name, value in values.items() if name in ("error", "partial")}
     if state == JobState.SUCCEEDED and (advice := advise(values["funnel"]) if "funnel" in values else None):
         told["advice"] = advice

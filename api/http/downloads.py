@@ -147,7 +147,7 @@ def send(request: Request, found: Download) -> Response:
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=86400, immutable"}
     if sha256:
         headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
-    if _matches(request.headers.get("if-none-match"), etag):
+    if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store. Ranges are GET's alone.
     part = _range(request, found.size, etag) if request.method == "GET" else None
@@ -164,7 +164,7 @@ def send(request: Request, found: Download) -> Response:
     return StreamingResponse(chunks, status, headers, media_type=found.media_type)
 
 
-def _matches(header: str | None, etag: str) -> bool:
+def matches(header: str | None, etag: str) -> bool:
     """Weak comparison, as If-None-Match wants it."""
     if header is None:
         return False

@@ -84,7 +84,9 @@ class BodyLimit:
 
     def _limit(self, scope: Scope) -> int:
         path = scope["path"].rstrip("/")
-        uploads = path == "/v1/problem-sets" or (path.startswith("/v1/problem-sets/") and path.endswith("/solutions"))
+        uploads = path in ("/v1/problem-sets", "/v1/datasets/import") or (
+            path.startswith("/v1/problem-sets/") and path.endswith("/solutions")
+        )
         json_body = Headers(scope=scope).get("content-type", "").startswith("application/json")
         if not uploads:
             return self.settings.request_limit

@@ -61,6 +61,7 @@ class Upload:
     is_document: bool
     gzipped: bool
     fields: dict[str, str] = field(default_factory=dict)
+    name: str = ""  # the file's own, where a form tells it
 
     def digest(self) -> str:
         """SHA-256 of the body as sent, in hex."""
@@ -123,7 +124,8 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
         file_format = _SUFFIXES.get(name.rpartition(".")[2]) or _TYPES.get(_content_type(sent.content_type or "")[0])
         if file_format is None:
             raise UnsupportedMediaType("cannot tell the file's format; name it .jsonl, .json, .csv or .parquet (.gz)")
-        yield Upload(cast(IO[bytes], sent.file), file_format, False, gzipped, fields)
+        own_name = sent.filename or ""
+        yield Upload(cast(IO[bytes], sent.file), file_format, False, gzipped, fields, own_name)
     finally:
         with suppress(OSError):
             await form.close()

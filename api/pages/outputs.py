@@ -17,6 +17,7 @@ from models.workspaces import LanguageModel, ProblemSet
 
 _MAX_LINKS = 20
 _MAX_PEERS = 11
+_IMPORTED = ("file", "file_sha256", "format", "license", "source_url", "rejected_count", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,13 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
     )
     runs = select(TrainingRun).where(TrainingRun.dataset_id == row.id).order_by(TrainingRun.created_at.desc())
     manifest = row.manifest or {}
+    source = {name: value for name, value in (manifest.get("imported") or {}).items() if name in _IMPORTED and value}
     return {
         "files": manifest.get("files") or [],
         "figures": [
             *flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
             *flat(whole_figures(manifest), "whole."),
+            *flat({"imported": source} if source else {}),
             *(_audited(group) for group in manifest.get("audit_by_kind") or ()),
         ],
         "shapes": written_shapes(manifest),

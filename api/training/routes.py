@@ -37,8 +37,10 @@ from models.states import TERMINAL, JobState, TrainingState
 from models.workspaces import LanguageModel
 from workers.dispatch import (
     TRAINING_PRESETS,
+    TRAINING_TABLES,
     Hint,
     PreviewFailed,
+    TrainingConfig,
     TrainingRefused,
     fetch_dataset,
     prepare_preview,
@@ -70,6 +72,7 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     """Add a training run in the caller's transaction. Raises Invalid naming the field, and Conflict."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)
     dataset, base = named_inputs(session, workspace_id, body)
+    _check_table(dataset, config)
     check_name(session, workspace_id, body.output_name, "output_name")
     run = TrainingRun(
         id=new_id("train"),
@@ -83,6 +86,16 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     session.flush()
     record(session, workspace_id, run.id, "queued")
     return run, []
+
+
+def _check_table(dataset: Dataset, config: TrainingConfig) -> None:
+    """Raises Invalid where the dataset has no rows that the objective could train on."""
+    tables = (dataset.manifest or {}).get("rows")
+    wanted = TRAINING_TABLES[config.objective]
+    if tables is not None and wanted not in tables:
+        other = next((name for name, table in TRAINING_TABLES.items() if table in tables), None)
+        remedy = f"set config.objective to '{other}', or give another dataset" if other else "give another dataset"
+        raise Invalid.field("dataset", f"it has no `{wanted}`, which objective '{config.objective}' trains on", remedy)
 
 
 def check_name(session: Session, workspace_id: str, name: str, field: str) -> None:
@@ -144,6 +157,7 @@ def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) 
     config = resolved(body, TRAINING_PRESETS, resolve_training)
     with api.db.read() as session:
         dataset, base = named_inputs(session, caller.workspace_id, body)
+        _check_table(dataset, config)
         try:
             spec = prepare_preview(session, api.store, dataset.id, base.id, config)
         except TrainingRefused as error:

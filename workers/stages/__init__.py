@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from models.states import Stage
-from workers.stages import continuations, evaluate, freeze, grade, pair, prove, sample
+from workers.stages import continuations, evaluate, grade, imported, pair, prove, sample
 from workers.stages.base import StageFunction
 from workers.stages.editing.stage import edit
 
@@ -14,7 +14,7 @@ STAGES: dict[str, StageFunction] = {
     Stage.CONTINUE: continuations.continue_edits,
     Stage.PROVE: prove.prove,
     Stage.PAIR: pair.pair,
-    Stage.FREEZE: freeze.freeze,
+    Stage.FREEZE: imported.freeze_or_import,
     Stage.ANSWER: evaluate.answer,
     Stage.JUDGE: evaluate.judge,
     Stage.REJUDGE: evaluate.rejudge,

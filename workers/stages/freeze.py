@@ -118,9 +118,9 @@ def freeze(context: StageContext) -> Finish:
             with context.db.read() as session:
                 chosen = DatasetSelection(session, dataset_id)
                 manifest = _build(context, session, chosen, folder)
-            values = _publish(files, dataset_id, folder, manifest)
+            values = publish_dataset(files, dataset_id, folder, manifest)
     except SelectionImpossible as error:
-        return _fail(dataset_id, str(error))
+        return fail_dataset(dataset_id, str(error))
     sources = [{"dataset_id": dataset_id, "job_id": job.id} for job in chosen.jobs]
 
     def write(session: Session) -> None:
@@ -130,7 +130,7 @@ def freeze(context: StageContext) -> Finish:
     return Finish(None, write)
 
 
-def _fail(dataset_id: str, reason: str) -> Finish:
+def fail_dataset(dataset_id: str, reason: str) -> Finish:
     """The shard is done and the dataset failed: an impossible selection is no failure to try again."""
 
     def write(session: Session) -> None:
@@ -272,7 +272,7 @@ def _record(pair: PairRow, domain: str, thoughts: Markers, rest: Rest | None) ->
     )
 
 
-def _publish(files: FileStore, dataset_id: str, folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def publish_dataset(files: FileStore, dataset_id: str, folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Publish the folder under its content's name; the answer is what the dataset's row gets."""
     data = write_manifest(folder, manifest)
     digest = hashlib.sha256(data).hexdigest()

@@ -21,6 +21,7 @@ from models.events import record
 from models.jobs import EditRow, Shard
 from models.leases import Lease, load_owner
 from models.outputs import Event
+from models.summaries import count_in_summary
 from workers.engines.base import Completion, Journal
 
 Rows = Sequence[dict[str, Any]]
@@ -34,6 +35,8 @@ def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     funnel = Funnel.total([shard.ledger.get("funnel") or {}, part.counts])
     # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
+    session.flush()  # the shard's row is locked before the summary's, everywhere
+    count_in_summary(session, lease.owner_id, part.counts)
 
 
 def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:

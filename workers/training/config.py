@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+#: The configuration of a dataset that each objective trains on.
+TABLES: dict[Literal["dpo", "sft"], str] = {"dpo": "steps_and_full", "sft": "sft"}
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 

@@ -17,16 +17,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
+from jinja2 import TemplateError
+
 from errata.config import ThoughtsConfig
 from errata.prompts import solve_prompt
 from errata.steps import split_steps
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
 from workers.engines.joints import continuation_ids, end_of_turn, ids_of
-from workers.training.config import TrainingConfig
+from workers.training.config import TABLES, TrainingConfig
 
 Objective = Literal["dpo", "sft"]
-CONFIGURATIONS: dict[Objective, str] = {"dpo": "steps_and_full", "sft": "sft"}
 
 
 class DatasetError(Exception):
@@ -74,7 +75,7 @@ class Pair:
 
 def data_file(folder: Path, objective: Objective, split: str = "train") -> Path:
     """The JSONL file of a dataset folder that an objective trains on."""
-    return folder / CONFIGURATIONS[objective] / f"{split}.jsonl"
+    return folder / TABLES[objective] / f"{split}.jsonl"
 
 
 def verify_file(folder: Path, path: Path) -> str:
@@ -183,7 +184,8 @@ class Encoder:
         if is_step:
             # A step ends in the middle of a solution: EOS would teach the model to stop there.
             prefix = self._join(self._boundaries.of_prefix(problem, row.get("prefix") or "", *self._cut_by(row)))
-            chosen, rejected = (self._ids(row[side], begins=not prefix) for side in ("chosen", "rejected"))
+            begins = not prefix and not _is_verbatim(row)
+            chosen, rejected = (self._ids(row[side], begins=begins) for side in ("chosen", "rejected"))
         else:
             prefix = self._ids(row.get("prefix") or "")
             chosen, rejected = (self._solution(problem, row[side], row) for side in ("chosen", "rejected"))
@@ -200,10 +202,15 @@ class Encoder:
     def sample(self, row: dict[str, Any], index: int) -> Pair:
         """The ids of one ``sft`` row."""
         problem = str(row["problem_id"])
-        chosen = self._solution(problem, row["completion"], row)
+        completion = row["completion"]
+        text = completion if isinstance(completion, str) else completion[0]["content"]
+        chosen = self._solution(problem, text, row)
         return Pair(f"{problem}/{index}", problem, False, None, self._prompt(row), chosen, ())
 
     def _solution(self, problem: str, text: str, row: dict[str, Any]) -> tuple[int, ...]:
+        if _is_verbatim(row) or _messages(row):
+            # Not asked by us: a reply to anything, which is no solution in steps.
+            return self._ids(text, begins=not _is_verbatim(row)) + self._eos()
         return self._join(self._boundaries.of_solution(problem, text, *self._cut_by(row))) + self._eos()
 
     def _cut_by(self, row: dict[str, Any]) -> tuple[Domain, Markers]:
@@ -216,10 +223,23 @@ class Encoder:
         return () if self._end is None else (self._end,)
 
     def _prompt(self, row: dict[str, Any]) -> tuple[int, ...]:
-        prompt = solve_prompt(row["question"], _domain(row))
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
+        if _is_verbatim(row):
+            return self._verbatim(row["prompt_text"])
+        messages = _messages(row)
+        if not messages:
+            prompt = solve_prompt(row["question"], _domain(row))
+            messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         # The template writes its special tokens as text, so the tokenizer must add none of its own.
         return self._ids(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def _verbatim(self, text: str) -> tuple[int, ...]:
+        """A prompt that no template renders: its ids behind BOS, where the tokenizer begins a text with one."""
+        plain = self._ids(text)
+        special = tuple(self._tokenizer(text, add_special_tokens=True)["input_ids"])
+        added = len(special) - len(plain)
+        before = next((special[:at] for at in range(added + 1) if special[at : at + len(plain)] == plain), ())
+        # A text that was rendered before may hold its BOS already.
+        return plain if before[:1] == plain[:1] else before + plain
 
     def _ids(self, text: str, *, begins: bool = True) -> tuple[int, ...]:
         """``begins``: nothing of the reply stands before the text, so a tokenizer may put its space there."""
@@ -227,6 +247,17 @@ class Encoder:
             ids = ids_of(self._tokenizer, text) if begins else continuation_ids(self._tokenizer, text)
             self._ids_of[text, begins] = tuple(ids)
         return self._ids_of[text, begins]
+
+
+def _messages(row: dict[str, Any]) -> list[dict[str, str]] | None:
+    """The prompt of a row that gives it as messages: an imported one's."""
+    prompt = row.get("prompt_messages") or row.get("prompt")
+    return prompt if isinstance(prompt, list) and prompt else None
+
+
+def _is_verbatim(row: dict[str, Any]) -> bool:
+    """Whether a row's prompt is a text that stands before the reply as it is."""
+    return row.get("prompt_text") is not None and not _messages(row)
 
 
 def _domain(row: dict[str, Any]) -> Domain:
@@ -248,6 +279,8 @@ def encode(
     for index, row in enumerate(rows):
         try:
             pairs.append(encoder.pair(row) if config.objective == "dpo" else encoder.sample(row, index))
+        except TemplateError as error:
+            raise DatasetError(f"row {index + 1}: the model's chat template refuses its prompt: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             raise DatasetError(f"row {index + 1} of the dataset cannot be used: {error!r}") from error
     return pairs

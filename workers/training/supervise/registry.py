@@ -122,7 +122,15 @@ def _lineage(session: Session, run: TrainingRun) -> dict[str, Any]:
         "dataset_sha256": dataset.sha256,
         "injection_jobs": [job.id for job in jobs],
         "problem_sets": sorted({job.problem_set_id for job in jobs}),
+        **_imported(dataset),
     }
+
+
+def _imported(dataset: Dataset) -> dict[str, Any]:
+    """The file that an imported dataset was made of."""
+    source = dataset.config.get("import") or {}
+    told = {"imported_file": source.get("file"), "imported_file_sha256": source.get("file_sha256")}
+    return {name: value for name, value in told.items() if value}
 
 
 def register(session: Session, run: TrainingRun, path: str, manifest: dict[str, Any]) -> LanguageModel:

@@ -2,16 +2,16 @@
 
 A column that may be null: it is added without rewriting the table. Rests of older pairs are found when they are frozen.
 
-Revision ID: 0005_rests
-Revises: 0004
+Revision ID: 0006
+Revises: 0005
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0005_rests"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""``POST /v1/datasets/import``: preference files of others as datasets."""

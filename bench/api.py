@@ -1,0 +1,186 @@
+"""What polling costs: ``python -m bench.api --json`` (PostgreSQL and Redis; a million pairs by default).
+
+``ratio_status`` and ``ratio_lists``: requests per second of a job's status and of filtered lists of pairs, the slowest
+of them, by those of the same framework answering one indexed row (bench.api_reference), taking turns in one run.
+``p99_ratio``: the worst 99th percentile of their latencies by that of the reference. ``job_loss``: how much longer a
+job takes while 50 clients ask for its status every 5 s, as ``Retry-After`` says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from bench.real_data import default_file, read
+from bench.service import Service, report, running, unwind_when_told
+from errata.funnel import Funnel
+from models.session import Database
+from models.workspaces import DEFAULT_WORKSPACE
+from tests.processes import ROOT, until
+
+PER_SHARD = 500  # pairs
+JOB = {"preset": "rules", "config": {"sampling": {"source": "brought"}, "shard_size": 8}}
+_TURNS = 3
+
+
+def seed(database: Database, job_id: str, count: int) -> None:
+    """Give an ended job ``count`` pairs and their shards: kinds of very different sizes, the last with no pairs."""
+    values = {"job": job_id, "workspace": DEFAULT_WORKSPACE, "count": count, "per": PER_SHARD}
+    values["shards"] = -(-count // PER_SHARD)
+    funnel = json.dumps(Funnel().add("pairs", "total", count=count).to_dict())
+    statements = (
+        "DELETE FROM pairs WHERE job_id = :job",
+        "INSERT INTO shards (id, injection_job_id, position, start, stop, stage, state, ledger, fence, failures,"
+        " interruptions, alone, created_at) SELECT 'shard_s' || n, :job, 100000 + n, n * 8, n * 8 + 8, 'pair', 'done',"
+        " CAST(:ledger AS JSONB), 1, 0, 0, false, now() FROM generate_series(0, :shards - 1) AS n",
+        "INSERT INTO pairs (id, workspace_id, job_id, problem_id, shard_id, solution_id, pair_key, type, question,"
+        " prefix, chosen, rejected, error_kind, form, editor, evidence_kind, source, created_at)"
+        " SELECT 'pair_' || lpad(n::text, 9, '0'), :workspace, :job, o.problem_id, 'shard_s' || (n / :per), o.id,"
+        " n::text, CASE WHEN n % 4 = 0 THEN 'full' ELSE 'step' END, repeat('What is it? ', 9), repeat('So it is. ', 9),"
+        " 'right ' || n, 'wrong ' || n, CASE WHEN n % 10000 = 7 THEN 'units' ELSE 'kind' || (n % 9) END, 'stands',"
+        " 'rule', 'contradiction', 'bench', now() + n * interval '1 microsecond'"
+        " FROM generate_series(0, :count - 1) AS n,"
+        " (SELECT id, problem_id FROM solutions WHERE job_id = :job LIMIT 1) AS o",
+    )
+    with database.engine.begin() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for statement in statements:
+            given = values | {"ledger": json.dumps({"funnel": json.loads(funnel)})}
+            connection.execute(text(statement), {name: given[name] for name in given if f":{name}" in statement})
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql("ANALYZE")
+
+
+def hammer(url: str, clients: int, seconds: float) -> list[float]:
+    """Ask again and again with some clients: the latency of each answer, in seconds."""
+
+    def ask(_: int) -> list[float]:
+        found, end = [], time.monotonic() + seconds
+        with httpx.Client(timeout=60) as http:
+            while time.monotonic() < end:
+                began = time.monotonic()
+                http.get(url).raise_for_status()
+                found.append(time.monotonic() - began)
+        return found
+
+    with ThreadPoolExecutor(clients) as pool:
+        return [latency for each in pool.map(ask, range(clients)) for latency in each]
+
+
+def p99(latencies: Sequence[float]) -> float:
+    """The 99th percentile."""
+    return sorted(latencies)[max(int(len(latencies) * 0.99) - 1, 0)]
+
+
+@contextmanager
+def reference(url: str, row_id: str) -> Iterator[str]:
+    """The reference as a process of its own; the address of its row."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = subprocess.Popen([sys.executable, "-m", "bench.api_reference", url, str(port)], cwd=ROOT)
+    address = f"http://127.0.0.1:{port}/row/{row_id}"
+
+    def answers() -> bool:
+        try:
+            return httpx.get(address).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        until(answers, "the reference to answer")
+        yield address
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def ratios(base: str, paths: dict[str, str], row: str, clients: int, seconds: float) -> dict[str, Any]:
+    """Requests per second and p99 of each path by those of the reference, in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in ("reference", *paths)}
+    for _ in range(_TURNS):
+        for name in taken:
+            taken[name] += hammer(row if name == "reference" else base + paths[name], clients, seconds)
+    known = taken.pop("reference")
+    per_second = {name: round(len(each) / len(known), 3) for name, each in taken.items()}
+    return {
+        "ratio_status": per_second["status"],
+        "ratio_lists": min(ratio for name, ratio in per_second.items() if name != "status"),
+        "p99_ratio": round(max(p99(each) for each in taken.values()) / p99(known), 2),
+        "ratios": per_second,
+        "reference_per_second": round(len(known) / (seconds * _TURNS), 1),
+    }
+
+
+def job_loss(service: Service, set_id: str, pollers: int) -> float:
+    """By how much a job's pace falls while clients poll it, as a share of its pace without them."""
+    alone, _ = service.run([{"problem_set": set_id, **JOB}])
+    stop = threading.Event()
+    base = str(service.http.base_url).rstrip("/")
+
+    def poll(at: int) -> None:
+        stop.wait(5 * at / pollers)
+        with httpx.Client(base_url=base, timeout=60) as http:
+            while not stop.is_set():
+                newest = http.get("/v1/injection-jobs", params={"limit": 1}).json()["data"][0]["id"]
+                http.get(f"/v1/injection-jobs/{newest}")
+                stop.wait(5)
+
+    with ThreadPoolExecutor(pollers) as pool:
+        asking = [pool.submit(poll, at) for at in range(pollers)]
+        polled, _ = service.run([{"problem_set": set_id, **JOB, "name": "polled"}])
+        stop.set()
+        for each in asking:
+            each.result()
+    return round(1 - alone / polled, 4)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Start the service, fill its database, measure, and print one line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.api", description="What polling costs.")
+    parser.add_argument("--json", action="store_true", help="accepted for the sake of habit: there is one line of JSON")
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each turn of each path")
+    parser.add_argument("--problems", type=int, default=400, help="of the job that is polled")
+    options = parser.parse_args(arguments)
+    unwind_when_told()
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), embedded=False) as service:
+        if service.column != "production":
+            raise SystemExit("this benchmark needs PostgreSQL and Redis")
+        problems, solutions = read(default_file(), options.problems)
+        set_id = service.add_problems(problems, solutions)
+        _, ended = service.run([{"problem_set": set_id, **JOB}])
+        job_id = str(ended[0]["id"])
+        seed(Database(service.database_url), job_id, options.pairs)
+        paths = {
+            "status": f"/v1/injection-jobs/{job_id}",
+            "kind": "/v1/pairs?error_kind=kind3&limit=10",
+            "rare kind": "/v1/pairs?error_kind=units&limit=10",
+            "no kind": "/v1/pairs?error_kind=nothing&limit=10",
+            "type of job": f"/v1/pairs?job={job_id}&type=full&limit=10",
+            "jobs": "/v1/injection-jobs?state=succeeded&limit=10",
+        }
+        base = str(service.http.base_url).rstrip("/")
+        with reference(service.database_url, set_id) as row:
+            figures = ratios(base, paths, row, options.clients, options.seconds)
+        report({"pairs": options.pairs, **figures, "job_loss": job_loss(service, set_id, 50)})
+
+
+if __name__ == "__main__":
+    main()
