@@ -38,6 +38,7 @@ from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import DatasetFiles
+from workers.stages.recipe_files import write_recipes
 
 FORMAT = 1  # of the manifest
 _PAGE = 500  # rows fetched at a time
@@ -167,6 +168,7 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
+    rows |= write_recipes(folder, manifest["rows"], context.cancelled)
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
 

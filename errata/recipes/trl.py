@@ -1,0 +1,37 @@
+"""TRL: shell scripts with the command line of each trainer that can train on the dataset."""
+
+from __future__ import annotations
+
+from errata.recipes.base import FOLDER, KTO, SFT, Tables, TextRecipe, first_of, splits_of
+
+_SCRIPT = """#!/bin/sh
+# MODEL=FOLDER-OR-HUB-ID {use} [more flags of `trl {command}`]
+# {mapping}
+set -eu
+cd "$(dirname "$0")/../.."
+exec trl {command} \\
+  --model_name_or_path "${{MODEL:?set MODEL to the model to train}}" \\
+  --dataset_name . --dataset_config {name} --dataset_train_split train{held_out} \\
+  --max_length 2048 --per_device_train_batch_size 1 --gradient_accumulation_steps 16 \\
+  --learning_rate {rate} --num_train_epochs 1 --output_dir trained/trl-{command} "$@"
+"""
+_HELD_OUT = " --dataset_test_split test --eval_strategy epoch"
+_COMMANDS = (
+    ("dpo", ("whole_conversational", "whole"), "5e-7", "prompt, chosen and rejected as they are"),
+    ("kto", KTO, "5e-7", "prompt, completion and label as they are"),
+    ("sft", SFT, "1e-5", "prompt and completion as they are; the loss is on the completion"),
+)
+
+
+def trl(tables: Tables) -> list[TextRecipe]:
+    """One script per trainer that has a table."""
+    found = []
+    for command, names, rate, mapping in _COMMANDS:
+        if (name := first_of(tables, names)) is None:
+            continue
+        path = f"{FOLDER}/trl/{command}.sh"
+        use = f"sh {path}"
+        held_out = _HELD_OUT if "test" in splits_of(tables, name) else " --eval_strategy no"
+        text = _SCRIPT.format(use=use, command=command, name=name, held_out=held_out, rate=rate, mapping=mapping)
+        found.append(TextRecipe(path, f"TRL: trl {command}", f"MODEL=… {use}", mapping, text))
+    return found
