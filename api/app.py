@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import datasets, estimates, evaluations, language_models, pairs, rejudgings, service
+from api import dataset_shapes, datasets, estimates, evaluations, language_models, pairs, rejudgings, service
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -25,6 +25,7 @@ from api.problem_sets import routes as problem_sets
 from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
 from api.training import routes as training
+from errata.output_config import DatasetConfig
 from models.session import Database
 from models.settings import StoreSettings
 from workers.dispatch import Dispatcher
@@ -39,6 +40,7 @@ RESOURCES = (
     rejudgings,
     pairs,
     datasets,
+    dataset_shapes,
     training,
     evaluations,
     language_models,
@@ -73,7 +75,7 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            models = [(model, "validation") for model in (*DOCUMENTS, errors.Problem)]
+            models = [(model, "validation") for model in (*DOCUMENTS, DatasetConfig, errors.Problem)]
             _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, definition in extra["$defs"].items():

@@ -157,17 +157,27 @@ def audit_kinds(samples: Mapping[tuple[str, str], AuditSample], *, seed: int = 0
 
     In order of kind and form. A group with fewer pairs is left out: its figure would be a guess.
     """
-    found: list[dict[str, Any]] = []
-    for (kind, form), sample in sorted(samples.items()):
-        if sample.offered < KIND_PAIRS:
-            continue
-        report = audit(sample.pairs(), "step", seed=seed)
-        if report.auc is None:
-            continue
-        figures = {name: getattr(report, name) for name in ("auc", "low", "high", "pairwise", "shortcut")}
-        clues = [name for name, _ in report.toward_rejected[:3]]
-        found.append({"kind": kind, "form": form, "pairs": sample.offered, **figures, "clues": clues})
-    return found
+    groups = ((kind, form, sample, _figures(sample, seed)) for (kind, form), sample in sorted(samples.items()))
+    return [
+        {"kind": kind, "form": form, "pairs": sample.offered, **figures}
+        for kind, form, sample, figures in groups
+        if figures
+    ]
+
+
+def audit_rests(sample: AuditSample, *, seed: int = 0) -> dict[str, Any]:
+    """The same figures for pairs whose sides go on to an answer; empty for fewer than ``KIND_PAIRS``."""
+    return _figures(sample, seed)
+
+
+def _figures(sample: AuditSample, seed: int) -> dict[str, Any]:
+    if sample.offered < KIND_PAIRS:
+        return {}
+    report = audit(sample.pairs(), "step", seed=seed)
+    if report.auc is None:
+        return {}
+    figures = {name: getattr(report, name) for name in ("auc", "low", "high", "pairwise", "shortcut")}
+    return {**figures, "clues": [name for name, _ in report.toward_rejected[:3]]}
 
 
 def style(text: str) -> list[float]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from errata.rests import LEFT_OUT, REST_KINDS, LeftOut, RestKind
 from errata.shapes import SHAPES
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -18,10 +19,16 @@ _WHAT = (
 _COUNTED = {"type": "type", "error kind": "error_kind", "form": "form", "editor": "editor", "proof": "evidence"}
 _YIELD = ("asked", "kept", "proven", "pairs")
 _USE = (
-    "A step is not the end of an answer: a trainer that appends an end-of-sequence token to `chosen` and `rejected` of"
-    " step pairs teaches the model to stop after one step. Errata's own trainer does not; TRL's does. `prefix` is the"
-    " solution before the step, the opening of the assistant's turn included; it belongs to the prompt."
+    "In the configurations `whole*` and `sft*` every completion ends at an answer: any trainer that appends an"
+    " end-of-sequence token may take them. In the others the completions of `step` pairs end in the middle of a"
+    " solution: such a trainer would teach the model to stop after one step. TRL's trainers and fine-tuning services"
+    " append one; Errata's own does not to step pairs. `prefix` is the solution before the step, the opening of the"
+    " assistant's turn included; it belongs to the prompt."
 )
+_NO_DEFAULT = (
+    "No configuration is the default: none that was written can be trained on as it stands. Name the one you mean."
+)
+_ENDS = {"answer": "an answer", "step": "the step, of step pairs", "nothing": ""}
 
 
 def render_card(manifest: Mapping[str, Any]) -> str:
@@ -38,7 +45,7 @@ def _head(manifest: Mapping[str, Any]) -> list[str]:
     lines += ["size_categories:", f"- {json.dumps(size)}", "configs:"]
     for shape, rows in manifest["rows"].items():
         lines.append(f"- config_name: {shape}")
-        if shape == "steps_and_full":
+        if shape == manifest.get("default_shape"):
             lines.append("  default: true")
         lines.append("  data_files:")
         for split in rows:
@@ -54,19 +61,33 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         f"{counts['pairs']:,} preference pairs from {counts['problems']:,} problems, made by Errata. {_WHAT}",
         "",
     ]
-    shapes = [
-        (f"`{shape}`", ", ".join(f"{split} {number:,}" for split, number in rows.items()), SHAPES[shape].about)
-        for shape, rows in manifest["rows"].items()
-    ]
-    lines += [*_table(("configuration", "rows", "what it is"), shapes), "## Pairs", ""]
+    lines += [*_shapes(manifest), "## Pairs", ""]
     for title, key in _COUNTED.items():
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
     lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
+    lines += _whole(manifest.get("whole"))
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
+
+
+def _shapes(manifest: Mapping[str, Any]) -> list[str]:
+    """Every configuration: its rows, whom it is for and where its completions end; and which one is the default."""
+    rows = [
+        (
+            f"`{name}`",
+            ", ".join(f"{split} {number:,}" for split, number in counts.items()),
+            SHAPES[name].about,
+            SHAPES[name].trainers,
+            _ENDS[SHAPES[name].ends],
+        )
+        for name, counts in manifest["rows"].items()
+    ]
+    default = manifest.get("default_shape")
+    said = f"`load_dataset` without a name gives `{default}`." if default else _NO_DEFAULT
+    return [*_table(("configuration", "rows", "what it is", "for", "completions end at"), rows), said, ""]
 
 
 def _split_text(config: Mapping[str, Any]) -> list[str]:
@@ -149,6 +170,36 @@ def _audit_by_kind(groups: Sequence[Mapping[str, Any]] | None) -> list[str]:
         for group in groups
     ]
     return _table(("error kind", "form", "pairs", "AUC", "finding"), rows)
+
+
+def _whole(whole: Mapping[str, Any] | None) -> list[str]:
+    """How the sides of pairs come to their answers, by kind, and why some do not; nothing of older manifests."""
+    if not whole or not (whole["pairs"] or whole["left_out"] or whole["left_out_samples"]):
+        return []
+    audited = {group["kind"]: group for group in whole["rests"]}
+    rows = [
+        (
+            f"{kind}: {REST_KINDS[RestKind(kind)]}",
+            f"{pairs:,}",
+            *_rest_cells(audited.get(kind)),
+        )
+        for kind, pairs in whole["pairs"].items()
+    ]
+    head = ("rejected side goes on as", "pairs", "characters behind the step, chosen / rejected", "shortcut audit, AUC")
+    lines = ["## Whole solutions", "", *(_table(head, rows) if rows else ())]
+    out = [(LEFT_OUT[LeftOut(why)], "pairs", f"{count:,}") for why, count in whole["left_out"].items()]
+    out += [(LEFT_OUT[LeftOut(why)], "samples", f"{count:,}") for why, count in whole["left_out_samples"].items()]
+    return [*lines, *(_table(("left out because", "of", "count"), out) if out else ())]
+
+
+def _rest_cells(group: Mapping[str, Any] | None) -> tuple[str, str]:
+    if group is None:
+        return "", ""
+    lengths = f"{group['chosen_characters']:,.0f} / {group['rejected_characters']:,.0f}"
+    if "auc" not in group:
+        return lengths, "too few step pairs to say"
+    mark = ", **above the threshold**" if group["shortcut"] else ""
+    return lengths, f"{group['auc']:.2f} ({group['low']:.2f} to {group['high']:.2f}){mark}"
 
 
 def _capped(kinds: Sequence[Mapping[str, Any]] | None) -> list[str]:

@@ -12,8 +12,9 @@ from errata.strict import Strict
 
 PairType = Literal["step", "full"]
 ShapeName = Literal[
-    "steps_and_full", "sft", "trl", "trl_conversational", "step_dpo", "openai", "kto", "process_reward", "critique"
-]
+    "steps_and_full", "whole", "whole_conversational", "whole_kto", "whole_kto_conversational", "whole_openai", "sft",
+    "sft_conversational", "trl", "trl_conversational", "step_dpo", "openai", "kto", "process_reward", "critique",
+]  # fmt: skip
 
 
 class SplitConfig(Strict):
@@ -34,10 +35,16 @@ class DatasetConfig(Strict):
         None, min_length=1, max_length=100, description="Step pairs of these error kinds only; null: all."
     )
     require_evidence: bool = Field(False, description="Step pairs with proof only (full pairs rest on two verdicts).")
-    shapes: list[ShapeName] = Field(
-        ["steps_and_full", "sft", "trl"],
+    shapes: list[ShapeName] | None = Field(
+        None,
         max_length=20,
-        description="Besides `steps_and_full`, which is always written.",
+        description="Besides `steps_and_full`, which is always written. Null: chosen by the solver's model,"
+        " conversational where it has a chat template or solutions were brought along. GET /v1/dataset-shapes has all.",
+    )
+    whole_right_answers: bool = Field(
+        False,
+        description="In the shapes `whole*`, also step pairs whose rejected side has a wrong step and comes to the"
+        " right answer all the same. For trainers that compare both sides of a pair (DPO, ORPO), not for KTO.",
     )
 
     @field_validator("jobs", "types", "kinds", "shapes")

@@ -184,7 +184,10 @@ class EditRow(Identified, StageColumns, Timestamped, Base):
 
 
 class PairRow(Identified, StageColumns, Timestamped, Base):
-    """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice."""
+    """One preference pair: error against no error. ``pair_key`` is unique in a job, so none is stored twice.
+
+    ``rest`` is what follows on both sides to their answers (errata.rests), in JSON; null: a version that stored none.
+    """
 
     __tablename__ = "pairs"
     __table_args__ = (
@@ -218,3 +221,4 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
     language_model: Mapped[str | None]
     prompt_version: Mapped[str | None]
     seed: Mapped[int | None]
+    rest: Mapped[dict[str, Any] | None]

@@ -101,6 +101,12 @@ def _row(
     sides: tuple[str, str],
     found: dict[tuple[str, str], list[Completion]],
 ) -> dict[str, Any]:
-    edited, original = ([c.text for c in found[solution.problem_id, text]] for text in sides)
-    temperature = job.config.proof.continuations.temperature
-    return {"id": row.id, "continuations": {"edited": edited, "original": original, "temperature": temperature}}
+    edited, original = (found[solution.problem_id, text] for text in sides)
+    stored = {
+        "edited": [c.text for c in edited],
+        "original": [c.text for c in original],
+        # A continuation that was cut ends at no answer, and no pair's side may end with it (workers.stages.rests).
+        "edited_finish": [c.finish_reason for c in edited],
+        "temperature": job.config.proof.continuations.temperature,
+    }
+    return {"id": row.id, "continuations": stored}

@@ -16,9 +16,11 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from errata.rests import LeftOut
 from errata.seeds import Split
-from errata.shapes import Fields, FieldType, PairRecord, Row, Shape
+from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape
 from models.jobs import PairRow
+from workers.stages.rest_tally import RestTally
 
 _ROW_GROUP = 1000  # rows held in memory per table
 
@@ -135,7 +137,7 @@ class DatasetFiles:
     """
 
     def __init__(self, folder: Path, shapes: Sequence[Shape]) -> None:
-        self.counts, self.auditor = Tally(), Auditor()
+        self.counts, self.auditor, self.rests = Tally(), Auditor(), RestTally()
         self.tables: dict[tuple[str, Split], TableWriter] = {}
         self._folder, self._shapes = folder, shapes
         self._stack = ExitStack()
@@ -150,8 +152,18 @@ class DatasetFiles:
         """Count a pair, offer it to the audit, and write it in every shape."""
         self.counts.add(pair, split)
         self.auditor.add(pair)
+        self.rests.add(record)
         for shape in self._shapes:
             self.add_rows(shape, split, shape.rows(record))
+
+    def add_sample(self, sample: SampleRecord, split: Split, shapes: Sequence[Shape], *, cut: bool) -> None:
+        """Write a correct sample in the shapes made of samples. One that was cut ends at no answer: it is counted."""
+        if cut:
+            self.rests.left_out_samples[LeftOut.CUT] += 1
+            return
+        for shape in shapes:
+            if shape.samples is not None:
+                self.add_rows(shape, split, shape.samples(sample))
 
     def add_rows(self, shape: Shape, split: Split, rows: Iterable[Row]) -> None:
         """Write rows of one shape and split."""

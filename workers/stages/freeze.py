@@ -22,8 +22,9 @@ from errata.config import InjectionConfig
 from errata.funnel import editor_yields
 from errata.kinds import kinds_of
 from errata.output_config import DatasetConfig
+from errata.rests import Rest, allowing_right_answers
 from errata.seeds import SPLITS, Split, split_of
-from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
+from errata.shapes import SHAPES, PairRecord, SampleRecord, default_shape, evidence_text, has_train_rows, shapes_of
 from errata.thoughts import Markers
 from errata.types import Domain, EvidenceKind, Verdict
 from models.events import record
@@ -38,7 +39,9 @@ from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import DatasetFiles
+from workers.stages.dataset_shapes import trained_with_template
 from workers.stages.recipe_files import write_recipes
+from workers.stages.rests import CUT, older_rests
 
 FORMAT = 1  # of the manifest
 _PAGE = 500  # rows fetched at a time
@@ -54,8 +57,9 @@ class DatasetSelection:
     def __init__(self, session: Session, dataset_id: str) -> None:
         self.dataset = session.get_one(Dataset, dataset_id)
         self.config = DatasetConfig.model_validate(self.dataset.config)
-        self.shapes = [SHAPES[name] for name in SHAPES if name in ("steps_and_full", *self.config.shapes)]
         self.jobs = [self._job(session, job_id) for job_id in self.config.jobs]
+        self.chat_template = trained_with_template(session, self.jobs)
+        self.shapes = [SHAPES[name] for name in shapes_of(self.config.shapes, chat_template=self.chat_template)]
         self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
         self.lineage = [self._lineage(session, job) for job in self.jobs]
 
@@ -151,19 +155,23 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         )
     if ("steps_and_full", "train") not in written:
         raise SelectionImpossible("every pair fell into the test split: lower 'split.test' or change 'seed'")
+    rows_of = {
+        shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
+        for shape in chosen.shapes
+        if any((shape.name, split) in written for split in SPLITS)  # tables without rows have no files
+    }
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": chosen.dataset.name,
-        "config": chosen.config.model_dump(mode="json"),
-        "rows": {
-            shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
-            for shape in chosen.shapes
-            if any((shape.name, split) in written for split in SPLITS)  # tables without rows have no files
-        },
+        "config": chosen.config.model_dump(mode="json") | {"shapes": [shape.name for shape in chosen.shapes]},
+        "chat_template": chosen.chat_template,
+        "default_shape": default_shape(has_train_rows(rows_of), chat_template=chosen.chat_template),
+        "rows": rows_of,
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
         "audit": files.auditor.report(),
         "audit_by_kind": files.auditor.by_kind(),
+        "whole": files.rests.report(),
         "capped_kinds": _capped(chosen),
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
@@ -192,15 +200,23 @@ def _write_job(
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
     domain = chosen.domains[job.id]
     thoughts = InjectionConfig.model_validate(job.config).thoughts.in_steps
-    with_samples = any(shape.name == "sft" for shape in chosen.shapes)
+    with_samples = [shape for shape in chosen.shapes if shape.samples is not None]
+    whole = any(shape.ends == "answer" for shape in chosen.shapes)
+    conditions = chosen.conditions()
     for shard_id in shards:
         if context.cancelled():
             raise Cancelled
-        for pair in _pairs(session, shard_id, chosen.conditions()):
-            files.add_pair(pair, _record(pair, domain, thoughts), chosen.split(pair.question))
-        if with_samples:
-            for row in _samples(session, shard_id, domain):
-                files.add_rows(SHAPES["sft"], chosen.split(row["question"]), [row])
+        older = older_rests(context, session, shard_id, conditions, Domain(domain), thoughts) if whole else {}
+        for pair in _pairs(session, shard_id, conditions):
+            record = _record(pair, domain, thoughts, _rest(chosen.config, pair, older))
+            files.add_pair(pair, record, chosen.split(pair.question))
+        for sample, cut in _samples(session, shard_id, domain) if with_samples else ():
+            files.add_sample(sample, chosen.split(sample.question), with_samples, cut=cut)
+
+
+def _rest(config: DatasetConfig, pair: PairRow, older: dict[str, Rest]) -> Rest | None:
+    rest = older.get(pair.id) if pair.rest is None else Rest.from_dict(pair.rest)
+    return allowing_right_answers(rest) if rest is not None and config.whole_right_answers else rest
 
 
 def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]]) -> Iterator[PairRow]:
@@ -225,20 +241,23 @@ def _content_order(row: Any) -> tuple[Any, ...]:
     return (sample, pair.type == "full", step, pair.error_kind or "", pair.rejected, pair.id)
 
 
-def _samples(session: Session, shard_id: str, domain: str) -> Iterator[dict[str, Any]]:
-    """A shard's correct samples, as ``sft`` rows."""
+def _samples(session: Session, shard_id: str, domain: str) -> Iterator[tuple[SampleRecord, bool]]:
+    """A shard's correct samples, and whether each was cut at its limit."""
     query = (
-        select(ProblemRow.question, SolutionRow.text, SolutionRow.problem_id, SolutionRow.job_id)
+        select(
+            *(ProblemRow.question, SolutionRow.text, SolutionRow.problem_id, SolutionRow.job_id),
+            SolutionRow.finish_reason,
+        )
         .join(ProblemRow, ProblemRow.id == SolutionRow.problem_id)
         .where(SolutionRow.shard_id == shard_id, SolutionRow.verdict == Verdict.CORRECT)
         .order_by(ProblemRow.position, SolutionRow.sample_index)
         .execution_options(yield_per=_PAGE)
     )
-    for question, text, problem_id, job_id in session.execute(query):
-        yield sft_row(question, text, problem_id, job_id, domain)
+    for question, text, problem_id, job_id, finish_reason in session.execute(query):
+        yield SampleRecord(question, text, problem_id, job_id, domain), finish_reason == CUT
 
 
-def _record(pair: PairRow, domain: str, thoughts: Markers) -> PairRecord:
+def _record(pair: PairRow, domain: str, thoughts: Markers, rest: Rest | None) -> PairRecord:
     same = ("type", "question", "prefix", "chosen", "rejected", "step_index", "start", "end", "error_kind", "distance")
     more = ("form", "editor", "source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
     return PairRecord(
@@ -247,6 +266,7 @@ def _record(pair: PairRow, domain: str, thoughts: Markers) -> PairRecord:
         evidence_detail=evidence_text(pair.evidence),
         domain=domain,
         thoughts=thoughts,
+        rest=rest,
         **{name: getattr(pair, name) for name in (*same, *more)},
     )
 

@@ -22,6 +22,7 @@ from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
 from workers.stages.ledger import add_counts, count_pairs
 from workers.stages.loading import Job, load_rows
+from workers.stages.rests import MadePair, find_rests
 
 _DRAFT_COLUMNS = (
     *("type", "question", "prefix", "chosen", "rejected"),
@@ -40,15 +41,21 @@ def pair(context: StageContext) -> Finish:
             drawn[solution.problem_id][solution.role] = solution
     problems = list(loaded.problems.values())
     chosen = _choose(job, problems, edits)
-    made: list[dict[str, Any]] = []
+    made: list[MadePair] = []
     for problem in problems:
         roles = drawn[problem.id]
-        mine = [edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen]
-        made += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
+        for edit in (edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen):
+            correct = roles["correct"]
+            made.append(MadePair(_step_row(job, problem, correct, edit), problem, correct, edit=edit))
         if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
-            made.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+            correct, incorrect = roles["correct"], roles["incorrect"]
+            made.append(MadePair(_full_row(job, problem, correct, incorrect), problem, correct, incorrect))
+    rests = find_rests(context, job.domain, job.config.thoughts.markers, made)
     owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
-    rows = [{"id": new_id("pair"), **owner, **row} for row in made]
+    rows = [
+        {"id": new_id("pair"), **owner, **pair.columns, "rest": rest.as_dict()}
+        for pair, rest in zip(made, rests, strict=True)
+    ]
     dropped = [edit for edit in edits if edit.id not in chosen]
 
     def write(session: Session) -> None:

@@ -45,7 +45,8 @@ def test_sft_holds_every_correct_sample(frozen: Freeze, store: StoreSettings) ->
     found = both(store, frozen(), "sft")
     assert len(found) == 2 * PROBLEMS
     assert all("boxed{-1}" not in row["completion"] for row in found)
-    assert set(found[0]) == {"question", "completion", "problem_id", "job_id", "domain"}
+    assert set(found[0]) == set(SHAPES["sft"].fields)
+    assert all(row["question"] in row["prompt"] for row in found)
 
 
 def test_a_question_lands_on_one_side_in_every_shape(frozen: Freeze, store: StoreSettings) -> None:
@@ -144,8 +145,9 @@ def test_the_card_says_what_the_manifest_holds(frozen: Freeze, store: StoreSetti
     card = FileStore(store.files).read_bytes(f"{dataset.folder}/README.md").decode()
     head = yaml.safe_load(card.split("---\n")[1])
     assert head["pretty_name"] == "A | name\n# with `marks`"
-    assert [config["config_name"] for config in head["configs"]] == ["steps_and_full", "sft", "trl"]
-    assert head["configs"][0]["default"] is True
+    names = ["steps_and_full", "whole_conversational", "sft", "sft_conversational"]
+    assert [config["config_name"] for config in head["configs"]] == names
+    assert [config["config_name"] for config in head["configs"] if config.get("default")] == ["whole_conversational"]
     assert "# A \\| name \\# with \\`marks\\`\n" in card
     assert f"{3 * PROBLEMS:,} preference pairs from {PROBLEMS:,} problems" in card
     assert f"| step | {2 * PROBLEMS:,} |" in card
