@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 
-from api import dataset_shapes, datasets, estimates, evaluations, language_models, pairs, rejudgings, service
+from api import dataset_shapes, datasets, estimates, evaluations, language_models, lm_eval, pairs, rejudgings, service
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
@@ -34,6 +34,7 @@ VERSION = "0.1.0"
 #: Every resource. A new one adds its module here.
 RESOURCES = (
     problem_sets,
+    lm_eval,
     injection_jobs,
     job_contents,
     estimates,

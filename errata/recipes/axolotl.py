@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from errata.recipes.base import FOLDER, KTO, PROCESS_REWARD, Tables, TextRecipe, first_of, has_turns, splits_of
+from errata.recipes.base import FOLDER, KTO, STEPWISE, Tables, TextRecipe, first_of, has_turns, splits_of
 
 _HEAD = (
     "# {use}\n"
@@ -84,8 +84,8 @@ def _sft(tables: Tables) -> list[TextRecipe]:
 def _process_reward(tables: Tables) -> list[TextRecipe]:
     if first_of(tables, ("process_reward",)) is None:
         return []
-    files = {split: f"{PROCESS_REWARD}/{split}.jsonl" for split in splits_of(tables, "process_reward")}
-    mapping = f"prompt, completions and labels of {PROCESS_REWARD}: one label at the end of each step"
+    files = {split: f"{STEPWISE}/{split}.jsonl" for split in splits_of(tables, "process_reward")}
+    mapping = f"prompt, completions and labels of {STEPWISE}: one label at the end of each step"
     return [_recipe("process_reward", mapping, _entries(files, {"type": "stepwise_supervised"}), _PROCESS_REWARD)]
 
 

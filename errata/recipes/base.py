@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 FOLDER = "recipes"
-PROCESS_REWARD = f"{FOLDER}/axolotl/process_reward"
+STEPWISE = f"{FOLDER}/axolotl/stepwise"
 SPLITS = ("train", "test")
 Row = dict[str, Any]
 Tables = Mapping[str, Mapping[str, int]]

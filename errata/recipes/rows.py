@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errata.recipes.base import FOLDER, PREFERENCE, PROCESS_REWARD, SFT, Row, RowRecipe, Tables, first_of, splits_of
+from errata.recipes.base import FOLDER, PREFERENCE, SFT, STEPWISE, Row, RowRecipe, Tables, first_of, splits_of
 
 _SERVICES = "OpenAI, Together AI, Fireworks AI: preference (DPO)"
 _SERVICES_MAPPING = (
@@ -78,7 +78,7 @@ def process_reward_rows(tables: Tables) -> list[RowRecipe]:
         return []
     return [
         RowRecipe(
-            PROCESS_REWARD,
+            STEPWISE,
             "Axolotl: process reward models",
             "axolotl/process_reward.yaml",
             "prompt → prompt, ended by an empty line; completions → completions, without the line break behind each"

@@ -8,14 +8,15 @@ _SCRIPT = """#!/bin/sh
 # MODEL=FOLDER-OR-HUB-ID {use} [more flags of `trl {command}`]
 # {mapping}
 set -eu
-cd "$(dirname "$0")/../.."
+dataset=$(cd "$(dirname "$0")/../.." && pwd)
 exec trl {command} \\
   --model_name_or_path "${{MODEL:?set MODEL to the model to train}}" \\
-  --dataset_name . --dataset_config {name} --dataset_train_split train{held_out} \\
+  --dataset_name "$dataset" --dataset_config {name} --dataset_train_split train \\
+  {held_out} \\
   --max_length 2048 --per_device_train_batch_size 1 --gradient_accumulation_steps 16 \\
-  --learning_rate {rate} --num_train_epochs 1 --output_dir trained/trl-{command} "$@"
+  --learning_rate {rate} --num_train_epochs 1 --output_dir trained-{command} "$@"
 """
-_HELD_OUT = " --dataset_test_split test --eval_strategy epoch"
+_HELD_OUT = "--dataset_test_split test --eval_strategy epoch"
 _COMMANDS = (
     ("dpo", ("whole_conversational", "whole"), "5e-7", "prompt, chosen and rejected as they are"),
     ("kto", KTO, "5e-7", "prompt, completion and label as they are"),
@@ -31,7 +32,7 @@ def trl(tables: Tables) -> list[TextRecipe]:
             continue
         path = f"{FOLDER}/trl/{command}.sh"
         use = f"sh {path}"
-        held_out = _HELD_OUT if "test" in splits_of(tables, name) else " --eval_strategy no"
+        held_out = _HELD_OUT if "test" in splits_of(tables, name) else "--eval_strategy no"
         text = _SCRIPT.format(use=use, command=command, name=name, held_out=held_out, rate=rate, mapping=mapping)
         found.append(TextRecipe(path, f"TRL: trl {command}", f"MODEL=… {use}", mapping, text))
     return found

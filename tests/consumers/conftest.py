@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+from api.app import create_app
+from api.settings import ApiSettings
 from errata.output_config import DatasetConfig
 from models.base import Base
 from models.files import FileStore
@@ -20,7 +25,7 @@ from models.outputs import Dataset
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
-from models.workspaces import DEFAULT_WORKSPACE
+from models.workspaces import DEFAULT_WORKSPACE, Workspace
 from tests.consumers.environments import CONSUMERS, interpreter
 from tests.lacking import lacking
 from tests.workers.engines.small_tokenizers import write_folder
@@ -52,6 +57,24 @@ def real_problems(data: Path, count: int) -> list[Posted]:
         written = [value["solution"] for value in row.values() if isinstance(value, dict)]
         found.append(Posted(row["question"], row["ground_truth"].rpartition("A: ")[2].strip(), written))
     return found
+
+
+def unpacked_task(home: Path, problems: list[Posted]) -> str:
+    """Post problems, and unpack what the service gives for lm-eval into ``home``; answers the task's name."""
+    database = Database(f"sqlite:///{home / 'errata.db'}")
+    Base.metadata.create_all(database.engine)
+    with database.begin() as session:
+        session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
+    store = StoreSettings(ERRATA_HOME=home)
+    with TestClient(create_app(database, store, Deaf(), ApiSettings(auth="none"))) as client:
+        rows = [{"question": problem.question, "gold_answer": problem.gold} for problem in problems]
+        made = client.post("/v1/problem-sets", json={"name": "GSM8K", "problems": rows})
+        assert made.status_code == 201, made.text
+        answer = client.get(f"/v1/problem-sets/{made.json()['id']}/lm-eval?max_tokens=8")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        archive.extractall(home)
+    database.dispose()
+    return "errata_gsm8k"
 
 
 def freeze_real(home: Path, data: Path, shapes: list[str]) -> Path:
@@ -115,16 +138,16 @@ Check = Callable[..., dict[str, Any]]
 def check(dataset: Path, model: Path, tmp_path: Path) -> Check:
     """Runs a consumer's check in its own environment, in the dataset's folder; answers what the consumer loaded."""
 
-    def run(consumer: str, *arguments: str) -> dict[str, Any]:
+    def run(consumer: str, *arguments: str, folder: Path = dataset) -> dict[str, Any]:
         python = interpreter(consumer)
         if python is None:
             lacking(f"{consumer}: no environment; `make test-consumers` makes it where the package index has it")
         out = tmp_path / "out.json"
-        command = [str(python), str(_CHECKS / f"load_{consumer}.py"), str(dataset), str(model), str(out), *arguments]
+        command = [str(python), str(_CHECKS / f"load_{consumer}.py"), str(folder), str(model), str(out), *arguments]
         quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "AXOLOTL_DO_NOT_TRACK": "1"}
         quiet |= {"DO_NOT_TRACK": "1", "WANDB_MODE": "disabled", "CUDA_VISIBLE_DEVICES": "", "TQDM_DISABLE": "1"}
         env = {**os.environ, **quiet, "PYTHONPATH": "", "HOME": str(tmp_path)}
-        done = subprocess.run(command, cwd=dataset, env=env, capture_output=True, text=True, timeout=_SECONDS)
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=_SECONDS)
         assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
         found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         assert found["version"] == CONSUMERS[consumer].version

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.consumers.conftest import END, Check
+from tests.consumers.conftest import END, Check, real_problems, unpacked_task
 
 pytestmark = pytest.mark.consumers
 Sides = list[tuple[str, str, str]]
@@ -116,6 +119,28 @@ def test_oumi(check: Check, dataset: Path) -> None:
     ]
     agree(sides, dataset)
     ended([_reply(row["input_ids"]) for row in found["sft"]], dataset)
+
+
+def test_lm_eval(check: Check, dataset: Path, tmp_path: Path, shared_data: Path) -> None:
+    task = unpacked_task(tmp_path, real_problems(shared_data, 5))
+    found = check("lm_eval", task, folder=tmp_path)
+    assert set(found["results"]) >= {"exact_match,none", "unparsable,none", "timeout,none"}
+    assert found["results"]["exact_match,none"] == 0.0  # the model is random
+    asked = [(problem.question.strip(), problem.gold) for problem in real_problems(shared_data, 4)]
+    assert [(sample["prompt"].partition("\n\nPlease")[0], sample["target"]) for sample in found["samples"]] == asked
+
+
+@pytest.mark.parametrize("command", ["dpo", "kto", "sft"])
+def test_trl_trains_by_its_script(dataset: Path, model: Path, tmp_path: Path, command: str) -> None:
+    more = ["--max_steps", "2", "--report_to", "none", "--use_cpu", "--bf16", "False", "--save_strategy", "no"]
+    more += ["--gradient_accumulation_steps", "1", "--eval_strategy", "no"]
+    bin_folder = str(Path(sys.executable).parent)
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, **quiet, "MODEL": str(model), "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    line = ["sh", str(dataset / "recipes" / "trl" / f"{command}.sh"), *more]
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / f"trained-{command}" / "model.safetensors").is_file()
 
 
 def _reply(text: str) -> str:
