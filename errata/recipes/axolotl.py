@@ -15,6 +15,7 @@ _HEAD = (
 )
 _DPO: dict[str, Any] = {"rl": "dpo", "rl_beta": 0.1, "learning_rate": 5e-7}
 _KTO: dict[str, Any] = {"rl": "kto", "rl_beta": 0.1, "learning_rate": 5e-7, "remove_unused_columns": False}
+_KTO |= {"micro_batch_size": 4, "gradient_accumulation_steps": 4}  # TRL's KTO needs more than one example in a batch
 _SFT: dict[str, Any] = {"learning_rate": 1e-5, "train_on_inputs": False}
 _PROCESS_REWARD: dict[str, Any] = {
     "model_type": "AutoModelForTokenClassification",
@@ -104,7 +105,7 @@ def _entries(files: dict[str, str], kind: dict[str, Any]) -> dict[str, Any]:
 def _recipe(name: str, mapping: str, datasets: dict[str, Any], settings: dict[str, Any]) -> TextRecipe:
     path = f"{FOLDER}/axolotl/{name}.yaml"
     use = f"axolotl train {path}"
-    values = {"base_model": "MODEL", **datasets, **settings, **_COMMON}
+    values = {"base_model": "MODEL", **datasets, **_COMMON, **settings}
     values |= {"dataset_prepared_path": f"prepared/axolotl-{name}", "output_dir": f"trained/axolotl-{name}"}
     text = _HEAD.format(use=use, mapping=mapping) + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return TextRecipe(path, f"Axolotl: {name}", use, mapping, text)

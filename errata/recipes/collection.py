@@ -44,6 +44,14 @@ def recipes_for(tables: Tables) -> Recipes:
 
 
 def _guide(tables: Tables, texts: tuple[TextRecipe, ...], rows: tuple[RowRecipe, ...]) -> str:
+    notes = [_AS_THEY_ARE] if tables.get("whole_openai", {}).get("train") else []
+    none = "No configuration of this dataset has completions that end at an answer."
+    body = recipe_table(texts, rows) if texts or rows else none
+    return "\n\n".join([_INTRODUCTION.strip(), body, *notes]) + "\n"
+
+
+def recipe_table(texts: tuple[TextRecipe, ...], rows: tuple[RowRecipe, ...]) -> str:
+    """Recipes as a Markdown table: for whom, which file, how it is used, and which column goes to which field."""
     cells = [(each.consumer, f"`{each.path}`", f"`{each.use}`", each.mapping) for each in texts]
     cells += [
         (each.consumer, ", ".join(f"`{each.path(split)}`" for split in each.splits), each.use, _mapped(each))
@@ -51,10 +59,7 @@ def _guide(tables: Tables, texts: tuple[TextRecipe, ...], rows: tuple[RowRecipe,
     ]
     head = ("for", "file", "use", "fields")
     lines = [f"| {' | '.join(row)} |" for row in (head, *sorted(cells))]
-    table = "\n".join([lines[0], "|---|---|---|---|", *lines[1:]])
-    notes = [_AS_THEY_ARE] if tables.get("whole_openai", {}).get("train") else []
-    body = [table] if cells else ["No configuration of this dataset has completions that end at an answer."]
-    return "\n\n".join([_INTRODUCTION.strip(), *body, *notes]) + "\n"
+    return "\n".join([lines[0], "|---|---|---|---|", *lines[1:]])
 
 
 def _mapped(recipe: RowRecipe) -> str:

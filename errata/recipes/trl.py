@@ -13,26 +13,28 @@ exec trl {command} \\
   --model_name_or_path "${{MODEL:?set MODEL to the model to train}}" \\
   --dataset_name "$dataset" --dataset_config {name} --dataset_train_split train \\
   {held_out} \\
-  --max_length 2048 --per_device_train_batch_size 1 --gradient_accumulation_steps 16 \\
+  --max_length 2048 --per_device_train_batch_size {batch} --gradient_accumulation_steps {steps} \\
   --learning_rate {rate} --num_train_epochs 1 --output_dir trained-{command} "$@"
 """
 _HELD_OUT = "--dataset_test_split test --eval_strategy epoch"
+#: KTO compares the examples of a batch with each other: it needs more than one.
 _COMMANDS = (
-    ("dpo", ("whole_conversational", "whole"), "5e-7", "prompt, chosen and rejected as they are"),
-    ("kto", KTO, "5e-7", "prompt, completion and label as they are"),
-    ("sft", SFT, "1e-5", "prompt and completion as they are; the loss is on the completion"),
+    ("dpo", ("whole_conversational", "whole"), "5e-7", 1, "prompt, chosen and rejected as they are"),
+    ("kto", KTO, "5e-7", 4, "prompt, completion and label as they are"),
+    ("sft", SFT, "1e-5", 1, "prompt and completion as they are; the loss is on the completion"),
 )
 
 
 def trl(tables: Tables) -> list[TextRecipe]:
     """One script per trainer that has a table."""
     found = []
-    for command, names, rate, mapping in _COMMANDS:
+    for command, names, rate, batch, mapping in _COMMANDS:
         if (name := first_of(tables, names)) is None:
             continue
         path = f"{FOLDER}/trl/{command}.sh"
         use = f"sh {path}"
         held_out = _HELD_OUT if "test" in splits_of(tables, name) else "--eval_strategy no"
-        text = _SCRIPT.format(use=use, command=command, name=name, held_out=held_out, rate=rate, mapping=mapping)
+        told = {"use": use, "command": command, "name": name, "held_out": held_out, "mapping": mapping}
+        text = _SCRIPT.format(**told, rate=rate, batch=batch, steps=16 // batch)
         found.append(TextRecipe(path, f"TRL: trl {command}", f"MODEL=… {use}", mapping, text))
     return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.recipes import Recipes, recipes_for
+from errata.recipes.documents import examples_text, recipes_text
 from errata.recipes.rows import llama_factory_row, messages_row, openai_row, stepwise_row, tinker_row
 from errata.shapes import SHAPES, example_row
+from tests.consumers.environments import CONSUMERS
 
 TABLES = st.dictionaries(
     st.sampled_from(sorted(SHAPES)),
@@ -119,3 +123,28 @@ def test_scripts_are_valid_shell() -> None:
     for each in scripts:
         subprocess.run(["sh", "-n"], input=each.text, text=True, check=True)
         assert "{" not in each.text.replace("${MODEL", "")
+
+
+def block(name: str) -> str:
+    """What stands in docs/datasets.md between two marks."""
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    return text.partition(f"<!-- {name} -->\n")[2].partition("\n<!-- end -->")[0]
+
+
+def test_the_document_shows_the_recipes_and_rows_that_there_are() -> None:
+    assert block("recipes") == recipes_text(), "print it: python -m errata.recipes.documents"
+    assert block("examples") == examples_text(), "print it: python -m errata.recipes.documents"
+
+
+def test_the_document_names_the_versions_that_are_tested() -> None:
+    told = dict(re.findall(r"^\| ([\w -]+?) \| ([\d.]+) \|", block("consumers"), re.MULTILINE))
+    names = {
+        "axolotl": "Axolotl",
+        "llamafactory": "LLaMA-Factory",
+        "tinker_cookbook": "Tinker Cookbook",
+        "oumi": "Oumi",
+    }
+    names |= {"lm_eval": "lm-eval"}
+    assert {names[name]: each.version for name, each in CONSUMERS.items()} == {
+        k: v for k, v in told.items() if k != "TRL"
+    }
