@@ -11,7 +11,7 @@ from errata.shapes import SHAPES, example_row
 
 def recipes_text() -> str:
     """The table of recipes of a dataset that has every configuration."""
-    tables = {name: {"train": 1} for name in SHAPES}
+    tables: dict[str, dict[str, int]] = {name: {"train": 1} for name in SHAPES}
     recipes = recipes_for(tables)
     without = recipes_for({name: rows for name, rows in tables.items() if name != "whole_openai"})
     return recipe_table(recipes.texts, without.rows)
