@@ -1,4 +1,4 @@
-"""Recipes are written beside a dataset's tables: row for row, the same each time, and not once a freeze is cancelled."""
+"""Recipes are written beside a dataset's tables: row for row, the same each time, not once a freeze is cancelled."""
 
 from __future__ import annotations
 
