@@ -22,7 +22,7 @@ from pathlib import Path
 
 FOLDER = Path(os.environ.get("ERRATA_CONSUMERS", "data/consumers"))
 _REQUIREMENTS = Path(__file__).parent / "requirements"
-_MISSING = re.compile(r"(?:No matching distribution found for|Could not find a version that satisfies) .*")
+_MISSING = re.compile(r"No matching distribution found for .*")
 
 
 @dataclass(frozen=True)
