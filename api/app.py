@@ -22,6 +22,7 @@ from api import (
     language_models,
     life,
     lineage,
+    lm_eval,
     pairs,
     rejudgings,
     retractions,
@@ -49,6 +50,7 @@ VERSION = "0.1.0"
 #: Every resource. A new one adds its module here.
 RESOURCES = (
     problem_sets,
+    lm_eval,
     injection_jobs,
     job_contents,
     estimates,
@@ -96,7 +98,8 @@ def _describe(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-            models = [(model, "validation") for model in (*DOCUMENTS, *imports.DOCUMENTS, DatasetConfig, errors.Problem)]
+            documents = (*DOCUMENTS, *imports.DOCUMENTS, DatasetConfig, errors.Problem)
+            models = [(model, "validation") for model in documents]
             _, extra = models_json_schema(models, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, definition in extra["$defs"].items():

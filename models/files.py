@@ -141,12 +141,6 @@ class FileStore:
         for file in files:
             self._fs.put_file(str(file), self._name(f"{path}/{file.relative_to(folder).as_posix()}"))
 
-    def remove(self, path: str) -> None:
-        """Delete a folder with everything in it; nothing where it is not there."""
-        name = self._name(path)
-        if self._fs.exists(name):
-            self._fs.rm(name, recursive=True)
-
     def names(self, path: str) -> list[str]:
         """Relative paths of every file under a folder, sorted; empty when it is not there."""
         base = self._name(path)

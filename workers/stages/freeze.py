@@ -41,6 +41,7 @@ from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import DatasetFiles
 from workers.stages.dataset_shapes import trained_with_template
+from workers.stages.recipe_files import write_recipes
 from workers.stages.rests import CUT, older_rests
 
 FORMAT = 1  # of the manifest
@@ -178,6 +179,7 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         manifest["retracted"] = retracted
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
+    rows |= write_recipes(folder, manifest["rows"], context.cancelled)
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
 
