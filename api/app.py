@@ -18,6 +18,7 @@ from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
 from api.injection_jobs import contents as job_contents
+from api.injection_jobs import failures as job_failures
 from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
@@ -35,6 +36,7 @@ RESOURCES = (
     problem_sets,
     injection_jobs,
     job_contents,
+    job_failures,
     estimates,
     rejudgings,
     pairs,

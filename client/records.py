@@ -101,6 +101,7 @@ class InjectionJob(ShardedJob):
     funnel: dict[str, Any] | None = None
     advice: str | None = None
     quarantined: list[dict[str, Any]] | None = None
+    retry_of: str | None = None
 
 
 class Interval(Record):

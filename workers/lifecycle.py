@@ -18,12 +18,13 @@ from errata.config import InjectionConfig
 from errata.seeds import derive_seed
 from models.base import db_now, new_id
 from models.events import record
-from models.jobs import InjectionJob, Shard
+from models.jobs import InjectionJob, ProblemError, Shard
 from models.leases import OWNERS, Owner, OwnerTable, column_of, shards_of
 from models.outputs import Dataset, Evaluation, Rejudging
 from models.results import evaluation_result, job_funnel, rejudging_result
 from models.session import update_returning
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
+from models.workspaces import ProblemRow
 from workers.app import GENERATION, GRADING
 
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
@@ -58,6 +59,26 @@ def stages_of(queue: str) -> list[Stage]:
 def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> list[Hint]:
     """Create the shards of ``job`` over problem positions ``[0, problem_count)``."""
     return _plan(session, job, Stage.SAMPLE, problem_count, InjectionConfig.model_validate(job.config).shard_size)
+
+
+def plan_retry(session: Session, ended: InjectionJob, positions: list[int]) -> tuple[InjectionJob, list[Hint]]:
+    """A new job with the configuration of an ended one, over these problem positions, with its shards and hints."""
+    names = ("workspace_id", "problem_set_id", "language_model_id", "name", "config", "prompt_versions")
+    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, **{name: getattr(ended, name) for name in names})
+    session.add(job)
+    size = InjectionConfig.model_validate(job.config).shard_size
+    return job, _plan(session, job, Stage.SAMPLE, len(positions), size, positions)
+
+
+def missing_positions(session: Session, job: InjectionJob) -> list[int]:
+    """Positions of the problems that an ended job lacks, in order: of shards not done, and those in error."""
+    found: set[int] = set()
+    for shard in session.scalars(select(Shard).where(Shard.injection_job_id == job.id, Shard.state != ShardState.DONE)):
+        found |= set((shard.positions or range(shard.stop))[shard.start : shard.stop])
+    errors = select(ProblemError.problem_id).join(Shard, ProblemError.shard_id == Shard.id)
+    failed = errors.where(Shard.injection_job_id == job.id)
+    found |= set(session.scalars(select(ProblemRow.position).where(ProblemRow.id.in_(failed))))
+    return sorted(found)
 
 
 def plan_pilot(session: Session, job: InjectionJob, problem_count: int, wanted: int) -> list[Hint]:
@@ -100,7 +121,10 @@ def _plan(
     session.flush()
     hints = []
     for position, start in enumerate(range(0, stop, size)):
-        place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
+        place: dict[str, Any] = {"position": position, "start": start, "stop": min(start + size, stop)}
+        if positions is not None:  # each shard keeps its own part of the list
+            part = positions[start : start + size]
+            place |= {"start": 0, "stop": len(part), "positions": part}
         # Marked as hinted although the hint goes out after the commit: the sweeper would send a second one meanwhile.
         shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), **place)
         setattr(shard, column_of(type(owner)), owner.id)
@@ -173,17 +197,38 @@ def _end_of(session: Session, row: Owner, counts: dict[str, int]) -> tuple[JobSt
         min_yield = InjectionConfig.model_validate(row.config).min_yield
     if row.state == JobState.CANCELLING:
         return JobState.CANCELLED, values | {"partial": done > 0}
-    if quarantined:
-        total = done + quarantined
-        error = f"{quarantined} of {total} shards were quarantined: {_first_error(session, row)}"
-        values |= {"partial": done > 0, "error": error}
-        if done == 0 or done / total < min_yield:
+    failed, share = _failed_problems(session, row)
+    if quarantined or failed:
+        total, whole = done + quarantined, done - share
+        told = (
+            [f"{quarantined} of {total} shards were quarantined: {_first_error(session, row)}"] if quarantined else []
+        )
+        told += [f"{failed} problems raised errors: {_first_problem_error(session, row)}"] if failed else []
+        values |= {"partial": whole > 0, "error": "; ".join(told)}
+        # A job is held to its yield of problems; an evaluation or a rejudging may lack problems, but no shard.
+        kept = whole if isinstance(row, InjectionJob) else done
+        if whole <= 0 or kept / total < min_yield:
             return JobState.FAILED, values
     if isinstance(row, Evaluation):
         values["result"] = evaluation_result(session, row.id)
     if isinstance(row, Rejudging):
         values["result"] = rejudging_result(session, row.id)
     return JobState.SUCCEEDED, values
+
+
+def _failed_problems(session: Session, row: Owner) -> tuple[int, float]:
+    """How many problems of done shards were set aside, and how many shards they make up together."""
+    size = Shard.stop - Shard.start
+    counted = select(size, func.count()).join(ProblemError, ProblemError.shard_id == Shard.id).group_by(Shard.id, size)
+    done = counted.where(shards_of(type(row), row.id), Shard.state == ShardState.DONE)
+    found = [(row[0], row[1]) for row in session.execute(done)]
+    return sum(count for _, count in found), sum(count / problems for problems, count in found)
+
+
+def _first_problem_error(session: Session, row: Owner) -> str:
+    query = select(ProblemError.message).join(Shard, ProblemError.shard_id == Shard.id)
+    of_done = query.where(shards_of(type(row), row.id), Shard.state == ShardState.DONE)
+    return session.scalars(of_done.order_by(Shard.position, ProblemError.problem_id).limit(1)).first() or "unknown"
 
 
 def _first_error(session: Session, row: Owner) -> str:

@@ -40,6 +40,7 @@ from workers.judge import JudgePool
 from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
+from workers.stages.isolation import store_errors
 from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,7 @@ def _store(
                 # refuses this second try. What was computed is stored, and the sweeper goes on from the row.
                 return ShardOutcome.DISCARDED
             finish.write(session)
+            store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
             record_engine_use(session, lease, context.journal)
             add_seconds(session, lease, seconds, context.journal.seconds)
         return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED

@@ -22,6 +22,7 @@ from workers.engines.base import Completion, GenerationRequest, Journal, ModelSp
 from workers.engines.follow_ups import FollowUp
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
+from workers.stages.isolation import ProblemErrors
 
 
 class Generator(Protocol):
@@ -58,7 +59,10 @@ class Generator(Protocol):
 
 @dataclass(frozen=True)
 class StageContext:
-    """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost."""
+    """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost.
+
+    ``errors``: the problems set aside because the method raised for them (workers.stages.isolation).
+    """
 
     db: Database
     store: StoreSettings
@@ -67,6 +71,7 @@ class StageContext:
     judge: JudgePool
     cancelled: Callable[[], bool]
     journal: Journal = field(default_factory=Journal)
+    errors: ProblemErrors = field(default_factory=ProblemErrors)
 
     @property
     def meter(self) -> Meter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -20,7 +20,7 @@ from models.jobs import EditRow, PairRow, Shard, SolutionRow
 from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_counts, count_pairs
+from workers.stages.ledger import add_counts, count_pairs, drop_edits
 from workers.stages.loading import Job, load_rows
 
 _DRAFT_COLUMNS = (
@@ -39,22 +39,26 @@ def pair(context: StageContext) -> Finish:
         if solution.role:
             drawn[solution.problem_id][solution.role] = solution
     problems = list(loaded.problems.values())
-    chosen = _choose(job, problems, edits)
+    by_problem: dict[str, list[EditRow]] = defaultdict(list)
+    for edit in edits:
+        by_problem[edit.problem_id].append(edit)
     made: list[dict[str, Any]] = []
+    dropped: list[EditRow] = []
     for problem in problems:
-        roles = drawn[problem.id]
-        mine = [edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen]
-        made += [_step_row(job, problem, roles["correct"], edit) for edit in mine]
-        if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
-            made.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+        mine = by_problem[problem.id]
+        with context.errors.of(problem.id):
+            chosen = _choose(job, problem, mine)
+            made += _rows_of(job, problem, drawn[problem.id], [edit for edit in mine if edit.id in chosen])
+            dropped += [edit for edit in mine if edit.id not in chosen]
     owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
     rows = [{"id": new_id("pair"), **owner, **row} for row in made]
-    dropped = [edit for edit in edits if edit.id not in chosen]
+    failed = [edit for edit in edits if edit.problem_id in context.errors]
 
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
         add_counts(session, context.lease, count_pairs(rows, dropped))
+        drop_edits(session, context.lease, failed)
         session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
@@ -62,20 +66,24 @@ def pair(context: StageContext) -> Finish:
     return Finish(None, write)
 
 
-def _choose(job: Job, problems: Sequence[ProblemRow], edits: Sequence[EditRow]) -> set[str]:
-    """Which proven edits become pairs: at most N per problem, drawn with a stream of the problem's own."""
+def _choose(job: Job, problem: ProblemRow, edits: Sequence[EditRow]) -> set[str]:
+    """Which proven edits of a problem become pairs: at most N, drawn with a stream of the problem's own."""
     if not job.config.pairs.step:
         return set()
-    by_problem: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for edit in edits:
-        by_problem[edit.problem_id].append((edit.id, edit.kind))
     limit, share = job.config.pairs.step_pairs_per_problem, job.config.editing.max_kind_share
-    chosen: set[str] = set()
-    for problem in problems:
-        # By its question, not its id or place: the same problem in another set or job has the same draw.
-        seed = derive_seed(job.config.seed, "choose", problem.question)
-        chosen |= set(choose(by_problem[problem.id], limit=limit, max_kind_share=share, seed=seed))
-    return chosen
+    # By its question, not its id or place: the same problem in another set or job has the same draw.
+    seed = derive_seed(job.config.seed, "choose", problem.question)
+    return set(choose([(edit.id, edit.kind) for edit in edits], limit=limit, max_kind_share=share, seed=seed))
+
+
+def _rows_of(
+    job: Job, problem: ProblemRow, roles: Mapping[str, SolutionRow], edits: Sequence[EditRow]
+) -> list[dict[str, Any]]:
+    """The pairs of a problem: one per edit, and the full one where the job wants it and both solutions are there."""
+    made = [_step_row(job, problem, roles["correct"], edit) for edit in edits]
+    if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
+        made.append(_full_row(job, problem, roles["correct"], roles["incorrect"]))
+    return made
 
 
 def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRow) -> dict[str, Any]:
