@@ -132,6 +132,14 @@ def _earliest_waiting(*where: ColumnElement[bool]) -> Select[Shard]:
     return select(Shard).where(is_waiting(), *where).order_by(Shard.position).limit(1)
 
 
+def unheard_shard(session: Session, stages: Sequence[Stage], seconds: float) -> str | None:
+    """A shard that may run now at one of these stages and whose last hint, if any, is older than ``seconds``."""
+    unhinted = or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-seconds))
+    wanted = owner_in(JobState.QUEUED, JobState.RUNNING)
+    query = select(Shard.id).where(is_waiting(), Shard.stage.in_(stages), unhinted, wanted)
+    return session.scalar(query.order_by(Shard.created_at, Shard.position).limit(1))
+
+
 def _has_room(worker: str) -> ColumnElement[bool]:
     """Whether the worker may take a shard: one that runs alone needs an idle worker, others one where none is alone."""
     other = aliased(Shard)

@@ -63,6 +63,16 @@ class Dispatcher:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
+    def answers(self) -> bool:
+        """Whether the broker can be reached; takes at most the connect timeout (3 s)."""
+        try:
+            with self._app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=3)
+        except Exception as error:  # every transport has its own
+            log.debug("the broker does not answer: %s", error)
+            return False
+        return True
+
     def waiting(self, queue: str) -> int:
         """How many messages wait in a queue; 0 where it is not there yet, or the broker does not answer."""
         try:

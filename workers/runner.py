@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,38 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+class Hints:
+    """How many hints of each queue this process has heard, and how many shards of it run here. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._heard, self._running = Counter[str](), Counter[str]()
+
+    def hear(self, queue: str) -> None:
+        """A hint arrived from the broker."""
+        with self._lock:
+            self._heard[queue] += 1
+
+    def heard(self, queue: str) -> int:
+        """How many arrived so far."""
+        return self._heard[queue]
+
+    def running(self, queue: str) -> int:
+        """How many shards run that came by this queue."""
+        return self._running[queue]
+
+    @contextmanager
+    def busy(self, queue: str | None) -> Iterator[None]:
+        """A shard of the queue runs inside."""
+        with self._lock:
+            self._running[queue or ""] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running[queue or ""] -= 1
+
+
 @dataclass
 class Services:
     """What a worker process holds for its lifetime."""
@@ -91,6 +124,7 @@ class Services:
     stages: dict[str, StageFunction]
     stopping: threading.Event = field(default_factory=threading.Event)
     name: str = field(default_factory=worker_name)
+    hints: Hints = field(default_factory=Hints)
 
 
 class Heartbeat:
@@ -153,6 +187,11 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
     With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place, and another
     one where the named shard is past this: there are as many hints as shards that wait, whichever they name.
     """
+    with services.hints.busy(queue):
+        return _run_stages(services, shard_id, queue)
+
+
+def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOutcome:
     while not services.stopping.is_set():
         lease = _claim(services, shard_id, queue)
         if lease is None:

@@ -16,6 +16,7 @@ from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.engines.registry import interpreters
 from workers.gpu import GpuLock, gpu_is_shared
+from workers.hearing import HintWatch
 from workers.judge import JudgePool
 from workers.runner import Services, run_shard, worker_name
 from workers.settings import WorkerSettings
@@ -60,6 +61,8 @@ def register(app: Celery, services: Services) -> None:
     # Not shared: a second app in this process must not run shards with the first one's services.
     @app.task(name=RUN_SHARD, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
     def run(shard_id: str, queue: str | None = None) -> str:
+        if queue is not None:
+            services.hints.hear(queue)
         return run_shard(services, shard_id, queue)
 
 
@@ -84,6 +87,7 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
     threads = [
         *(threading.Thread(target=worker.start, name="celery", daemon=True) for worker in workers),
         threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
+        *(threading.Thread(target=HintWatch(services, queue).run, daemon=True) for queue in (GENERATION, GRADING)),
     ]
     for thread in threads:
         thread.start()
