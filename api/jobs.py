@@ -13,6 +13,7 @@ Routes that only one kind has stand in its own module.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -39,6 +40,7 @@ from models.leases import OwnerTable
 from models.states import JobState
 from workers.dispatch import Hint, cancel, complete_owner
 
+log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=Base)
 Body = TypeVar("Body", bound=BaseModel)
 Answer = TypeVar("Answer", bound=RowAnswer)
@@ -127,6 +129,7 @@ class JobResource(Generic[Row, Body, Answer]):
             session.flush()  # the answer reads the row anew
             answer = self.one(session, row_id)
         api.dispatcher.send(hints)
+        log.info("job changed", extra={"job": row_id, "kind": self.words, "state": getattr(answer, "state", None)})
         accepted(response, f"{self.kind.url}/{row_id}")
         return answer
 
@@ -158,6 +161,9 @@ class JobResource(Generic[Row, Body, Answer]):
                 answer = self.one(session, row_id)
             # A hint sent before the commit could reach a worker that does not see the shard yet.
             api.dispatcher.send(hints)
+            if new:
+                told = {"job": row_id, "kind": self.words, "workspace": caller.workspace_id, "shards": len(hints)}
+                log.info("job accepted", extra=told)
             accepted(response, f"{self.kind.url}/{row_id}", replayed=not new)
             return answer
 

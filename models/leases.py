@@ -8,6 +8,7 @@ interruptions while alone count as failures (docs/architecture.md).
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from models.outputs import Dataset, Evaluation, Rejudging
 from models.session import update_returning
 from models.states import JobState, ShardState, Stage, move
 
+log = logging.getLogger(__name__)
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 3
 Owner = InjectionJob | Dataset | Evaluation | Rejudging
@@ -182,8 +184,8 @@ def claim(
     shard = update_returning(session, Shard, claimable, Shard, **values).scalars().first()
     if shard is None:
         return None
-    if is_first:
-        move(session, table, owner_id, JobState.RUNNING)
+    if is_first and move(session, table, owner_id, JobState.RUNNING):
+        log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
     return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from models.logs import BROKER
 from workers.app import RUN_SHARD
 from workers.engines.registry import can_score
 from workers.lifecycle import (
@@ -101,7 +102,9 @@ class Dispatcher:
                     RUN_SHARD, args=[hint.shard_id, hint.queue], queue=hint.queue, retry=False, ignore_result=True
                 )
             except (OperationalError, OSError) as error:
-                log.warning("broker unreachable, %d hints sent, the sweeper will send the rest: %s", sent, error)
+                BROKER.away(log, error)  # the sweeper sends the rest
                 return sent
             sent += 1
+        if sent:
+            BROKER.back(log)
         return sent

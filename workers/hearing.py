@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.leases import unheard_shard
+from models.logs import DATABASE
 from workers.lifecycle import stages_of
 from workers.runner import Services, ShardOutcome, run_shard
 
@@ -60,7 +61,7 @@ class HintWatch:
             try:
                 self.ask()
             except SQLAlchemyError as error:
-                log.warning("the database did not answer whether shards wait: %s", error)
+                DATABASE.away(log, error)
             except Exception:
                 log.exception("the worker could not ask whether shards wait")
         if self._status is not None:

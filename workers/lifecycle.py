@@ -5,6 +5,7 @@ Rows change in the caller's transaction. The hints that are returned are sent by
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,6 +28,7 @@ from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage,
 from models.workspaces import ProblemRow
 from workers.app import GENERATION, GRADING
 
+log = logging.getLogger(__name__)
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
 #: Which of an injection job's waiting shards goes next, by queue: one of the stage with the fewest running shards, of
 #: equal stages the first here. So while some shards sample others edit, and the thin end of one's requests meets the
@@ -184,6 +186,10 @@ def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | No
     if state == JobState.SUCCEEDED and (advice := advise(values["funnel"]) if "funnel" in values else None):
         told["advice"] = advice
     record(session, row.workspace_id, row_id, state, **told)
+    figures = {name: count for name, count in counts.items() if count}
+    if funnel := values.get("funnel"):
+        figures |= {"problems": funnel["problems"]["total"], "pairs": funnel["pairs"]["total"]}
+    log.info("job finished", extra={"job": row_id, "kind": table.__tablename__, "state": str(state), **figures})
     return state
 
 

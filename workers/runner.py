@@ -17,7 +17,6 @@ import socket
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 from models import leases
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
+from models.logs import DATABASE, bound
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
@@ -37,6 +37,7 @@ from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
 from workers.engines.meter import Meter
+from workers.hints import Hints
 from workers.judge import JudgePool
 from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
 from workers.settings import WorkerSettings
@@ -77,38 +78,6 @@ _JOB_GOES_ON = frozenset(
 def worker_name() -> str:
     """``host:pid``."""
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-class Hints:
-    """How many hints of each queue this process has heard, and how many shards of it run here. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._heard, self._running = Counter[str](), Counter[str]()
-
-    def hear(self, queue: str) -> None:
-        """A hint arrived from the broker."""
-        with self._lock:
-            self._heard[queue] += 1
-
-    def heard(self, queue: str) -> int:
-        """How many arrived so far."""
-        return self._heard[queue]
-
-    def running(self, queue: str) -> int:
-        """How many shards run that came by this queue."""
-        return self._running[queue]
-
-    @contextmanager
-    def busy(self, queue: str | None) -> Iterator[None]:
-        """A shard of the queue runs inside."""
-        with self._lock:
-            self._running[queue or ""] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._running[queue or ""] -= 1
 
 
 @dataclass
@@ -164,7 +133,7 @@ class Heartbeat:
             except SQLAlchemyError as error:
                 # A database that is away is no lost lease: others cannot claim either. Only when the lease must have
                 # run out may another worker have the shard once the database is back.
-                log.warning("heartbeat of %s failed: %s", self._lease.shard_id, error)
+                DATABASE.away(log, error)
                 alive = time.monotonic() - last < settings.lease_seconds
             else:
                 last, told = (time.monotonic(), progress) if due else (last, told)
@@ -196,7 +165,9 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         lease = _claim(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
-        outcome = _attempt(services, lease, queue)
+        with bound(job=lease.owner_id, shard=lease.shard_id, stage=str(lease.stage)):
+            outcome = _attempt(services, lease, queue)
+            _tell(outcome)
         if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
@@ -204,6 +175,15 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
             return outcome
         shard_id = lease.shard_id
     return ShardOutcome.STOPPING
+
+
+def _tell(outcome: ShardOutcome) -> None:
+    if outcome is ShardOutcome.DISCARDED:
+        log.warning("the lease was lost; what the stage made is discarded")
+    elif outcome is ShardOutcome.QUARANTINED:
+        log.error("the shard is quarantined")
+    else:
+        log.debug("a stage ended", extra={"outcome": str(outcome)})
 
 
 def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
@@ -268,7 +248,7 @@ def _store(
 
     def warn(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("the end of stage %s of %s is not written yet: %s", lease.stage, lease.shard_id, error)
+        DATABASE.away(log, error or "a stage's end is not written yet")
 
     retrying = Retrying(
         retry=retry_if_exception(_may_pass),
@@ -333,7 +313,7 @@ def _engine_lost(services: Services, lease: Lease, error: EngineError) -> ShardO
 
 
 def _failed(services: Services, lease: Lease, error: Exception) -> ShardOutcome:
-    log.error("stage %s of %s failed", lease.stage, lease.shard_id, exc_info=error)
+    log.error("a stage failed", exc_info=error)
     message = "".join(traceback.format_exception_only(error)).strip()[:2000]
     with services.db.begin() as session:
         state = leases.fail(session, lease, message, backoff_seconds=services.settings.failure_backoff_seconds)

@@ -25,6 +25,8 @@ from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from models.logs import DATABASE
+
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 MOST_LISTED = 100  # errors that one document lists; how many there are stands in its detail
@@ -213,7 +215,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
     def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        log.error("database unavailable at %s: %s", request.url.path, error)
+        DATABASE.away(log, error)
         return response(
             request, 503, "the database cannot be reached just now; try again", headers={"Retry-After": "5"}
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
+
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http import errors
 from api.settings import ApiSettings
+from models.logs import bound
 
 #: Nothing inline, nothing from another host.
 CONTENT_SECURITY_POLICY = (
@@ -25,7 +28,10 @@ _HEADERS = {
 
 
 class SecurityHeaders:
-    """Adds the security headers to every HTTP answer; API answers are not cached unless they say so."""
+    """Adds the security headers to every HTTP answer; API answers are not cached unless they say so.
+
+    Each answer also names its request (``X-Request-ID``), as the log does.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -36,16 +42,20 @@ class SecurityHeaders:
             await self.app(scope, receive, send)
             return
 
+        request_id = secrets.token_hex(8)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 if scope["path"].startswith("/v1/"):
                     headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        with bound(request=request_id):
+            await self.app(scope, receive, send_with_headers)
 
 
 class BodyLimit:
