@@ -172,7 +172,7 @@ class JobResource(Generic[Row, Body, Answer]):
             _typed(create, caller=self.caller, body=self.body),
             methods=["POST"],
             status_code=202,
-            responses=documented(409, 413, 415),
+            responses=documented(408, 409, 413, 415),
             **self._described("create", self.create_name or f"create_{self.name}"),
         )
 

@@ -1,7 +1,7 @@
 """What goes wrong over HTTP, as RFC 9457 problem documents.
 
     ApiError                      one base: the status and the stable ``type`` stand on the class
-      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413,
+      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, RequestTimeout 408, Conflict 409, TooLarge 413,
       UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422, TooManyRequests 429, Unavailable 503
 
 A document names every offending field and what to do about it; it never repeats the offending value, and a 5xx tells
@@ -83,6 +83,10 @@ class NotFound(ApiError, status=404, slug="not-found"):
     """No such row in this workspace."""
 
 
+class RequestTimeout(ApiError, status=408, slug="request-timeout"):
+    """The body did not come in in time."""
+
+
 class Conflict(ApiError, status=409, slug="conflict"):
     """The row is not in a state that allows this."""
 
@@ -113,7 +117,7 @@ class TooManyRequests(ApiError, status=429, slug="too-many-requests"):
 
 
 class Unavailable(ApiError, status=503, slug="unavailable"):
-    """The database cannot be reached just now."""
+    """The database cannot be reached, or no place is free, just now."""
 
 
 _SLUGS = {cls.status: cls.slug for cls in ApiError.__subclasses__()} | {405: "method-not-allowed"}
