@@ -15,6 +15,18 @@ from workers.lifecycle import Hint, plan_injection
 
 CONFIG = {"sampling": {"source": "brought"}, "shard_size": 1, "pairs": {"full": False}}
 
+KINDS_OF_SUMS = 60
+
+
+def sum_at(position: int) -> tuple[str, str, str]:
+    """Question, answer and worked solution of the problem at a position; after ``KINDS_OF_SUMS`` they come again."""
+    at = position % KINDS_OF_SUMS
+    a, b, c = 3 + at % 5, 4 + at % 3, 5 + at
+    d = a * b + c
+    e = 9999 - d
+    question = f"She has 9999 dollars, buys {a} pens at {b} dollars and pays {c} more. What is left?"
+    return question, str(e), RIGHT.replace("99 -", "9999 -").format(a=a, b=b, c=c, d=d, e=e)
+
 
 def post_sums(database: Database, count: int) -> tuple[str, list[Hint]]:
     """Post a job of ``count`` problems, one a shard; its id and the hints to send."""
@@ -30,14 +42,11 @@ def post_sums(database: Database, count: int) -> tuple[str, list[Hint]]:
         session.flush()
         problems, solutions = [], []
         for at in range(count):
-            a, b, c = 3 + at % 5, 4 + at % 3, 5 + at
-            d, id_ = a * b + c, new_id("prob")
-            e = 9999 - d
-            question = f"She has 9999 dollars, buys {a} pens at {b} dollars and pays {c} more. What is left?"
+            question, answer, text = sum_at(at)
+            id_ = new_id("prob")
             problems.append(
-                {"id": id_, "problem_set_id": set_id, "position": at, "question": question, "gold_answer": str(e)}
+                {"id": id_, "problem_set_id": set_id, "position": at, "question": question, "gold_answer": answer}
             )
-            text = RIGHT.replace("99 -", "9999 -").format(a=a, b=b, c=c, d=d, e=e)
             brought = {"problem_set_id": set_id, "problem_id": id_, "source": "s", "text": text}
             solutions.append({"id": new_id("sol"), **brought})
         insert_ignore(session, ProblemRow, problems)

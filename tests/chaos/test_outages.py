@@ -18,7 +18,7 @@ from tests.workers.test_broker import redis_server
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.chaos]
 
 
 def lines_of(process: Running, level: str) -> list[dict[str, str]]:
