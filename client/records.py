@@ -102,6 +102,7 @@ class InjectionJob(ShardedJob):
     advice: str | None = None
     quarantined: list[dict[str, Any]] | None = None
     retry_of: str | None = None
+    paused_at: datetime | None = None
 
 
 class Interval(Record):

@@ -149,6 +149,14 @@ class InjectionJobs(Jobs[InjectionJob]):
         """
         return self._post(f"{job_id}/retry")
 
+    def pause(self, job_id: str) -> InjectionJob:
+        """Let nothing of the job run until ``resume``."""
+        return self._post(f"{job_id}/pause")
+
+    def resume(self, job_id: str) -> InjectionJob:
+        """Let a paused job go on."""
+        return self._post(f"{job_id}/resume")
+
     def failed_problems(self, job_id: str) -> Iterator[dict[str, Any]]:
         """The job's problems that raised errors, each with stage, type, message and trace."""
         return self._transport.pages(f"{self.path}/{job_id}/failed-problems", page_size=500)

@@ -36,6 +36,7 @@ class InjectionJob(JobColumns, Base):
     config: Mapped[dict[str, Any]]
     prompt_versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     funnel: Mapped[dict[str, Any] | None]
+    paused_at: Mapped[datetime | None]  # while set, no shard of the job is claimed and running stages give up
     retry_of: Mapped[str | None] = mapped_column(index=True)  # the ended job whose missing problems it tries again
 
 

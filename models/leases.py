@@ -78,14 +78,20 @@ def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
 
 
 def owner_in(*states: JobState) -> ColumnElement[bool]:
-    """Whether a shard's owner is in one of these states."""
+    """Whether a shard's owner is in one of these states, and not paused."""
     # Not `in_`: its list is rendered anew at each execution, which costs this hot statement its cached form.
     return or_(
         *(
-            exists().where(table.id == getattr(Shard, column), or_(*(table.state == state for state in states)))
+            exists().where(
+                table.id == getattr(Shard, column), or_(*(table.state == state for state in states)), _is_on(table)
+            )
             for column, table in OWNERS
         )
     )
+
+
+def _is_on(table: OwnerTable) -> ColumnElement[bool]:
+    return InjectionJob.paused_at.is_(None) if table is InjectionJob else true()
 
 
 def is_waiting() -> ColumnElement[bool]:

@@ -16,12 +16,14 @@ from workers.lifecycle import (
     cancel,
     complete_owner,
     missing_positions,
+    pause,
     plan_dataset,
     plan_evaluation,
     plan_injection,
     plan_pilot,
     plan_rejudging,
     plan_retry,
+    resume,
     retry_quarantined,
 )
 from workers.training.config import PRESETS as TRAINING_PRESETS
@@ -43,6 +45,7 @@ __all__ = [
     "cancel",
     "complete_owner",
     "missing_positions",
+    "pause",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
@@ -52,6 +55,7 @@ __all__ = [
     "prepare_preview",
     "preview_training",
     "resolve_training",
+    "resume",
     "retry_quarantined",
 ]
 

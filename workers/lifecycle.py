@@ -152,6 +152,27 @@ def cancel(session: Session, table: OwnerTable, row_id: str) -> bool:
     return True
 
 
+def pause(session: Session, job: InjectionJob) -> bool:
+    """Let no shard of the job be claimed; running stages give theirs back at their next check. False: it has ended."""
+    going = (InjectionJob.id == job.id) & InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
+    at = func.coalesce(InjectionJob.paused_at, db_now())
+    if update_returning(session, InjectionJob, going, InjectionJob.id, paused_at=at).first() is None:
+        return False
+    record(session, job.workspace_id, job.id, "paused")
+    return True
+
+
+def resume(session: Session, job: InjectionJob) -> list[Hint] | None:
+    """Let a paused job go on: hints for its waiting shards. None: it was not paused."""
+    paused = (InjectionJob.id == job.id) & InjectionJob.paused_at.is_not(None)
+    if update_returning(session, InjectionJob, paused, InjectionJob.id, paused_at=None).first() is None:
+        return None
+    record(session, job.workspace_id, job.id, "resumed")
+    waiting = (Shard.injection_job_id == job.id) & (Shard.state == ShardState.QUEUED)
+    rows = update_returning(session, Shard, waiting, Shard.id, Shard.stage, hinted_at=db_now())
+    return [hint_for(row.id, row.stage) for row in rows]
+
+
 def retry_quarantined(session: Session, job_id: str) -> list[Hint]:
     """Requeue a running job's quarantined shards with a clean record. A finished job's are retried in a new job."""
     clean: dict[str, Any] = {"failures": 0, "interruptions": 0, "alone": False, "error": None, "next_run_at": None}

@@ -1,4 +1,4 @@
-"""What of an injection job went wrong: the problems that raised errors, and trying again what is missing."""
+"""What of an injection job went wrong, trying again what is missing, and pausing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.schemas import RowAnswer
 from models.jobs import InjectionJob, ProblemError, Shard
 from models.states import TERMINAL, JobState
 from models.workspaces import ProblemRow
-from workers.dispatch import Hint, missing_positions, plan_retry, retry_quarantined
+from workers.dispatch import Hint, missing_positions, pause, plan_retry, resume, retry_quarantined
 
 router = make_router("/v1/injection-jobs", "injection jobs")
 
@@ -93,3 +93,28 @@ def _retry(session: Session, job: InjectionJob) -> tuple[InjectionJob, list[Hint
     if not positions:
         raise Conflict("the job lacks no problem: there is nothing to retry")
     return plan_retry(session, job, positions)
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=documented(404, 409))
+def pause_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
+    """Let nothing of a job run until it is resumed. Running shards stop within seconds; what stages stored stays."""
+
+    def act(session: Session, job: InjectionJob) -> list[Hint]:
+        if not pause(session, job):
+            raise Conflict(f"the job cannot be paused: it is {job.state}")
+        return []
+
+    return jobs.change(api, caller, job_id, response, act)
+
+
+@router.post("/{job_id}/resume", status_code=202, responses=documented(404, 409))
+def resume_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
+    """Let a paused job go on where it stopped."""
+
+    def act(session: Session, job: InjectionJob) -> list[Hint]:
+        hints = resume(session, job)
+        if hints is None:
+            raise Conflict("the job is not paused")
+        return hints
+
+    return jobs.change(api, caller, job_id, response, act)

@@ -5,6 +5,7 @@ Accepting is the checks between a request and its rows, and the job's resolved c
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -69,6 +70,7 @@ class InjectionJobOut(JobOut):
         None, description="Of a job that succeeded with no pairs or few: why, and what to try. Told of one job."
     )
     quarantined: list[QuarantinedShard] | None = None
+    paused_at: datetime | None = Field(None, description="Since when nothing of the job runs; null: it is not paused.")
     retry_of: str | None = Field(None, description="The ended job whose missing problems this one tries again.")
 
 

@@ -1,6 +1,6 @@
-"""Problems whose work raised an error, each with the error; and of which job a job is a retry
+"""Problems whose work raised an error, each with the error; and of which job a job is a retry, and whether it is paused
 
-A new table, and a column that may be null: nothing is rewritten.
+A new table, and columns that may be null: nothing is rewritten.
 
 Revision ID: 0010
 Revises: 0004
@@ -30,10 +30,12 @@ def upgrade() -> None:
     )
     # No foreign key: SQLite would write the whole table anew for it.
     op.add_column("injection_jobs", sa.Column("retry_of", sa.String(), nullable=True))
+    op.add_column("injection_jobs", sa.Column("paused_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_injection_jobs_retry_of", "injection_jobs", ["retry_of"])
 
 
 def downgrade() -> None:
     op.drop_index("ix_injection_jobs_retry_of", "injection_jobs")
+    op.drop_column("injection_jobs", "paused_at")
     op.drop_column("injection_jobs", "retry_of")
     op.drop_table("problem_errors")

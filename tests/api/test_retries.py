@@ -95,3 +95,21 @@ def test_there_may_be_nothing_to_retry(client: CheckedClient, database: Database
     assert (refused.status_code, "lacks no problem" in refused.json()["detail"]) == (409, True)
     set_state(database, InjectionJob, job_id, JobState.CANCELLING)
     assert "being cancelled" in client.post(f"/v1/injection-jobs/{job_id}/retry").json()["detail"]
+
+
+def test_a_job_is_paused_and_resumed(client: CheckedClient, database: Database, hints: KeptHints) -> None:
+    set_id = post_problems(client)
+    bring(client, set_id)
+    url = f"/v1/injection-jobs/{post_job(client, set_id)['id']}"
+    assert client.get(url).json()["paused_at"] is None
+    assert client.post(f"{url}/resume").status_code == 409
+    paused = client.post(f"{url}/pause")
+    assert (paused.status_code, paused.json()["state"]) == (202, "queued")
+    since = paused.json()["paused_at"]
+    assert since
+    assert client.post(f"{url}/pause").json()["paused_at"] == since, "twice is as once"
+    before = len(hints.hints)
+    assert client.post(f"{url}/resume").json()["paused_at"] is None
+    assert len(hints.hints) == before + 1
+    client.post(f"{url}/cancel")
+    assert client.post(f"{url}/pause").status_code == 409
