@@ -12,6 +12,7 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 MODEL ?=
+CHAOS ?= small
 MODELS ?=
 TORCH_INDEX ?=
 ARGS ?=
@@ -24,7 +25,7 @@ ROOMS := api cli client demo errata models workers bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve install dev test test-vllm test-tokenizers test-real test-llamacpp test-consumers lint format types contracts migrations-check check clean
+.PHONY: help demo serve install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -44,9 +45,9 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers"; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers"; fi; \
+	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
@@ -66,6 +67,9 @@ else
 	@$(BIN)/python -m tests.real.fetch data/models || [ $$? = 3 ]
 	@ERRATA_REAL_MODEL=$(CURDIR)/data/models/smollm2 $(BIN)/python -m pytest -q -n 0 -m real tests/real $(ARGS)
 endif
+
+test-chaos: $(VENV)/.dev ## Kill workers, PostgreSQL and Redis of its own under jobs (CHAOS=full: the sizes of docs/reliability.md)
+	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -n 0 -m chaos tests/chaos $(ARGS)
 
 test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)
 	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) xllamacpp==2026.10.11549 || echo "left out: no xllamacpp" >&2

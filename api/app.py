@@ -34,6 +34,7 @@ from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
 from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
+from api.injection_jobs import failures as job_failures
 from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
@@ -53,6 +54,7 @@ RESOURCES = (
     lm_eval,
     injection_jobs,
     job_contents,
+    job_failures,
     estimates,
     rejudgings,
     argilla,

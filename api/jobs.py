@@ -13,6 +13,7 @@ Routes that only one kind has stand in its own module.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -42,6 +43,7 @@ from models.leases import OwnerTable
 from models.states import JobState
 from workers.dispatch import Hint, cancel, complete_owner
 
+log = logging.getLogger(__name__)
 Row = TypeVar("Row", bound=Base)
 Body = TypeVar("Body", bound=BaseModel)
 Answer = TypeVar("Answer", bound=RowAnswer)
@@ -139,6 +141,7 @@ class JobResource(Generic[Row, Body, Answer]):
             session.flush()  # the answer reads the row anew
             answer = self.one(session, row_id)
         api.dispatcher.send(hints)
+        log.info("job changed", extra={"job": row_id, "kind": self.words, "state": getattr(answer, "state", None)})
         accepted(response, f"{self.kind.url}/{row_id}")
         return answer
 
@@ -173,6 +176,9 @@ class JobResource(Generic[Row, Body, Answer]):
                 answer = self.one(session, row_id)
             # A hint sent before the commit could reach a worker that does not see the shard yet.
             api.dispatcher.send(hints)
+            if new:
+                told = {"job": row_id, "kind": self.words, "workspace": caller.workspace_id, "shards": len(hints)}
+                log.info("job accepted", extra=told)
             accepted(response, f"{self.kind.url}/{row_id}", replayed=not new)
             return answer
 
@@ -181,7 +187,7 @@ class JobResource(Generic[Row, Body, Answer]):
             typed(create, caller=self.caller, body=self.body),
             methods=["POST"],
             status_code=202,
-            responses=documented(409, 413, 415),
+            responses=documented(408, 409, 413, 415),
             **self._described("create", self.create_name or f"create_{self.name}"),
         )
 

@@ -9,6 +9,12 @@ import logging
 import os
 import sys
 
+from models.logs import BROKER, Lines
+
+_ROOMS = ("api", "cli", "demo", "models", "workers")
+# How celery.worker.consumer.consumer begins what it says at every attempt to connect (celery 5.7).
+_BROKER_AWAY = ("consumer: Cannot connect to", "Connection to broker lost", "No hostname was supplied")
+
 
 class CliError(Exception):
     """Why a command cannot start or go on, in one line that says what to do.
@@ -23,10 +29,39 @@ class CliError(Exception):
 
 
 def configure_logging() -> None:
-    """Log to standard error. The level is ``ERRATA_LOG_LEVEL`` (default: WARNING). Raises CliError for another word."""
-    level = os.environ.get("ERRATA_LOG_LEVEL", "WARNING").upper()
+    """Log to standard error, one line per record, without secrets (models.logs).
+
+    ``ERRATA_LOG_LEVEL`` (default INFO) is that of our own lines; libraries say what is WARNING or worse, and more only
+    at DEBUG. ``ERRATA_LOG_FORMAT`` is json or text, by default text at a terminal. Raises CliError for other words.
+    """
+    level = os.environ.get("ERRATA_LOG_LEVEL", "INFO").upper()
     if level not in logging.getLevelNamesMapping():
         raise CliError(f"ERRATA_LOG_LEVEL={level} is no level; use DEBUG, INFO, WARNING or ERROR")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    form = os.environ.get("ERRATA_LOG_FORMAT", "text" if sys.stderr.isatty() else "json").lower()
+    if form not in ("json", "text"):
+        raise CliError(f"ERRATA_LOG_FORMAT={form} is no format; use json or text")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Lines(as_json=form == "json", messages=level == "DEBUG"))
+    handler.addFilter(once_per_outage)
+    others = level if level == "DEBUG" else max(logging.WARNING, logging.getLevelNamesMapping()[level])
+    logging.basicConfig(level=others, handlers=[handler])
+    for room in _ROOMS:
+        logging.getLogger(room).setLevel(level)
     # The in-memory broker has no host; kombu warns of it once per connection.
     logging.getLogger("kombu.connection").setLevel(logging.ERROR)
+    # The pool reports every connection that a stopped database took with it, each with a traceback.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+
+
+def once_per_outage(record: logging.LogRecord) -> bool:
+    """Whether a line of Celery's is to be written: of all it says while it tries to reach the broker, the first."""
+    if not record.name.startswith(("celery.worker", "kombu")):
+        return True
+    if record.name.endswith("consumer.connection") and record.levelno <= logging.INFO:
+        BROKER.back(logging.getLogger("workers"))
+        return False
+    text = str(record.msg)
+    if any(sign in text for sign in _BROKER_AWAY):
+        BROKER.away(logging.getLogger("workers"), "its connection was lost")
+        return False
+    return True

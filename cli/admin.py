@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,7 @@ from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
 from workers.app import create_celery
 from workers.engines.registry import ENGINES, PROMPTED, checked
+from workers.hearing import deaf_workers
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -45,6 +47,8 @@ def health(store: StoreSettings, url: str | None) -> None:
         raise CliError(f"the broker does not answer: {error}") from None
     except httpx.HTTPError as error:
         raise CliError(f"{url} does not answer: {error}") from None
+    if deaf := deaf_workers(store.workers_folder, socket.gethostname()):
+        raise CliError("; ".join(deaf))
     print("healthy")
 
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import socket
+import sys
+import threading
+from functools import partial
 from typing import Any, Literal
 
 from celery import signals
+from celery.platforms import EX_OK
+from celery.worker import state
 
 from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
 from workers.dispatch import Dispatcher
+from workers.hearing import HintWatch, rebuild_consumer, start_watch
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
 from workers.training.supervise.daemon import TrainerDaemon
@@ -54,10 +62,23 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         quiet=True,
         redirect_stdouts=False,
     )
+    again = threading.Event()
+
+    def restart() -> None:
+        again.set()
+        services.stopping.set()
+        state.should_stop = EX_OK  # Celery's loop looks at it between two events, and ends warmly
+
+    for queue in dict.fromkeys(queues):
+        status = store.workers_folder / f"{socket.gethostname()}-{os.getpid()}-{queue}.json"
+        rebuild = partial(rebuild_consumer, celery)
+        start_watch(HintWatch(services, queue, rebuild=rebuild, restart=restart, status=status))
     try:
         celery.start()
     finally:
         close_services(services)
+        if again.is_set():
+            os.execv(sys.executable, sys.orig_argv)
 
 
 def spare_collector() -> None:

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.auth import BindingRefused, check_binding
+from api.http.memory import bound_heaps
 from api.settings import ApiSettings
 from cli import CliError
 from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database
@@ -148,6 +149,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
 
     Without a port, the first free one from the settings' on is taken. ``with_parent``: stop when standard input ends.
     """
+    bound_heaps()
     if with_parent:  # first: a parent that is killed while we start is noticed too
         stop_with_parent()
     settings, trainer_child = _settings(host, port), _trainer(trainer)
@@ -166,6 +168,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
 
 def api(store: StoreSettings, host: str | None, port: int | None) -> None:
     """The API alone; workers, sweeper and trainer run elsewhere. Returns when a signal comes."""
+    bound_heaps()
     need_broker(store, "api")
     settings = _settings(host, port)
     db = open_database(store)

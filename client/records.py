@@ -103,6 +103,8 @@ class InjectionJob(ShardedJob):
     funnel: dict[str, Any] | None = None
     advice: str | None = None
     quarantined: list[dict[str, Any]] | None = None
+    retry_of: str | None = None
+    paused_at: datetime | None = None
 
 
 class Interval(Record):

@@ -151,8 +151,23 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         return Estimate.model_validate(self._transport.post(f"{self.path}:estimate", given))
 
     def retry(self, job_id: str) -> InjectionJob:
-        """Try the quarantined shards of a running job again."""
+        """Try again what failed: a running job's quarantined shards, or an ended job's missing problems in a new job.
+
+        The answer is the job that tries them; a new one names the old in ``retry_of``.
+        """
         return self._post(f"{job_id}/retry")
+
+    def pause(self, job_id: str) -> InjectionJob:
+        """Let nothing of the job run until ``resume``."""
+        return self._post(f"{job_id}/pause")
+
+    def resume(self, job_id: str) -> InjectionJob:
+        """Let a paused job go on."""
+        return self._post(f"{job_id}/resume")
+
+    def failed_problems(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """The job's problems that raised errors, each with stage, type, message and trace."""
+        return self._transport.pages(f"{self.path}/{job_id}/failed-problems", page_size=500)
 
     def funnel(self, job_id: str) -> dict[str, Any]:
         """What became of every problem, sample, step, edit and pair."""

@@ -28,6 +28,7 @@ _FORMAT = "show the model examples (editing.few_shot), or let slips and rules ta
 _OTHER_EDITOR = "let slips and rules take over (editing.fallback), or raise editing.attempts"
 _PROVABLE = "leave out the kinds that the funnel shows unproven (editing.kinds), or set proof.continuations.when"
 ADVICE: Mapping[Reason, Advice] = {
+    Reason.ERROR: Advice("met a fault of the program", "see the job's failed-problems, and retry the job"),
     Reason.NO_SAMPLES: Advice("have no solution at all", "bring solutions for them, or sample from a model"),
     Reason.NO_CORRECT: Advice(
         "have no correct solution",

@@ -212,7 +212,9 @@ class InjectionConfig(Strict):
     proof: ProofConfig = ProofConfig()
     pairs: PairsConfig = PairsConfig()
     min_yield: Probability = Field(
-        0.0, description="Share of shards that must finish for the job to succeed partially."
+        0.0,
+        description="Share of shards that must finish for the job to succeed partially; of a shard that finished,"
+        " problems that raised an error do not count.",
     )
     shard_size: int = Field(32, ge=1, le=1024, description="Problems per shard.")
     seed: int = Field(0, ge=0, le=2**31 - 1)

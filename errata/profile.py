@@ -33,6 +33,11 @@ class ErrorProfile:
     counts: Mapping[str, int] = field(default_factory=dict)
     compared: int = 0
 
+    def __add__(self, other: ErrorProfile) -> ErrorProfile:
+        """The profile of both sets of problems."""
+        counts = Counter(self.counts) + Counter(other.counts)
+        return ErrorProfile(dict(sorted(counts.items())), self.compared + other.compared)
+
     @property
     def unclassified(self) -> int:
         """Compared samples whose first error is not in their arithmetic."""

@@ -61,6 +61,8 @@ class Reason(StrEnum):
         reason.sentence = sentence
         return reason
 
+    # problems, steps and edits
+    ERROR = "error", "A fault of the program ended the work on this problem; its error is kept."
     # problems
     NO_SAMPLES = "no_samples", "The problem has no solution at all."
     NO_CORRECT = "no_correct_solution", "No sampled solution reached the gold answer."

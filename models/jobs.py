@@ -36,6 +36,8 @@ class InjectionJob(JobColumns, Base):
     config: Mapped[dict[str, Any]]
     prompt_versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     funnel: Mapped[dict[str, Any] | None]
+    paused_at: Mapped[datetime | None]  # while set, no shard of the job is claimed and running stages give up
+    retry_of: Mapped[str | None] = mapped_column(index=True)  # the ended job whose missing problems it tries again
 
 
 class JobSummary(Base):
@@ -168,6 +170,18 @@ class ProblemOutcome(Base):
     shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), index=True)
     outcome: Mapped[str]
     reason: Mapped[str | None]
+
+
+class ProblemError(Base):
+    """A problem that a stage set aside because the method raised for it; its shard went on without it."""
+
+    __tablename__ = "problem_errors"
+    shard_id: Mapped[str] = mapped_column(ForeignKey("shards.id"), primary_key=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
+    stage: Mapped[str]
+    type: Mapped[str]  # of the error
+    message: Mapped[str] = mapped_column(Text)
+    trace: Mapped[str] = mapped_column(Text)
 
 
 class EditRow(Identified, StageColumns, Timestamped, Base):

@@ -8,6 +8,7 @@ interruptions while alone count as failures (docs/architecture.md).
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from models.outputs import Dataset, Evaluation, Rejudging
 from models.session import update_returning
 from models.states import JobState, ShardState, Stage, move
 
+log = logging.getLogger(__name__)
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 3
 Owner = InjectionJob | Dataset | Evaluation | Rejudging
@@ -76,14 +78,20 @@ def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
 
 
 def owner_in(*states: JobState) -> ColumnElement[bool]:
-    """Whether a shard's owner is in one of these states."""
+    """Whether a shard's owner is in one of these states, and not paused."""
     # Not `in_`: its list is rendered anew at each execution, which costs this hot statement its cached form.
     return or_(
         *(
-            exists().where(table.id == getattr(Shard, column), or_(*(table.state == state for state in states)))
+            exists().where(
+                table.id == getattr(Shard, column), or_(*(table.state == state for state in states)), _is_on(table)
+            )
             for column, table in OWNERS
         )
     )
+
+
+def _is_on(table: OwnerTable) -> ColumnElement[bool]:
+    return InjectionJob.paused_at.is_(None) if table is InjectionJob else true()
 
 
 def is_waiting() -> ColumnElement[bool]:
@@ -132,6 +140,14 @@ def _earliest_waiting(*where: ColumnElement[bool]) -> Select[Shard]:
     return select(Shard).where(is_waiting(), *where).order_by(Shard.position).limit(1)
 
 
+def unheard_shard(session: Session, stages: Sequence[Stage], seconds: float) -> str | None:
+    """A shard that may run now at one of these stages and whose last hint, if any, is older than ``seconds``."""
+    unhinted = or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-seconds))
+    wanted = owner_in(JobState.QUEUED, JobState.RUNNING)
+    query = select(Shard.id).where(is_waiting(), Shard.stage.in_(stages), unhinted, wanted)
+    return session.scalar(query.order_by(Shard.created_at, Shard.position).limit(1))
+
+
 def _has_room(worker: str) -> ColumnElement[bool]:
     """Whether the worker may take a shard: one that runs alone needs an idle worker, others one where none is alone."""
     other = aliased(Shard)
@@ -174,8 +190,8 @@ def claim(
     shard = update_returning(session, Shard, claimable, Shard, **values).scalars().first()
     if shard is None:
         return None
-    if is_first:
-        move(session, table, owner_id, JobState.RUNNING)
+    if is_first and move(session, table, owner_id, JobState.RUNNING):
+        log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
     return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from models.base import Base
+from models.logs import DATABASE
 
+log = logging.getLogger(__name__)
 _SQLITE_WAIT_SECONDS = 30
 _PASSING_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 #: Classes and codes of SQLSTATE (PostgreSQL, appendix A): connection, resources, shutdown and start, rollback, locks.
@@ -42,12 +45,14 @@ class Database:
         """A writing transaction (``BEGIN IMMEDIATE`` on SQLite, so that no claim is read before it is locked)."""
         with self._sessions() as session, session.begin():
             yield session
+        DATABASE.back(log)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A reading transaction: rolled back at the end; takes no write lock on SQLite."""
         with self._sessions() as session:
             session.connection(execution_options={"sqlite_begin": "DEFERRED"})
+            DATABASE.back(log)
             yield session
 
     def ping(self) -> None:
@@ -123,6 +128,7 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
     # Timeouts bound a half-open connection; the pool pings so that a restarted server costs one reconnect.
     return create_engine(
         url,
+        hide_parameters=True,  # they hold texts of users, and errors are logged and stored
         pool_pre_ping=True,
         pool_size=pool_size,
         max_overflow=pool_size,
@@ -144,7 +150,7 @@ def _sqlite_engine(url: str) -> Engine:
     path = make_url(url).database
     if path and path != ":memory:":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": _SQLITE_WAIT_SECONDS})
+    engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _SQLITE_WAIT_SECONDS})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:

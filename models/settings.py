@@ -91,6 +91,11 @@ class StoreSettings(BaseSettings):
         return self.broker_url.startswith("memory:")
 
     @property
+    def workers_folder(self) -> Path:
+        """Where this machine's workers tell how they are."""
+        return self.home.resolve() / "workers"
+
+    @property
     def gpu_folder(self) -> Path:
         """Where those who share this machine's GPU meet."""
         return self.home.resolve() / "gpu"

@@ -8,17 +8,22 @@ from collections.abc import Iterable
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from models.logs import BROKER
 from workers.app import RUN_SHARD
 from workers.engines.registry import can_score
 from workers.lifecycle import (
     Hint,
     cancel,
     complete_owner,
+    missing_positions,
+    pause,
     plan_dataset,
     plan_evaluation,
     plan_injection,
     plan_pilot,
     plan_rejudging,
+    plan_retry,
+    resume,
     retry_quarantined,
 )
 from workers.training.config import PRESETS as TRAINING_PRESETS
@@ -43,14 +48,18 @@ __all__ = [
     "cancel",
     "complete_owner",
     "fetch_dataset",
+    "missing_positions",
+    "pause",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",
     "plan_pilot",
     "plan_rejudging",
+    "plan_retry",
     "prepare_preview",
     "preview_training",
     "resolve_training",
+    "resume",
     "retry_quarantined",
 ]
 
@@ -62,6 +71,16 @@ class Dispatcher:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+
+    def answers(self) -> bool:
+        """Whether the broker can be reached; takes at most the connect timeout (3 s)."""
+        try:
+            with self._app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=3)
+        except Exception as error:  # every transport has its own
+            log.debug("the broker does not answer: %s", error)
+            return False
+        return True
 
     def waiting(self, queue: str) -> int:
         """How many messages wait in a queue; 0 where it is not there yet, or the broker does not answer."""
@@ -91,7 +110,9 @@ class Dispatcher:
                     RUN_SHARD, args=[hint.shard_id, hint.queue], queue=hint.queue, retry=False, ignore_result=True
                 )
             except (OperationalError, OSError) as error:
-                log.warning("broker unreachable, %d hints sent, the sweeper will send the rest: %s", sent, error)
+                BROKER.away(log, error)  # the sweeper sends the rest
                 return sent
             sent += 1
+        if sent:
+            BROKER.back(log)
         return sent

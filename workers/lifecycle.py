@@ -5,6 +5,7 @@ Rows change in the caller's transaction. The hints that are returned are sent by
 
 from __future__ import annotations
 
+import logging
 import random
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,15 +19,17 @@ from errata.config import InjectionConfig
 from errata.seeds import derive_seed
 from models.base import db_now, new_id
 from models.events import record
-from models.jobs import InjectionJob, Shard
+from models.jobs import InjectionJob, ProblemError, Shard
 from models.leases import OWNERS, Owner, OwnerTable, column_of, shards_of
 from models.outputs import Dataset, Evaluation, Rejudging
 from models.results import evaluation_result, job_funnel, rejudging_result
 from models.session import update_returning
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
 from models.summaries import add_summary, settle_summary
+from models.workspaces import ProblemRow
 from workers.app import GENERATION, GRADING
 
+log = logging.getLogger(__name__)
 _GENERATING = frozenset({Stage.SAMPLE, Stage.EDIT, Stage.CONTINUE, Stage.ANSWER})
 #: Which of an injection job's waiting shards goes next, by queue: one of the stage with the fewest running shards, of
 #: equal stages the first here. So while some shards sample others edit, and the thin end of one's requests meets the
@@ -59,6 +62,26 @@ def stages_of(queue: str) -> list[Stage]:
 def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> list[Hint]:
     """Create the shards of ``job`` over problem positions ``[0, problem_count)``."""
     return _plan(session, job, Stage.SAMPLE, problem_count, InjectionConfig.model_validate(job.config).shard_size)
+
+
+def plan_retry(session: Session, ended: InjectionJob, positions: list[int]) -> tuple[InjectionJob, list[Hint]]:
+    """A new job with the configuration of an ended one, over these problem positions, with its shards and hints."""
+    names = ("workspace_id", "problem_set_id", "language_model_id", "name", "config", "prompt_versions")
+    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, **{name: getattr(ended, name) for name in names})
+    session.add(job)
+    size = InjectionConfig.model_validate(job.config).shard_size
+    return job, _plan(session, job, Stage.SAMPLE, len(positions), size, positions)
+
+
+def missing_positions(session: Session, job: InjectionJob) -> list[int]:
+    """Positions of the problems that an ended job lacks, in order: of shards not done, and those in error."""
+    found: set[int] = set()
+    for shard in session.scalars(select(Shard).where(Shard.injection_job_id == job.id, Shard.state != ShardState.DONE)):
+        found |= set((shard.positions or range(shard.stop))[shard.start : shard.stop])
+    errors = select(ProblemError.problem_id).join(Shard, ProblemError.shard_id == Shard.id)
+    failed = errors.where(Shard.injection_job_id == job.id)
+    found |= set(session.scalars(select(ProblemRow.position).where(ProblemRow.id.in_(failed))))
+    return sorted(found)
 
 
 def plan_pilot(session: Session, job: InjectionJob, problem_count: int, wanted: int) -> list[Hint]:
@@ -103,7 +126,10 @@ def _plan(
         add_summary(session, owner)
     hints = []
     for position, start in enumerate(range(0, stop, size)):
-        place = {"position": position, "start": start, "stop": min(start + size, stop), "positions": positions}
+        place: dict[str, Any] = {"position": position, "start": start, "stop": min(start + size, stop)}
+        if positions is not None:  # each shard keeps its own part of the list
+            part = positions[start : start + size]
+            place |= {"start": 0, "stop": len(part), "positions": part}
         # Marked as hinted although the hint goes out after the commit: the sweeper would send a second one meanwhile.
         shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), **place)
         setattr(shard, column_of(type(owner)), owner.id)
@@ -127,6 +153,27 @@ def cancel(session: Session, table: OwnerTable, row_id: str) -> bool:
     workspace = session.scalar(select(table.workspace_id).where(table.id == row_id))
     record(session, str(workspace), row_id, "cancelling")
     return True
+
+
+def pause(session: Session, job: InjectionJob) -> bool:
+    """Let no shard of the job be claimed; running stages give theirs back at their next check. False: it has ended."""
+    going = (InjectionJob.id == job.id) & InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
+    at = func.coalesce(InjectionJob.paused_at, db_now())
+    if update_returning(session, InjectionJob, going, InjectionJob.id, paused_at=at).first() is None:
+        return False
+    record(session, job.workspace_id, job.id, "paused")
+    return True
+
+
+def resume(session: Session, job: InjectionJob) -> list[Hint] | None:
+    """Let a paused job go on: hints for its waiting shards. None: it was not paused."""
+    paused = (InjectionJob.id == job.id) & InjectionJob.paused_at.is_not(None)
+    if update_returning(session, InjectionJob, paused, InjectionJob.id, paused_at=None).first() is None:
+        return None
+    record(session, job.workspace_id, job.id, "resumed")
+    waiting = (Shard.injection_job_id == job.id) & (Shard.state == ShardState.QUEUED)
+    rows = update_returning(session, Shard, waiting, Shard.id, Shard.stage, hinted_at=db_now())
+    return [hint_for(row.id, row.stage) for row in rows]
 
 
 def retry_quarantined(session: Session, job_id: str) -> list[Hint]:
@@ -165,6 +212,10 @@ def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | No
     if state == JobState.SUCCEEDED and (advice := advise(values["funnel"]) if "funnel" in values else None):
         told["advice"] = advice
     record(session, row.workspace_id, row_id, state, **told)
+    figures = {name: count for name, count in counts.items() if count}
+    if funnel := values.get("funnel"):
+        figures |= {"problems": funnel["problems"]["total"], "pairs": funnel["pairs"]["total"]}
+    log.info("job finished", extra={"job": row_id, "kind": table.__tablename__, "state": str(state), **figures})
     return state
 
 
@@ -178,17 +229,38 @@ def _end_of(session: Session, row: Owner, counts: dict[str, int]) -> tuple[JobSt
         min_yield = InjectionConfig.model_validate(row.config).min_yield
     if row.state == JobState.CANCELLING:
         return JobState.CANCELLED, values | {"partial": done > 0}
-    if quarantined:
-        total = done + quarantined
-        error = f"{quarantined} of {total} shards were quarantined: {_first_error(session, row)}"
-        values |= {"partial": done > 0, "error": error}
-        if done == 0 or done / total < min_yield:
+    failed, share = _failed_problems(session, row)
+    if quarantined or failed:
+        total, whole = done + quarantined, done - share
+        told = (
+            [f"{quarantined} of {total} shards were quarantined: {_first_error(session, row)}"] if quarantined else []
+        )
+        told += [f"{failed} problems raised errors: {_first_problem_error(session, row)}"] if failed else []
+        values |= {"partial": whole > 0, "error": "; ".join(told)}
+        # A job is held to its yield of problems; an evaluation or a rejudging may lack problems, but no shard.
+        kept = whole if isinstance(row, InjectionJob) else done
+        if whole <= 0 or kept / total < min_yield:
             return JobState.FAILED, values
     if isinstance(row, Evaluation):
         values["result"] = evaluation_result(session, row.id)
     if isinstance(row, Rejudging):
         values["result"] = rejudging_result(session, row.id)
     return JobState.SUCCEEDED, values
+
+
+def _failed_problems(session: Session, row: Owner) -> tuple[int, float]:
+    """How many problems of done shards were set aside, and how many shards they make up together."""
+    size = Shard.stop - Shard.start
+    counted = select(size, func.count()).join(ProblemError, ProblemError.shard_id == Shard.id).group_by(Shard.id, size)
+    done = counted.where(shards_of(type(row), row.id), Shard.state == ShardState.DONE)
+    found = [(row[0], row[1]) for row in session.execute(done)]
+    return sum(count for _, count in found), sum(count / problems for problems, count in found)
+
+
+def _first_problem_error(session: Session, row: Owner) -> str:
+    query = select(ProblemError.message).join(Shard, ProblemError.shard_id == Shard.id)
+    of_done = query.where(shards_of(type(row), row.id), Shard.state == ShardState.DONE)
+    return session.scalars(of_done.order_by(Shard.position, ProblemError.problem_id).limit(1)).first() or "unknown"
 
 
 def _first_error(session: Session, row: Owner) -> str:

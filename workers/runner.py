@@ -29,6 +29,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 from models import leases
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
+from models.logs import DATABASE, bound
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
@@ -36,10 +37,12 @@ from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
 from workers.engines.meter import Meter
+from workers.hints import Hints
 from workers.judge import JudgePool
 from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
+from workers.stages.isolation import store_errors
 from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
 
 log = logging.getLogger(__name__)
@@ -90,6 +93,7 @@ class Services:
     stages: dict[str, StageFunction]
     stopping: threading.Event = field(default_factory=threading.Event)
     name: str = field(default_factory=worker_name)
+    hints: Hints = field(default_factory=Hints)
 
 
 class Heartbeat:
@@ -129,7 +133,7 @@ class Heartbeat:
             except SQLAlchemyError as error:
                 # A database that is away is no lost lease: others cannot claim either. Only when the lease must have
                 # run out may another worker have the shard once the database is back.
-                log.warning("heartbeat of %s failed: %s", self._lease.shard_id, error)
+                DATABASE.away(log, error)
                 alive = time.monotonic() - last < settings.lease_seconds
             else:
                 last, told = (time.monotonic(), progress) if due else (last, told)
@@ -152,11 +156,18 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
     With the ``queue`` its hint came by, a shard of the same job that should go first is run in its place, and another
     one where the named shard is past this: there are as many hints as shards that wait, whichever they name.
     """
+    with services.hints.busy(queue):
+        return _run_stages(services, shard_id, queue)
+
+
+def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOutcome:
     while not services.stopping.is_set():
         lease = _claim(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
-        outcome = _attempt(services, lease, queue)
+        with bound(job=lease.owner_id, shard=lease.shard_id, stage=str(lease.stage)):
+            outcome = _attempt(services, lease, queue)
+            _tell(outcome)
         if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
@@ -164,6 +175,15 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
             return outcome
         shard_id = lease.shard_id
     return ShardOutcome.STOPPING
+
+
+def _tell(outcome: ShardOutcome) -> None:
+    if outcome is ShardOutcome.DISCARDED:
+        log.warning("the lease was lost; what the stage made is discarded")
+    elif outcome is ShardOutcome.QUARANTINED:
+        log.error("the shard is quarantined")
+    else:
+        log.debug("a stage ended", extra={"outcome": str(outcome)})
 
 
 def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
@@ -221,13 +241,14 @@ def _store(
                 # refuses this second try. What was computed is stored, and the sweeper goes on from the row.
                 return ShardOutcome.DISCARDED
             finish.write(session)
+            store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
             record_engine_use(session, lease, context.journal)
             add_seconds(session, lease, seconds, context.journal.seconds)
         return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED
 
     def warn(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        log.warning("the end of stage %s of %s is not written yet: %s", lease.stage, lease.shard_id, error)
+        DATABASE.away(log, error or "a stage's end is not written yet")
 
     retrying = Retrying(
         retry=retry_if_exception(_may_pass),
@@ -292,7 +313,7 @@ def _engine_lost(services: Services, lease: Lease, error: EngineError) -> ShardO
 
 
 def _failed(services: Services, lease: Lease, error: Exception) -> ShardOutcome:
-    log.error("stage %s of %s failed", lease.stage, lease.shard_id, exc_info=error)
+    log.error("a stage failed", exc_info=error)
     message = "".join(traceback.format_exception_only(error)).strip()[:2000]
     with services.db.begin() as session:
         state = leases.fail(session, lease, message, backoff_seconds=services.settings.failure_backoff_seconds)

@@ -18,6 +18,7 @@ class WorkerSettings(BaseSettings):
     sweep_seconds: float = Field(15.0, gt=0)
     resend_after_seconds: float = Field(15.0, gt=0, description="A hint not taken up for this long is sent again.")
     resend_limit: int = Field(256, gt=0, description="Hints re-sent per sweep, and into a queue no longer than this.")
+    ask_seconds: float = Field(15.0, gt=0, description="How often an idle worker asks the database for a shard itself.")
     idempotency_days: float = Field(7.0, gt=0, description="How long a repeated POST is recognized by its key.")
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")

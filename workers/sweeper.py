@@ -18,7 +18,8 @@ from models.deletion import purge
 from models.events import record
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
-from models.session import Database, update_returning
+from models.logs import DATABASE
+from models.session import Database, passing, update_returning
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
 from models.workspaces import IdempotencyKey
@@ -55,7 +56,9 @@ class Sweeper:
             try:
                 self.sweep()
             except SQLAlchemyError as error:
-                log.warning("sweep failed, trying again in %s s: %s", self._settings.sweep_seconds, error)
+                if not passing(error):
+                    log.exception("sweep failed, trying again in %s s", self._settings.sweep_seconds)
+                DATABASE.away(log, error)
             except Exception:
                 log.exception("sweep failed, trying again in %s s", self._settings.sweep_seconds)
             self.purge()
@@ -102,6 +105,7 @@ class Sweeper:
         owner = load_owner(session, shard)
         if owner.state == JobState.CANCELLING and shard.state == ShardState.QUEUED:
             shard.state = ShardState.CANCELLED
+        log.warning("a lease expired", extra={"job": owner.id, "shard": shard.id, "stage": shard.stage})
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
         record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
 

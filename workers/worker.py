@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
+from sqlalchemy.exc import SQLAlchemyError
 
-from models.session import Database
+from models.logs import DATABASE
+from models.session import Database, passing
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, RUN_SHARD, create_celery
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.engines.registry import interpreters
 from workers.gpu import GpuLock, gpu_is_shared
+from workers.hearing import HintWatch
 from workers.judge import JudgePool
-from workers.runner import Services, run_shard, worker_name
+from workers.runner import Services, ShardOutcome, run_shard, worker_name
 from workers.settings import WorkerSettings
 from workers.stages import STAGES
 from workers.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
+_DATABASE_WAIT_SECONDS = 1.0
 
 
 def build_services(app: Celery, db: Database, store: StoreSettings, settings: WorkerSettings) -> Services:
@@ -60,7 +67,18 @@ def register(app: Celery, services: Services) -> None:
     # Not shared: a second app in this process must not run shards with the first one's services.
     @app.task(name=RUN_SHARD, ignore_result=True, shared=False)  # type: ignore[untyped-decorator]  # Celery has no types
     def run(shard_id: str, queue: str | None = None) -> str:
-        return run_shard(services, shard_id, queue)
+        if queue is not None:
+            services.hints.hear(queue)
+        while True:
+            try:
+                return run_shard(services, shard_id, queue)
+            except SQLAlchemyError as error:
+                # Kept here until the database is back: fetched one after another, all hints would be lost meanwhile.
+                if not passing(error):
+                    raise
+                DATABASE.away(log, error)
+                if services.stopping.wait(_DATABASE_WAIT_SECONDS):
+                    return ShardOutcome.STOPPING
 
 
 @contextmanager
@@ -84,6 +102,7 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
     threads = [
         *(threading.Thread(target=worker.start, name="celery", daemon=True) for worker in workers),
         threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
+        *(threading.Thread(target=HintWatch(services, queue).run, daemon=True) for queue in (GENERATION, GRADING)),
     ]
     for thread in threads:
         thread.start()

@@ -1,7 +1,7 @@
 """What goes wrong over HTTP, as RFC 9457 problem documents.
 
     ApiError                      one base: the status and the stable ``type`` stand on the class
-      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, Conflict 409, TooLarge 413,
+      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, RequestTimeout 408, Conflict 409, TooLarge 413,
       UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422, TooManyRequests 429, Unavailable 503
 
 A document names every offending field and what to do about it; it never repeats the offending value, and a 5xx tells
@@ -24,6 +24,8 @@ from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from models.logs import DATABASE
 
 log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -81,6 +83,10 @@ class NotFound(ApiError, status=404, slug="not-found"):
     """No such row in this workspace."""
 
 
+class RequestTimeout(ApiError, status=408, slug="request-timeout"):
+    """The body did not come in in time."""
+
+
 class Conflict(ApiError, status=409, slug="conflict"):
     """The row is not in a state that allows this."""
 
@@ -111,7 +117,7 @@ class TooManyRequests(ApiError, status=429, slug="too-many-requests"):
 
 
 class Unavailable(ApiError, status=503, slug="unavailable"):
-    """The database cannot be reached just now."""
+    """The database cannot be reached, or no place is free, just now."""
 
 
 _SLUGS = {cls.status: cls.slug for cls in ApiError.__subclasses__()} | {405: "method-not-allowed"}
@@ -213,7 +219,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeoutError)
     def _unavailable(request: Request, error: Exception) -> JSONResponse:
-        log.error("database unavailable at %s: %s", request.url.path, error)
+        DATABASE.away(log, error)
         return response(
             request, 503, "the database cannot be reached just now; try again", headers={"Retry-After": "5"}
         )

@@ -5,16 +5,15 @@ Accepting is the checks between a request and its rows, and the job's resolved c
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Response
 from pydantic import Field
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from api.http.auth import Writer
-from api.http.errors import Conflict, Invalid, documented
-from api.http.routing import ApiDep, make_router
+from api.http.errors import Invalid
+from api.http.routing import make_router
 from api.http.rows import body_row
 from api.injection_jobs.prompting import check_examples, prompt_versions, settle_examples
 from api.jobs import JobResource, resolved
@@ -28,9 +27,9 @@ from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
 from models.results import running_progress
-from models.states import TERMINAL, JobState, ShardState
+from models.states import JobState, ShardState
 from models.workspaces import BroughtSolution, LanguageModel, ProblemSet
-from workers.dispatch import Hint, can_score, plan_injection, retry_quarantined
+from workers.dispatch import Hint, can_score, plan_injection
 
 router = make_router("/v1/injection-jobs", "injection jobs")
 _LISTED_SHARDS = 20
@@ -72,6 +71,8 @@ class InjectionJobOut(JobOut):
     )
     quarantined: list[QuarantinedShard] | None = None
     tags: list[str] = Field(default_factory=list)
+    paused_at: datetime | None = Field(None, description="Since when nothing of the job runs; null: it is not paused.")
+    retry_of: str | None = Field(None, description="The ended job whose missing problems this one tries again.")
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:
@@ -191,19 +192,3 @@ jobs = JobResource(
     },
 )
 jobs.register(router)
-
-
-@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409))
-def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
-    """Try the quarantined shards of a running job again."""
-    return jobs.change(api, caller, job_id, response, retry_job)
-
-
-def retry_job(session: Session, job: InjectionJob) -> list[Hint]:
-    """Let a job's quarantined shards run again. Raises Conflict where it has ended or has none."""
-    if job.state in TERMINAL or job.state == JobState.CANCELLING:
-        raise Conflict(f"the job is {job.state}; post a new job for the problems that are missing")
-    hints = retry_quarantined(session, job.id)
-    if not hints:
-        raise Conflict("the job has no quarantined shards")
-    return hints

@@ -24,8 +24,8 @@ from api.http.errors import Conflict, Forbidden, Invalid
 from api.http.idempotency import Idempotency, once
 from api.http.routing import Api, ApiDep
 from api.http.rows import path_row
+from api.injection_jobs.failures import pause_job, resume_job, retry_job
 from api.injection_jobs.jobs import jobs as injection_jobs
-from api.injection_jobs.jobs import retry_job
 from api.jobs import JobResource
 from api.language_models import model_names
 from api.pages.format import flat
@@ -175,24 +175,37 @@ class Verb:
     name: str
     scope: Scope
     resource: JobResource[Any, Any, Any]
-    act: Callable[[Session, Any], list[Hint]]
+    act: Callable[[Session, Any], tuple[str, list[Hint]]]  # the id of the row to show then, and hints
     asks: str | None = None
+
+
+def _same(act: Callable[[Session, Any], list[Hint]]) -> Callable[[Session, Any], tuple[str, list[Hint]]]:
+    return lambda session, row: (row.id, act(session, row))
+
+
+def _retried(session: Session, job: Any) -> tuple[str, list[Hint]]:
+    again, hints = retry_job(session, job)
+    return again.id, hints
 
 
 VERBS: dict[tuple[str, str], Verb] = {
     (verb.section, verb.name): verb
     for verb in (
         Verb(
-            *("jobs", "cancel", "write", injection_jobs, injection_jobs.stop),
+            *("jobs", "cancel", "write", injection_jobs, _same(injection_jobs.stop)),
             asks="Running shards stop within seconds. Pairs and samples that it has stay. It cannot be started again.",
         ),
-        Verb("jobs", "retry", "write", injection_jobs, retry_job),
-        Verb("datasets", "cancel", "write", datasets, datasets.stop, asks="The files written so far are removed."),
-        Verb("evaluations", "cancel", "write", evaluations, evaluations.stop, asks="Answers that it has stay."),
-        Verb("training", "pause", "train", training_jobs, move_run("pause")),
-        Verb("training", "resume", "train", training_jobs, move_run("resume")),
+        Verb("jobs", "retry", "write", injection_jobs, _retried),
+        Verb("jobs", "pause", "write", injection_jobs, _same(pause_job)),
+        Verb("jobs", "resume", "write", injection_jobs, _same(resume_job)),
         Verb(
-            *("training", "cancel", "train", training_jobs, cancel_run),
+            "datasets", "cancel", "write", datasets, _same(datasets.stop), asks="The files written so far are removed."
+        ),
+        Verb("evaluations", "cancel", "write", evaluations, _same(evaluations.stop), asks="Answers that it has stay."),
+        Verb("training", "pause", "train", training_jobs, _same(move_run("pause"))),
+        Verb("training", "resume", "train", training_jobs, _same(move_run("resume"))),
+        Verb(
+            *("training", "cancel", "train", training_jobs, _same(cancel_run)),
             asks="The run writes a last checkpoint, which is kept, and ends for good.",
         ),
     )
@@ -225,8 +238,10 @@ def do(api: ApiDep, viewer: Viewer, section: str, row_id: str, name: str, given:
     verb = _verb(section, name, viewer)
     if verb.asks and "sure" not in given:
         return RedirectResponse(f"/{section}/{row_id}/do/{name}", 303)
-    verb.resource.change(api, viewer, row_id, Response(), verb.act)
-    return RedirectResponse(f"/{section}/{row_id}", 303)
+    with api.db.begin() as session:
+        shown, hints = verb.act(session, path_row(session, verb.resource.table, row_id, viewer.workspace_id))
+    api.dispatcher.send(hints)
+    return RedirectResponse(f"/{section}/{shown}", 303)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +286,10 @@ def _applies(session: Session, name: str, row: Any) -> bool:
     """Whether a verb would be accepted now; the verb itself decides in the end."""
     if name == "retry":
         quarantined = select(Shard.id).where(Shard.injection_job_id == row.id, Shard.state == ShardState.QUARANTINED)
-        return is_live(row.state) and session.scalar(select(exists(quarantined))) is True
-    if name == "resume":
-        return bool(row.state == TrainingState.PAUSED)
-    if name == "pause":
-        return row.state in (TrainingState.QUEUED, TrainingState.RUNNING)
+        lacking = not is_live(row.state) and (row.partial or row.state != JobState.SUCCEEDED)
+        return lacking or session.scalar(select(exists(quarantined))) is True
+    if name in ("resume", "pause"):
+        paused = row.state == TrainingState.PAUSED or getattr(row, "paused_at", None) is not None
+        waits = row.state in (TrainingState.QUEUED, TrainingState.RUNNING)
+        return paused and is_live(row.state) if name == "resume" else waits and not paused
     return is_live(row.state) and row.state != JobState.CANCELLING

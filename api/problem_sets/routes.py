@@ -70,7 +70,7 @@ def _rows(upload: Upload, api: Api) -> Iterator[RawRow]:
 @router.post(
     "",
     status_code=201,
-    responses=documented(409, 413, 415),
+    responses=documented(408, 409, 413, 415),
     openapi_extra=_body(ProblemSetIn, ["name", "domain", "tolerance", "unordered", "extract"]),
 )
 def create_problem_set(
@@ -156,7 +156,7 @@ def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDe
 
 @router.post(
     "/{problem_set_id}/solutions",
-    responses=documented(404, 413, 415),
+    responses=documented(404, 408, 413, 415),
     openapi_extra=_body(SolutionsIn, []),
 )
 def bring_solutions(

@@ -151,7 +151,7 @@ jobs = JobResource(
 jobs.register(router)
 
 
-@router.post("/training-jobs:preview", responses=documented(409, 413, 415, 429))
+@router.post("/training-jobs:preview", responses=documented(408, 409, 413, 415, 429))
 def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) -> TrainingPreviewOut:
     """What a training job would train on: tokens with the trained spans marked, counts and estimates. Makes no job."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)

@@ -230,7 +230,6 @@ def test_cancel(client: CheckedClient, database: Database) -> None:
     answer = client.post(f"/v1/injection-jobs/{idle}/cancel")
     assert (answer.status_code, answer.json()["state"]) == (202, "cancelled"), "nothing runs: it ends at once"
     assert client.post(f"/v1/injection-jobs/{idle}/cancel").status_code == 409
-    assert client.post(f"/v1/injection-jobs/{idle}/retry").status_code == 409
     busy = post_job(client, set_id)["id"]
     with database.begin() as session:
         shard_id = session.scalars(select(Shard.id).where(Shard.injection_job_id == busy)).one()

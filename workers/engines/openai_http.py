@@ -121,7 +121,8 @@ class Server:
                 told = f"; it asks to wait for {asked_to_wait:g} s" if wait is None else ""
                 message = f"{urlsplit(url).netloc} did not answer in {attempt} attempts: {problem}{told}"
                 raise EngineError(message, retryable=True, wait_seconds=asked_to_wait or 0.0)
-            log.warning("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
+            # One line per outage is written where the stage meets it; every request of a batch comes by here.
+            log.debug("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
     async def _once(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None = None) -> Answer:

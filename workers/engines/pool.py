@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from workers.engines.openai_engine import OpenAIEngine
     from workers.engines.openai_http import ServerLoop
 
+log = logging.getLogger(__name__)
 _SERVERS = "servers"  # the name of the lock that all engines over HTTP share
 T = TypeVar("T")
 
@@ -184,6 +186,7 @@ class EnginePool:
             # Looked at under the lock: of several threads that find it dead, one starts the next.
             child = self._children.get(kind.name)
             if child is not None and not child.alive:
+                log.warning("the engine %s has ended", kind.name)
                 child.close()  # waits until its whole group is gone: the next one needs the memory of its GPUs
                 child = None
             if child is None:
@@ -197,6 +200,7 @@ class EnginePool:
                     cancelled=cancelled,
                 )
                 self._children[kind.name] = child
+                log.info("the engine %s has started", kind.name, extra={"pid": child.pid})
             return child
         finally:
             self._starting[kind.name].release()

@@ -8,20 +8,26 @@ calls ``write`` only if the fence still held; so a stage done twice writes once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sqlalchemy.orm import Session
 
 from models.leases import Lease
+from models.logs import engine_outage
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
-from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec, ScoreRequest, Scores
+from workers.engines.base import Completion, EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, Scores
 from workers.engines.follow_ups import FollowUp
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
+from workers.stages.isolation import ProblemErrors
+
+log = logging.getLogger(__name__)
 
 
 class Generator(Protocol):
@@ -58,7 +64,10 @@ class Generator(Protocol):
 
 @dataclass(frozen=True)
 class StageContext:
-    """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost."""
+    """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost.
+
+    ``errors``: the problems set aside because the method raised for them (workers.stages.isolation).
+    """
 
     db: Database
     store: StoreSettings
@@ -67,6 +76,7 @@ class StageContext:
     judge: JudgePool
     cancelled: Callable[[], bool]
     journal: Journal = field(default_factory=Journal)
+    errors: ProblemErrors = field(default_factory=ProblemErrors)
 
     @property
     def meter(self) -> Meter:
@@ -77,11 +87,25 @@ class StageContext:
         self, model: ModelSpec, requests: Sequence[GenerationRequest], follow_up: FollowUp | None = None
     ) -> list[list[Completion]]:
         """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
-        return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
+        with _heard_of(model):
+            return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
 
     def score(self, model: ModelSpec, requests: Sequence[ScoreRequest]) -> list[Scores]:
         """Scores per request; see ``generate``."""
-        return self.engines.score(model, requests, self.cancelled, self.journal)
+        with _heard_of(model):
+            return self.engines.score(model, requests, self.cancelled, self.journal)
+
+
+@contextmanager
+def _heard_of(model: ModelSpec) -> Iterator[None]:
+    """Tell in the log, once, that the model's engine is away, and that it is back."""
+    try:
+        yield
+    except EngineError as error:
+        if error.retryable:  # what stands behind the colon may quote an answer
+            engine_outage(model.name).away(log, str(error).partition(": ")[0])
+        raise
+    engine_outage(model.name).back(log)
 
 
 def _nothing(_session: Session) -> None:

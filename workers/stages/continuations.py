@@ -20,7 +20,7 @@ from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.engines.base import Completion, EngineError, GenerationRequest
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_counts, count_continuations
+from workers.stages.ledger import add_counts, count_continuations, drop_edits
 from workers.stages.loading import Job, ShardRows, as_problem, load_rows
 
 
@@ -30,8 +30,11 @@ def continue_edits(context: StageContext) -> Finish:
     Continuations of the original step are generated once per step, whatever number of edits it has.
     """
     rows = load_rows(context)
-    job, solutions = rows.job, rows.solutions
-    edits = [row for row in rows.edits if _is_asked(rows, row)]
+    job, solutions, errors = rows.job, rows.solutions, context.errors
+    edits: list[EditRow] = []
+    for row in rows.edits:
+        with errors.of(row.problem_id):
+            edits += [row] if _is_asked(rows, row) else []
     if job.model is None:
         raise EngineError("continuations need a language model and the job names none")
     # Keyed by what is continued: several edits of one step share the continuations of its original.
@@ -41,17 +44,21 @@ def continue_edits(context: StageContext) -> Finish:
         solution = solutions[row.solution_id]
         before = solution.text[: row.start]
         sides[row.id] = (before + str(row.edited), before + row.original)
-        for text in sides[row.id]:
-            key = (solution.problem_id, text)
-            requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
+        with errors.of(row.problem_id):
+            for text in sides[row.id]:
+                key = (solution.problem_id, text)
+                requests.setdefault(key, _request(job, rows.problems[solution.problem_id], text))
     context.meter.expect(sum(request.n for request in requests.values()))
     results = context.generate(job.model, list(requests.values()))
     found = dict(zip(requests, results, strict=True))
-    continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in edits]
+    whole = [row for row in edits if row.problem_id not in errors]
+    continued = [_row(job, row, solutions[row.solution_id], sides[row.id], found) for row in whole]
+    failed = [row for row in rows.edits if row.problem_id in errors]
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, continued)
         add_counts(session, context.lease, count_continuations([c for result in results for c in result]))
+        drop_edits(session, context.lease, failed)
 
     return Finish(Stage.PROVE, write)
 

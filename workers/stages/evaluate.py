@@ -26,6 +26,7 @@ from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
+from workers.stages.isolation import without
 from workers.stages.loading import (
     completion_columns,
     judge_texts,
@@ -47,9 +48,15 @@ def answer(context: StageContext) -> Finish:
     config = EvaluationConfig.model_validate(evaluation.config)
     if config.limit is not None:
         problems = [row for row in problems if row.position < config.limit]
-    requests = answer_requests(config, domain, [problem.question for problem in problems])
+    context.errors.expect(len(problems), frozenset())
+    requests: list[GenerationRequest] = []
+    for problem in problems:
+        with context.errors.of(problem.id):
+            requests += answer_requests(config, domain, [problem.question])
+    asked = [problem for problem in problems if problem.id not in context.errors]
     context.meter.expect(sum(request.n for request in requests))
-    results = generate_solutions(context, model, requests, config.thoughts) if requests else []
+    owners = [problem.id for problem in asked]
+    results = generate_solutions(context, model, requests, config.thoughts, owners) if requests else []
     rows = [
         {
             "evaluation_id": evaluation.id,
@@ -60,9 +67,10 @@ def answer(context: StageContext) -> Finish:
             "seed": request.seed + index,
             **completion_columns(completion),
         }
-        for problem, request, result in zip(problems, requests, results, strict=True)
+        for problem, request, result in zip(asked, requests, results, strict=True)
         for index, completion in enumerate(result)
     ]
+    rows = without(rows, context.errors)
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)

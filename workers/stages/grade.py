@@ -18,7 +18,7 @@ from errata.prompts import solve_opening
 from errata.seeds import derive_seed
 from errata.selection import Sample, Selection, select
 from errata.steps import split_steps
-from errata.types import Domain, Verdict
+from errata.types import Domain, Reason, Verdict
 from models.jobs import ProblemOutcome, SolutionRow
 from models.session import insert_ignore, update_by_key
 from models.states import Stage
@@ -49,9 +49,12 @@ def grade(context: StageContext) -> Finish:
     solutions = rows.solutions.values()
     judged = _judge(context, rows)
     samples = _samples(rows, judged)
-    selections = _select(rows, samples)
+    selections = _select(context, rows, samples)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
-    plans, profile = _plan_shard(rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
+    plans, profile = _plan_shard(context, rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
+    for id_ in context.errors.found:  # also those that were drawn, and whose edits could not be planned
+        selections[id_] = _set_aside(samples.get(id_, ()))
+    plans = {row.id: plans[row.id] for row in drawn if row.id in plans and row.problem_id not in context.errors}
     for row in solutions:
         role = _role(selections[row.problem_id], row.sample_index)
         judged[row.id] |= {**role, "label": row.label, "plan": plans.get(row.id)}
@@ -88,7 +91,12 @@ def _samples(rows: ShardRows, judged: dict[str, Judged]) -> dict[str, list[Sampl
     return samples
 
 
-def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+def _set_aside(samples: Sequence[Sample]) -> Selection:
+    """Nothing drawn of a problem that raised an error."""
+    return Selection(None, None, {sample.index: Reason.PROBLEM_DROPPED for sample in samples}, Reason.ERROR)
+
+
+def _select(context: StageContext, rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
     job = rows.job
     sampled = job.config.sampling.source == "model"
 
@@ -100,11 +108,16 @@ def _select(rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[st
         opening = solve_opening(job.config.sampling.opening, job.domain)
         return select(found, job.config.selection, problem.question, seed, job.config.thoughts.markers, opening)
 
-    return {id_: chosen(problem) for id_, problem in rows.problems.items()}
+    found: dict[str, Selection] = {}
+    for id_, problem in rows.problems.items():
+        found[id_] = _set_aside(samples.get(id_, ()))
+        with context.errors.of(id_):
+            found[id_] = chosen(problem)
+    return found
 
 
 def _plan_shard(
-    rows: ShardRows, samples: Mapping[str, Sequence[Sample]], drawn: Iterable[SolutionRow]
+    context: StageContext, rows: ShardRows, samples: Mapping[str, Sequence[Sample]], drawn: Iterable[SolutionRow]
 ) -> tuple[dict[str, Plan], ErrorProfile | None]:
     """A plan for every drawn solution, by its id, and the error profile behind them where the job asks for its mix.
 
@@ -114,9 +127,16 @@ def _plan_shard(
     job, problems = rows.job, rows.problems
     profile = None
     if job.config.editing.mix == "profile" and job.domain in (Domain.MATH, Domain.CHOICE):
-        judged = ((samples.get(problem.id, ()), problem.gold_solution) for problem in problems.values())
-        profile = error_profile(judged, job.config.thoughts.in_steps)
-    return {row.id: _plan(job, row.text, problems[row.problem_id], profile) for row in drawn}, profile
+        profile = ErrorProfile()
+        for problem in problems.values():
+            with context.errors.of(problem.id):
+                judged = [(samples.get(problem.id, ()), problem.gold_solution)]
+                profile += error_profile(judged, job.config.thoughts.in_steps)
+    plans: dict[str, Plan] = {}
+    for row in drawn:
+        with context.errors.of(row.problem_id):
+            plans[row.id] = _plan(job, row.text, problems[row.problem_id], profile)
+    return plans, profile
 
 
 def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:

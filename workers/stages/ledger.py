@@ -15,12 +15,14 @@ from sqlalchemy.orm import Session
 
 from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
-from errata.types import EditorName, Form
+from errata.types import EditorName, EvidenceKind, Form, Reason
 from models.base import db_now
 from models.events import record
 from models.jobs import EditRow, Shard
 from models.leases import Lease, load_owner
 from models.outputs import Event
+from models.session import update_by_key
+from models.states import Stage
 from models.summaries import count_in_summary
 from workers.engines.base import Completion, Journal
 
@@ -46,12 +48,15 @@ def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> 
     shard.ledger = {**shard.ledger, "seconds": seconds}
 
 
-def count_samples(problems: int, rows: Rows, spared: int) -> Funnel:
-    """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling)."""
+def count_samples(problems: int, rows: Rows, spared: int, lost: Rows = ()) -> Funnel:
+    """Problems taken up, samples made, tokens spent on them; ``spared`` samples were not needed (adaptive sampling).
+
+    ``lost``: samples of problems that were set aside; only their tokens count.
+    """
     part = Funnel().add("problems", "total", count=problems).add("samples", "total", count=len(rows))
     if spared:
         part.add("samples", "spared", count=spared)
-    part.add_tokens("sample", *_tokens(rows))
+    part.add_tokens("sample", *_tokens([*rows, *lost]))
     return part
 
 
@@ -157,6 +162,27 @@ def count_proofs(rows: Rows) -> Funnel:
         else:
             part.add("edits", "rejected", row["reason"])
             _count_edit(part, row, row["reason"])
+    return part
+
+
+def drop_edits(session: Session, lease: Lease, edits: Sequence[EditRow]) -> None:
+    """Reject the edits of problems that this stage set aside, and count them. Call inside ``Finish.write`` only."""
+    update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.ERROR)} for edit in edits])
+    add_counts(session, lease, count_failed(edits, lease.stage))
+
+
+def count_failed(edits: Sequence[EditRow], stage: Stage) -> Funnel:
+    """Edits of problems that a stage behind ``edit`` set aside: what screening and proof said of them is taken back."""
+    part = Funnel()
+    for edit in edits:
+        row = {"kind": edit.kind, "form": edit.form, "editor": edit.editor}
+        part.add("edits", "rejected", Reason.ERROR)
+        part.add("edits", "by_editor", edit.editor or UNKNOWN_EDITOR, "kept", count=-1)
+        _count_edit(part, row, Reason.ERROR)
+        if stage == Stage.PAIR:
+            kind = edit.evidence_kind or EvidenceKind.UNPROVEN
+            part.add("edits", "proven", kind, count=-1)
+            _count_edit(part, row, "unproven_kept" if kind == EvidenceKind.UNPROVEN else "proven", -1)
     return part
 
 

@@ -21,6 +21,7 @@ from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
+from workers.stages.isolation import failed_before
 
 _AFTER_EDIT = frozenset({Stage.CONTINUE, Stage.PROVE, Stage.PAIR})
 VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
@@ -112,7 +113,7 @@ def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequen
 
 
 def load_rows(context: StageContext) -> ShardRows:
-    """The job and rows of the leased shard, read in one short transaction."""
+    """The job and rows of the leased shard, without problems set aside, read in one short transaction."""
     lease = context.lease
     solutions = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
     edits = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
@@ -123,7 +124,14 @@ def load_rows(context: StageContext) -> ShardRows:
         ordered = edits.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)
         # A stage before the edits saves the query.
         candidates = session.scalars(ordered).all() if lease.stage in _AFTER_EDIT else ()
-    return ShardRows(job, {row.id: row for row in problems}, {row.id: row for row in found}, candidates)
+        earlier = failed_before(session, lease.shard_id)
+    context.errors.expect(len(problems), earlier)
+    return ShardRows(
+        job,
+        {row.id: row for row in problems if row.id not in earlier},
+        {row.id: row for row in found if row.problem_id not in earlier},
+        [row for row in candidates if row.problem_id not in earlier],
+    )
 
 
 def judge_texts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -20,7 +20,7 @@ from models.jobs import EditRow, PairRow, Shard, SolutionRow
 from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_counts, count_pairs
+from workers.stages.ledger import add_counts, count_pairs, drop_edits
 from workers.stages.loading import Job, load_rows
 from workers.stages.rests import MadePair, find_rests
 
@@ -40,28 +40,32 @@ def pair(context: StageContext) -> Finish:
         if solution.role:
             drawn[solution.problem_id][solution.role] = solution
     problems = list(loaded.problems.values())
-    chosen = _choose(job, problems, edits)
+    by_problem: dict[str, list[EditRow]] = defaultdict(list)
+    for edit in edits:
+        by_problem[edit.problem_id].append(edit)
     made: list[MadePair] = []
+    dropped: list[EditRow] = []
     for problem in problems:
-        roles = drawn[problem.id]
-        for edit in (edit for edit in edits if edit.problem_id == problem.id and edit.id in chosen):
-            correct = roles["correct"]
-            made.append(MadePair(_step_row(job, problem, correct, edit), problem, correct, edit=edit))
-        if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
-            correct, incorrect = roles["correct"], roles["incorrect"]
-            made.append(MadePair(_full_row(job, problem, correct, incorrect), problem, correct, incorrect))
-    rests = find_rests(context, job.domain, job.config.thoughts.markers, made)
+        mine = by_problem[problem.id]
+        with context.errors.of(problem.id):
+            chosen = _choose(job, problem, mine)
+            made += _pairs_of(job, problem, drawn[problem.id], [edit for edit in mine if edit.id in chosen])
+            dropped += [edit for edit in mine if edit.id not in chosen]
+    rests = find_rests(context, job.domain, job.config.thoughts.markers, made, context.errors)
     owner = {"workspace_id": job.workspace_id, "job_id": job.id, "shard_id": context.lease.shard_id}
     rows = [
         {"id": new_id("pair"), **owner, **pair.columns, "rest": rest.as_dict()}
         for pair, rest in zip(made, rests, strict=True)
+        if rest is not None and pair.problem.id not in context.errors
     ]
-    dropped = [edit for edit in edits if edit.id not in chosen]
+    dropped = [edit for edit in dropped if edit.problem_id not in context.errors]
+    failed = [edit for edit in edits if edit.problem_id in context.errors]
 
     def write(session: Session) -> None:
         insert_ignore(session, PairRow, rows)
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
         add_counts(session, context.lease, count_pairs(rows, dropped))
+        drop_edits(session, context.lease, failed)
         session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
         Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
@@ -69,20 +73,28 @@ def pair(context: StageContext) -> Finish:
     return Finish(None, write)
 
 
-def _choose(job: Job, problems: Sequence[ProblemRow], edits: Sequence[EditRow]) -> set[str]:
-    """Which proven edits become pairs: at most N per problem, drawn with a stream of the problem's own."""
+def _choose(job: Job, problem: ProblemRow, edits: Sequence[EditRow]) -> set[str]:
+    """Which proven edits of a problem become pairs: at most N, drawn with a stream of the problem's own."""
     if not job.config.pairs.step:
         return set()
-    by_problem: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for edit in edits:
-        by_problem[edit.problem_id].append((edit.id, edit.kind))
     limit, share = job.config.pairs.step_pairs_per_problem, job.config.editing.max_kind_share
-    chosen: set[str] = set()
-    for problem in problems:
-        # By its question, not its id or place: the same problem in another set or job has the same draw.
-        seed = derive_seed(job.config.seed, "choose", problem.question)
-        chosen |= set(choose(by_problem[problem.id], limit=limit, max_kind_share=share, seed=seed))
-    return chosen
+    # By its question, not its id or place: the same problem in another set or job has the same draw.
+    seed = derive_seed(job.config.seed, "choose", problem.question)
+    return set(choose([(edit.id, edit.kind) for edit in edits], limit=limit, max_kind_share=share, seed=seed))
+
+
+def _pairs_of(
+    job: Job, problem: ProblemRow, roles: Mapping[str, SolutionRow], edits: Sequence[EditRow]
+) -> list[MadePair]:
+    """The pairs of a problem: one per edit, and the full one where the job wants it and both solutions are there."""
+    made = []
+    for edit in edits:
+        correct = roles["correct"]
+        made.append(MadePair(_step_row(job, problem, correct, edit), problem, correct, edit=edit))
+    if job.config.pairs.full and {"correct", "incorrect"} <= roles.keys():
+        correct, incorrect = roles["correct"], roles["incorrect"]
+        made.append(MadePair(_full_row(job, problem, correct, incorrect), problem, correct, incorrect))
+    return made
 
 
 def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRow) -> dict[str, Any]:

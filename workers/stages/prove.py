@@ -19,33 +19,33 @@ from models.session import update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_counts, count_proofs
+from workers.stages.ledger import add_counts, count_proofs, drop_edits
 from workers.stages.loading import Job, ShardRows, as_problem, judge_texts, load_rows
 
 _BY_VERIFIER = frozenset({Domain.LOGIC, Domain.CODE})
 _Rest = tuple[str, str]
 """Mode ``dynamic``: what follows the step on the chosen and on the rejected side."""
+_Proofs = dict[str, tuple[Proof, _Rest | None]]
+"""By the id of an edit; without those of problems that were set aside."""
 
 
 def prove(context: StageContext) -> Finish:
     """Label every edit still in the running. Unproven edits are kept or dropped by the job's policy, never silently."""
     rows = load_rows(context)
-    job, edits = rows.job, rows.edits
-    if job.domain in _BY_VERIFIER:
-        proofs = _verify(context, rows)
-        rests: list[_Rest | None] = [None] * len(edits)
-    else:
-        proofs, rests = _prove(context, rows)
-    proofs = [_held_to_check(job, edit, proof) for edit, proof in zip(edits, proofs, strict=True)]
-    proven = [_row(job, edit, proof, rest) for edit, proof, rest in zip(edits, proofs, rests, strict=True)]
+    job = rows.job
+    found = _verify(context, rows) if job.domain in _BY_VERIFIER else _prove(context, rows)
+    edits = [edit for edit in rows.edits if edit.problem_id not in context.errors]
+    proven = [_row(job, edit, _held_to_check(job, edit, found[edit.id][0]), found[edit.id][1]) for edit in edits]
     kinds = [
         {**row, "kind": edit.kind, "form": edit.form, "editor": edit.editor}
         for row, edit in zip(proven, edits, strict=True)
     ]
+    failed = [edit for edit in rows.edits if edit.problem_id in context.errors]
 
     def write(session: Session) -> None:
         update_by_key(session, EditRow, proven)
         add_counts(session, context.lease, count_proofs(kinds))
+        drop_edits(session, context.lease, failed)
 
     return Finish(Stage.PAIR, write)
 
@@ -61,28 +61,36 @@ def _held_to_check(job: Job, edit: EditRow, proof: Proof) -> Proof:
     return Proof(Outcome.UNPROVEN, Evidence(EvidenceKind.UNPROVEN, {"why": why}))
 
 
-def _verify(context: StageContext, rows: ShardRows) -> list[Proof]:
+def _verify(context: StageContext, rows: ShardRows) -> _Proofs:
     """Logic and code: the edited whole goes to the domain's own verifier; the original has passed it already."""
-    wholes = []
+    edits: list[EditRow] = []
+    wholes: list[tuple[ProblemRow, str]] = []
     for edit in rows.edits:
-        solution = rows.solutions[edit.solution_id]
-        step = split_steps(solution.text, rows.job.domain, rows.job.config.thoughts.in_steps)[edit.step_index]
-        wholes.append((rows.problems[edit.problem_id], splice(solution.text, step, str(edit.edited))))
+        with context.errors.of(edit.problem_id):
+            solution = rows.solutions[edit.solution_id]
+            step = split_steps(solution.text, rows.job.domain, rows.job.config.thoughts.in_steps)[edit.step_index]
+            wholes.append((rows.problems[edit.problem_id], splice(solution.text, step, str(edit.edited))))
+            edits.append(edit)
     judged = judge_texts(context, rows.job.domain, wholes, rows.job.config.thoughts.markers)
-    return [
-        prove_verifier(Verdict(rows.solutions[edit.solution_id].verdict or ""), found.verdict, found.report)
-        for edit, found in zip(rows.edits, judged, strict=True)
-    ]
+    proofs: _Proofs = {}
+    for edit, found in zip(edits, judged, strict=True):
+        with context.errors.of(edit.problem_id):
+            verdict = Verdict(rows.solutions[edit.solution_id].verdict or "")
+            proofs[edit.id] = prove_verifier(verdict, found.verdict, found.report), None
+    return proofs
 
 
-def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_Rest | None]]:
+def _prove(context: StageContext, rows: ShardRows) -> _Proofs:
     """Mathematics: by the step's own equations, by replay, then by the continuations that were made."""
-    claims = [_claim(rows, edit) for edit in rows.edits]
+    claims: list[tuple[EditRow, _Claim]] = []
+    for edit in rows.edits:
+        with context.errors.of(edit.problem_id):
+            claims.append((edit, _claim(rows, edit)))
     # The continuations of all edits and the solutions that replays end in are judged as one batch; `places` says which
     # of its verdicts are an edit's.
     texts: list[tuple[ProblemRow, str]] = []
     places: list[tuple[slice, slice, slice]] = []
-    for edit, claim in zip(rows.edits, claims, strict=True):
+    for edit, claim in claims:
         problem, before = rows.problems[edit.problem_id], rows.solutions[edit.solution_id].text[: edit.start]
         continued = edit.continuations or {"edited": (), "original": ()}
         cuts = [len(texts)]
@@ -93,22 +101,26 @@ def _prove(context: StageContext, rows: ShardRows) -> tuple[list[Proof], list[_R
         places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2]), slice(cuts[2], len(texts))))
     found = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
     verdicts = [each.verdict for each in found]
-    proofs: list[Proof] = []
-    rests: list[_Rest | None] = []
-    for edit, claim, place in zip(rows.edits, claims, places, strict=True):
-        edited, original, answered = (verdicts[part] for part in place)
-        counts = Continuations.from_verdicts(edited, original) if edit.continuations else None
-        answer = answered[0] if answered else None
-        replayed = None if claim.replay is None else prove_replay(claim.replay, answer)
-        gap = rows.job.config.proof.continuations.gap
-        solution = rows.solutions[edit.solution_id]
-        around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
-        original_step, edited_step = edit.original, str(edit.edited)
-        proofs.append(
-            prove_edit(original_step, edited_step, continuations=counts, gap=gap, context=around, replayed=replayed)
-        )
-        rests.append(_rest(rows.job, edit, solution, edited, claim, answer))
-    return proofs, rests
+    proofs: _Proofs = {}
+    for (edit, claim), place in zip(claims, places, strict=True):
+        with context.errors.of(edit.problem_id):
+            proofs[edit.id] = _weigh(rows, edit, claim, [verdicts[part] for part in place])
+    return proofs
+
+
+def _weigh(rows: ShardRows, edit: EditRow, claim: _Claim, verdicts: list[list[Verdict]]) -> tuple[Proof, _Rest | None]:
+    """``verdicts``: of the continuations of the edited and of the original step, and of the claim's text, if any."""
+    edited, original, answered = verdicts
+    counts = Continuations.from_verdicts(edited, original) if edit.continuations else None
+    answer = answered[0] if answered else None
+    replayed = None if claim.replay is None else prove_replay(claim.replay, answer)
+    gap = rows.job.config.proof.continuations.gap
+    solution = rows.solutions[edit.solution_id]
+    around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
+    proof = prove_edit(
+        edit.original, str(edit.edited), continuations=counts, gap=gap, context=around, replayed=replayed
+    )  # fmt: skip
+    return proof, _rest(rows.job, edit, solution, edited, claim, answer)
 
 
 @dataclass(frozen=True)

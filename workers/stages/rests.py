@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from errata.types import Domain
 from models.jobs import EditRow, PairRow, SolutionRow
 from models.workspaces import ProblemRow
 from workers.stages.base import StageContext
+from workers.stages.isolation import ProblemErrors
 from workers.stages.loading import judge_texts
 
 _READ = ("type", "chosen", "rejected", "start", "end", "step_index", "form", "error_kind", "evidence_kind")
@@ -32,20 +34,30 @@ class MadePair:
     edit: EditRow | None = None
 
 
-def find_rests(context: StageContext, domain: Domain, thoughts: Markers, pairs: Sequence[MadePair]) -> list[Rest]:
-    """What follows each pair's step, in order. Asks the judge for the answers of what may follow, in one batch."""
-    found: list[Rest | None] = []
+def find_rests(
+    context: StageContext,
+    domain: Domain,
+    thoughts: Markers,
+    pairs: Sequence[MadePair],
+    errors: ProblemErrors | None = None,
+) -> list[Rest | None]:
+    """What follows each pair's step, in order. Asks the judge for the answers of what may follow, in one batch.
+
+    With ``errors`` a problem for which this raises is set aside, and its pair has None; without, it raises.
+    """
+    found: list[Rest | None] = [None] * len(pairs)
     waiting: list[tuple[int, RestSource, list[Candidate]]] = []
     for at, pair in enumerate(pairs):
-        source = None if pair.columns["type"] == "full" else _source(pair, domain)
-        found.append(_full_rest(pair) if source is None else settled_rest(source))
-        if source is not None and found[at] is None:
-            waiting.append((at, source, list(rest_candidates(source))))
+        with nullcontext() if errors is None else errors.of(pair.problem.id):
+            source = None if pair.columns["type"] == "full" else _source(pair, domain)
+            found[at] = _full_rest(pair) if source is None else settled_rest(source)
+            if source is not None and found[at] is None:
+                waiting.append((at, source, list(rest_candidates(source))))
     texts = [(pairs[at].problem, source.before + each.text) for at, source, tried in waiting for each in tried]
     verdicts = iter([judged.verdict for judged in judge_texts(context, domain, texts, thoughts)] if texts else [])
     for at, source, tried in waiting:
         found[at] = chosen_rest(source, [(each, next(verdicts)) for each in tried])
-    return [rest for rest in found if rest is not None]
+    return found
 
 
 def older_rests(
@@ -70,7 +82,7 @@ def older_rests(
     rows = session.execute(query).all()
     made = [MadePair({name: getattr(row[0], name) for name in _READ}, *row[1:]) for row in rows]
     rests = find_rests(context, domain, thoughts, made)
-    return {row[0].id: rest for row, rest in zip(rows, rests, strict=True)}
+    return {row[0].id: rest for row, rest in zip(rows, rests, strict=True) if rest is not None}
 
 
 def _full_rest(pair: MadePair) -> Rest:

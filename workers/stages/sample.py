@@ -24,6 +24,7 @@ from models.states import Stage
 from models.workspaces import BroughtSolution, ProblemRow
 from workers.engines.base import EngineError, GenerationRequest, ModelSpec
 from workers.stages.base import Finish, StageContext
+from workers.stages.isolation import without
 from workers.stages.ledger import add_counts, count_samples
 from workers.stages.loading import (
     VERDICT_COLUMNS,
@@ -46,15 +47,19 @@ def sample(context: StageContext) -> Finish:
         problems = load_problems(session, job.problem_set_id, context.lease)
         brought = job.config.sampling.source == "brought"
         rows = _brought(session, problems) if brought else []
+    context.errors.expect(len(problems), frozenset())
     if not brought:
         rows = _generate(context, job, problems)
-    spared = 0 if brought else len(problems) * job.config.sampling.samples - len(rows)
+    lost = [row for row in rows if row["problem_id"] in context.errors]
+    rows = without(rows, context.errors)
+    sampled = len(problems) - len(context.errors.found)
+    spared = 0 if brought else sampled * job.config.sampling.samples - len(rows)
     for row in rows:
         row |= {"id": new_id("sol"), "job_id": job.id, "shard_id": context.lease.shard_id}
 
     def write(session: Session) -> None:
         insert_ignore(session, SolutionRow, rows)
-        add_counts(session, context.lease, count_samples(len(problems), rows, spared))
+        add_counts(session, context.lease, count_samples(len(problems), rows, spared, lost))
 
     return Finish(Stage.GRADE, write)
 
@@ -111,23 +116,33 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
         raise EngineError("the job samples from a language model but names none")
     drawn = [_Drawn(problem) for problem in problems]
     waiting = [(each, first_wave(job.config, job.domain)) for each in drawn]
+    errors = context.errors
     limit = sample_limit(job.config)
     context.meter.expect(limit * len(drawn))
     while waiting:
         _draw(context, job, job.model, waiting)
         # Who has all its samples is judged in `grade`: only an open problem's verdicts decide about a further wave.
-        open_ = [each for each, _ in waiting if len(each.rows) < limit]
+        open_ = [each for each, _ in waiting if len(each.rows) < limit and each.problem.id not in errors]
         _judge(context, job, open_)
-        more = [(each, next_wave(each.judged, job.config, job.domain, each.problem.question)) for each in open_]
+        more: list[tuple[_Drawn, int]] = []
+        for each in open_:
+            with errors.of(each.problem.id):
+                more.append((each, next_wave(each.judged, job.config, job.domain, each.problem.question)))
         context.meter.spare(sum(limit - len(each.rows) for each, count in more if not count))
         waiting = [(each, count) for each, count in more if count]
     return [row for each in drawn for row in each.rows]
 
 
 def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[tuple[_Drawn, int]]) -> None:
-    requests = [solve_request(job, each.problem.question, len(each.rows), count) for each, count in waiting]
-    answers = generate_solutions(context, model, requests, job.config.thoughts)
-    for (each, _), request, result in zip(waiting, requests, answers, strict=True):
+    asked: list[_Drawn] = []
+    requests: list[GenerationRequest] = []
+    for each, count in waiting:
+        with context.errors.of(each.problem.id):
+            requests.append(solve_request(job, each.problem.question, len(each.rows), count))
+            asked.append(each)
+    owners = [each.problem.id for each in asked]
+    answers = generate_solutions(context, model, requests, job.config.thoughts, owners)
+    for each, request, result in zip(asked, requests, answers, strict=True):
         before = len(each.rows)
         each.rows += [
             {

@@ -15,21 +15,26 @@ from workers.stages.base import StageContext
 
 
 def generate_solutions(
-    context: StageContext, model: ModelSpec, requests: Sequence[GenerationRequest], thoughts: ThoughtMarkers
+    context: StageContext,
+    model: ModelSpec,
+    requests: Sequence[GenerationRequest],
+    thoughts: ThoughtMarkers,
+    owners: Sequence[str],
 ) -> list[list[Completion]]:
     """Completions per request, with their thoughts bounded and kept as ``thoughts`` says.
 
+    ``owners``: the problem of each request, which is set aside where reading its thoughts raises.
     The tokens and the prompt of both parts are counted together. A completion's seed is its own in both parts, so a
     repeated stage writes the same. Raises EngineError, and Cancelled, as ``StageContext.generate``.
     """
-    found = _generate(context, model, requests, thoughts)
+    found = _generate(context, model, requests, thoughts, owners)
     if thoughts.keep:
         return found
-    prefixes = [request.prompt.assistant_prefix for request in requests]
-    return [
-        [replace(one, text=_without(prefix, one.text, thoughts.markers)) for one in each]
-        for prefix, each in zip(prefixes, found, strict=True)
-    ]
+    for at, (owner, request) in enumerate(zip(owners, requests, strict=True)):
+        prefix = request.prompt.assistant_prefix
+        with context.errors.of(owner):
+            found[at] = [replace(one, text=_without(prefix, one.text, thoughts.markers)) for one in found[at]]
+    return found
 
 
 def _without(prefix: str, text: str, markers: Markers) -> str:
@@ -38,7 +43,11 @@ def _without(prefix: str, text: str, markers: Markers) -> str:
 
 
 def _generate(
-    context: StageContext, model: ModelSpec, requests: Sequence[GenerationRequest], thoughts: ThoughtMarkers
+    context: StageContext,
+    model: ModelSpec,
+    requests: Sequence[GenerationRequest],
+    thoughts: ThoughtMarkers,
+    owners: Sequence[str],
 ) -> list[list[Completion]]:
     budget = thoughts.budget
     if budget is None:
@@ -50,10 +59,11 @@ def _generate(
         for number, completion in enumerate(completions):
             left = request.max_tokens - completion.completion_tokens
             if completion.finish_reason == "length" and left > 0:
-                closed = _closed(completion, thoughts.markers)
-                first[at][number] = closed
-                places.append((at, number))
-                rest.append(_continued(request, number, closed.text, left))
+                with context.errors.of(owners[at]):
+                    closed = _closed(completion, thoughts.markers)
+                    first[at][number] = closed
+                    rest.append(_continued(request, number, closed.text, left))
+                    places.append((at, number))
     answers = context.generate(model, rest) if rest else []
     for (at, number), [answer] in zip(places, answers, strict=True):
         first[at][number] = _joined(first[at][number], answer)

@@ -13,26 +13,32 @@ from workers.stages.editing.draft import NO_RULE, Draft
 from workers.stages.loading import Job
 
 
-def edit_by_rules(_context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
+def edit_by_rules(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
     """Each edit by the rule of its kind. Behind another editor, by the first kind whose edit is kept."""
     behind = job.config.editing.editor != "rules"
     for draft in drafts:
+        if draft.solution.problem_id in context.errors:
+            continue
         draft.ask("rule")
-        for planned in _plans(job, draft, behind):
-            draft.planned = planned
-            draft.tallies[-1].kind = draft.kind
-            if _by_rule(job, draft):
-                break
+        with context.errors.of(draft.solution.problem_id):
+            for planned in _plans(job, draft, behind):
+                draft.planned = planned
+                draft.tallies[-1].kind = draft.kind
+                if _by_rule(job, draft):
+                    break
 
 
-def edit_at_random(_context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
+def edit_at_random(context: StageContext, job: Job, drafts: Sequence[Draft]) -> None:
     """The control: one token of each step is another token of its solution."""
     for draft in drafts:
+        if draft.solution.problem_id in context.errors:
+            continue
         draft.ask("random-token")
-        seed = _seed(job, draft)
-        edited = random_token_edit(draft.solution.text, draft.steps, draft.step.index, seed)
-        draft.take(job, edited, None if edited is not None else NO_RULE)
-        draft.note(seed=seed)
+        with context.errors.of(draft.solution.problem_id):
+            seed = _seed(job, draft)
+            edited = random_token_edit(draft.solution.text, draft.steps, draft.step.index, seed)
+            draft.take(job, edited, None if edited is not None else NO_RULE)
+            draft.note(seed=seed)
 
 
 def _plans(job: Job, draft: Draft, behind: bool) -> Iterator[PlannedEdit]:

@@ -37,31 +37,42 @@ def edit_by_slips(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
     by_solution: dict[str, list[Draft]] = {}
     for draft in drafts:
         by_solution.setdefault(draft.solution.id, []).append(draft)
-    groups = list(by_solution.values()) if calculates(job.domain) else []
-    if groups and job.editor is not None:
-        scores = context.score(job.editor, [_score_request(job, group[0]) for group in groups])
-    else:
-        groups, scores = [], []
+    groups: list[list[Draft]] = []
+    requests: list[ScoreRequest] = []
+    for group in by_solution.values() if calculates(job.domain) and job.editor is not None else ():
+        with context.errors.of(group[0].solution.problem_id):
+            requests.append(_score_request(job, group[0]))
+            groups.append(group)
+    scores = context.score(job.editor, requests) if requests and job.editor is not None else []
     for draft in drafts:
         draft.ask("slip")
     walks: list[_Walk] = []
     for group, scored in zip(groups, scores, strict=True):
         group[0].spend(scored)  # the pass over the solution, once
-        walks += _walks(job, group, scored)
+        with context.errors.of(group[0].solution.problem_id):
+            walks += _walks(job, group, scored)
     _walk_all(context, job, walks)
     for draft in drafts:
-        if not draft.kept:
+        if not draft.kept and draft.solution.problem_id not in context.errors:
             draft.take(job, None, NO_SLIP)
             draft.note(seed=_seed(job, draft))
 
 
 def _walk_all(context: StageContext, job: Job, walks: Sequence[_Walk]) -> None:
-    waiting = [(walk, request) for walk in walks if (request := walk.go()) is not None]
+    waiting: list[tuple[_Walk, GenerationRequest]] = []
+    for walk in walks:
+        with context.errors.of(walk.draft.solution.problem_id):
+            request = walk.go()
+            waiting += [(walk, request)] if request is not None else []
     if not waiting or job.editor is None:
         return
 
     def take(at: int, completion: Completion) -> GenerationRequest | None:
-        return waiting[at][0].complete(completion)
+        walk, _ = waiting[at]
+        walk.draft.spend(completion, completion.completion_tokens)
+        with context.errors.of(walk.draft.solution.problem_id):
+            return walk.complete(completion)
+        return None
 
     context.generate(job.editor, [request for _, request in waiting], take)
 
@@ -160,7 +171,6 @@ class _Walk:
         """Take the completed number, and go on."""
         _, found = self.turns[self.at]
         assert isinstance(found, Begun)
-        self.draft.spend(completion, completion.completion_tokens)
         cut = completion.finish_reason == "length" and _UNFINISHED.match(completion.text)
         self.wholes[found] = None if cut else completed(self.plain, self.steps, found, completion.text)
         return self.go()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sqlalchemy.orm import Session
 
-from errata.types import EditorName
+from errata.types import EditorName, Reason
 from models.jobs import EditRow
 from models.session import insert_ignore
 from models.states import Stage
@@ -37,12 +37,22 @@ def edit(context: StageContext) -> Finish:
     skipped: list[str] = []
     for row in loaded.solutions.values():
         if row.role == "correct" and row.plan is not None:
-            drafts += drafts_of(row, as_problem(loaded.problems[row.problem_id]), job)
+            planned: Sequence[Draft] = ()
+            with context.errors.of(row.problem_id):
+                planned = drafts_of(row, as_problem(loaded.problems[row.problem_id]), job)
+            drafts += planned
             skipped += row.plan["skipped"]
+            skipped += [str(Reason.ERROR)] * (len(row.plan["edits"]) - len(planned))
     missing = _ask_editors(context, job, drafts)
+    following = _next(context, job, drafts)
+    # Of a problem set aside, steps that no editor was asked for have no edit.
+    skipped += [str(Reason.ERROR)] * sum(not draft.tallies for draft in drafts)
+    drafts = [draft for draft in drafts if draft.tallies]
+    for draft in drafts:
+        if draft.solution.problem_id in context.errors:
+            draft.reason = str(Reason.ERROR)
     rows = [draft.row(job.id, context.lease.shard_id) for draft in drafts]
     tallies = [draft.tallies for draft in drafts]
-    following = _next(job, drafts)
 
     def write(session: Session) -> None:
         insert_ignore(session, EditRow, rows)
@@ -64,7 +74,7 @@ def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> di
     in_words = first == "words" and job.config.editing.temperature > 0
     context.meter.expect(len(drafts), job.config.editing.attempts if in_words else 2)
     for editor in editors:
-        waiting = [draft for draft in drafts if not draft.kept]
+        waiting = _in_work(context, [draft for draft in drafts if not draft.kept])
         if not waiting:
             break
         try:
@@ -80,13 +90,18 @@ def _ask_editors(context: StageContext, job: Job, drafts: Sequence[Draft]) -> di
     return missing
 
 
-def _next(job: Job, drafts: Sequence[Draft]) -> Stage:
+def _in_work(context: StageContext, drafts: Sequence[Draft]) -> list[Draft]:
+    """Those of problems that are not set aside."""
+    return [draft for draft in drafts if draft.solution.problem_id not in context.errors]
+
+
+def _next(context: StageContext, job: Job, drafts: Sequence[Draft]) -> Stage:
     """Where the shard goes: an engine is not asked to continue nothing."""
-    screened = [draft for draft in drafts if draft.reason is None]
-    if not screened:
+    asks = False
+    for draft in _in_work(context, [draft for draft in drafts if draft.reason is None]):
+        with context.errors.of(draft.solution.problem_id):
+            text, step = draft.solution.text, draft.step.index
+            asks = asks or needs_continuations(job, draft.problem, text, step, str(draft.edited))
+    if not _in_work(context, [draft for draft in drafts if draft.reason is None]):
         return Stage.PAIR
-    asks = any(
-        needs_continuations(job, draft.problem, draft.solution.text, draft.step.index, str(draft.edited))
-        for draft in screened
-    )
     return Stage.CONTINUE if asks else Stage.PROVE

@@ -28,14 +28,23 @@ def edit_in_words(context: StageContext, job: Job, drafts: Sequence[Draft]) -> N
     attempts = editing.attempts if editing.temperature > 0 else 1
     if job.editor is None:
         return
+    asked: list[Draft] = []
+    requests: list[GenerationRequest] = []
     for draft in drafts:
         draft.ask("words")
-    requests = [_request(job, draft, 0) for draft in drafts]
+        with context.errors.of(draft.solution.problem_id):
+            requests.append(_request(job, draft, 0))
+            asked.append(draft)
 
     def take(at: int, completion: Completion) -> GenerationRequest | None:
-        draft, request = drafts[at], requests[at]
-        attempt = draft.tallies[-1].attempts
+        draft = asked[at]
         draft.spend(completion, completion.completion_tokens)
+        with context.errors.of(draft.solution.problem_id):
+            return go_on(at, draft, completion)
+        return None
+
+    def go_on(at: int, draft: Draft, completion: Completion) -> GenerationRequest | None:
+        request, attempt = requests[at], draft.tallies[-1].attempts
         kept = _take(job, draft, completion.text, request)
         framed = {} if request.frame is None else {"framed": True}
         draft.note(reply=completion.text, seed=request.seed, version=request.prompt.version, **framed)

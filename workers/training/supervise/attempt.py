@@ -18,6 +18,7 @@ from sqlalchemy.exc import NoResultFound, SQLAlchemyError
 
 from models import run_leases
 from models.events import record
+from models.logs import DATABASE
 from models.run_leases import RunLease
 from models.session import Database, passing
 from models.settings import StoreSettings
@@ -193,7 +194,7 @@ class Attempt:
             if not passing(error):
                 raise
             self._polled = now
-            logger.warning("the database is away: %s", error)
+            DATABASE.away(logger, error)
 
     def _flush(self) -> None:
         urgent, metrics = list(self._urgent), list(self._metrics)

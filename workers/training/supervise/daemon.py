@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from models import run_leases
 from models.base import db_now
 from models.events import record
+from models.logs import DATABASE, bound
 from models.outputs import TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
@@ -60,19 +61,26 @@ class TrainerDaemon:
                 if lease is not None:
                     record(session, lease.workspace_id, lease.run_id, "training.claimed", worker=self.worker)
         except DBAPIError as error:
-            logger.warning("the database is away: %s", error)
+            DATABASE.away(logger, error)
             return False
         if lease is None:
             self._leave_the_gpu()
             return False
         try:
-            Attempt(self.db, self.store, self.settings, lease).run(stop_event)
+            with bound(run=lease.run_id):
+                logger.info("training run claimed")
+                Attempt(self.db, self.store, self.settings, lease).run(stop_event)
+                logger.info("training run left", extra={"state": self._state_of(lease.run_id)})
         except Exception:
             # One run must not end the daemon; the run itself is left to its lease, and is an interruption.
             logger.exception("supervising %s failed", lease.run_id)
         finally:
             self._leave_the_gpu()
         return True
+
+    def _state_of(self, run_id: str) -> str:
+        with self.db.read() as session:
+            return session.get_one(TrainingRun, run_id).state
 
     def _may_use_the_gpu(self) -> bool:
         """On a machine whose GPU is shared: whether it is lent to us; the run that waits for it is told for whom."""

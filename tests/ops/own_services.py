@@ -1,0 +1,174 @@
+"""PostgreSQL and Redis of one's own, on free ports, which may be killed: the shared ones may not."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from redis import Redis, RedisError
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
+
+from tests.lacking import lacking
+from tests.processes import until
+
+_POSTGRES = (
+    "-c",
+    "listen_addresses=127.0.0.1",
+    "-c",
+    "max_connections=300",
+    "-c",
+    "fsync=on",
+    "-c",
+    "shared_buffers=64MB",
+)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class OwnServer:
+    """A server process on a port of its own; ``start`` after ``kill`` finds what it had stored."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self._process = subprocess.Popen(
+            self.command(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            user=self.user(),
+            start_new_session=True,
+        )
+        until(self.answers, type(self).__name__, 60)
+
+    def kill(self) -> None:
+        """SIGKILL for it and its children, as a power cut would be for what it has not written."""
+        if self._process is None:
+            return
+        for child in psutil.Process(self._process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait(30)
+        self._process = None
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.kill()
+        self.start()
+
+    def command(self) -> list[str]:
+        """What starts it in the foreground."""
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        raise NotImplementedError
+
+    def user(self) -> str | None:
+        """Who it runs as, where that is not us."""
+        return None
+
+
+class OwnRedis(OwnServer):
+    """Redis with an append-only file, as docker-compose.yml runs it."""
+
+    @property
+    def url(self) -> str:
+        """Its address, as a broker."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def command(self) -> list[str]:
+        """What starts it in the foreground."""
+        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
+        return ["redis-server", "--port", str(self.port), *options]
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        with suppress(RedisError):
+            return bool(Redis(port=self.port).ping())
+        return False
+
+
+class OwnPostgres(OwnServer):
+    """PostgreSQL on a data folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._data = folder / "data"
+        if self.user() is not None:  # it refuses to run as root
+            for above in (folder, *folder.parents):
+                if above.stat().st_uid == os.getuid() and above != Path("/"):
+                    above.chmod(above.stat().st_mode | 0o711)
+            shutil.chown(folder, str(self.user()))
+        initdb = [_binary("initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=self.user())
+
+    @property
+    def url(self) -> str:
+        """Its database, as SQLAlchemy writes it."""
+        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def command(self) -> list[str]:
+        """What starts it in the foreground."""
+        place = ["-p", str(self.port), "-k", str(self.folder)]
+        return [_binary("postgres"), "-D", str(self._data), *place, *_POSTGRES]
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        engine = create_engine(self.url, connect_args={"connect_timeout": 2})
+        try:
+            with engine.connect():
+                return True
+        except OperationalError:
+            return False
+        finally:
+            engine.dispose()
+
+    def user(self) -> str | None:
+        """Who it runs as, where that is not us."""
+        if os.geteuid() != 0:
+            return None
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        return "postgres" if "postgres" in names else "nobody"
+
+
+def _binary(name: str) -> str:
+    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    path = str(found[-1]) if found else shutil.which(name)
+    if path is None:
+        lacking(f"needs PostgreSQL's {name}")
+    return path
+
+
+@contextmanager
+def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
+    """Both, started, and killed at the end."""
+    if shutil.which("redis-server") is None:
+        lacking("needs a redis-server of its own")
+    for name in ("postgres", "redis"):
+        (folder / name).mkdir()
+    postgres, redis = OwnPostgres(folder / "postgres"), OwnRedis(folder / "redis")
+    try:
+        for server in (postgres, redis):
+            server.start()
+        yield postgres, redis
+    finally:
+        for server in (postgres, redis):
+            server.kill()
