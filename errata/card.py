@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from errata.gates.card import gates_section
 from errata.shapes import SHAPES
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -63,7 +64,8 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
-    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
+    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *gates_section(manifest.get("gates"))]
+    lines += [*_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
@@ -73,7 +75,8 @@ def _split_text(config: Mapping[str, Any]) -> list[str]:
     share = config["split"]["test"]
     if share == 0:
         return ["No questions are held out.", ""]
-    return [f"Split by question, {share:.1%} of the questions held out: no question occurs on both sides.", ""]
+    told = "no question, and no near-duplicate of one, occurs on both sides."
+    return [f"Split by question, {share:.1%} of the questions held out: {told}", ""]
 
 
 def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from errata.config import Probability, Temperature, ThoughtMarkers
+from errata.gates.config import GatesConfig
 from errata.prompt_config import SolvePromptConfig
 from errata.strict import Strict
 
@@ -39,6 +40,7 @@ class DatasetConfig(Strict):
         max_length=20,
         description="Besides `steps_and_full`, which is always written.",
     )
+    gates: GatesConfig = Field(GatesConfig(), description="What the dataset is checked for, and what that does.")
 
     @field_validator("jobs", "types", "kinds", "shapes")
     @classmethod

@@ -9,7 +9,7 @@ last, fenced.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import DatasetFiles
+from workers.stages.gate_rows import questions_of
+from workers.stages.gates import DatasetGates, GatesRefuse
 
 FORMAT = 1  # of the manifest
 _PAGE = 500  # rows fetched at a time
@@ -57,6 +59,7 @@ class DatasetSelection:
         self.jobs = [self._job(session, job_id) for job_id in self.config.jobs]
         self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
         self.lineage = [self._lineage(session, job) for job in self.jobs]
+        self.side_of: Callable[[str], str] = str  # which question decides for a question (workers.stages.gates)
 
     def _job(self, session: Session, job_id: str) -> InjectionJob:
         job = session.get(InjectionJob, job_id)
@@ -100,8 +103,8 @@ class DatasetSelection:
         return session.scalar(query.where(PairRow.job_id.in_(self.config.jobs), *self.conditions())) or 0
 
     def split(self, question: str) -> Split:
-        """The side of a question."""
-        return split_of(question, self.config.split.test, self.config.seed)
+        """The side of a question: near-duplicates fall on one."""
+        return split_of(self.side_of(question), self.config.split.test, self.config.seed)
 
 
 def freeze(context: StageContext) -> Finish:
@@ -116,6 +119,8 @@ def freeze(context: StageContext) -> Finish:
             values = _publish(files, dataset_id, folder, manifest)
     except SelectionImpossible as error:
         return _fail(dataset_id, str(error))
+    except GatesRefuse as error:
+        return _fail(dataset_id, str(error), error.reports)
     sources = [{"dataset_id": dataset_id, "job_id": job.id} for job in chosen.jobs]
 
     def write(session: Session) -> None:
@@ -125,12 +130,17 @@ def freeze(context: StageContext) -> Finish:
     return Finish(None, write)
 
 
-def _fail(dataset_id: str, reason: str) -> Finish:
-    """The shard is done and the dataset failed: an impossible selection is no failure to try again."""
+def _fail(dataset_id: str, reason: str, gates: dict[str, Any] | None = None) -> Finish:
+    """The shard is done and the dataset failed: an impossible selection is no failure to try again.
+
+    ``gates``: the reports of gates that refused it, kept as an event.
+    """
 
     def write(session: Session) -> None:
         if move(session, Dataset, dataset_id, JobState.FAILED, error=reason):
             dataset = session.get_one(Dataset, dataset_id)
+            if gates is not None:
+                record(session, dataset.workspace_id, dataset_id, "gates_refused", gates=gates)
             record(session, dataset.workspace_id, dataset_id, "failed", error=reason)
 
     return Finish(None, write)
@@ -138,18 +148,43 @@ def _fail(dataset_id: str, reason: str) -> Finish:
 
 def _build(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> dict[str, Any]:
     """Write every table, the card and the manifest; the answer is the manifest."""
+    with_samples = any(shape.name == "sft" for shape in chosen.shapes)
+    with DatasetGates(chosen.config.gates, folder.parent, context.cancelled) as gates:
+        gates.take_questions(questions_of(session, chosen.jobs, chosen.conditions(), samples=with_samples))
+        chosen.side_of = gates.side_of
+        files = _write_tables(context, session, chosen, folder, gates)
+        audit = files.auditor.report()
+        found = gates.reports(context, session, chosen.jobs, audit)
+    return _describe(session, chosen, folder, files, audit, found)
+
+
+def _write_tables(
+    context: StageContext, session: Session, chosen: DatasetSelection, folder: Path, gates: DatasetGates
+) -> DatasetFiles:
     with DatasetFiles(folder, chosen.shapes) as files:
         for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
             before = files.counts.pairs
-            _write_job(context, session, chosen, job, files)
+            _write_job(context, session, chosen, job, files, gates)
             lineage["pairs"] = files.counts.pairs - before
-    counts, written = files.counts, files.tables
-    if counts.pairs == 0:
+    if files.counts.pairs == 0:
         raise SelectionImpossible(
             "the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs"
         )
-    if ("steps_and_full", "train") not in written:
+    if ("steps_and_full", "train") not in files.tables:
         raise SelectionImpossible("every pair fell into the test split: lower 'split.test' or change 'seed'")
+    return files
+
+
+def _describe(
+    session: Session,
+    chosen: DatasetSelection,
+    folder: Path,
+    files: DatasetFiles,
+    audit: dict[str, Any],
+    gates: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the card; the answer is the manifest."""
+    counts, written = files.counts, files.tables
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": chosen.dataset.name,
@@ -161,7 +196,8 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         },
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
-        "audit": files.auditor.report(),
+        "gates": gates,
+        "audit": audit,
         "audit_by_kind": files.auditor.by_kind(),
         "capped_kinds": _capped(chosen),
     }
@@ -184,7 +220,12 @@ def _capped(chosen: DatasetSelection) -> list[dict[str, Any]]:
 
 
 def _write_job(
-    context: StageContext, session: Session, chosen: DatasetSelection, job: InjectionJob, files: DatasetFiles
+    context: StageContext,
+    session: Session,
+    chosen: DatasetSelection,
+    job: InjectionJob,
+    files: DatasetFiles,
+    gates: DatasetGates,
 ) -> None:
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
@@ -195,6 +236,7 @@ def _write_job(
         if context.cancelled():
             raise Cancelled
         for pair in _pairs(session, shard_id, chosen.conditions()):
+            gates.add_pair(pair.id, pair.question, pair.prefix, pair.chosen, pair.rejected)
             files.add_pair(pair, _record(pair, domain, thoughts), chosen.split(pair.question))
         if with_samples:
             for row in _samples(session, shard_id, domain):
