@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from errata.card_retractions import retraction_lines
+from errata.gates.card import gates_section
 from errata.rests import LEFT_OUT, REST_KINDS, LeftOut, RestKind
 from errata.shapes import SHAPES
 
@@ -67,7 +68,8 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
-    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_audit(manifest.get("audit"))]
+    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *gates_section(manifest.get("gates"))]
+    lines += [*_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
     lines += _whole(manifest.get("whole"))
     lines += retraction_lines(manifest.get("retracted"))
@@ -96,7 +98,8 @@ def _split_text(config: Mapping[str, Any]) -> list[str]:
     share = config["split"]["test"]
     if share == 0:
         return ["No questions are held out.", ""]
-    return [f"Split by question, {share:.1%} of the questions held out: no question occurs on both sides.", ""]
+    told = "no question, and no near-duplicate of one, occurs on both sides."
+    return [f"Split by question, {share:.1%} of the questions held out: {told}", ""]
 
 
 def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from errata.config import Probability, Temperature, ThoughtMarkers
+from errata.gates.config import GatesConfig
 from errata.prompt_config import SolvePromptConfig
 from errata.strict import Strict
 
@@ -46,6 +47,7 @@ class DatasetConfig(Strict):
         description="In the shapes `whole*`, also step pairs whose rejected side has a wrong step and comes to the"
         " right answer all the same. For trainers that compare both sides of a pair (DPO, ORPO), not for KTO.",
     )
+    gates: GatesConfig = Field(GatesConfig(), description="What the dataset is checked for, and what that does.")
 
     @field_validator("jobs", "types", "kinds", "shapes")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, Text, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, Timestamped
@@ -75,7 +75,10 @@ class LanguageModel(Owned, Timestamped, Base):
 
 
 class ProblemSet(Owned, Timestamped, Base):
-    """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason."""
+    """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason.
+
+    ``benchmark``: its questions are to stand in no dataset; the gate ``contamination`` looks for them.
+    """
 
     __tablename__ = "problem_sets"
     name: Mapped[str]
@@ -83,6 +86,7 @@ class ProblemSet(Owned, Timestamped, Base):
     problem_count: Mapped[int] = mapped_column(default=0)
     content_sha256: Mapped[str]
     rejected: Mapped[list[Any]] = mapped_column(default=list)
+    benchmark: Mapped[bool] = mapped_column(default=False, server_default=false())
 
 
 class ProblemRow(Identified, Base):

@@ -65,6 +65,9 @@ class ProblemSetHeader(Request):
     )
     unordered: bool | None = Field(None, description="Whether the order of an answer's parts does not matter.")
     extract: str | None = Field(None, description="A regular expression that finds the answer in a line.")
+    benchmark: bool = Field(
+        False, description="Whether it is a benchmark: datasets are checked for its questions (gate `contamination`)."
+    )
 
     @field_validator("extract")
     @classmethod
@@ -93,6 +96,7 @@ class ProblemSetOut(RowAnswer):
     domain: str
     problem_count: int
     content_sha256: str
+    benchmark: bool = Field(description="Whether datasets are checked for its questions.")
     rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
     tags: list[str] = Field(default_factory=list)
     notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know; told when posting.")

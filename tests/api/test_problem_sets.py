@@ -263,6 +263,22 @@ def test_bad_forms(local: CheckedClient) -> None:
     assert local.post("/v1/problem-sets", files=truncated, data={"name": "x"}).status_code == 400
 
 
+def test_a_problem_set_may_be_a_benchmark(client: CheckedClient) -> None:
+    problem = {"question": "What is 1 + 1?", "gold_answer": "2"}
+    body = {"name": "held out", "problems": [problem]}
+    plain = client.post("/v1/problem-sets", json=body).json()
+    marked = client.post("/v1/problem-sets", json={**body, "benchmark": True}).json()
+    assert (plain["benchmark"], marked["benchmark"]) == (False, True)
+    assert upload(client, lines(problem), query="&benchmark=true").json()["benchmark"] is True
+    form = {"name": "form", "benchmark": "true"}
+    told = client.post("/v1/problem-sets", data=form, files={"file": ("p.jsonl", lines(problem))})
+    assert told.json()["benchmark"] is True
+    assert client.get(f"/v1/problem-sets/{marked['id']}").json()["benchmark"] is True
+    refused = client.post("/v1/problem-sets", json={**body, "benchmark": "perhaps"})
+    assert refused.status_code == 422
+    assert "benchmark" in refused.text
+
+
 def test_limits(make_client: Callable[..., CheckedClient]) -> None:
     client = make_client(upload_limit=4096, body_limit=2048, upload_rows=20)
     assert upload(client, b" " * 5000).status_code == 413

@@ -9,7 +9,7 @@ last, fenced.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import DatasetFiles
 from workers.stages.dataset_shapes import trained_with_template
+from workers.stages.gate_rows import questions_of
+from workers.stages.gates import DatasetGates, GatesRefuse
 from workers.stages.recipe_files import write_recipes
 from workers.stages.rests import CUT, older_rests
 
@@ -63,6 +65,7 @@ class DatasetSelection:
         self.shapes = [SHAPES[name] for name in shapes_of(self.config.shapes, chat_template=self.chat_template)]
         self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
         self.lineage = [self._lineage(session, job) for job in self.jobs]
+        self.side_of: Callable[[str], str] = str  # which question decides for a question (workers.stages.gates)
 
     def _job(self, session: Session, job_id: str) -> InjectionJob:
         job = session.get(InjectionJob, job_id)
@@ -106,8 +109,8 @@ class DatasetSelection:
         return session.scalar(query.where(PairRow.job_id.in_(self.config.jobs), *self.conditions())) or 0
 
     def split(self, question: str) -> Split:
-        """The side of a question."""
-        return split_of(question, self.config.split.test, self.config.seed)
+        """The side of a question: near-duplicates fall on one."""
+        return split_of(self.side_of(question), self.config.split.test, self.config.seed)
 
 
 def freeze(context: StageContext) -> Finish:
@@ -122,6 +125,8 @@ def freeze(context: StageContext) -> Finish:
             values = publish_dataset(files, dataset_id, folder, manifest)
     except SelectionImpossible as error:
         return fail_dataset(dataset_id, str(error))
+    except GatesRefuse as error:
+        return fail_dataset(dataset_id, str(error), error.reports)
     sources = [{"dataset_id": dataset_id, "job_id": job.id} for job in chosen.jobs]
 
     def write(session: Session) -> None:
@@ -131,12 +136,17 @@ def freeze(context: StageContext) -> Finish:
     return Finish(None, write)
 
 
-def fail_dataset(dataset_id: str, reason: str) -> Finish:
-    """The shard is done and the dataset failed: an impossible selection is no failure to try again."""
+def fail_dataset(dataset_id: str, reason: str, gates: dict[str, Any] | None = None) -> Finish:
+    """The shard is done and the dataset failed: an impossible selection is no failure to try again.
+
+    ``gates``: the reports of gates that refused it, kept as an event.
+    """
 
     def write(session: Session) -> None:
         if move(session, Dataset, dataset_id, JobState.FAILED, error=reason):
             dataset = session.get_one(Dataset, dataset_id)
+            if gates is not None:
+                record(session, dataset.workspace_id, dataset_id, "gates_refused", gates=gates)
             record(session, dataset.workspace_id, dataset_id, "failed", error=reason)
 
     return Finish(None, write)
@@ -144,18 +154,44 @@ def fail_dataset(dataset_id: str, reason: str) -> Finish:
 
 def _build(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> dict[str, Any]:
     """Write every table, the card and the manifest; the answer is the manifest."""
+    with_samples = any(shape.samples is not None for shape in chosen.shapes)
+    with DatasetGates(chosen.config.gates, folder.parent, context.cancelled) as gates:
+        gates.take_questions(questions_of(session, chosen.jobs, chosen.conditions(), samples=with_samples))
+        chosen.side_of = gates.side_of
+        files = _write_tables(context, session, chosen, folder, gates)
+        audit = files.auditor.report()
+        found = gates.reports(context, session, chosen.jobs, audit)
+    return _describe(context, session, chosen, folder, files, audit, found)
+
+
+def _write_tables(
+    context: StageContext, session: Session, chosen: DatasetSelection, folder: Path, gates: DatasetGates
+) -> DatasetFiles:
     with DatasetFiles(folder, chosen.shapes) as files:
         for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
             before = files.counts.pairs
-            _write_job(context, session, chosen, job, files)
+            _write_job(context, session, chosen, job, files, gates)
             lineage["pairs"] = files.counts.pairs - before
-    counts, written = files.counts, files.tables
-    if counts.pairs == 0:
+    if files.counts.pairs == 0:
         raise SelectionImpossible(
             "the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs"
         )
-    if ("steps_and_full", "train") not in written:
+    if ("steps_and_full", "train") not in files.tables:
         raise SelectionImpossible("every pair fell into the test split: lower 'split.test' or change 'seed'")
+    return files
+
+
+def _describe(
+    context: StageContext,
+    session: Session,
+    chosen: DatasetSelection,
+    folder: Path,
+    files: DatasetFiles,
+    audit: dict[str, Any],
+    gates: dict[str, Any],
+) -> dict[str, Any]:
+    """Write the card; the answer is the manifest."""
+    counts, written = files.counts, files.tables
     rows_of = {
         shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
         for shape in chosen.shapes
@@ -170,7 +206,8 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
         "rows": rows_of,
         "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
         "lineage": chosen.lineage,
-        "audit": files.auditor.report(),
+        "gates": gates,
+        "audit": audit,
         "audit_by_kind": files.auditor.by_kind(),
         "whole": files.rests.report(),
         "capped_kinds": _capped(chosen),
@@ -197,7 +234,12 @@ def _capped(chosen: DatasetSelection) -> list[dict[str, Any]]:
 
 
 def _write_job(
-    context: StageContext, session: Session, chosen: DatasetSelection, job: InjectionJob, files: DatasetFiles
+    context: StageContext,
+    session: Session,
+    chosen: DatasetSelection,
+    job: InjectionJob,
+    files: DatasetFiles,
+    gates: DatasetGates,
 ) -> None:
     """The rows of one job, in the order of its problems."""
     shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
@@ -211,6 +253,7 @@ def _write_job(
             raise Cancelled
         older = older_rests(context, session, shard_id, conditions, Domain(domain), thoughts) if whole else {}
         for pair in _pairs(session, shard_id, conditions):
+            gates.add_pair(pair.id, pair.question, pair.prefix, pair.chosen, pair.rejected)
             record = _record(pair, domain, thoughts, _rest(chosen.config, pair, older))
             files.add_pair(pair, record, chosen.split(pair.question))
         for sample, cut in _samples(session, shard_id, domain) if with_samples else ():

@@ -55,9 +55,9 @@ def store(tmp_path: Path) -> StoreSettings:
     return StoreSettings(ERRATA_HOME=tmp_path / "home")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def judge() -> Iterator[JudgePool]:
-    """The audit's context holds one; freezing asks it nothing."""
+    """Labels are judged again by the real one; starting it takes long, and it keeps nothing."""
     pool = JudgePool()
     yield pool
     pool.close()

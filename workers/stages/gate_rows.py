@@ -1,0 +1,189 @@
+"""What the gates read: texts that do not fit into memory, the pairs to check again, benchmarks, tokenizers."""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, or_, select
+from sqlalchemy.orm import Session
+
+from errata.config import InjectionConfig
+from errata.gates.labels import LabelCheck
+from errata.gates.lengths import Count
+from errata.prompts import solve_prompt
+from errata.thoughts import Markers
+from errata.types import Domain, Problem, Verdict
+from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet
+from workers.engines.base import EngineError
+from workers.engines.rendering import LocalTokenizer
+
+_PAGE = 500
+_CHECKED = (
+    *(PairRow.id, PairRow.job_id, PairRow.type, PairRow.prefix, PairRow.chosen, PairRow.rejected, PairRow.start),
+    *(PairRow.step_index, PairRow.evidence_kind, PairRow.evidence, SolutionRow.text, EditRow.original, EditRow.edited),
+    *(ProblemRow.question, ProblemRow.gold_answer, ProblemRow.gold_solution, ProblemRow.subject, ProblemRow.meta),
+)
+
+
+class TextFile:
+    """Texts on disk, read again by their place. Memory: 8 bytes a text. The file has no name and ends when closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._ends = array("Q", [0])
+        self._at_end = True
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, text: str) -> None:
+        """Append a text."""
+        if not self._at_end:  # a seek writes out what is buffered
+            self._file.seek(0, 2)
+            self._at_end = True
+        self._ends.append(self._ends[-1] + self._file.write(text.encode("utf-8", "surrogatepass")))
+
+    def __getitem__(self, at: int) -> str:
+        """The text at a place. Raises IndexError."""
+        if not 0 <= at < len(self):
+            raise IndexError(at)
+        self._at_end = False
+        self._file.seek(self._ends[at])
+        return self._file.read(self._ends[at + 1] - self._ends[at]).decode("utf-8", "surrogatepass")
+
+    def close(self) -> None:
+        """Give the space back."""
+        self._file.close()
+
+
+def questions_of(
+    session: Session, jobs: Sequence[InjectionJob], conditions: Sequence[ColumnElement[bool]], *, samples: bool
+) -> Iterator[tuple[str, str]]:
+    """Id and question of every problem that gives pairs (or, with ``samples``, correct samples), in posting order.
+
+    Jobs of one problem set share its problems: each is given once.
+    """
+    for at, job in enumerate(jobs):
+        earlier = [other.id for other in jobs[:at] if other.problem_set_id == job.problem_set_id]
+        query = (
+            select(ProblemRow.id, ProblemRow.question)
+            .where(ProblemRow.problem_set_id == job.problem_set_id, _has_rows([job.id], conditions, samples))
+            .order_by(ProblemRow.position)
+            .execution_options(yield_per=_PAGE)
+        )
+        if earlier:
+            query = query.where(~_has_rows(earlier, conditions, samples))
+        yield from ((id_, question) for id_, question in session.execute(query))
+
+
+def _has_rows(jobs: Sequence[str], conditions: Sequence[ColumnElement[bool]], samples: bool) -> ColumnElement[bool]:
+    pairs = exists().where(PairRow.problem_id == ProblemRow.id, PairRow.job_id.in_(jobs), *conditions)
+    if not samples:
+        return pairs
+    right = (SolutionRow.job_id.in_(jobs), SolutionRow.verdict == Verdict.CORRECT)
+    return or_(pairs, exists().where(SolutionRow.problem_id == ProblemRow.id, *right))
+
+
+@dataclass(frozen=True)
+class BenchmarkProblem:
+    """Where a benchmark's problem is found."""
+
+    problem_set_id: str
+    name: str
+    problem_id: str
+
+
+def benchmark_problems(session: Session, workspace_id: str) -> Iterator[tuple[BenchmarkProblem, str]]:
+    """The problems of every problem set of the workspace that is marked as a benchmark, with their questions."""
+    query = (
+        select(ProblemSet.id, ProblemSet.name, ProblemRow.id, ProblemRow.question)
+        .join(ProblemSet, ProblemSet.id == ProblemRow.problem_set_id)
+        .where(ProblemSet.workspace_id == workspace_id, ProblemSet.benchmark.is_(True))
+        .order_by(ProblemSet.created_at, ProblemSet.id, ProblemRow.position)
+        .execution_options(yield_per=_PAGE)
+    )
+    for set_id, name, problem_id, question in session.execute(query):
+        yield BenchmarkProblem(set_id, name, problem_id), question
+
+
+@dataclass(frozen=True)
+class CheckedPair:
+    """A pair of the sample: what its label rests on, the markers of its thoughts, and its texts for a trainer."""
+
+    pair_id: str
+    check: LabelCheck
+    thoughts: Markers
+    prompt: str
+
+
+def pairs_to_check(session: Session, ids: Sequence[str]) -> Iterator[list[CheckedPair]]:
+    """The pairs with these ids and what they were made from, some at a time."""
+    jobs: dict[str, tuple[Domain, Markers]] = {}
+    for at in range(0, len(ids), _PAGE):
+        query = (
+            select(*_CHECKED)
+            .join(ProblemRow, ProblemRow.id == PairRow.problem_id)
+            .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
+            .outerjoin(EditRow, EditRow.id == PairRow.edit_id)
+            .where(PairRow.id.in_(ids[at : at + _PAGE]))
+        )
+        found = {row.id: row for row in session.execute(query)}
+        for job_id in {row.job_id for row in found.values()} - set(jobs):
+            jobs[job_id] = _about(session, job_id)
+        yield [_checked(found[id_], *jobs[found[id_].job_id]) for id_ in ids[at : at + _PAGE] if id_ in found]
+
+
+def _about(session: Session, job_id: str) -> tuple[Domain, Markers]:
+    job = session.get_one(InjectionJob, job_id)
+    domain = Domain(session.get_one(ProblemSet, job.problem_set_id).domain)
+    return domain, InjectionConfig.model_validate(job.config).thoughts.markers
+
+
+def _checked(row: Any, domain: Domain, thoughts: Markers) -> CheckedPair:
+    # With a rest behind the step the sides are longer than the step and its edit, which the edit's row holds.
+    whole = (
+        row.original is not None and row.chosen.startswith(row.original) and row.rejected.startswith(row.edited or "")
+    )
+    check = LabelCheck(
+        type=row.type,
+        problem=Problem(row.question, row.gold_answer, row.gold_solution, row.subject, dict(row.meta)),
+        domain=domain,
+        chosen=row.chosen,
+        rejected=row.rejected,
+        solution=row.text,
+        original=row.original if whole else row.chosen,
+        edited=row.edited if whole else row.rejected,
+        start=row.start or 0,
+        step_index=row.step_index or 0,
+        evidence=row.evidence_kind,
+        detail=row.evidence,
+    )
+    asked = solve_prompt(row.question, domain).messages[0].content
+    return CheckedPair(row.id, check, thoughts, f"{asked}\n\n{row.prefix}")
+
+
+def token_counter(session: Session, jobs: Sequence[InjectionJob]) -> tuple[str, Count]:
+    """What lengths are counted in, and how: tokens of the first model of a job whose tokenizer is on this machine.
+
+    Characters where there is none. Nothing is fetched.
+    """
+    for job in jobs:
+        model = session.get(LanguageModel, job.language_model_id) if job.language_model_id else None
+        source = (model.config.get("tokenizer") or model.config.get("path")) if model else None
+        if model is None or not source or not Path(source).is_dir():
+            continue
+        try:
+            return f"tokens of {model.name}", _counting(LocalTokenizer(source).backend_tokenizer)
+        except EngineError:
+            continue
+    return "characters", lambda texts: [len(text) for text in texts]
+
+
+def _counting(tokenizer: Any) -> Count:
+    return lambda texts: [len(found.ids) for found in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
