@@ -61,7 +61,9 @@ class ProblemSets(Resource):
     ) -> ProblemSet:
         """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
 
-        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``.
+        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``. ``mapping`` says
+        which columns hold which fields, and ``solutions="reference"`` brings the rows' own solutions as well. The same
+        problems under the same name again answer the set that is there.
         """
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))

@@ -84,7 +84,8 @@ class BodyLimit:
     def _limit(self, scope: Scope) -> int:
         path = scope["path"].rstrip("/")
         uploads = path == "/v1/problem-sets" or (path.startswith("/v1/problem-sets/") and path.endswith("/solutions"))
-        json_body = Headers(scope=scope).get("content-type", "").startswith("application/json")
+        media_type = Headers(scope=scope).get("content-type", "").partition(";")[0]
+        json_body = media_type.strip().lower() == "application/json"  # not application/jsonl, which is a file
         if not uploads:
             return self.settings.request_limit
         return self.settings.body_limit if json_body else self.settings.upload_limit
