@@ -36,6 +36,9 @@ _OTHERS = (
 )
 # Accented letters stand alone among ASCII ones; in other scripts, and in multi-byte encodings, such bytes come in runs.
 _LATIN_RUN = 1.3  # mean length
+# A few words tell no language from another: the West's is the likeliest, unless it puts signs before letters (£ukasz).
+_FEW_WORDS = 4
+_MISREAD = re.compile("[¢£¤¥¦§¨©¬®¯±²³´¶¸¹¼½¾×÷\ufffd][a-zß-ÿ]")
 _RUN = re.compile(rb"[\x80-\xff]+")
 _WORD = re.compile(rb"[^\s,;|\"]*[\x80-\xff][^\s,;|\"]*")
 
@@ -111,6 +114,8 @@ def _words(data: bytes) -> bytes:
 def _recognised(words: bytes) -> str:
     runs = _RUN.findall(words)
     latin = sum(map(len, runs)) / max(len(runs), 1) <= _LATIN_RUN
+    if latin and len(set(words.split())) < _FEW_WORDS and not _MISREAD.search(words.decode(_FALLBACK, "replace")):
+        return _FALLBACK
     among = _LATIN if latin else (*_LATIN, *_OTHERS)
     found = chardet.detect(words, include_encodings=among, no_match_encoding=_FALLBACK)["encoding"]
     return found if found and known_charset(found) else _FALLBACK

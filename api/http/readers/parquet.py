@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from api.http.readers.parquet_pages import unfolded_bytes
 from api.http.readers.row import RawRow, Unreadable
 from api.http.readers.unfolding import RATIO_FREE, RATIO_LIMIT, size_of
 
@@ -32,12 +33,15 @@ def parquet_rows(file: IO[bytes], size_limit: int, header: list[str]) -> Iterato
     most = min(size_limit, max(RATIO_FREE, RATIO_LIMIT * size))
     try:
         parquet = pq.ParquetFile(file)
-        _check_announced(parquet.metadata, most)
+        _check_announced(file, parquet.metadata, most)
         header += [name for name in parquet.schema_arrow.names if not name.startswith(_INDEX_COLUMN)]
-        names = [n for n, t in zip(parquet.schema_arrow.names, parquet.schema_arrow.types, strict=True) if _texts(t)]
-        parquet = pq.ParquetFile(file, read_dictionary=names)
+        columns = map(parquet.schema.column, range(len(parquet.schema)))
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        parquet = pq.ParquetFile(file, read_dictionary=texts)
         yield from _rows(parquet, most)
-    except (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError, MemoryError) as error:
+    except Unreadable:
+        raise
+    except (pa.ArrowException, OSError, OverflowError, ValueError, MemoryError) as error:
         raise Unreadable(f"not an acceptable Parquet file: {str(error)[:200]}") from None
 
 
@@ -57,17 +61,15 @@ def _rows(parquet: pq.ParquetFile, most: int) -> Iterator[RawRow]:
             yield RawRow(line, {n: v for n, v in zip(columns, values, strict=True) if v is not None})
 
 
-def _check_announced(metadata: Any, most: int) -> None:
-    """Raise Unreadable where the file's own figures say that it is too large. Nothing has been read but its footer."""
-    total = 0
+def _check_announced(file: IO[bytes], metadata: Any, most: int) -> None:
+    """Raise Unreadable where the file's own figures say that it is too large. Nothing but these has been read."""
+    said = meant = 0
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        total += group.total_byte_size
-        for column in map(group.column, range(group.num_columns)):
-            # Run lengths make a billion equal numbers a few bytes: they are counted as they will stand in memory.
-            total = max(total, column.total_uncompressed_size)
-            if column.num_values * _WIDTHS.get(column.physical_type, _LENGTH_BYTES) > most:
-                raise Unreadable(f"unfolds to more than {most} bytes; send it in parts")
-    if total > most:
+        columns = [group.column(number) for number in range(group.num_columns)]
+        said += max(group.total_byte_size, sum(column.total_uncompressed_size for column in columns))
+        # Run lengths make a billion equal numbers a few bytes: they are counted as they will stand in memory.
+        meant += sum(column.num_values * _WIDTHS.get(column.physical_type, _LENGTH_BYTES) for column in columns)
+    if max(said, meant) > most or unfolded_bytes(file, metadata, most) > most:
         raise Unreadable(f"unfolds to more than {most} bytes; send it in parts")
 
 
@@ -81,13 +83,16 @@ def _columns(batch: pa.RecordBatch, converts: dict[str, _Convert | None]) -> dic
     return columns
 
 
-def _texts(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_string(kind))
-
-
 def _size(column: pa.Array) -> int:
     """Bytes of the column once every row has its own copy of its value."""
-    if not pa.types.is_dictionary(column.type):
+    kind = column.type
+    if pa.types.is_struct(kind):
+        return sum(map(_size, column.flatten()))
+    if pa.types.is_map(kind):
+        return _size(column.keys) + _size(column.items)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _size(column.flatten()) + _LENGTH_BYTES * len(column)
+    if not pa.types.is_dictionary(kind):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary).take(column.indices)
     return int(pc.sum(lengths).as_py() or 0) + _LENGTH_BYTES * len(column)
@@ -106,7 +111,8 @@ def _converter(kind: pa.DataType) -> _Convert | None:
     if pa.types.is_temporal(kind):
         return lambda value: value.isoformat() if hasattr(value, "isoformat") else str(value)
     if pa.types.is_map(kind):
-        return lambda pairs: {str(key): value for key, value in pairs}
+        item = _converter(kind.item_type) or (lambda value: value)
+        return lambda pairs: {str(key): value if value is None else item(value) for key, value in pairs}
     if pa.types.is_struct(kind):
         return _struct({field.name: _converter(field.type) for field in kind})
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):

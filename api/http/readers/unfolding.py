@@ -66,11 +66,27 @@ def size_of(file: IO[bytes]) -> int:
     return size
 
 
+class _KeptOpen:
+    """A file that its reader cannot close: Arrow closes what it has read."""
+
+    closed = False
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Bytes from where the file stands."""
+        return self._file.read(size)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 def _unfold(file: IO[bytes], packing: Packing, limit: int) -> IO[bytes]:
     most = min(limit, max(RATIO_FREE, RATIO_LIMIT * size_of(file)))
     plain = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
     try:
-        source: Any = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), packing)
+        source: Any = pa.CompressedInputStream(pa.PythonFile(_KeptOpen(file), mode="r"), packing)
         while chunk := source.read(_CHUNK):
             if plain.tell() + len(chunk) > most:
                 raise TooLarge(_too_large(most, limit))
