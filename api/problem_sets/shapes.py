@@ -55,7 +55,8 @@ def step_dpo(row: Mapping[str, Any], limit: int) -> ProblemFields:
 def verl(row: Mapping[str, Any], limit: int) -> ProblemFields:
     """``prompt`` (turns or a text) and ``reward_model.ground_truth``; of several the first is the gold answer."""
     prompt = row["prompt"]
-    question, system, _ = _turns("prompt", prompt) if not isinstance(prompt, str) else (prompt, None, None)
+    text = isinstance(prompt, str) and not isinstance(_json(prompt), list)
+    question, system, _ = (prompt, None, None) if text else _turns("prompt", prompt)
     reward = _json(row["reward_model"])
     truth = reward.get("ground_truth") if isinstance(reward, Mapping) else None
     golds = truth if isinstance(truth, list) and truth else [truth]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -37,7 +39,71 @@ FORMATS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"prompt": "q", "chosen": "Step 2", "rejected": "Step 2", "initial_reason_steps": "Step 1", "answer": "5"},
         {"question": "q", "gold_answer": "5", "gold_solution": None, "meta": {"format": "step-dpo"}},
     ),
+    (
+        {"problem": "p", "solution": "\\boxed{1}", "answer": "1", "subject": "Algebra", "level": 5, "unique_id": "t/1"},
+        {"question": "p", "gold_answer": "1", "subject": "Algebra", "level": "5", "external_id": "t/1"},
+    ),
 ]
+TURN = {"role": "user", "content": "Q"}
+SYSTEM = {"role": "system", "content": "S"}
+SAYS = {"role": "assistant", "content": "So \\boxed{5}"}
+TURNS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    (
+        {
+            "data_source": "openai/gsm8k",
+            "prompt": [TURN],
+            "ability": "math",
+            "reward_model": {"style": "rule", "ground_truth": "1,072"},
+            "extra_info": {"split": "train", "index": 0, "answer": "a\n#### 1,072"},
+        },
+        {"question": "Q", "gold_answer": "1072", "gold_solution": "a\n#### 1,072", "meta": {"format": "verl"}},
+    ),
+    (
+        {"prompt": [SYSTEM, TURN], "reward_model": {"ground_truth": ["7", 7.5]}, "extra_info": {"answer": "7"}},
+        {"gold_answer": "7", "gold_solution": None, "meta": {"format": "verl", "golds": ["7.5"], "system": "S"}},
+    ),
+    ({"prompt": json.dumps([TURN]), "reward_model": '{"ground_truth": "7"}'}, {"question": "Q", "gold_answer": "7"}),
+    ({"prompt": "Q", "reward_model": {"ground_truth": 7}}, {"question": "Q", "gold_answer": "7"}),
+    ({"messages": [TURN, SAYS]}, {"question": "Q", "gold_answer": "5", "gold_solution": "So \\boxed{5}"}),
+    ({"messages": [TURN, SAYS], "answer": 6}, {"gold_answer": "6", "gold_solution": "So \\boxed{5}"}),
+    ({"messages": [TURN], "solution": "so $\\boxed{5}$"}, {"gold_answer": "5", "gold_solution": "so $\\boxed{5}$"}),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Q"}]}], "ground_truth": "5"},
+        {"question": "Q", "gold_answer": "5", "meta": {"format": "messages"}},
+    ),
+    (
+        {"conversations": [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "t\n#### 1,200"}]},
+        {"question": "Q", "gold_answer": "1200", "gold_solution": "t\n#### 1,200"},
+    ),
+    ({"prompt": [TURN], "answer": "5"}, {"question": "Q", "gold_answer": "5"}),
+]
+
+
+@pytest.mark.parametrize(("row", "expected"), TURNS)
+def test_conversations(row: dict[str, Any], expected: dict[str, Any]) -> None:
+    problem = parse_problem(row, 1000)
+    assert {key: problem[key] for key in expected} == expected  # type: ignore[literal-required]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": [TURN], "reward_model": {}}, "'reward_model.ground_truth' is missing"),
+        ({"prompt": [TURN], "reward_model": {"ground_truth": ["1", {}]}}, "must be a text or a list of texts"),
+        ({"prompt": [SYSTEM], "reward_model": {"ground_truth": "1"}}, "one turn of the user"),
+        ({"messages": [TURN, {"role": "assistant", "content": "no"}]}, "no assistant's turn"),
+        ({"messages": [TURN, SAYS, TURN], "answer": "1"}, "one turn of the user"),
+        ({"messages": "text", "answer": "1"}, "a list of turns"),
+        ({"messages": [{"role": "tool", "content": "x"}], "answer": "1"}, "a turn of 'tool'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}], "answer": "1"}, "is no text"),
+        ({"question": "q", "answer": float("nan")}, "'answer' is NaN"),
+        ({"question": "q", "gold_answer": float("inf")}, "'gold_answer' is infinite"),
+        ({"instruction": "q", "output": "5"}, "unknown field 'instruction'"),
+    ],
+)
+def test_rows_that_cannot_be_used_say_why(row: dict[str, Any], told: str) -> None:
+    with pytest.raises(RowError, match=re.escape(told)):
+        parse_problem(row, 1000)
 
 
 SOLUTIONS_WITH_BOXES = [

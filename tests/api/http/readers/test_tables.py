@@ -25,7 +25,14 @@ def read(data: bytes, file_format: Format = "csv", **options: Any) -> list[Any]:
 
 
 # What prose and LaTeX bring along: every delimiter, quotes, line breaks, backslashes.
-CELL = st.text(st.sampled_from("abc xyz019,;\t|'\"\\\n{}$–é€"), min_size=1, max_size=30).filter(str.strip)
+CELL = (
+    st.tuples(
+        st.text(st.sampled_from("abc xyz019,;\t|'\"\\\n{}$"), min_size=1, max_size=30),
+        st.sampled_from(["", " Jörg's café", " – 5 €"]),  # alone, a few bytes would be letters of any script
+    )
+    .map("".join)
+    .filter(str.strip)
+)
 ROWS = st.lists(st.fixed_dictionaries({"question": CELL, "gold_answer": CELL}), min_size=2, max_size=6)
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252"]
 
