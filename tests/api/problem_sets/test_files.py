@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tests.api.conftest import PROBLEMS, CheckedClient
@@ -31,6 +32,11 @@ ENCODINGS: list[tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = [
     ("text/csv", csv_of),
     ("text/csv; charset=utf-8", csv_of),
     ("application/vnd.apache.parquet", parquet),
+    ("text/tab-separated-values", lambda rows: csv_of(rows).replace(b",", b"\t")),
+    ("application/gzip", lambda rows: gzip.compress(lines(*rows))),
+    ("application/zstd", lambda rows: pa.compress(csv_of(rows), codec="zstd", asbytes=True)),
+    ("application/x-gzip", lambda rows: gzip.compress(parquet(rows))),
+    ("application/jsonl; charset=utf-16", lambda rows: lines(*rows).decode().encode("utf-16")),
 ]
 
 
@@ -113,6 +119,9 @@ def test_limits(make_client: Callable[..., CheckedClient]) -> None:
     assert upload(client, (b" " * 1000 for _ in range(5))).status_code == 413  # type: ignore[arg-type]
     big = client.post("/v1/problem-sets", json={"name": "x" * 3000})
     assert big.status_code == 413
+    # A file of JSON lines is no JSON document, whose limit is lower.
+    rows = lines(*({"question": "q" * 150, "gold_answer": "1"} for _ in range(15)))
+    assert upload(client, rows, "application/jsonl").status_code == 201
     bomb = {"file": ("a.jsonl.gz", gzip.compress(b"x" * 10_000_000, 9)[:3000])}
     assert client.post("/v1/problem-sets", files=bomb, data={"name": "x"}).status_code == 413
     many = upload(client, lines(*({"question": "q", "gold_answer": "1"} for _ in range(21))))
