@@ -4,8 +4,9 @@
     python -m bench.intake --rows 100000
 
 One line of JSON: ``ratio`` (seconds of COPY by seconds of the upload), ``rss_rise_mb`` (of the API's process, at most,
-while it takes the upload), ``repeat_ratio`` (seconds of the same upload once more by those of the first), and
-``readyz_ms`` (the longest that another client waited for /readyz meanwhile).
+while it takes the upload), ``api_cpu_seconds`` (of that process meanwhile, whatever else the machine does),
+``repeat_ratio`` (seconds of the same upload once more by those of the first), ``readyz_ms`` (the longest that another
+client waited for /readyz meanwhile).
 """
 
 from __future__ import annotations
@@ -140,9 +141,11 @@ def measure(rows: int, folder: Path) -> dict[str, Any]:
         with Running("api", env=env) as service:
             url = service.url()
             post(url, "warm", warm)
-            watch = Watch(psutil.Process(service.child.pid), url)
+            process = psutil.Process(service.child.pid)
+            watch, before = Watch(process, url), process.cpu_times()
             with watch.during():
                 first, answer = post(url, "bench", file)
+            used = process.cpu_times()
             again, repeated = post(url, "bench", file)
         if answer.status_code != 201 or answer.json()["problem_count"] != rows:
             raise RuntimeError(f"not every problem was taken: {answer.text[:500]}")
@@ -155,6 +158,7 @@ def measure(rows: int, folder: Path) -> dict[str, Any]:
         "upload_seconds": round(first, 2),
         "copy_seconds": round(copied, 2),
         "ratio": round(copied / first, 3),
+        "api_cpu_seconds": round(used.user + used.system - before.user - before.system, 2),
         "rss_rise_mb": round(watch.rise_mb, 1),
         "repeat_ratio": round(again / first, 3),
         "readyz_ms": round(watch.longest * 1000, 1),
