@@ -64,17 +64,23 @@ def key_of(name: str, default: Any = None) -> BeforeValidator:
     return BeforeValidator(lambda column: (column or {}).get(name, default))
 
 
-class BadRow(BaseModel):
-    """A row that was not taken."""
+class _OfRows(BaseModel):
+    """What is told about rows of a file; equal texts are one entry."""
 
-    line: int = Field(description="Line of the file (row number in JSON and Parquet), from 1.")
+    line: int = Field(description="First such line of the file (row number in JSON and Parquet), from 1.")
+    count: int = Field(1, description="How many rows this is about.")
+    lines: list[int] = Field([], description="The first of them, at most ten.")
+
+
+class BadRow(_OfRows):
+    """Rows that were not taken, all for one reason."""
+
     reason: str
 
 
-class RowNote(BaseModel):
-    """Something to know about a row that was taken."""
+class RowNote(_OfRows):
+    """Something to know about rows that were taken."""
 
-    line: int = Field(description="Line of the file (row number in JSON and Parquet), from 1.")
     note: str
 
 

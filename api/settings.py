@@ -25,13 +25,17 @@ class ApiSettings(BaseSettings):
     body_limit: int = Field(
         16 * MEBIBYTE, ge=1024, description="Largest JSON document of problems or solutions; more goes as JSON lines."
     )
-    upload_limit: int = Field(128 * MEBIBYTE, ge=1024, description="Largest uploaded file, before and after gunzip.")
-    upload_rows: int = Field(200_000, ge=1, description="Most rows of one uploaded file.")
-    body_seconds: float = Field(300.0, gt=0, description="Longest time that a body may take to come in.")
+    upload_limit: int = Field(
+        1024 * MEBIBYTE, ge=1024, description="Largest uploaded file, as sent and unfolded. It takes disk, not memory."
+    )
+    upload_rows: int = Field(2_000_000, ge=1, description="Most rows of one uploaded file.")
+    body_seconds: float = Field(1800.0, gt=0, description="Longest time that a body may take to come in.")
     body_idle_seconds: float = Field(20.0, gt=0, description="Longest pause while a body comes in.")
     open_bodies: int = Field(64, ge=1, description="Most bodies that are coming in at once; more are answered 503.")
     field_limit: int = Field(100_000, ge=1, description="Most characters of one question, answer or solution.")
-    reported_rows: int = Field(1_000, ge=1, description="Most bad rows listed by one answer; all are counted.")
+    reported_rows: int = Field(
+        1_000, ge=1, description="Most different complaints listed by one answer; all rows are counted."
+    )
     event_poll_seconds: float = Field(0.5, gt=0, description="How often an event stream looks for news.")
     event_heartbeat_seconds: int = Field(15, ge=1)
     idempotency_wait_seconds: float = Field(

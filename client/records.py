@@ -11,17 +11,21 @@ from client.progress import Progress, Record
 
 
 class BadRow(Record):
-    """A row that was not taken, with its line from 1."""
+    """Rows that were not taken, all for one reason: the first line (from 1), how many, and the first ten lines."""
 
     line: int
     reason: str
+    count: int = 1
+    lines: list[int] = Field(default_factory=list)
 
 
 class RowNote(Record):
-    """Something to know about a row that was taken."""
+    """Something to know about rows that were taken; otherwise as BadRow."""
 
     line: int
     note: str
+    count: int = 1
+    lines: list[int] = Field(default_factory=list)
 
 
 class ProblemSet(Record):
@@ -34,6 +38,7 @@ class ProblemSet(Record):
     problem_count: int
     content_sha256: str
     rejected: list[BadRow]
+    rejected_count: int | None = None
     notes: list[RowNote] = Field(default_factory=list)
     created_at: datetime
 

@@ -37,7 +37,10 @@ _CONTENT_TYPES = {
     ".jsonl": "application/jsonl",
     ".ndjson": "application/jsonl",
     ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
     ".parquet": "application/vnd.apache.parquet",
+    ".gz": "application/gzip",
+    ".zst": "application/zstd",
 }
 
 
@@ -69,15 +72,17 @@ class ProblemSets(Kept[ProblemSet]):
     ) -> ProblemSet:
         """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
 
-        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``.
+        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``. ``mapping`` says
+        which columns hold which fields, and ``solutions="reference"`` brings the rows' own solutions as well. The same
+        problems under the same name again answer the set that is there.
         """
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
 
     def upload(self, name: str, file: Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
-        """Post a JSONL, CSV or Parquet file; bad rows are listed in ``rejected``. Raises ValueError for others.
+        """Post a JSONL, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
 
-        ``criteria`` as in ``create``.
+        Bad rows are listed in ``rejected``. ``criteria`` as in ``create``.
         """
         kind = _CONTENT_TYPES.get(file.suffix.lower())
         if kind is None:

@@ -75,8 +75,10 @@ class LanguageModel(Owned, Timestamped, Base):
 
 
 class ProblemSet(Owned, Timestamped, Base):
-    """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason.
+    """A set of problems of one domain, as posted.
 
+    ``content_sha256`` covers the problems as stored; ``upload_sha256`` the body that brought them and how it was read.
+    ``rejected`` and ``notes`` list what was told about rows, equal texts once, with their count and first lines.
     ``benchmark``: its questions are to stand in no dataset; the gate ``contamination`` looks for them.
     """
 
@@ -85,8 +87,11 @@ class ProblemSet(Owned, Timestamped, Base):
     domain: Mapped[str]
     problem_count: Mapped[int] = mapped_column(default=0)
     content_sha256: Mapped[str]
+    upload_sha256: Mapped[str | None]
     rejected: Mapped[list[Any]] = mapped_column(default=list)
     benchmark: Mapped[bool] = mapped_column(default=False, server_default=false())
+    rejected_count: Mapped[int | None]
+    notes: Mapped[list[Any] | None]
 
 
 class ProblemRow(Identified, Base):

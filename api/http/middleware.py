@@ -111,7 +111,8 @@ class BodyLimit:
         uploads = path in ("/v1/problem-sets", "/v1/datasets/import") or (
             path.startswith("/v1/problem-sets/") and path.endswith("/solutions")
         )
-        json_body = Headers(scope=scope).get("content-type", "").startswith("application/json")
+        media_type = Headers(scope=scope).get("content-type", "").partition(";")[0]
+        json_body = media_type.strip().lower() == "application/json"  # not application/jsonl, which is a file
         if not uploads:
             return self.settings.request_limit
         return self.settings.body_limit if json_body else self.settings.upload_limit

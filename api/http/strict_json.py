@@ -20,24 +20,45 @@ _BRACKETS = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class JsonError(ValueError):
-    """Not JSON, or not JSON we take. The message says why and, where known, at which character."""
+    """Not JSON, or not JSON we take. The message says why and, where known, at which character; ``like`` says why."""
+
+    def __init__(self, message: str, like: str = "") -> None:
+        super().__init__(message)
+        self.like = like or message
 
 
 def loads(data: bytes | str) -> Any:
     """The value of a JSON document. Raises JsonError."""
     try:
-        text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        text = data.decode("utf-8") if isinstance(data, bytes) else data
     except UnicodeDecodeError as error:
-        raise JsonError(f"not UTF-8 at byte {error.start}") from None
+        raise JsonError(f"not UTF-8 at byte {error.start}", "not UTF-8") from None
+    if text.startswith("\ufeff") and isinstance(data, bytes):  # a byte order mark
+        text = text[1:]
     _check_depth(text)
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        raise JsonError(f"{error.msg} (line {error.lineno}, column {error.colno})") from None
+        raise JsonError(f"{error.msg} (line {error.lineno}, column {error.colno})", error.msg) from None
     # Only escapes, or text that did not come from UTF-8, can hold a lone surrogate or NUL: most bodies need no walk.
     if "\\u" in text or "\x00" in text or not isinstance(data, bytes):
         _check_text(value)
     return value
+
+
+def value_at(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at ``start``, and where it ends. Raises JsonError, also for a value that is cut off."""
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise JsonError(error.msg) from None
+    except RecursionError:
+        raise JsonError(f"nested deeper than {MAX_DEPTH} levels") from None
+    piece = text[start:end]
+    _check_depth(piece)
+    if "\\u" in piece or "\x00" in piece:
+        _check_text(value)
+    return value, end
 
 
 def _check_depth(text: str) -> None:
@@ -59,6 +80,8 @@ def check_text(text: str) -> None:
     """Raises JsonError for a lone surrogate or a NUL character, which PostgreSQL cannot store."""
     if "\x00" in text:
         raise JsonError("a NUL character")
+    if text.isascii():  # known without a look at its characters
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -21,7 +21,7 @@ from api.http.auth import Writer
 from api.http.errors import Conflict, documented, invalid_below
 from api.http.idempotency import Idempotency, IdempotencyDep, once
 from api.http.routing import Api, ApiDep, accepted, make_router
-from api.http.uploads import Upload, UploadDep, read_rows
+from api.http.uploads import Upload, UploadDep
 from api.imports.ingest import Ingest, Recognised, recognised
 from api.imports.report import Report
 from api.imports.schemas import ImportIn
@@ -145,7 +145,7 @@ def _stage(
 ) -> dict[str, Any]:
     """Check the file's rows and leave them for the worker; what is told of them. Raises Invalid and BadRequest."""
     limit = api.settings.upload_limit
-    rows = read_rows(upload.open(limit), upload.format, limit * 4)
+    rows = upload.rows(limit)
     found, rows = recognised(rows, body.format, body.mapping)
     with files.scratch() as folder:
         with (folder / ROWS).open("w", encoding="utf-8", newline="\n") as out:

@@ -1,243 +1,226 @@
-"""From uploaded rows to table rows: parsing first, with no transaction open, then one insert.
+"""From uploaded rows to a problem set: read to disk with no transaction open, then inserted in one.
 
-Knows the tables but not HTTP's routes; refuses by raising ``api.http.errors``.
+A million problems pass through here without ever standing in memory. Knows the tables but not HTTP's routes; refuses by
+raising ``api.http.errors``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, TypeVar
-
-from sqlalchemy import insert, select
-from sqlalchemy.orm import Session
+from itertools import chain, islice
+from types import TracebackType
+from typing import Any, Literal
 
 from api.http.errors import BadRequest, FieldError, Invalid
 from api.http.uploads import RawRow, Unreadable
-from api.problem_sets.formats import ProblemFields, RowError, SolutionFields, parse_problem, parse_solution
-from api.problem_sets.schemas import SolutionsOut
-from api.schemas import BadRow
+from api.problem_sets import mapping as mappings
+from api.problem_sets.complaints import FIRST_ROWS, Complaints
+from api.problem_sets.formats import ProblemFields, RowError, parse_problem
+from api.problem_sets.mapping import ColumnMapping
+from api.problem_sets.names import Names
 from api.settings import ApiSettings
-from models.base import new_id
-from models.session import insert_ignore
-from models.workspaces import BroughtSolution, ProblemRow, ProblemSet
+from models.base import new_id, new_ids
+from models.bulk import RowFile
+from models.workspaces import ProblemRow
 
-T = TypeVar("T")
 OnBadRow = Literal["report", "refuse"]
-_CHUNK = 1000
+_BATCH = 1000
+_KEPT_METAS = 64
 _USED = "the last one, with those its sentence lists, is the gold answer; give 'answer' to choose another"
+_COLUMNS = (
+    *("id", "problem_set_id", "position", "external_id", "question", "gold_answer", "gold_solution"),
+    *("subject", "level", "meta"),
+)
+# What json.dumps(problem, sort_keys=True) writes, put together from its parts: the digest has always been of that.
+_CANONICAL = (
+    '{{"external_id": {}, "gold_answer": {}, "gold_solution": {}, "level": {}, "meta": {}, "question": {},'
+    ' "subject": {}}}\n'
+).format
 
 
-@dataclass
-class Parsed(Generic[T]):
-    """Rows taken, each with its line, and rows that were not. ``what`` is one row: "problem" or "solution"."""
-
-    what: str
-    document: bool
-    rows: list[tuple[int, T]] = field(default_factory=list)
-    bad: list[dict[str, Any]] = field(default_factory=list)
-    bad_count: int = 0
-    notes: list[dict[str, Any]] = field(default_factory=list)
-
-    def note(self, line: int, note: str, limit: int) -> None:
-        """Say something about a row that was taken, while there is room."""
-        if len(self.notes) < limit:
-            self.notes.append({"line": line, "note": note})
-
-    def reject(self, line: int, reason: str, limit: int) -> None:
-        """Count a bad row, and list it while there is room."""
-        self.bad_count += 1
-        if len(self.bad) < limit:
-            self.bad.append({"line": line, "reason": reason})
+_quoted: Callable[[str], str] = json.encoder.encode_basestring_ascii
 
 
-def parse_problems(
-    rows: Iterable[RawRow],
-    settings: ApiSettings,
-    on_bad_row: OnBadRow,
-    *,
-    document: bool,
-    criteria: Mapping[str, Any] | None = None,
-) -> Parsed[ProblemFields]:
-    """Problems out of the raw rows of a document or a file. Raises Invalid and BadRequest.
+@dataclass(frozen=True)
+class Reading:
+    """How rows are read. ``criteria``: what every problem's ``meta`` holds that does not say otherwise."""
 
-    ``criteria``: what every problem's ``meta`` holds that does not say otherwise (api.problem_sets.answer_criteria).
-    """
-    parsed = _parse(rows, lambda row: parse_problem(row, settings.field_limit), settings, "problem", document)
-    seen: dict[str, int] = {}
-    unique = []
-    for line, problem in parsed.rows:
-        external_id = problem["external_id"]
-        if external_id is not None and (first := seen.setdefault(external_id, line)) != line:
-            parsed.reject(line, f"id '{external_id}' was used on line {first}", settings.reported_rows)
-        else:
-            problem["meta"] = {**(criteria or {}), **problem["meta"]}
-            unique.append((line, problem))
-            if problem["meta"].get("format") == "math" and "boxes" in problem["meta"]:
-                parsed.note(line, f"{problem['meta']['boxes']} boxes in the solution: {_USED}", settings.reported_rows)
-    parsed.rows = unique
-    _check_complete(parsed, on_bad_row)
-    return parsed
+    settings: ApiSettings
+    on_bad_row: OnBadRow
+    document: bool  # rows of a JSON document, not of a file
+    criteria: Mapping[str, Any] = field(default_factory=dict)
+    mapping: ColumnMapping | None = None
 
 
-def parse_solutions(
-    rows: Iterable[RawRow], settings: ApiSettings, on_bad_row: OnBadRow, *, document: bool
-) -> Parsed[SolutionFields]:
-    """Brought solutions out of the raw rows of a document or a file. Raises Invalid and BadRequest."""
-    parsed = _parse(rows, lambda row: parse_solution(row, settings.field_limit), settings, "solution", document)
-    _check_complete(parsed, on_bad_row)
-    return parsed
+class ProblemFile:
+    """The problems of an upload, on disk and ready to be inserted, and what is to be told about its rows."""
 
+    def __init__(self, reading: Reading) -> None:
+        self.set_id = new_id("pset")
+        self.count = 0
+        self.bad = Complaints(reading.settings.reported_rows)
+        self.notes = Complaints(reading.settings.reported_rows, "note")
+        self._reading = reading
+        self._digest = hashlib.sha256()
+        self._metas: dict[tuple[tuple[str, Any], ...], str] = {}
+        with ExitStack() as stack:
+            self.rows = stack.enter_context(RowFile(ProblemRow, _COLUMNS))
+            self._ids = stack.enter_context(Names())
+            self._stack = stack.pop_all()
 
-def _parse(
-    rows: Iterable[RawRow], parse: Callable[[Mapping[str, Any]], T], settings: ApiSettings, what: str, document: bool
-) -> Parsed[T]:
-    parsed: Parsed[T] = Parsed(what, document)
-    try:
-        for raw in rows:
-            if len(parsed.rows) + parsed.bad_count >= settings.upload_rows:
-                raise Invalid.field("file", f"more than {settings.upload_rows} rows", "send it in parts")
-            if raw.value is None:
-                parsed.reject(raw.line, raw.error or "unreadable", settings.reported_rows)
+    @property
+    def content_sha256(self) -> str:
+        """A digest of the problems as stored: the same problems give the same one in whatever format they came."""
+        return self._digest.hexdigest()
+
+    def add(self, rows: Iterable[RawRow]) -> None:
+        """Read some rows, in their order."""
+        limit, mapping = self._reading.settings.field_limit, self._reading.mapping
+        parse = mapping.problem if mapping else parse_problem
+        parsed: list[tuple[int, ProblemFields]] = []
+        for line, value, error, like in rows:
+            if value is None:
+                self.bad.add(line, error or "unreadable", like)
                 continue
             try:
-                parsed.rows.append((raw.line, parse(raw.value)))
-            except RowError as error:
-                parsed.reject(raw.line, str(error), settings.reported_rows)
-    except Unreadable as error:
-        raise BadRequest(str(error), [FieldError(field="file", message=str(error), remedy="repair the file")]) from None
-    return parsed
+                parsed.append((line, parse(value, limit)))
+            except RowError as refusal:
+                self.bad.add(line, str(refusal), refusal.like)
+        unique = self._unique(parsed)
+        ids = new_ids("prob", len(unique))
+        self.rows.add(self._stored(problem, row_id) for row_id, problem in zip(ids, unique, strict=True))
+
+    def _unique(self, parsed: Sequence[tuple[int, ProblemFields]]) -> list[ProblemFields]:
+        """The problems whose ids are new, and notes about them."""
+        named = [(problem["external_id"], line) for line, problem in parsed if problem["external_id"] is not None]
+        used = self._ids.add(named) if named else {}
+        unique = []
+        for line, problem in parsed:
+            if line in used and problem["external_id"] is not None:
+                reason = f"id '{problem['external_id']}' was used on line {used[line]}"
+                self.bad.add(line, reason, "an id that was used before")
+                continue
+            meta = problem["meta"]
+            if self._reading.criteria:
+                problem["meta"] = meta = {**self._reading.criteria, **meta}
+            if "boxes" in meta and meta.get("format") == "math":
+                self.notes.add(line, f"{meta['boxes']} boxes in the solution: {_USED}")
+            unique.append(problem)
+        return unique
+
+    def _stored(self, problem: ProblemFields, row_id: str) -> tuple[str | None, ...]:
+        position = str(self.count)
+        self.count += 1
+        question, gold, solution = problem["question"], problem["gold_answer"], problem["gold_solution"]
+        name, subject, level = problem["external_id"], problem["subject"], problem["level"]
+        meta = self._written(problem["meta"])
+        texts = map(_json_text, (name, gold, solution, level))
+        self._digest.update(_CANONICAL(*texts, meta, _json_text(question), _json_text(subject)).encode())
+        return (row_id, self.set_id, position, name, question, gold, solution, subject, level, meta)
+
+    def _written(self, meta: dict[str, Any]) -> str:
+        """``meta`` as JSON. Most rows of a file have the same few texts in it."""
+        key = tuple(meta.items())
+        try:
+            if (known := self._metas.get(key)) is not None:
+                return known
+        except TypeError:  # lists and objects cannot be looked up
+            return json.dumps(meta, sort_keys=True)
+        written = json.dumps(meta, sort_keys=True)
+        # 1, 1.0 and true are equal, and so are two orders of the same keys: only texts are sure to be written alike.
+        if len(self._metas) < _KEPT_METAS and all(isinstance(value, str) for value in meta.values()):
+            self._metas[key] = written
+        return written
+
+    def __enter__(self) -> ProblemFile:
+        return self
+
+    def __exit__(self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
+        self._stack.close()
 
 
-def _check_complete(parsed: Parsed[Any], on_bad_row: OnBadRow) -> None:
-    """Raise Invalid when nothing is left, or something is bad and the sender wants all or nothing."""
-    if parsed.rows and not (parsed.bad_count and on_bad_row == "refuse"):
+def _json_text(text: str | None) -> str:
+    return "null" if text is None else _quoted(text)
+
+
+def read_problems(rows: Iterator[RawRow], header: Collection[str], reading: Reading) -> ProblemFile:
+    """Problems out of the raw rows of a document or a file; the caller closes them. Raises Invalid and BadRequest.
+
+    ``header``: filled by the time the first row comes, where the file has one.
+    """
+    with ExitStack() as stack:
+        problems = stack.enter_context(ProblemFile(reading))
+        try:
+            first = list(islice(rows, _BATCH))
+            columns = _columns(first, header, reading.mapping)
+            received = 0
+            rest = chain(first, rows)
+            while batch := list(islice(rest, _BATCH)):
+                received += len(batch)
+                if received > reading.settings.upload_rows:
+                    raise Invalid.field("file", f"more than {reading.settings.upload_rows} rows", "send it in parts")
+                problems.add(batch)
+        except Unreadable as error:
+            raise unreadable(error) from None
+        hint = (
+            f"; the columns are {mappings.shown(columns)}: name those that you mean with 'mapping'" if columns else ""
+        )
+        check_complete("problem", problems.count, problems.bad, reading, hint)
+        stack.pop_all()
+        return problems
+
+
+def _columns(first: Sequence[RawRow], header: Collection[str], mapping: ColumnMapping | None) -> list[str]:
+    """The columns of the file. Raises Invalid for mapped ones that it does not have."""
+    values = [raw.value for raw in first if raw.value is not None]
+    columns = mappings.columns_of(header, values)
+    missing = mapping.missing(header, values) if mapping and values else {}
+    if missing:
+        raise Invalid(
+            f"the file has no column '{next(iter(missing.values()))[:80]}'",
+            [
+                FieldError(
+                    field=f"mapping.{name}",
+                    message=f"the file has no column '{column[:80]}'",
+                    remedy=mappings.remedy(column, columns),
+                )
+                for name, column in missing.items()
+            ],
+        )
+    return columns
+
+
+def unreadable(error: Unreadable) -> BadRequest:
+    """The refusal of a file that is not what it claims to be."""
+    return BadRequest(str(error), [FieldError(field="file", message=str(error), remedy="repair the file")])
+
+
+def check_complete(what: str, taken: int, bad: Complaints, reading: Reading, hint: str = "") -> None:
+    """Raise Invalid when nothing is left, or something is bad and the sender wants all or nothing.
+
+    ``what``: one row, "problem" or "solution". ``hint``: what to say beside the remedy where no row could be taken.
+    """
+    if taken and not (bad.count and reading.on_bad_row == "refuse"):
         return
-    what = parsed.what
-    detail = f"{parsed.bad_count} bad rows" if parsed.rows else f"not one valid {what} in {parsed.bad_count} rows"
-    remedy = "correct the row" + (", or send on_bad_row=report to take the others" if parsed.rows else "")
-    listed = [FieldError(field=_place(parsed, bad["line"]), message=bad["reason"], remedy=remedy) for bad in parsed.bad]
+    detail = f"{bad.count} bad rows" if taken else f"not one valid {what} in {bad.count} rows"
+    remedy = "correct the row" + (", or send on_bad_row=report to take the others" if taken else hint)
+    listed = [
+        FieldError(field=_place(what, entry["line"], reading), message=_counted(entry), remedy=remedy)
+        for entry in bad.listed()
+    ]
     raise Invalid(detail, listed or [FieldError(field=f"{what}s", message="empty", remedy=f"send at least one {what}")])
 
 
-def _place(parsed: Parsed[Any], line: int) -> str:
-    return f"{parsed.what}s[{line - 1}]" if parsed.document else f"line {line}"
+def _place(what: str, line: int, reading: Reading) -> str:
+    return f"{what}s[{line - 1}]" if reading.document else f"line {line}"
 
 
-def content_sha256(parsed: Parsed[ProblemFields]) -> str:
-    """A digest of the problems as stored: the same problems give the same digest in whatever format they came."""
-    digest = hashlib.sha256()
-    for _, problem in parsed.rows:
-        digest.update(json.dumps(problem, sort_keys=True).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def store_problem_set(
-    session: Session, workspace_id: str, name: str, domain: str, parsed: Parsed[ProblemFields]
-) -> ProblemSet:
-    """Insert a set and its problems in the caller's transaction."""
-    problem_set = ProblemSet(
-        id=new_id("pset"),
-        workspace_id=workspace_id,
-        name=name,
-        domain=domain,
-        problem_count=len(parsed.rows),
-        content_sha256=content_sha256(parsed),
-        rejected=parsed.bad,
-    )
-    session.add(problem_set)
-    session.flush()
-    # In chunks: one statement's parameters are limited, and so is the memory for them.
-    for start in range(0, len(parsed.rows), _CHUNK):
-        chunk = parsed.rows[start : start + _CHUNK]
-        session.execute(
-            insert(ProblemRow),
-            [
-                {"id": new_id("prob"), "problem_set_id": problem_set.id, "position": position, **problem}
-                for position, (_, problem) in enumerate(chunk, start=start)
-            ],
-        )
-    return problem_set
-
-
-def store_solutions(
-    session: Session,
-    problem_set: ProblemSet,
-    parsed: Parsed[SolutionFields],
-    settings: ApiSettings,
-    on_bad_row: OnBadRow,
-) -> SolutionsOut:
-    """Insert brought solutions in the caller's transaction. Raises Invalid when none can be taken.
-
-    A problem and source that came before with the same text are left as they are, with another text refused.
-    """
-    problems = _problem_ids(session, problem_set.id)
-    seen = _digests(session, problem_set.id)
-    received = len(parsed.rows) + parsed.bad_count
-    taken, new = [], []
-    for line, solution in parsed.rows:
-        problem_id = problems.get(solution.problem)
-        if problem_id is None:
-            parsed.reject(line, f"the set has no problem '{str(solution.problem)[:80]}'", settings.reported_rows)
-            continue
-        # Two sources may write the same text; one source has one solution of a problem.
-        key, digest = (problem_id, solution.source), _digest(solution.text)
-        first = seen.setdefault(key, "")
-        if first not in ("", digest):
-            reason = f"source '{solution.source}' already has another solution of this problem"
-            parsed.reject(line, reason, settings.reported_rows)
-            continue
-        taken.append((line, solution))
-        if not first:
-            seen[key] = digest
-            new.append(_row(problem_set.id, problem_id, solution))
-    parsed.rows = taken
-    _check_complete(parsed, on_bad_row)
-    # Another request may have brought the same ones meanwhile: they then count as existing.
-    added = insert_ignore(session, BroughtSolution, new)
-    return SolutionsOut(
-        problem_set=problem_set.id,
-        received=received,
-        added=added,
-        existing=len(taken) - added,
-        rejected_count=parsed.bad_count,
-        rejected=[BadRow(**bad) for bad in parsed.bad],
-    )
-
-
-def _row(problem_set_id: str, problem_id: str, solution: SolutionFields) -> dict[str, Any]:
-    return {
-        "id": new_id("bro"),
-        "problem_set_id": problem_set_id,
-        "problem_id": problem_id,
-        "source": solution.source,
-        "text": solution.text,
-        "label": solution.label,
-    }
-
-
-def _problem_ids(session: Session, problem_set_id: str) -> dict[int | str, str]:
-    """Every name of every problem: position, external id, id."""
-    query = select(ProblemRow.id, ProblemRow.position, ProblemRow.external_id)
-    names: dict[int | str, str] = {}
-    for row_id, position, external_id in session.execute(query.where(ProblemRow.problem_set_id == problem_set_id)):
-        names[position] = row_id
-        names[row_id] = row_id
-        if external_id is not None:
-            names[external_id] = row_id
-    return names
-
-
-def _digests(session: Session, problem_set_id: str) -> dict[tuple[str, str], str]:
-    """Digest of the text of every solution the set has; texts themselves are not kept in memory."""
-    query = select(BroughtSolution.problem_id, BroughtSolution.source, BroughtSolution.text)
-    rows = session.execute(
-        query.where(BroughtSolution.problem_set_id == problem_set_id).execution_options(yield_per=_CHUNK)
-    )
-    return {(problem_id, source): _digest(text) for problem_id, source, text in rows}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _counted(entry: Mapping[str, Any]) -> str:
+    if entry["count"] == 1:
+        return str(entry["reason"])
+    lines = ", ".join(map(str, entry["lines"][:FIRST_ROWS]))
+    return f"{entry['reason']} ({entry['count']} rows; the first: {lines})"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Query, Response
 from pydantic import BaseModel
@@ -11,12 +15,15 @@ from sqlalchemy import select
 
 from api.http import strict_json
 from api.http.auth import Reader, Writer
-from api.http.errors import BadRequest, FieldError, documented, invalid_below
-from api.http.idempotency import IdempotencyDep, once
+from api.http.errors import BadRequest, FieldError, TooLarge, documented, invalid_below
+from api.http.idempotency import Idempotency, IdempotencyDep, once
+from api.http.readers.unfolding import size_of
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, PageDep, child_listing, paginate, path_row
-from api.http.uploads import RawRow, Upload, UploadDep, read_rows, rows_of
-from api.problem_sets.ingest import OnBadRow, parse_problems, parse_solutions, store_problem_set, store_solutions
+from api.http.uploads import RawRow, Upload, UploadDep, rows_of
+from api.problem_sets.formats import LIKELY_COLUMNS, READING, SOLUTION_FIELDS
+from api.problem_sets.ingest import OnBadRow, Reading, read_problems
+from api.problem_sets.mapping import ColumnMapping
 from api.problem_sets.schemas import (
     ProblemIn,
     ProblemOut,
@@ -27,6 +34,8 @@ from api.problem_sets.schemas import (
     SolutionsIn,
     SolutionsOut,
 )
+from api.problem_sets.solutions import read_solutions, store_solutions
+from api.problem_sets.store import Identity, bring_references, find_by_upload, store_problem_set
 from api.schemas import Tag
 from errata.types import Domain
 from models.curation import tagged, tags_of
@@ -44,7 +53,10 @@ OnBadRowParam = Annotated[
 def _body(document: type[Any], form: list[str]) -> dict[str, Any]:
     """The OpenAPI request body of a route that takes a document or a file."""
     fields: dict[str, Any] = {name: {"type": "string"} for name in form} | {"file": _BINARY["schema"]}
-    types = ("application/jsonl", "application/x-ndjson", "text/csv", "application/vnd.apache.parquet")
+    types = (
+        *("application/jsonl", "application/x-ndjson", "text/csv", "text/tab-separated-values"),
+        *("application/vnd.apache.parquet", "application/gzip", "application/zstd"),
+    )
     content: dict[str, Any] = dict.fromkeys(types, _BINARY)
     content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{document.__name__}"}}
     content["multipart/form-data"] = {"schema": {"type": "object", "properties": fields, "required": ["file"]}}
@@ -56,22 +68,22 @@ DOCUMENTS = (ProblemIn, ProblemSetIn, SolutionIn, SolutionsIn)
 
 
 def _document(upload: Upload, api: Api) -> Any:
+    limit = api.settings.body_limit
+    content = upload.open(limit)
+    if size_of(content) > limit:
+        raise TooLarge(f"the document is larger than {limit} bytes; send JSON lines")
     try:
-        return strict_json.loads(upload.open(api.settings.body_limit).read())
+        return strict_json.loads(content.read())
     except strict_json.JsonError as error:
         message = f"not acceptable JSON: {error}"
         raise BadRequest(message, [FieldError(field="body", message=message, remedy="send one JSON object")]) from None
 
 
-def _rows(upload: Upload, api: Api) -> Iterator[RawRow]:
-    return read_rows(upload.open(api.settings.upload_limit), upload.format, api.settings.upload_limit * 4)
-
-
 @router.post(
     "",
     status_code=201,
-    responses=documented(408, 409, 413, 415),
-    openapi_extra=_body(ProblemSetIn, ["name", "domain", "tolerance", "unordered", "extract", "benchmark"]),
+    responses={**documented(408, 409, 413, 415), 200: {"description": "The set that holds the same problems already."}},
+    openapi_extra=_body(ProblemSetIn, list(ProblemSetHeader.model_fields)),
 )
 def create_problem_set(
     caller: Writer,
@@ -85,42 +97,119 @@ def create_problem_set(
     unordered: Annotated[bool | None, Query(description="For raw files.")] = None,
     extract: Annotated[str | None, Query(max_length=300, description="For raw files: a regular expression.")] = None,
     benchmark: Annotated[bool | None, Query(description="For raw files: whether it is a benchmark.")] = None,
+    mapping: Annotated[
+        str | None, Query(max_length=4000, description='For raw files: JSON, `{"question": "q", "gold_answer": "a"}`.')
+    ] = None,
+    solutions: Annotated[Literal["reference"] | None, Query(description="For raw files.")] = None,
     on_bad_row: OnBadRowParam = None,
 ) -> ProblemSetOut:
-    """Post problems: a JSON document, or a file (JSON lines, JSON, CSV, Parquet; our fields or a known format)."""
+    """Post problems: a JSON document, or a file (JSON lines, JSON, CSV, TSV, Parquet; gzip and zstd of these).
+
+    Rows are in our fields, in those of a known format, or in columns that `mapping` names. The same problems with the
+    same name and domain again answer the set that is there (200).
+    """
+    given = {
+        "name": name,
+        "domain": domain,
+        "tolerance": tolerance,
+        "unordered": unordered,
+        "extract": extract,
+        "mapping": mapping,
+        "solutions": solutions,
+        "benchmark": benchmark,
+    }
+    sent = _sent(upload, api, given, on_bad_row)
+    identity = Identity(caller.workspace_id, sent.header.name, str(sent.header.domain), sent.header.benchmark)
+    told: dict[str, Any] = {}
+    with api.db.read() as session:
+        known = find_by_upload(session, identity, sent.sha256)
+    if known is not None:
+        set_id, replayed = _known(api, who, identity, sent, known.id)
+        created = False
+    else:
+        set_id, created, replayed, told = _stored(api, who, identity, sent)
+    with api.db.read() as session:
+        answer = ProblemSetOut.of(session.get_one(ProblemSet, set_id), **told)
+    response.headers["Location"] = f"/v1/problem-sets/{set_id}"
+    response.headers["Idempotent-Replayed"] = str(replayed).lower()
+    response.status_code = 201 if created or replayed else 200
+    return answer
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A request for a problem set: its header, its rows (not read yet) and how they are to be read.
+
+    ``sha256`` covers all that decides what is stored, ``body`` all that the sender sent.
+    """
+
     header: ProblemSetHeader
+    rows: Callable[[list[str]], Iterator[RawRow]]
+    reading: Reading
+    sha256: str
+    body: Any
+
+
+def _sent(upload: Upload, api: Api, given: dict[str, Any], on_bad_row: OnBadRow | None) -> _Sent:
+    header: ProblemSetHeader
+    rows: Callable[[list[str]], Iterator[RawRow]]
     if upload.is_document:
         header = document = _validated(ProblemSetIn, _document(upload, api))
-        rows = rows_of(document.problems)
+        rows = lambda _header: rows_of(document.problems)  # noqa: E731
     else:
-        criteria = {"tolerance": tolerance, "unordered": unordered, "extract": extract}
-        given = {"name": name, "domain": domain, "benchmark": benchmark, **criteria, **upload.fields}
+        given = {**given, **upload.fields}
         header = _validated(ProblemSetHeader, {key: value for key, value in given.items() if value is not None})
-        rows = _rows(upload, api)
-    # Parsed before the transaction opens: a large file would hold the write lock for its whole reading.
+        rows = partial(upload.rows, api.settings.upload_limit, LIKELY_COLUMNS | set((header.mapping or {}).values()))
     on_bad, criteria = on_bad_row or _default(upload), header.criteria()
-    parsed = parse_problems(rows, api.settings, on_bad, document=upload.is_document, criteria=criteria)
-    body = [header.name, header.domain, on_bad_row, upload.digest(), *([criteria] if criteria else [])]
-    body += ["benchmark"] if header.benchmark else []
+    mapping = ColumnMapping(header.mapping) if header.mapping else None
+    reading = Reading(api.settings, on_bad, upload.is_document, criteria, mapping)
+    digest = upload.digest()
+    kind = [READING, upload.format, upload.charset, upload.is_document, on_bad, api.settings.field_limit]
+    how = json.dumps([digest, *kind, criteria, header.mapping], sort_keys=True)
+    more = [item for item in (criteria, header.mapping, header.solutions, header.benchmark) if item]
+    body = [header.name, header.domain, on_bad_row, digest, *more]
+    return _Sent(header, rows, reading, hashlib.sha256(how.encode()).hexdigest(), body)
 
-    def store() -> str:
-        stored = store_problem_set(session, caller.workspace_id, header.name, header.domain, parsed)
-        stored.benchmark = header.benchmark
-        return stored.id
 
+def _known(api: Api, who: Idempotency, identity: Identity, sent: _Sent, set_id: str) -> tuple[str, bool]:
+    """The id of the set that this very upload made, and whether the idempotency key answered with it."""
+    if who.key is None and sent.header.solutions is None:
+        return set_id, False
     with api.db.begin() as session:
-        set_id, new = once(
-            session,
-            api,
-            who,
-            caller.workspace_id,
-            body,
-            store,
-        )
-        answer = ProblemSetOut.of(session.get_one(ProblemSet, set_id), notes=parsed.notes)
-    response.headers["Location"] = f"/v1/problem-sets/{set_id}"
-    response.headers["Idempotent-Replayed"] = str(not new).lower()
-    return answer
+
+        def again() -> str:
+            if sent.header.solutions:
+                bring_references(session, set_id)
+            return set_id
+
+        set_id, new = once(session, api, who, identity.workspace_id, sent.body, again)
+        return set_id, not new
+
+
+def _stored(api: Api, who: Idempotency, identity: Identity, sent: _Sent) -> tuple[str, bool, bool, dict[str, Any]]:
+    """The id of the set with these problems, whether it is new, and whether the idempotency key answered with it.
+
+    With it what is to be told about the rows of this upload: the same problems may have come with other bad rows.
+    """
+    columns: list[str] = []
+    created = False
+    # Read before the transaction opens: a large file would hold the write lock for its whole reading.
+    with read_problems(sent.rows(columns), columns, sent.reading) as problems, api.db.begin() as session:
+
+        def make() -> str:
+            nonlocal created
+            set_id, created = store_problem_set(session, identity, sent.sha256, problems)
+            if sent.header.solutions:
+                bring_references(session, set_id)
+            return set_id
+
+        set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)
+        told = {
+            "rejected": problems.bad.listed(),
+            "rejected_count": problems.bad.count,
+            "notes": problems.notes.listed(),
+        }
+    return set_id, created, not new, told if new else {}
 
 
 def _default(upload: Upload) -> OnBadRow:
@@ -174,12 +263,11 @@ def bring_solutions(
     if upload.is_document:
         rows = rows_of(_validated(SolutionsIn, _document(upload, api)).solutions)
     else:
-        rows = _rows(upload, api)
-    refuse_or_report = on_bad_row or _default(upload)
+        rows = upload.rows(api.settings.upload_limit, SOLUTION_FIELDS)
+    reading = Reading(api.settings, on_bad_row or _default(upload), upload.is_document)
     # Looked up twice: first so that a wrong id is told before a large file is read, then in the transaction.
     with api.db.read() as session:
         path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
-    parsed = parse_solutions(rows, api.settings, refuse_or_report, document=upload.is_document)
-    with api.db.begin() as session:
+    with read_solutions(rows, reading) as solutions, api.db.begin() as session:
         problem_set = path_row(session, ProblemSet, problem_set_id, caller.workspace_id)
-        return store_solutions(session, problem_set, parsed, api.settings, refuse_or_report)
+        return store_solutions(session, problem_set, solutions)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from api.problem_sets.answer_criteria import checked
+from api.problem_sets.mapping import ColumnMapping
 from api.schemas import BadRow, Name, Request, RowAnswer, RowNote
 from errata.types import Domain
 
@@ -33,11 +34,11 @@ def _json(value: Any) -> Any:
     try:
         return json.loads(value)
     except ValueError:
-        raise ValueError('not JSON; give an object such as {"rel": 0.01}') from None
+        raise ValueError("not JSON; give an object such as the description shows") from None
 
 
 class ProblemIn(Request):
-    """One problem in our fields. Rows in GSM8K's, MATH's and Step-DPO's fields are taken as well."""
+    """One problem in our fields. Rows of GSM8K, MATH, Step-DPO, verl and ``messages`` are taken as well."""
 
     question: str
     gold_answer: str
@@ -68,12 +69,28 @@ class ProblemSetHeader(Request):
     benchmark: bool = Field(
         False, description="Whether it is a benchmark: datasets are checked for its questions (gate `contamination`)."
     )
+    mapping: Annotated[dict[str, str] | None, BeforeValidator(_json)] = Field(
+        None,
+        description='Which column holds which field: {"question": "q", "gold_answer": "final"}; a dot reaches into'
+        " objects and lists (`prompt.0.content`). Other columns are left out. As JSON in forms and addresses.",
+    )
+    solutions: Literal["reference"] | None = Field(
+        None,
+        description="`reference`: the rows' own solutions are brought too, as solutions of the source `reference`.",
+    )
 
     @field_validator("extract")
     @classmethod
     def _usable(cls, value: str | None) -> str | None:
         if value is not None:
             checked({"extract": value})
+        return value
+
+    @field_validator("mapping")
+    @classmethod
+    def _mapped(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        if value is not None:
+            ColumnMapping(value)
         return value
 
     def criteria(self) -> dict[str, Any]:
@@ -97,10 +114,16 @@ class ProblemSetOut(RowAnswer):
     problem_count: int
     content_sha256: str
     benchmark: bool = Field(description="Whether datasets are checked for its questions.")
-    rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
+    rejected: list[BadRow] = Field(description="Rows not taken, by reason.")
+    rejected_count: int | None = Field(None, description="How many rows were not taken; null for sets from before it.")
     tags: list[str] = Field(default_factory=list)
-    notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know; told when posting.")
+    notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know.")
     created_at: datetime
+
+    @field_validator("notes", mode="before")
+    @classmethod
+    def _none_yet(cls, value: Any) -> Any:
+        return value or []  # null in sets from before the column
 
 
 class ProblemOut(RowAnswer):
@@ -143,4 +166,4 @@ class SolutionsOut(BaseModel):
     added: int
     existing: int = Field(description="The same problem, source and text came before.")
     rejected_count: int
-    rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
+    rejected: list[BadRow] = Field(description="Rows not taken, by reason.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -110,9 +111,12 @@ def local(sqlite_database: Database, store: StoreSettings) -> CheckedClient:
 PROBLEMS = [{"question": f"What is {n} + {n}?", "gold_answer": str(2 * n), "id": f"sum-{n}"} for n in range(5)]
 
 
+_NUMBERS = itertools.count(1)  # the same problems under the same name again are the same set
+
+
 def post_problems(client: TestClient, count: int = 5, **more: Any) -> str:
     """Post a problem set and return its id."""
-    body = {"name": "sums", "problems": PROBLEMS[:count], **more}
+    body = {"name": f"sums {next(_NUMBERS)}", "problems": PROBLEMS[:count], **more}
     answer = client.post("/v1/problem-sets", json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["id"])

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.api.conftest import CheckedClient
-from tests.api.test_problem_sets import lines, upload
+from tests.api.problem_sets.uploading import lines, upload
 
 ROW = {"question": "q", "gold_answer": "1"}
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import resource
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -182,7 +183,8 @@ def test_depth_is_found_in_linear_time() -> None:
             strict_json.loads(text)
 
 
-def test_memory_stays_bounded_while_a_body_is_refused(local: CheckedClient) -> None:
+def test_memory_stays_bounded_while_a_body_is_refused(make_client: Callable[..., CheckedClient]) -> None:
+    local = make_client(upload_limit=128 * 1024 * 1024)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     chunk = b" " * 1_000_000
     sent = itertools.repeat(chunk, 400)
