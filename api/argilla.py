@@ -7,7 +7,7 @@ The JSON is what Argilla's Python SDK (2.x) reads and writes: ``Record.from_dict
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
@@ -27,6 +27,7 @@ from models.states import JobState
 
 router = make_router("/v1", "reviews")
 _FIELDS = {"question": True, "prefix": False, "chosen": True, "rejected": True}  # name -> whether one is required
+_MOST_ANSWERS = 1_000  # of one record to one question
 _METADATA = ("type", "error_kind", "split", "problem_id", "job_id")
 _GUIDELINES = (
     "`chosen` is a step (or a whole solution) that is right; `rejected` is the same with an error in it. `prefix` is"
@@ -63,7 +64,7 @@ class ArgillaRecord(BaseModel):
     id: RowId
     status: str | None = Field(None, max_length=50)
     server_id: RowId | None = Field(None, alias="_server_id")
-    responses: dict[str, list[ArgillaAnswer]] = Field(default_factory=dict)
+    responses: dict[str, Annotated[list[ArgillaAnswer], Field(max_length=_MOST_ANSWERS)]] = Field(default_factory=dict)
 
 
 class ArgillaReviewsIn(Request):

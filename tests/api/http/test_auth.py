@@ -258,7 +258,7 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     app.include_router(router)
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
-                              "path", "rejudging_id", "estimate_id"})  # fmt: skip
+                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
@@ -291,6 +291,6 @@ def _ask(
     assert "{" not in url, url
     if path.endswith("/comparison"):
         url += "?with=" + ids["evaluation_id"]
-    body = next((body for (verb, end), body in BODIES.items() if verb == method and path.endswith(end)), None)
+    body = next((body for (verb, end), body in BODIES.items() if verb == method.lower() and path.endswith(end)), None)
     answer = client.request(method.upper(), url, headers=headers, json=body)
     return answer.status_code, answer.json()

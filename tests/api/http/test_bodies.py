@@ -111,7 +111,7 @@ def test_bodies_that_are_there_take_no_place(make_client: Callable[..., CheckedC
 
 
 def test_settings_name_their_limits(database: Database, hints: KeptHints) -> None:
-    assert (ApiSettings().body_seconds, ApiSettings().body_idle_seconds, ApiSettings().open_bodies) == (300, 20, 64)
+    assert (ApiSettings().body_seconds, ApiSettings().body_idle_seconds, ApiSettings().open_bodies) == (1800, 20, 64)
 
 
 MEASURED = """
