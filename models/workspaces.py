@@ -71,7 +71,11 @@ class LanguageModel(Owned, Timestamped, Base):
 
 
 class ProblemSet(Owned, Timestamped, Base):
-    """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason."""
+    """A set of problems of one domain, as posted. ``rejected`` lists bad rows with line number and reason.
+
+    ``license`` and ``source_url`` say on what terms the problems may be used and where they come from, as its sender
+    told; datasets made from them name both.
+    """
 
     __tablename__ = "problem_sets"
     name: Mapped[str]
@@ -79,6 +83,8 @@ class ProblemSet(Owned, Timestamped, Base):
     problem_count: Mapped[int] = mapped_column(default=0)
     content_sha256: Mapped[str]
     rejected: Mapped[list[Any]] = mapped_column(default=list)
+    license: Mapped[str | None]
+    source_url: Mapped[str | None] = mapped_column(Text)
 
 
 class ProblemRow(Identified, Base):

@@ -69,7 +69,7 @@ def _rows(upload: Upload, api: Api) -> Iterator[RawRow]:
     "",
     status_code=201,
     responses=documented(409, 413, 415),
-    openapi_extra=_body(ProblemSetIn, ["name", "domain", "tolerance", "unordered", "extract"]),
+    openapi_extra=_body(ProblemSetIn, ["name", "domain", "tolerance", "unordered", "extract", "license", "source_url"]),
 )
 def create_problem_set(
     caller: Writer,
@@ -82,6 +82,10 @@ def create_problem_set(
     tolerance: Annotated[str | None, Query(max_length=200, description='For raw files: JSON, `{"rel": 0.01}`.')] = None,
     unordered: Annotated[bool | None, Query(description="For raw files.")] = None,
     extract: Annotated[str | None, Query(max_length=300, description="For raw files: a regular expression.")] = None,
+    license: Annotated[str | None, Query(max_length=200, description="For raw files: terms of use.")] = None,
+    source_url: Annotated[
+        str | None, Query(max_length=2000, description="For raw files: where they come from.")
+    ] = None,
     on_bad_row: OnBadRowParam = None,
 ) -> ProblemSetOut:
     """Post problems: a JSON document, or a file (JSON lines, JSON, CSV, Parquet; our fields or a known format)."""
@@ -91,13 +95,22 @@ def create_problem_set(
         rows = rows_of(document.problems)
     else:
         criteria = {"tolerance": tolerance, "unordered": unordered, "extract": extract}
-        given = {"name": name, "domain": domain, **criteria, **upload.fields}
+        origin = {"license": license, "source_url": source_url}
+        given = {"name": name, "domain": domain, **criteria, **origin, **upload.fields}
         header = _validated(ProblemSetHeader, {key: value for key, value in given.items() if value is not None})
         rows = _rows(upload, api)
     # Parsed before the transaction opens: a large file would hold the write lock for its whole reading.
     on_bad, criteria = on_bad_row or _default(upload), header.criteria()
     parsed = parse_problems(rows, api.settings, on_bad, document=upload.is_document, criteria=criteria)
-    body = [header.name, header.domain, on_bad_row, upload.digest(), *([criteria] if criteria else [])]
+    body: list[Any] = [header.name, header.domain, on_bad_row, upload.digest(), *([criteria] if criteria else [])]
+    told = {"license": header.license, "source_url": header.source_url}
+    body += [told] if any(told.values()) else []
+
+    def store() -> str:
+        stored = store_problem_set(session, caller.workspace_id, header.name, header.domain, parsed)
+        stored.license, stored.source_url = header.license, header.source_url
+        return stored.id
+
     with api.db.begin() as session:
         set_id, new = once(
             session,
@@ -105,7 +118,7 @@ def create_problem_set(
             who,
             caller.workspace_id,
             body,
-            lambda: store_problem_set(session, caller.workspace_id, header.name, header.domain, parsed).id,
+            store,
         )
         answer = ProblemSetOut.of(session.get_one(ProblemSet, set_id), notes=parsed.notes)
     response.headers["Location"] = f"/v1/problem-sets/{set_id}"

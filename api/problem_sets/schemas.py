@@ -65,6 +65,10 @@ class ProblemSetHeader(Request):
     )
     unordered: bool | None = Field(None, description="Whether the order of an answer's parts does not matter.")
     extract: str | None = Field(None, description="A regular expression that finds the answer in a line.")
+    license: str | None = Field(None, max_length=200, description="On what terms the problems may be used.")
+    source_url: str | None = Field(
+        None, max_length=2000, pattern=r"^https?://\S+$", description="Where the problems come from."
+    )
 
     @field_validator("extract")
     @classmethod
@@ -93,6 +97,8 @@ class ProblemSetOut(RowAnswer):
     domain: str
     problem_count: int
     content_sha256: str
+    license: str | None = Field(description="As the sender told; on the card of every dataset made from it.")
+    source_url: str | None
     rejected: list[BadRow] = Field(description="Rows not taken, up to the server's limit.")
     notes: list[RowNote] = Field([], description="Of rows taken, what their sender should know; told when posting.")
     created_at: datetime
