@@ -61,7 +61,8 @@ class ProblemSets(Resource):
     ) -> ProblemSet:
         """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
 
-        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``.
+        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``. ``license`` and
+        ``source_url`` are taken as well.
         """
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
@@ -205,9 +206,19 @@ class Datasets(Files, Jobs[Dataset]):
 
     path, record = "/v1/datasets", Dataset
 
-    def create(self, name: str, jobs: Iterable[str], *, config: Mapping[str, Any] | None = None) -> Dataset:
-        """Freeze the pairs of ended injection jobs."""
-        return self._create({"name": name, "jobs": list(jobs), "config": dict(config or {})})
+    def create(
+        self,
+        name: str,
+        jobs: Iterable[str] = (),
+        *,
+        datasets: Iterable[str] | Mapping[str, float] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Freeze the pairs of ended injection jobs, and of finished datasets: their ids, or ids with weights."""
+        weights = datasets if isinstance(datasets, Mapping) else dict.fromkeys(datasets)
+        mixed = [{"id": each} if weight is None else {"id": each, "weight": weight} for each, weight in weights.items()]
+        body = {"name": name, "jobs": list(jobs), "config": dict(config or {})}
+        return self._create({**body, **({"datasets": mixed} if mixed else {})})
 
     def files(self, dataset_id: str) -> list[DatasetFile]:
         """The files of a dataset, with their digests."""

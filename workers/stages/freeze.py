@@ -1,107 +1,49 @@
 """Stage ``freeze``: a dataset's pairs become files, once and for good.
 
-Pairs are read shard by shard and problem by problem, so memory does not grow with the dataset. Files are built in a
-scratch folder and appear in one rename under a name that ends in the hash of their manifest (models.folders). So a
-freeze done twice (a worker that died, a lease that was lost) publishes the same folder or finds it. The row is written
-last, fenced.
+Pairs stream past in bulk (workers.stages.dataset_sources), so memory does not grow with the dataset. Where some are to
+be left out by chance, they are drawn first, by few of their columns. Files are built in a scratch folder and appear in
+one rename under a name that ends in the hash of their manifest (models.folders). So a freeze done twice (a worker that
+died, a lease that was lost) publishes the same folder or finds it. The row is written last, fenced.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import ColumnElement, distinct, func, or_, select
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy.orm import Session
 
 from errata.card import render_card
-from errata.config import InjectionConfig
-from errata.funnel import editor_yields
 from errata.kinds import kinds_of
-from errata.output_config import DatasetConfig
-from errata.seeds import SPLITS, Split, split_of
-from errata.shapes import SHAPES, PairRecord, evidence_text, sft_row
-from errata.thoughts import Markers
-from errata.types import Domain, EvidenceKind, Verdict
+from errata.seeds import SPLITS, Split
+from errata.shapes import SHAPES, PairRecord, sft_row
+from errata.types import Domain
 from models.events import record
 from models.files import FileStore
 from models.folders import MANIFEST, list_files, write_manifest
-from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.outputs import Dataset, DatasetSource
-from models.results import job_funnel
 from models.session import insert_ignore, update_by_key
-from models.states import TERMINAL, JobState, move
-from models.workspaces import LanguageModel, ProblemRow, ProblemSet
+from models.states import JobState, move
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
+from workers.stages.code_version import code_version
 from workers.stages.dataset_files import DatasetFiles
+from workers.stages.dataset_picks import Picks, find_picks
+from workers.stages.dataset_rows import begin_reading
+from workers.stages.dataset_selection import DatasetSelection, SelectionImpossible
+from workers.stages.dataset_sources import SAMPLE, JobSource, MixedSource, Source
+from workers.stages.disk import naming_a_full_disk
+from workers.stages.waiting import stoppable
 
 FORMAT = 1  # of the manifest
-_PAGE = 500  # rows fetched at a time
-
-
-class SelectionImpossible(Exception):
-    """The configuration selects nothing that can be frozen. Trying again does not help; the message says what would."""
-
-
-class DatasetSelection:
-    """What is frozen: the dataset's row, its configuration and its jobs, read once."""
-
-    def __init__(self, session: Session, dataset_id: str) -> None:
-        self.dataset = session.get_one(Dataset, dataset_id)
-        self.config = DatasetConfig.model_validate(self.dataset.config)
-        self.shapes = [SHAPES[name] for name in SHAPES if name in ("steps_and_full", *self.config.shapes)]
-        self.jobs = [self._job(session, job_id) for job_id in self.config.jobs]
-        self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
-        self.lineage = [self._lineage(session, job) for job in self.jobs]
-
-    def _job(self, session: Session, job_id: str) -> InjectionJob:
-        job = session.get(InjectionJob, job_id)
-        if job is None or job.workspace_id != self.dataset.workspace_id:
-            raise SelectionImpossible(f"there is no injection job {job_id}")
-        if job.state not in TERMINAL:
-            raise SelectionImpossible(f"injection job {job_id} is {job.state}: freeze its pairs once it has ended")
-        return job
-
-    def _lineage(self, session: Session, job: InjectionJob) -> dict[str, Any]:
-        model = session.get(LanguageModel, job.language_model_id) if job.language_model_id else None
-        problem_set = session.get_one(ProblemSet, job.problem_set_id)
-        return {
-            "job_id": job.id,
-            "problem_set_id": problem_set.id,
-            "problem_set_sha256": problem_set.content_sha256,
-            "language_model": model.name if model else None,
-            "language_model_fingerprint": model.fingerprint if model else None,
-            "editor_model": (job.config.get("editing") or {}).get("editor_model"),
-            "editors": editor_yields(job_funnel(session, job).counts),
-            "preset": job.config.get("preset"),
-            "prompt_versions": job.prompt_versions,
-            "config": job.config,
-            "partial": job.partial,
-        }
-
-    def conditions(self) -> list[ColumnElement[bool]]:
-        """Which pairs the configuration takes."""
-        config = self.config
-        found: list[ColumnElement[bool]] = [PairRow.type.in_(config.types)]
-        if config.kinds is not None:
-            found.append(or_(PairRow.type != "step", PairRow.error_kind.in_(config.kinds)))
-        if config.require_evidence:
-            proof = sorted(kind for kind in EvidenceKind if kind is not EvidenceKind.UNPROVEN)
-            found.append(or_(PairRow.type != "step", PairRow.evidence_kind.in_(proof)))
-        return found
-
-    def problem_count(self, session: Session) -> int:
-        """How many problems gave pairs."""
-        query = select(func.count(distinct(PairRow.problem_id)))
-        return session.scalar(query.where(PairRow.job_id.in_(self.config.jobs), *self.conditions())) or 0
-
-    def split(self, question: str) -> Split:
-        """The side of a question."""
-        return split_of(question, self.config.split.test, self.config.seed)
+_PAIR_FIELDS = tuple(SHAPES["steps_and_full"].fields)
 
 
 def freeze(context: StageContext) -> Finish:
@@ -109,14 +51,16 @@ def freeze(context: StageContext) -> Finish:
     files = FileStore(context.store.files)
     dataset_id = context.lease.owner_id
     try:
-        with files.scratch() as folder:
+        with naming_a_full_disk(context.store.files), files.scratch() as folder:
             with context.db.read() as session:
+                begin_reading(session)
                 chosen = DatasetSelection(session, dataset_id)
-                manifest = _build(context, session, chosen, folder)
+                written = write_tables(context, session, chosen, folder)
+            manifest = stoppable(lambda: _describe(chosen, written, folder), context.cancelled)
             values = _publish(files, dataset_id, folder, manifest)
     except SelectionImpossible as error:
         return _fail(dataset_id, str(error))
-    sources = [{"dataset_id": dataset_id, "job_id": job.id} for job in chosen.jobs]
+    sources = [{"dataset_id": dataset_id, "job_id": job_id} for job_id in chosen.source_jobs]
 
     def write(session: Session) -> None:
         insert_ignore(session, DatasetSource, sources)
@@ -136,39 +80,138 @@ def _fail(dataset_id: str, reason: str) -> Finish:
     return Finish(None, write)
 
 
-def _build(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> dict[str, Any]:
-    """Write every table, the card and the manifest; the answer is the manifest."""
+@dataclass
+class Written:
+    """What went into a dataset's tables."""
+
+    files: DatasetFiles
+    left_out: dict[str, int]
+    pairs_of: Counter[str] = field(default_factory=Counter)  # by job
+    from_source: list[int] = field(default_factory=list)
+    problems: set[str] = field(default_factory=set)
+
+
+def write_tables(context: StageContext, session: Session, chosen: DatasetSelection, folder: Path) -> Written:
+    """Write every table of the dataset. Raises SelectionImpossible where there is nothing to train on, Cancelled."""
+    store, config = FileStore(context.store.files), chosen.config
+    sources: list[Source] = [JobSource(session, job, chosen.domains[job.id], config) for job in chosen.jobs]
+    sources += [MixedSource(store, dataset, config) for dataset in chosen.mixed]
+
+    def check() -> None:
+        if context.cancelled():
+            raise Cancelled
+
+    context.meter.doing("selecting pairs")
+    picks = find_picks(sources, config, check) if config.draws else None
+    context.meter.expect(sum(source.count() for source in sources) if picks is None else picks.count)
     with DatasetFiles(folder, chosen.shapes) as files:
-        for job, lineage in zip(chosen.jobs, chosen.lineage, strict=True):
+        written = Written(files, {} if picks is None else picks.left_out)
+        for at, source in enumerate(sources):
+            check()
             before = files.counts.pairs
-            _write_job(context, session, chosen, job, files)
-            lineage["pairs"] = files.counts.pairs - before
-    counts, written = files.counts, files.tables
-    if counts.pairs == 0:
+            for split, table in _tables(chosen, source, at, picks):
+                check()
+                _add_pairs(chosen, written, split, table)
+                context.meter.advance(table.num_rows)
+            written.from_source.append(files.counts.pairs - before)
+            if any(shape.name == "sft" for shape in chosen.shapes):
+                _add_samples(context, chosen, written, source)
+    if files.counts.pairs == 0:
         raise SelectionImpossible(
-            "the selection holds no pairs: loosen 'types', 'kinds' or 'require_evidence', or name other jobs"
+            "the selection holds no pairs: loosen 'types', 'kinds', 'require_evidence' and the other filters, or name"
+            " other jobs"
         )
-    if ("steps_and_full", "train") not in written:
+    if ("steps_and_full", "train") not in files.tables:
         raise SelectionImpossible("every pair fell into the test split: lower 'split.test' or change 'seed'")
+    context.meter.doing("auditing and hashing")
+    return written
+
+
+def _tables(chosen: DatasetSelection, source: Source, at: int, picks: Picks | None) -> Iterator[tuple[Split, pa.Table]]:
+    with closing(source.pairs(chosen.split)) as tables:
+        for split, table in tables:
+            kept = table if picks is None else picks.of(at, table)
+            if kept.num_rows:
+                yield split, kept
+
+
+def _add_pairs(chosen: DatasetSelection, written: Written, split: Split, table: pa.Table) -> None:
+    for entry in pc.value_counts(table["job_id"]).to_pylist():
+        written.pairs_of[entry["values"]] += entry["counts"]
+    written.problems.update(table["problem_id"].unique().to_pylist())
+    written.files.add_pairs(table, _records(chosen, table), split)
+
+
+def _records(chosen: DatasetSelection, table: pa.Table) -> Iterator[PairRecord]:
+    jobs = table["job_id"].to_pylist()
+    thoughts = {job_id: chosen.thoughts(job_id) for job_id in set(jobs)}
+    columns = [table[name].to_pylist() for name in _PAIR_FIELDS]
+    for job_id, *values in zip(jobs, *columns, strict=True):
+        yield PairRecord(**dict(zip(_PAIR_FIELDS, values, strict=True)), thoughts=thoughts[job_id])
+
+
+def _add_samples(context: StageContext, chosen: DatasetSelection, written: Written, source: Source) -> None:
+    """The correct samples of a source; where pairs were drawn, those of the problems that have pairs."""
+    problems = pa.array(sorted(written.problems), pa.string()) if chosen.config.draws else None
+    with closing(source.samples(chosen.split)) as tables:
+        for split, table in tables:
+            if context.cancelled():
+                raise Cancelled
+            if problems is not None:
+                table = table.filter(pc.is_in(table["problem_id"], value_set=problems))
+            columns = (table[name].to_pylist() for name in SAMPLE)
+            written.files.add_rows(SHAPES["sft"], split, (sft_row(*row) for row in zip(*columns, strict=True)))
+
+
+def _describe(chosen: DatasetSelection, written: Written, folder: Path) -> dict[str, Any]:
+    """Write the card and make the manifest."""
+    files = written.files
+    tables = files.tables
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": chosen.dataset.name,
         "config": chosen.config.model_dump(mode="json"),
+        "code": code_version(),
         "rows": {
-            shape.name: {split: written[shape.name, split].rows for split in SPLITS if (shape.name, split) in written}
+            shape.name: {split: tables[shape.name, split].rows for split in SPLITS if (shape.name, split) in tables}
             for shape in chosen.shapes
-            if any((shape.name, split) in written for split in SPLITS)  # tables without rows have no files
+            if any((shape.name, split) in tables for split in SPLITS)  # tables without rows have no files
         },
-        "counts": {"pairs": counts.pairs, "problems": chosen.problem_count(session), **counts.as_dict()},
-        "lineage": chosen.lineage,
+        "schema": {shape.name: shape.fields for shape in chosen.shapes},
+        "counts": {"pairs": files.counts.pairs, "problems": len(written.problems), **files.counts.as_dict()},
+        "left_out": written.left_out,
+        "lineage": _lineage(chosen, written),
+        "mix": _mix(chosen, written),
         "audit": files.auditor.report(),
         "audit_by_kind": files.auditor.by_kind(),
         "capped_kinds": _capped(chosen),
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
-    rows = {path.relative_to(folder).as_posix(): table.rows for table in written.values() for path in table.paths}
+    rows = {path.relative_to(folder).as_posix(): table.rows for table in tables.values() for path in table.paths}
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
+
+
+def _lineage(chosen: DatasetSelection, written: Written) -> list[dict[str, Any]]:
+    """Where the pairs come from, job by job, also by way of the datasets that were mixed in."""
+    found = {entry["job_id"]: entry for dataset in chosen.mixed for entry in (dataset.manifest or {})["lineage"]}
+    found = {entry["job_id"]: entry for entry in chosen.lineage} | {
+        job_id: entry for job_id, entry in found.items() if job_id not in chosen.config.jobs
+    }
+    return [{**entry, "pairs": written.pairs_of[job_id]} for job_id, entry in found.items()]
+
+
+def _mix(chosen: DatasetSelection, written: Written) -> list[dict[str, Any]]:
+    """The sources with their weights and what each gave; empty for jobs without weights."""
+    if not chosen.config.weighted and not chosen.mixed:
+        return []
+    named = [{"job": job.id} for job in chosen.jobs]
+    named += [{"dataset": dataset.id, "sha256": str(dataset.sha256)} for dataset in chosen.mixed]
+    weights: list[float | None] = list(chosen.config.weights if chosen.config.weighted else [None] * len(named))
+    return [
+        {**source, "weight": weight, "pairs": pairs}
+        for source, weight, pairs in zip(named, weights, written.from_source, strict=True)
+    ]
 
 
 def _capped(chosen: DatasetSelection) -> list[dict[str, Any]]:
@@ -181,72 +224,6 @@ def _capped(chosen: DatasetSelection) -> list[dict[str, Any]]:
                 if kind.rule_share < 1:
                     found[kind.name] = {"kind": kind.name, "share": kind.rule_share, "why": kind.audited}
     return [found[name] for name in sorted(found)]
-
-
-def _write_job(
-    context: StageContext, session: Session, chosen: DatasetSelection, job: InjectionJob, files: DatasetFiles
-) -> None:
-    """The rows of one job, in the order of its problems."""
-    shards = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id).order_by(Shard.position)).all()
-    domain = chosen.domains[job.id]
-    thoughts = InjectionConfig.model_validate(job.config).thoughts.in_steps
-    with_samples = any(shape.name == "sft" for shape in chosen.shapes)
-    for shard_id in shards:
-        if context.cancelled():
-            raise Cancelled
-        for pair in _pairs(session, shard_id, chosen.conditions()):
-            files.add_pair(pair, _record(pair, domain, thoughts), chosen.split(pair.question))
-        if with_samples:
-            for row in _samples(session, shard_id, domain):
-                files.add_rows(SHAPES["sft"], chosen.split(row["question"]), [row])
-
-
-def _pairs(session: Session, shard_id: str, conditions: list[ColumnElement[bool]]) -> Iterator[PairRow]:
-    """A shard's pairs, by problem and then in an order that depends on what they say and not on their ids."""
-    query = (
-        select(ProblemRow.position, SolutionRow.sample_index, PairRow)
-        .join(ProblemRow, ProblemRow.id == PairRow.problem_id)
-        .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
-        .where(PairRow.shard_id == shard_id, *conditions)
-        .order_by(ProblemRow.position)
-        .execution_options(yield_per=_PAGE)
-    )
-    # One problem's pairs at a time are sorted in memory. Ids are random, so they decide last: two jobs with one seed
-    # give the same files.
-    for _, group in groupby(session.execute(query), key=lambda row: row[0]):
-        yield from (pair for _, _, pair in sorted(group, key=_content_order))
-
-
-def _content_order(row: Any) -> tuple[Any, ...]:
-    _, sample, pair = row
-    step = -1 if pair.step_index is None else pair.step_index
-    return (sample, pair.type == "full", step, pair.error_kind or "", pair.rejected, pair.id)
-
-
-def _samples(session: Session, shard_id: str, domain: str) -> Iterator[dict[str, Any]]:
-    """A shard's correct samples, as ``sft`` rows."""
-    query = (
-        select(ProblemRow.question, SolutionRow.text, SolutionRow.problem_id, SolutionRow.job_id)
-        .join(ProblemRow, ProblemRow.id == SolutionRow.problem_id)
-        .where(SolutionRow.shard_id == shard_id, SolutionRow.verdict == Verdict.CORRECT)
-        .order_by(ProblemRow.position, SolutionRow.sample_index)
-        .execution_options(yield_per=_PAGE)
-    )
-    for question, text, problem_id, job_id in session.execute(query):
-        yield sft_row(question, text, problem_id, job_id, domain)
-
-
-def _record(pair: PairRow, domain: str, thoughts: Markers) -> PairRecord:
-    same = ("type", "question", "prefix", "chosen", "rejected", "step_index", "start", "end", "error_kind", "distance")
-    more = ("form", "editor", "source", "problem_id", "job_id", "language_model", "prompt_version", "seed")
-    return PairRecord(
-        pair_id=pair.id,
-        evidence=pair.evidence_kind,
-        evidence_detail=evidence_text(pair.evidence),
-        domain=domain,
-        thoughts=thoughts,
-        **{name: getattr(pair, name) for name in (*same, *more)},
-    )
 
 
 def _publish(files: FileStore, dataset_id: str, folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
