@@ -10,6 +10,7 @@ import importlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -170,13 +171,16 @@ class AuditedPair(Protocol):
 class Auditor:
     """Collects the sides of pairs per type, and reports on them at the end.
 
-    scikit-learn takes seconds to load and nothing else needs it: it is loaded here, when the first dataset is frozen.
+    scikit-learn takes seconds to load and nothing else needs it: it is loaded here, when the first pair is offered.
     """
 
     def __init__(self) -> None:
-        self._module = importlib.import_module("errata.audit")
         self._samples: dict[str, Any] = {}
         self._kinds: dict[tuple[str, str], Any] = {}
+
+    @cached_property
+    def _module(self) -> Any:
+        return importlib.import_module("errata.audit")
 
     def add(self, pair: AuditedPair) -> None:
         """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
