@@ -2,9 +2,9 @@
 
 The whole service, embedded, with its trainer. The model's pairs are made from solutions that it writes itself and from
 solutions that the problem file brings (preset `errata`), frozen, and trained on with LoRA (the settings below). Base
-and adapter then answer problems of the file's end, which no pair comes from, greedily, through the same engine. The
-adapter is not merged: the engine loads it beside its base by the registry's own ``adapter``. The first of the held-out
-problems are answered once more by transformers with the adapter, as a check that it can be loaded there.
+and trained weights then answer problems of the file's end, which no pair comes from, greedily, through the same engine.
+The first of these are answered once more with the adapter itself: by the same engine, which loads it beside its base by
+the registry's own ``adapter`` (on a processor vLLM is an order of magnitude slower so), and by transformers.
 
 ``pairs``: rows trained on. ``comparison``: after minus before on the same problems, with a 95 % interval and flips.
 ``training``: losses and margins of the first and the last step. One run is one draw: it says what came out, once.
@@ -67,6 +67,19 @@ def trained(service: Service, dataset: str, args: argparse.Namespace) -> dict[st
     return {"config": config, "seconds": round(time.monotonic() - began), "first": told[0], "last": told[-1]}
 
 
+def merged(base: Path, adapter: Path, out: Path) -> Path:
+    """The adapter merged into its base, as a folder of its own."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    plain = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    whole = PeftModel.from_pretrained(plain, str(adapter)).merge_and_unload()
+    whole.to(torch.bfloat16).save_pretrained(out)
+    AutoTokenizer.from_pretrained(base).save_pretrained(out)
+    return out
+
+
 def evaluated(service: Service, problem_set: str, model: str, **config: Any) -> dict[str, Any]:
     """One greedy evaluation."""
     body = {
@@ -83,19 +96,22 @@ def measure(service: Service, home: Path, args: argparse.Namespace) -> dict[str,
     training = trained(service, dataset["id"], args)
     everything, _ = read(args.problems, args.count)
     held = service.add_problems(everything[-args.held :])
-    before, after = (evaluated(service, held, name) for name in ("real", _TRAINED))
-    found = service.get(f"/v1/evaluations/{before['id']}/comparison?with={after['id']}")
     # An operator would name the same folder: what the run left, beside its base.
     [adapter] = [path.parent for path in home.rglob("adapter_config.json") if "models" in path.parts]
+    kind, settings = args.served
+    service.add_model("merged", {**settings, "path": str(merged(args.model, adapter, home / "merged"))}, engine=kind)
+    before, after = (evaluated(service, held, name) for name in ("real", "merged"))
+    found = service.get(f"/v1/evaluations/{before['id']}/comparison?with={after['id']}")
     service.add_model("in-transformers", {"path": str(adapter), "dtype": "bfloat16"}, engine="transformers")
-    again = evaluated(service, held, "in-transformers", limit=args.again)
+    again = {name: evaluated(service, held, name, limit=args.again) for name in (_TRAINED, "in-transformers")}
     return {
         "pairs": {key: dataset["manifest"]["counts"][key] for key in ("pairs", "type", "editor", "form")},
         "training": training,
         "base": before["result"],
         "trained": after["result"],
         "comparison": {k: found[k] for k in ("delta", "interval", "problems", "gained", "lost", "p_value")},
-        "transformers": again["result"],
+        "adapter": again[_TRAINED]["result"],
+        "transformers": again["in-transformers"]["result"],
     }
 
 
@@ -105,12 +121,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--engine", choices=("auto", "vllm", "transformers"), default="auto")
     parser.add_argument("--problems", type=Path, default=default_file(), help="JSON lines; default: the GSM8K sample")
     parser.add_argument("--count", type=int, default=1000, help="problems read; the last --held of them are held out")
-    parser.add_argument("--own", type=int, default=120, help="problems that the model solves itself")
+    parser.add_argument("--own", type=int, default=40, help="problems that the model solves itself")
     parser.add_argument("--samples", type=int, default=4, help="samples for each of these")
     parser.add_argument("--brought", type=int, default=60, help="further problems, with their solutions")
     parser.add_argument("--held", type=int, default=200, help="problems of both evaluations")
-    parser.add_argument("--again", type=int, default=20, help="of these, answered by transformers too")
-    parser.add_argument("--steps", type=int, default=36, help="optimizer steps of 16 pairs")
+    parser.add_argument("--again", type=int, default=8, help="of these, answered with the adapter too")
+    parser.add_argument("--steps", type=int, default=30, help="optimizer steps of 16 pairs")
     parser.add_argument("--learning-rate", type=float, default=2e-5)
     parser.add_argument("--beta", type=float, default=0.3)
     parser.add_argument("--threads", type=int, default=1, help="of the trainer and of vLLM, which wants one")

@@ -30,8 +30,7 @@ from models.jobs import InjectionJob
 from models.outputs import Dataset
 from models.states import TERMINAL, JobState
 from models.workspaces import LanguageModel, ProblemSet
-from workers.dispatch import Hint
-from workers.training.config import PRESETS as TRAINING_PRESETS
+from workers.dispatch import TRAINING_PRESETS, Hint
 
 FieldKind = Literal["text", "number", "json", "choice", "choices", "check"]
 Values = dict[str, list[str]]

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from fastapi.responses import Response
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.estimates import estimates
-from api.http.errors import NotFound
+from api.http.auth import Caller
+from api.http.errors import BadRequest, Forbidden, Invalid, NotFound, TooLarge, UnsupportedMediaType
+from api.http.idempotency import Idempotency
 from api.http.routing import ApiDep
 from api.http.rows import PageRequest, paginate, path_row
+from api.http.uploads import UploadDep
 from api.language_models import find_model, model_names, visible
+from api.pages.acts import check_origin
 from api.pages.format import flat
 from api.pages.rendering import PageRoute, Viewer, is_live, page
+from api.problem_sets.routes import take_problems
+from errata.types import Domain
 from models.base import db_now
 from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, TrainingRun
@@ -28,6 +35,35 @@ _LINKS = 20
 _MAX_DEPTH = 20  # of a lineage that is drawn
 
 
+@router.get("/upload")
+def show_upload(viewer: Viewer) -> Response:
+    """The form that takes a file of problems."""
+    _may_write(viewer)
+    return page("upload.html", section="problem-sets", refused=None, domains=[str(each) for each in Domain])
+
+
+@router.post("/upload")
+def send_upload(request: Request, api: ApiDep, viewer: Viewer, upload: UploadDep) -> Response:
+    """Take a file of problems, and show the set; what is refused comes back with the reason."""
+    check_origin(request)
+    _may_write(viewer)
+    fields = {name: value for name, value in upload.fields.items() if value.strip()}
+    fields.setdefault("name", upload.name.partition(".")[0][:200] or "problems")
+    try:
+        set_id, *_ = take_problems(
+            api, Idempotency(None, "POST /upload"), viewer.workspace_id, replace(upload, fields=fields), {}, None
+        )
+    except (BadRequest, Invalid, TooLarge, UnsupportedMediaType) as error:
+        domains = [str(each) for each in Domain]
+        return page("upload.html", error.status, section="problem-sets", refused=error, domains=domains)
+    return RedirectResponse(f"/problem-sets/{set_id}", 303)
+
+
+def _may_write(viewer: Caller) -> None:
+    if not viewer.may("write"):
+        raise Forbidden("this key lacks the scope 'write'; sign in with one made with it")
+
+
 @router.get("/problem-sets")
 def show_problem_sets(api: ApiDep, viewer: Viewer, after: After = None) -> Response:
     """Problem sets, newest first."""
@@ -36,7 +72,10 @@ def show_problem_sets(api: ApiDep, viewer: Viewer, after: After = None) -> Respo
         keys = (ProblemSet.created_at, ProblemSet.id)
         found = paginate(session, query, keys, PageRequest(_ROWS, after), descending=True)
         now = session.scalars(select(db_now())).one()
-        return page("problem_sets.html", sets=found.rows, more=found.next, now=now, section="problem-sets")
+        may_write = viewer.may("write")
+        return page(
+            "problem_sets.html", sets=found.rows, more=found.next, now=now, may_write=may_write, section="problem-sets"
+        )
 
 
 @router.get("/problem-sets/{set_id}")

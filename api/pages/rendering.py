@@ -116,7 +116,9 @@ class PageRoute(APIRoute):
             except SignInNeeded as error:
                 # A first visit is no refusal: only a cookie that was sent and not accepted is told about.
                 return page("sign_in.html", 401, refused=None if not request.cookies else str(error.detail))
-            except (RequestValidationError, Invalid):
+            except (RequestValidationError, Invalid) as error:
+                if request.method == "POST":
+                    return _refusal(422, str(getattr(error, "detail", "The form could not be read.")))
                 # Nothing but the address was given, so what is wrong with it is a page that does not exist.
                 return _refusal(404, "There is no such page.")
             except HTTPException as error:

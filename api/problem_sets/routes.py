@@ -131,22 +131,35 @@ def create_problem_set(
         "license": license,
         "source_url": source_url,
     }
-    sent = _sent(upload, api, given, on_bad_row)
-    identity = Identity(caller.workspace_id, sent.header.name, str(sent.header.domain), sent.header.benchmark)
-    told: dict[str, Any] = {}
-    with api.db.read() as session:
-        known = find_by_upload(session, identity, sent.sha256)
-    if known is not None:
-        set_id, replayed = _known(api, who, identity, sent, known)
-        created = False
-    else:
-        set_id, created, replayed, told = _stored(api, who, identity, sent)
+    set_id, created, replayed, told = take_problems(api, who, caller.workspace_id, upload, given, on_bad_row)
     with api.db.read() as session:
         answer = ProblemSetOut.of(session.get_one(ProblemSet, set_id), **told)
     response.headers["Location"] = f"/v1/problem-sets/{set_id}"
     response.headers["Idempotent-Replayed"] = str(replayed).lower()
     response.status_code = 201 if created or replayed else 200
     return answer
+
+
+def take_problems(
+    api: Api,
+    who: Idempotency,
+    workspace_id: str,
+    upload: Upload,
+    given: dict[str, Any],
+    on_bad_row: OnBadRow | None,
+) -> tuple[str, bool, bool, dict[str, Any]]:
+    """Store an upload: the set's id, whether it is new, whether the idempotency key answered, what its rows are told.
+
+    ``given``: header fields that stand outside the body. Raises Invalid naming a field or the first bad rows.
+    """
+    sent = _sent(upload, api, given, on_bad_row)
+    identity = Identity(workspace_id, sent.header.name, str(sent.header.domain), sent.header.benchmark)
+    with api.db.read() as session:
+        known = find_by_upload(session, identity, sent.sha256)
+    if known is None:
+        return _stored(api, who, identity, sent)
+    set_id, replayed = _known(api, who, identity, sent, known)
+    return set_id, False, replayed, {}
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,7 @@ def paths(rows: Filled) -> list[str]:
         "/problem-sets",
         f"/problem-sets/{rows.problem_set}",
         "/models",
+        "/upload",
         "/models/tiny",
         "/new/jobs",
         "/new/training",
@@ -203,6 +204,26 @@ def test_a_job_is_started_and_cancelled_by_clicking(browser: Browser, site: Site
         page.wait_for_url("**/jobs/inj_*")
         assert "cancel" in page.inner_text(".head-facts")
         assert [told for told in watched.complaints if "422" not in told] == []
+
+
+def test_a_file_is_uploaded_by_clicking(browser: Browser, site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "mine.csv"
+    file.write_bytes("q;final\nWas ist 1 + 1?;2\nUnd 2 + 3?;\n".encode("cp1252"))
+    with browser.new_context() as context:
+        page = opened(context, site).page
+        page.goto(site.url + "/problem-sets")
+        page.click("main >> text=Upload")
+        page.set_input_files("#file", file)
+        page.fill("#mapping", '{"question": "q", "gold_answer": "fnal"}')
+        page.click("main button")
+        assert "final" in page.inner_text(".failure, .page-head"), "the file's own columns are named"
+        page.set_input_files("#file", file)
+        page.fill("#mapping", '{"question": "q", "gold_answer": "final"}')
+        page.click("main button")
+        page.wait_for_url("**/problem-sets/pset_*")
+        assert page.inner_text("h1") == "mine"
+        assert "1 problem" in page.inner_text(".head-facts")
+        assert "Rows not taken" in page.inner_text(".side-column")
 
 
 def test_a_browser_signs_in(browser: Browser, site: Site) -> None:

@@ -18,7 +18,7 @@ from errata.imports.rows import ImportedPair, ImportedSide, as_row, check
 from errata.injection import plan_edits
 from errata.rule_edits import rule_edit
 from errata.seeds import derive_seed
-from errata.shapes import SHAPES, PairRecord, sft_row
+from errata.shapes import SHAPES, PairRecord, SampleRecord
 from errata.steps import split_steps
 from errata.types import Domain, Problem
 
@@ -146,7 +146,8 @@ def test_nothing_that_stops_in_mid_solution_is_taken_for_a_whole_reply(records: 
 
 def test_samples_come_back(records: list[PairRecord]) -> None:
     full = [record for record in records if record.type == "full"]
-    rows = [sft_row(each.question, each.chosen, each.problem_id, each.job_id, each.domain) for each in full]
+    samples = [SampleRecord(each.question, each.chosen, each.problem_id, each.job_id, each.domain) for each in full]
+    rows = [row for sample in samples for row in (SHAPES["sft"].samples or list)(sample)]
     known = known_format(None, rows[0].keys())
     assert known is not None
     for row, record in zip(rows, full, strict=True):
