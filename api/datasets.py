@@ -117,7 +117,9 @@ def _answer(session: Session, dataset: Dataset) -> DatasetOut:
     answer = jobs.summaries(session, [dataset])[0]
     if dataset.state == JobState.SUCCEEDED:
         told = {entry.get("retraction") for entry in (dataset.manifest or {}).get("retracted", [])}
-        since = [entry for entry in retractions_in(session, answer.jobs) if entry["retraction"] not in told]
+        # Also the jobs by way of other datasets.
+        sources = session.scalars(select(DatasetSource.job_id).where(DatasetSource.dataset_id == dataset.id)).all()
+        since = [entry for entry in retractions_in(session, sources) if entry["retraction"] not in told]
         answer.retracted = since or None
     return answer
 

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from models.jobs import InjectionJob
-from models.outputs import DatasetSource
+from models.outputs import Dataset, DatasetSource
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
@@ -128,6 +128,11 @@ def test_a_mix_names_finished_datasets(
             change,
             answer.text,
         )
+    with database.begin() as session:
+        session.get_one(Dataset, dataset_id).config = {"import": {"pairs": 1}}
+    answer = client.post("/v1/datasets", json=mix)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "datasets.0.id")
+    assert "imported" in answer.json()["errors"][0]["message"]
 
 
 RANGES: list[tuple[dict[str, str], int, slice | None]] = [

@@ -118,3 +118,15 @@ def test_a_quota_that_cannot_be_filled_fails_with_the_figure(frozen: Freeze) -> 
 def test_the_same_draw_gives_the_same_bytes(frozen: Freeze) -> None:
     config = {"max_pairs": 50, "balance": "kind", "step_pairs_per_problem": 1}
     assert frozen(**config).sha256 == frozen(**config).sha256
+
+
+def test_reviews_decide(frozen: Freeze, database: Database, store: StoreSettings) -> None:
+    """``not_rejected`` takes the pairs that nobody looked at as well; ``accepted`` does not."""
+    with database.begin() as session:
+        ids = session.scalars(select(PairRow.id).order_by(PairRow.id).limit(6)).all()
+        session.execute(update(PairRow).where(PairRow.id.in_(ids[:2])).values(review="rejected"))
+        session.execute(update(PairRow).where(PairRow.id.in_(ids[2:])).values(review="accepted"))
+    kept = {wanted: both(store, frozen(reviews=wanted), "steps_and_full") for wanted in ("accepted", "not_rejected")}
+    assert {row["pair_id"] for row in kept["accepted"]} == set(ids[2:])
+    assert len(kept["not_rejected"]) == 3 * PROBLEMS - 2
+    assert not {row["pair_id"] for row in kept["not_rejected"]} & set(ids[:2])
