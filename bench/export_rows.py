@@ -83,7 +83,7 @@ def _problem(shard_id: str, at: int, text: tuple[str, str, tuple[Step, ...]]) ->
     steps = text[2]
     made = [_step_pair(shared, solution, steps[n % len(steps)], at, n) for n in range(_STEP_PAIRS)]
     full = {"pair_key": f"full:{problem['id']}", "type": "full", "chosen": solution, "rejected": wrong}
-    made.append({"id": new_id("pair"), **shared, **full, "rejected_solution_id": other["id"]})
+    made.append({"id": new_id("pair"), **shared, **full, "rejected_solution_id": other["id"], "rest": {"kind": "own"}})
     told = {**problem, "question": question, "gold_answer": str(at)}
     return {ProblemRow: [told], SolutionRow: [right, other], PairRow: made}
 
@@ -112,6 +112,8 @@ def _step_pair(shared: dict[str, Any], solution: str, step: Step, at: int, numbe
             "right": str(at),
             "original": "1+1=2",
         },
+        # As jobs store it: only for older pairs is it looked for when they are frozen, which asks the judge.
+        "rest": {"kind": "program", "chosen": solution[step.end :], "rejected": solution[step.end :]},
         "prompt_version": "rules",
         "seed": at,
     }
