@@ -10,6 +10,7 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api import schemas
+from api.dataset_filters import check_filters
 from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
@@ -31,12 +32,22 @@ from workers.dispatch import Hint, plan_dataset
 router = make_router("/v1/datasets", "datasets")
 
 
+class MixedIn(schemas.Request):
+    """A finished dataset whose pairs are frozen again, and its share among the sources where one has a weight."""
+
+    id: RowId
+    weight: float | None = Field(None, gt=0, le=1e6)
+
+
 class DatasetIn(schemas.Request):
-    """A dataset: the jobs whose pairs are frozen, and what differs from the defaults."""
+    """A dataset: the jobs and finished datasets whose pairs are frozen, and what differs from the defaults."""
 
     name: Name
-    jobs: list[RowId] = Field(min_length=1, max_length=100)
-    config: dict[str, Any] = Field(default_factory=dict, description="Schema: DatasetConfig, without `jobs`.")
+    jobs: list[RowId] = Field(default_factory=list, max_length=100)
+    datasets: list[MixedIn] = Field(default_factory=list, max_length=100)
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Schema: DatasetConfig, without `jobs` and `datasets`."
+    )
 
 
 class DatasetOut(JobOut):
@@ -59,33 +70,56 @@ class DatasetOut(JobOut):
 
 def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
     """Add a dataset in the caller's transaction. Raises Invalid naming the field, Conflict while a job goes on."""
-    if "jobs" in body.config:
-        raise Invalid.field("config.jobs", "the jobs are not part of the configuration", "give them as `jobs`")
+    for name in ("jobs", "datasets"):
+        if name in body.config:
+            told = f"the {name} are not part of the configuration"
+            raise Invalid.field(f"config.{name}", told, f"give them as `{name}`")
+    if not body.jobs and not body.datasets:
+        raise Invalid.field("jobs", "there is nothing to freeze", "name at least one injection job or dataset")
+    mixed = [each.model_dump() for each in body.datasets]
     with invalid_below("config"):
-        config = DatasetConfig.model_validate({**body.config, "jobs": body.jobs})
+        config = DatasetConfig.model_validate({**body.config, "jobs": body.jobs, "datasets": mixed})
     for at, job_id in enumerate(config.jobs):
         job = body_row(session, InjectionJob, job_id, workspace_id, f"jobs.{at}")
         if job.state not in TERMINAL:
             raise Conflict(f"jobs.{at}: the job is still {job.state}; freeze its pairs when it has ended")
-    pairs = select(PairRow.id).where(PairRow.job_id.in_(config.jobs))
-    if not session.scalar(select(exists(pairs))):
-        raise Invalid.field("jobs", "these jobs have made no pairs", "look at their funnels for the reasons")
-    if not session.scalar(select(exists(pairs.where(not_retracted())))):
-        raise Invalid.field("jobs", "all pairs of these jobs are retracted", "see GET /v1/retractions for the reasons")
+    _check_mixed(session, workspace_id, config)
+    if config.jobs:
+        pairs = select(PairRow.id).where(PairRow.job_id.in_(config.jobs))
+        if not session.scalar(select(exists(pairs))):
+            raise Invalid.field("jobs", "these jobs have made no pairs", "look at their funnels for the reasons")
+        if not session.scalar(select(exists(pairs.where(not_retracted())))):
+            told = "all pairs of these jobs are retracted"
+            raise Invalid.field("jobs", told, "see GET /v1/retractions for the reasons")
+    check_filters(session, config)
     values = {"name": body.name, "config": config.model_dump(mode="json")}
     dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, **values)
     session.add(dataset)
     session.flush()
     # Lineage as rows: the configuration names the jobs too, but no foreign key holds what JSON says.
-    session.add_all(DatasetSource(dataset_id=dataset.id, job_id=job_id) for job_id in config.jobs)
+    of_mixed = select(DatasetSource.job_id).where(DatasetSource.dataset_id.in_(each.id for each in config.datasets))
+    jobs = dict.fromkeys([*config.jobs, *session.scalars(of_mixed.order_by(DatasetSource.job_id))])
+    session.add_all(DatasetSource(dataset_id=dataset.id, job_id=job_id) for job_id in jobs)
     return dataset, plan_dataset(session, dataset)
+
+
+def _check_mixed(session: Session, workspace_id: str, config: DatasetConfig) -> None:
+    for at, each in enumerate(config.datasets):
+        source = body_row(session, Dataset, each.id, workspace_id, f"datasets.{at}.id")
+        if source.state != JobState.SUCCEEDED:
+            raise Conflict(f"datasets.{at}: the dataset is {source.state}; mix it in when it has succeeded")
+        if source.config.get("import"):
+            told = "an imported dataset cannot be mixed in: its prompts are not made by Errata"
+            raise Invalid.field(f"datasets.{at}.id", told, "name datasets that were frozen from injection jobs")
 
 
 def _answer(session: Session, dataset: Dataset) -> DatasetOut:
     answer = jobs.summaries(session, [dataset])[0]
     if dataset.state == JobState.SUCCEEDED:
         told = {entry.get("retraction") for entry in (dataset.manifest or {}).get("retracted", [])}
-        since = [entry for entry in retractions_in(session, answer.jobs) if entry["retraction"] not in told]
+        # Also the jobs by way of other datasets.
+        sources = session.scalars(select(DatasetSource.job_id).where(DatasetSource.dataset_id == dataset.id)).all()
+        since = [entry for entry in retractions_in(session, sources) if entry["retraction"] not in told]
         answer.retracted = since or None
     return answer
 

@@ -47,7 +47,13 @@ _ATTEMPT_STARTED = "training.running"  # the event at the start of every attempt
 
 
 #: What a stage makes, as the reader is told it; of the other stages nothing is told before they end.
-UNITS = {Stage.SAMPLE: "samples", Stage.EDIT: "edits", Stage.CONTINUE: "continuations", Stage.ANSWER: "answers"}
+UNITS = {
+    Stage.SAMPLE: "samples",
+    Stage.EDIT: "edits",
+    Stage.CONTINUE: "continuations",
+    Stage.ANSWER: "answers",
+    Stage.FREEZE: "pairs",
+}
 
 
 class ShardGroup(NamedTuple):

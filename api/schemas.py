@@ -99,7 +99,7 @@ class ShardCounts(BaseModel):
 class StageProgress(BaseModel):
     """What the running shards of one stage have made so far. Of a shard that is requeued, its part starts anew."""
 
-    unit: str = Field(description="What the stage makes: samples, edits, continuations or answers.")
+    unit: str = Field(description="What the stage makes: samples, edits, continuations, answers or pairs.")
     made: int
     total: int = Field(description="The most there will be; adaptive sampling spares some.")
     tokens: int = Field(description="Generated tokens.")

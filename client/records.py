@@ -37,6 +37,8 @@ class ProblemSet(Record):
     domain: str
     problem_count: int
     content_sha256: str
+    license: str | None = None
+    source_url: str | None = None
     rejected: list[BadRow]
     rejected_count: int | None = None
     notes: list[RowNote] = Field(default_factory=list)

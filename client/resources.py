@@ -73,8 +73,9 @@ class ProblemSets(Kept[ProblemSet]):
         """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
 
         ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``. ``mapping`` says
-        which columns hold which fields, and ``solutions="reference"`` brings the rows' own solutions as well. The same
-        problems under the same name again answer the set that is there.
+        which columns hold which fields, and ``solutions="reference"`` brings the rows' own solutions as well.
+        ``license`` and ``source_url`` are taken as well. The same problems under the same name again answer the set
+        that is there.
         """
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
@@ -218,9 +219,19 @@ class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
 
     path, record = "/v1/datasets", Dataset
 
-    def create(self, name: str, jobs: Iterable[str], *, config: Mapping[str, Any] | None = None) -> Dataset:
-        """Freeze the pairs of ended injection jobs."""
-        return self._create({"name": name, "jobs": list(jobs), "config": dict(config or {})})
+    def create(
+        self,
+        name: str,
+        jobs: Iterable[str] = (),
+        *,
+        datasets: Iterable[str] | Mapping[str, float] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Freeze the pairs of ended injection jobs, and of finished datasets: their ids, or ids with weights."""
+        weights = datasets if isinstance(datasets, Mapping) else dict.fromkeys(datasets)
+        mixed = [{"id": each} if weight is None else {"id": each, "weight": weight} for each, weight in weights.items()]
+        body = {"name": name, "jobs": list(jobs), "config": dict(config or {})}
+        return self._create({**body, **({"datasets": mixed} if mixed else {})})
 
     def difference(self, before: str, after: str) -> DatasetDifference:
         """How many pairs only one of two datasets holds, by what they say."""

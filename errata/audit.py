@@ -101,6 +101,11 @@ class AuditReport:
         return {**asdict(self), "sentence": self.sentence, "warning": self.sentence if self.shortcut else None}
 
 
+def audit_rank(pair: AuditPair) -> int:
+    """The hash that decides whether a pair is sampled: the smallest ones are."""
+    return derive_seed("audit", pair.problem, pair.chosen, pair.rejected)
+
+
 class AuditSample:
     """An even sample of at most ``MAX_PAIRS`` pairs, kept while a dataset of any size streams past.
 
@@ -112,11 +117,11 @@ class AuditSample:
         self._heap: list[tuple[int, AuditPair]] = []
         self.offered = 0
 
-    def add(self, pair: AuditPair) -> None:
-        """Offer one pair."""
+    def add(self, pair: AuditPair, rank: int | None = None) -> None:
+        """Offer one pair. ``rank``: its ``audit_rank``, where it is known already."""
         self.offered += 1
         # heapq pops the smallest entry: negative hashes let the largest hash leave when the heap is full.
-        entry = (-derive_seed("audit", pair.problem, pair.chosen, pair.rejected), pair)
+        entry = (-(audit_rank(pair) if rank is None else rank), pair)
         if len(self._heap) < self._limit:
             heapq.heappush(self._heap, entry)
         else:

@@ -114,7 +114,28 @@ def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
         for job in lineage
     ]
     head = ("injection job", "problem set", "language model", "preset", "pairs")
-    return ["## Lineage", "", *_table(head, rows), *_yields(lineage)]
+    return ["## Lineage", "", *_table(head, rows), *_yields(lineage), *_origins(lineage)]
+
+
+def _origins(lineage: list[Mapping[str, Any]]) -> list[str]:
+    """Licence and source of each problem set, as its sender told; nothing for manifests of before they were asked."""
+    told = {job["problem_set_id"]: job for job in lineage if "license" in job}
+    if not told:
+        return []
+    rows = [
+        (
+            f"`{set_id}`",
+            _escaped(job["problem_set"]),
+            _escaped(job["license"] or "not told"),
+            _source(job["source_url"]),
+        )
+        for set_id, job in told.items()
+    ]
+    return ["## Problems", "", *_table(("problem set", "name", "licence", "source"), rows)]
+
+
+def _source(url: str | None) -> str:
+    return f"<{url}>" if url and not set(url) & set("<>|") else "not told"
 
 
 def _yields(lineage: list[Mapping[str, Any]]) -> list[str]:

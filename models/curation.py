@@ -155,6 +155,13 @@ def not_retracted(table: Any = PairRow) -> ColumnElement[bool]:
     return and_(table.problem_id.not_in(problems), table.job_id.not_in(jobs))
 
 
+def retracted_ids(session: Session, workspace_id: str) -> tuple[set[str], set[str]]:
+    """Ids of the workspace's retracted problems, and of its retracted jobs."""
+    query = select(Retraction.problem_id, Retraction.job_id).where(Retraction.workspace_id == workspace_id)
+    rows = session.execute(query).all()
+    return {row.problem_id for row in rows if row.problem_id}, {row.job_id for row in rows if row.job_id}
+
+
 def retractions_in(session: Session, job_ids: Sequence[str]) -> list[dict[str, Any]]:
     """What was retracted among these jobs and their problems, with how many of the jobs' pairs that concerns.
 

@@ -80,6 +80,8 @@ class ProblemSet(Owned, Timestamped, Base):
     ``content_sha256`` covers the problems as stored; ``upload_sha256`` the body that brought them and how it was read.
     ``rejected`` and ``notes`` list what was told about rows, equal texts once, with their count and first lines.
     ``benchmark``: its questions are to stand in no dataset; the gate ``contamination`` looks for them.
+    ``license`` and ``source_url``: on what terms the problems may be used and where they come from, as its sender told;
+    datasets made from them name both.
     """
 
     __tablename__ = "problem_sets"
@@ -92,6 +94,8 @@ class ProblemSet(Owned, Timestamped, Base):
     benchmark: Mapped[bool] = mapped_column(default=False, server_default=false())
     rejected_count: Mapped[int | None]
     notes: Mapped[list[Any] | None]
+    license: Mapped[str | None]
+    source_url: Mapped[str | None] = mapped_column(Text)
 
 
 class ProblemRow(Identified, Base):

@@ -14,7 +14,7 @@ class WorkerSettings(BaseSettings):
     heartbeat_seconds: float = Field(10.0, gt=0)
     lease_seconds: float = Field(60.0, gt=0)
     progress_seconds: float = Field(2.0, gt=0, description="How often a running stage writes how far it is.")
-    cancel_poll_seconds: float = Field(1.0, gt=0, description="How often a running stage asks whether to stop.")
+    cancel_poll_seconds: float = Field(0.5, gt=0, description="How often a running stage asks whether to stop.")
     sweep_seconds: float = Field(15.0, gt=0)
     resend_after_seconds: float = Field(15.0, gt=0, description="A hint not taken up for this long is sent again.")
     resend_limit: int = Field(256, gt=0, description="Hints re-sent per sweep, and into a queue no longer than this.")

@@ -35,7 +35,14 @@ from api.problem_sets.schemas import (
     SolutionsOut,
 )
 from api.problem_sets.solutions import read_solutions, store_solutions
-from api.problem_sets.store import Identity, bring_references, find_by_upload, store_problem_set
+from api.problem_sets.store import (
+    Identity,
+    Origin,
+    bring_references,
+    find_by_upload,
+    store_problem_set,
+    tell_origin,
+)
 from api.schemas import Tag
 from errata.types import Domain
 from models.curation import tagged, tags_of
@@ -101,12 +108,16 @@ def create_problem_set(
         str | None, Query(max_length=4000, description='For raw files: JSON, `{"question": "q", "gold_answer": "a"}`.')
     ] = None,
     solutions: Annotated[Literal["reference"] | None, Query(description="For raw files.")] = None,
+    license: Annotated[str | None, Query(max_length=200, description="For raw files: terms of use.")] = None,
+    source_url: Annotated[
+        str | None, Query(max_length=2000, description="For raw files: where they come from.")
+    ] = None,
     on_bad_row: OnBadRowParam = None,
 ) -> ProblemSetOut:
     """Post problems: a JSON document, or a file (JSON lines, JSON, CSV, TSV, Parquet; gzip and zstd of these).
 
     Rows are in our fields, in those of a known format, or in columns that `mapping` names. The same problems with the
-    same name and domain again answer the set that is there (200).
+    same name and domain again answer the set that is there (200); it keeps its licence and source, if it has them.
     """
     given = {
         "name": name,
@@ -117,6 +128,8 @@ def create_problem_set(
         "mapping": mapping,
         "solutions": solutions,
         "benchmark": benchmark,
+        "license": license,
+        "source_url": source_url,
     }
     set_id, created, replayed, told = take_problems(api, who, caller.workspace_id, upload, given, on_bad_row)
     with api.db.read() as session:
@@ -145,7 +158,7 @@ def take_problems(
         known = find_by_upload(session, identity, sent.sha256)
     if known is None:
         return _stored(api, who, identity, sent)
-    set_id, replayed = _known(api, who, identity, sent, known.id)
+    set_id, replayed = _known(api, who, identity, sent, known)
     return set_id, False, replayed, {}
 
 
@@ -161,6 +174,11 @@ class _Sent:
     reading: Reading
     sha256: str
     body: Any
+
+    @property
+    def origin(self) -> Origin:
+        """What the header tells about where the problems come from."""
+        return Origin(self.header.license, self.header.source_url)
 
 
 def _sent(upload: Upload, api: Api, given: dict[str, Any], on_bad_row: OnBadRow | None) -> _Sent:
@@ -179,20 +197,23 @@ def _sent(upload: Upload, api: Api, given: dict[str, Any], on_bad_row: OnBadRow 
     digest = upload.digest()
     kind = [READING, upload.format, upload.charset, upload.is_document, on_bad, api.settings.field_limit]
     how = json.dumps([digest, *kind, criteria, header.mapping], sort_keys=True)
-    more = [item for item in (criteria, header.mapping, header.solutions, header.benchmark) if item]
+    more: list[Any] = [item for item in (criteria, header.mapping, header.solutions, header.benchmark) if item]
+    more += [[header.license, header.source_url]] if header.license or header.source_url else []
     body = [header.name, header.domain, on_bad_row, digest, *more]
     return _Sent(header, rows, reading, hashlib.sha256(how.encode()).hexdigest(), body)
 
 
-def _known(api: Api, who: Idempotency, identity: Identity, sent: _Sent, set_id: str) -> tuple[str, bool]:
+def _known(api: Api, who: Idempotency, identity: Identity, sent: _Sent, known: ProblemSet) -> tuple[str, bool]:
     """The id of the set that this very upload made, and whether the idempotency key answered with it."""
-    if who.key is None and sent.header.solutions is None:
+    set_id, adds = known.id, sent.origin.adds_to(known)
+    if who.key is None and sent.header.solutions is None and not adds:
         return set_id, False
     with api.db.begin() as session:
 
         def again() -> str:
             if sent.header.solutions:
                 bring_references(session, set_id)
+            tell_origin(session, set_id, sent.origin)
             return set_id
 
         set_id, new = once(session, api, who, identity.workspace_id, sent.body, again)
@@ -214,6 +235,7 @@ def _stored(api: Api, who: Idempotency, identity: Identity, sent: _Sent) -> tupl
             set_id, created = store_problem_set(session, identity, sent.sha256, problems)
             if sent.header.solutions:
                 bring_references(session, set_id)
+            tell_origin(session, set_id, sent.origin)
             return set_id
 
         set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)

@@ -78,6 +78,10 @@ class ProblemSetHeader(Request):
         None,
         description="`reference`: the rows' own solutions are brought too, as solutions of the source `reference`.",
     )
+    license: str | None = Field(None, max_length=200, description="On what terms the problems may be used.")
+    source_url: str | None = Field(
+        None, max_length=2000, pattern=r"^https?://\S+$", description="Where the problems come from."
+    )
 
     @field_validator("extract")
     @classmethod
@@ -114,6 +118,8 @@ class ProblemSetOut(RowAnswer):
     problem_count: int
     content_sha256: str
     benchmark: bool = Field(description="Whether datasets are checked for its questions.")
+    license: str | None = Field(description="As the sender told; on the card of every dataset made from it.")
+    source_url: str | None
     rejected: list[BadRow] = Field(description="Rows not taken, by reason.")
     rejected_count: int | None = Field(None, description="How many rows were not taken; null for sets from before it.")
     tags: list[str] = Field(default_factory=list)

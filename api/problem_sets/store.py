@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,18 @@ class Identity:
     name: str
     domain: str
     benchmark: bool = False
+
+
+@dataclass(frozen=True)
+class Origin:
+    """On what terms problems may be used and where they come from, as far as their sender tells."""
+
+    license: str | None = None
+    source_url: str | None = None
+
+    def adds_to(self, known: ProblemSet) -> bool:
+        """Whether it tells anything that a set does not tell yet."""
+        return bool((self.license and not known.license) or (self.source_url and not known.source_url))
 
 
 def find_by_upload(session: Session, identity: Identity, upload_sha256: str) -> ProblemSet | None:
@@ -69,6 +81,14 @@ def store_problem_set(
     session.flush()
     problems.rows.insert(session)
     return problems.set_id, True
+
+
+def tell_origin(session: Session, problem_set_id: str, origin: Origin) -> None:
+    """Keep licence and source where the set has none yet; what was told first stays."""
+    told = {name: value for name, value in asdict(origin).items() if value}
+    if told:
+        stored = {name: func.coalesce(getattr(ProblemSet, name), value) for name, value in told.items()}
+        session.execute(update(ProblemSet).where(ProblemSet.id == problem_set_id).values(stored))
 
 
 def bring_references(session: Session, problem_set_id: str) -> int:

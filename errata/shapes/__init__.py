@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from errata.shapes.defaults import default_shape, has_train_rows, shapes_of
 from errata.shapes.examples import EXAMPLE_PAIR, EXAMPLE_SAMPLE, example_row, shapes_table
-from errata.shapes.records import Fields, FieldType, PairRecord, Row, SampleRecord, evidence_text
+from errata.shapes.records import (
+    PAIR_FIELDS,
+    SEPARATOR,
+    Fields,
+    FieldType,
+    PairRecord,
+    Row,
+    SampleRecord,
+    evidence_text,
+    user_message,
+)
 from errata.shapes.registry import SHAPES, Shape
 
 __all__ = [
     "EXAMPLE_PAIR",
     "EXAMPLE_SAMPLE",
+    "PAIR_FIELDS",
+    "SEPARATOR",
     "SHAPES",
     "FieldType",
     "Fields",
@@ -23,4 +35,5 @@ __all__ = [
     "has_train_rows",
     "shapes_of",
     "shapes_table",
+    "user_message",
 ]

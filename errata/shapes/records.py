@@ -48,8 +48,9 @@ class PairRecord:
     ``start`` and ``end`` are the chosen step's character offsets in its solution, so ``start == len(prefix)``;
     ``form`` and ``editor`` say how the error was made (null for full pairs); ``evidence`` is the kind of proof (null
     for a full pair: both its sides were judged against the gold answer) and ``evidence_detail`` its JSON text;
-    ``seed`` is that of the rejected text. No columns are ``thoughts``, the markers that the job's steps are cut by, and
-    ``rest``, what follows on both sides to their answers (None: not known, so that there is no whole form).
+    ``seed`` is that of the rejected text; ``problem_external_id`` is the sender's own id of the problem. No columns are
+    ``thoughts``, the markers that the job's steps are cut by, and ``rest``, what follows on both sides to their answers
+    (None: not known, so that there is no whole form).
     """
 
     pair_id: str
@@ -74,6 +75,8 @@ class PairRecord:
     prompt_version: str | None
     seed: int | None
     domain: str
+    problem_external_id: str | None = None
+    gold_answer: str | None = None
     thoughts: Markers = THOUGHTS
     rest: Rest | None = None
 

@@ -6,7 +6,10 @@ import base64
 import hashlib
 from typing import Any
 
+from sqlalchemy import select
+
 from models.jobs import InjectionJob
+from models.outputs import Dataset, DatasetSource
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
@@ -53,6 +56,83 @@ def test_refused_datasets(client: CheckedClient, database: Database) -> None:
         answer = client.post("/v1/datasets", json={**good, **change})
         assert answer.status_code == 422, (change, answer.text)
         assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, [field]), change
+
+
+def test_filters_are_checked_when_the_dataset_is_asked_for(client: CheckedClient, database: Database) -> None:
+    """A misspelt value is refused with the values there are, not frozen to nothing later."""
+    job_id = job_with_pairs(client, database)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"kinds": ["calculation", "calcluation"]}, "config.kinds.1"),
+        ({"quotas": {"kind": {"calcluation": {"at_most": 1}}}}, "config.quotas.kind.calcluation"),
+        ({"sources": ["nobody"]}, "config.sources.0"),
+        ({"subjects": ["algebra"]}, "config.subjects.0"),
+        ({"levels": ["5"]}, "config.levels.0"),
+        ({"forms": ["upright"]}, "config.forms.0"),
+        ({"editors": []}, "config.editors"),
+        ({"evidence": ["hearsay"]}, "config.evidence.0"),
+        ({"distance": {"min": 5, "max": 2}}, "config.distance"),
+        ({"distance": {"min": -1}}, "config.distance.min"),
+        ({"step_index": {}}, "config.step_index"),
+        ({"language": "klingon"}, "config.language"),
+        ({"reviews": "maybe"}, "config.reviews"),
+        ({"quotas": {"type": {"step": {"at_least": 5, "at_most": 2}}}}, "config.quotas.type.step"),
+        ({"quotas": {"colour": {}}}, "config.quotas.colour"),
+        ({"balance": "colour"}, "config.balance"),
+        ({"max_pairs": 0}, "config.max_pairs"),
+        ({"step_pairs_per_problem": 0}, "config.step_pairs_per_problem"),
+        ({"job_weights": {job_id: 0}}, f"config.job_weights.{job_id}"),
+        ({"job_weights": {"inj_other": 1}}, "config"),
+        ({"types": ["full"], "distance": {"min": 1}}, "config"),
+        ({"datasets": [{"id": "ds_1"}]}, "config.datasets"),
+    ]
+    for config, field in refused:
+        answer = client.post("/v1/datasets", json={"name": "d", "jobs": [job_id], "config": config})
+        assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, [field]), (
+            config,
+            answer.text,
+        )
+    told = client.post("/v1/datasets", json={"name": "d", "jobs": [job_id], "config": {"kinds": ["calcluation"]}})
+    assert "there are: 'calculation'" in told.json()["errors"][0]["remedy"]
+    good = {
+        "kinds": ["calculation"],
+        "distance": {"max": 9},
+        "quotas": {"type": {"step": {"at_most": 5}}},
+        "max_pairs": 9,
+    }
+    assert client.post("/v1/datasets", json={"name": "d", "jobs": [job_id], "config": good}).status_code == 202
+
+
+def test_a_mix_names_finished_datasets(
+    client: CheckedClient, database: Database, store: StoreSettings, hints: KeptHints
+) -> None:
+    dataset_id = dataset_with_files(client, database, store)
+    mix = {"name": "mix", "datasets": [{"id": dataset_id, "weight": 2.5}]}
+    made = client.post("/v1/datasets", json=mix).json()
+    assert (made["jobs"], made["config"]["datasets"]) == ([], [{"id": dataset_id, "weight": 2.5}])
+    with database.read() as session:
+        of = [
+            set(session.scalars(select(DatasetSource.job_id).filter_by(dataset_id=at)))
+            for at in (dataset_id, made["id"])
+        ]
+    assert of[0] == of[1] != set()
+    assert client.post("/v1/datasets", json={"name": "m", "datasets": [{"id": made["id"]}]}).status_code == 409
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"datasets": [{"id": "ds_none"}]}, "datasets.0.id"),
+        ({"datasets": [{"id": dataset_id, "weight": -1}]}, "datasets.0.weight"),
+        ({"datasets": [{"id": dataset_id}, {"id": dataset_id}]}, "config"),
+        ({"datasets": [], "jobs": []}, "jobs"),
+    ]
+    for change, field in refused:
+        answer = client.post("/v1/datasets", json={**mix, **change})
+        assert (answer.status_code, [e["field"] for e in answer.json()["errors"]]) == (422, [field]), (
+            change,
+            answer.text,
+        )
+    with database.begin() as session:
+        session.get_one(Dataset, dataset_id).config = {"import": {"pairs": 1}}
+    answer = client.post("/v1/datasets", json=mix)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "datasets.0.id")
+    assert "imported" in answer.json()["errors"][0]["message"]
 
 
 RANGES: list[tuple[dict[str, str], int, slice | None]] = [

@@ -121,6 +121,15 @@ def test_a_dataset_is_downloaded_verified_and_not_twice(errata: Errata, job: Inj
     assert target.read_bytes() == data
 
 
+def test_finished_datasets_are_mixed(errata: Errata, job: InjectionJob) -> None:
+    one = errata.datasets.wait(errata.datasets.create("one", [job.id]).id)
+    mix = errata.datasets.wait(errata.datasets.create("mix", datasets={one.id: 2.0}).id)
+    assert mix.manifest is not None
+    assert [entry["weight"] for entry in mix.manifest["mix"]] == [2.0]
+    assert one.manifest is not None
+    assert mix.manifest["counts"]["pairs"] == one.manifest["counts"]["pairs"]
+
+
 def test_upload_reports_bad_lines(errata: Errata, tmp_path: Path) -> None:
     file = tmp_path / "set.jsonl"
     file.write_text('{"question": "1 + 1?", "gold_answer": "2"}\n{"question": 3}\n', encoding="utf-8")

@@ -55,6 +55,11 @@ class Meter:
             self._made += 1
             self._loose -= completions
 
+    def advance(self, items: int) -> None:
+        """So many more items are made, of which no engine told anything."""
+        with self._lock:
+            self._made += items
+
     def spare(self, items: int) -> None:
         """So many items need not be made."""
         with self._lock:

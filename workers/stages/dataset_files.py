@@ -1,28 +1,35 @@
 """What a freeze fills while pairs stream past: tables (JSON lines and Parquet), counts, and the audit's sample.
 
-Memory is constant: tables hold one row group each, and the audit looks at a bounded number of pairs.
+Memory is constant: a table holds one row group, and the audit looks at a bounded number of pairs. Rows come as Arrow
+tables where a shape's columns are the database's, and as dictionaries where a shape makes rows of its own.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
+import numpy as np
+import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from errata.rests import LeftOut
 from errata.seeds import Split
 from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape
-from models.jobs import PairRow
 from workers.stages.rest_tally import RestTally
 
-_ROW_GROUP = 1000  # rows held in memory per table
+_ROW_GROUP, _GROUP_BYTES = 10_000, 16_000_000  # held in memory per table
+_LONG = ("question", "prefix", "chosen", "rejected", "prompt", "completion", "evidence_detail", "pair_id")
+FORMATS = ("jsonl", "parquet")
+_LINE = orjson.OPT_APPEND_NEWLINE
+_COUNTED = ("type", "error_kind", "form", "editor", "evidence", "source")
 
 
 def arrow_schema(fields: Fields) -> pa.Schema:
@@ -39,35 +46,93 @@ def _arrow_type(kind: FieldType) -> Any:
 
 
 class TableWriter:
-    """One table as ``<split>.jsonl`` and ``<split>.parquet`` in a folder. The same rows give the same bytes."""
+    """One table as ``<split>.jsonl`` and ``<split>.parquet`` in a folder. The same rows give the same bytes.
 
-    def __init__(self, folder: Path, split: Split, fields: Fields) -> None:
+    Row groups end by what their rows are, and not by how the rows came: after 10,000 rows or 16 MB.
+    """
+
+    def __init__(self, folder: Path, split: Split, fields: Fields, formats: Sequence[str] = FORMATS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.rows = 0
-        self.paths = (folder / f"{split}.jsonl", folder / f"{split}.parquet")
+        self.paths = tuple(folder / f"{split}.{name}" for name in FORMATS if name in formats)
         self._schema = arrow_schema(fields)
-        self._lines: IO[str] = self.paths[0].open("w", encoding="utf-8", newline="\n")
-        self._parquet = pq.ParquetWriter(self.paths[1], self._schema, compression="zstd")
-        self._held: list[Row] = []
+        self._lines: IO[bytes] | None = (folder / f"{split}.jsonl").open("wb") if "jsonl" in formats else None
+        self._parquet = self._open_parquet(folder / f"{split}.parquet") if "parquet" in formats else None
+        self._held: list[pa.Table] = []
+        self._made: list[Row] = []
+        self._rows, self._bytes = 0, 0  # of the row group
+
+    def _open_parquet(self, path: Path) -> Any:
+        # Long texts repeat too seldom for a dictionary, and nobody looks for a row by the range of its texts.
+        short = [name for name in self._schema.names if name not in _LONG]
+        return pq.ParquetWriter(
+            path, self._schema, compression="zstd", use_dictionary=[*short, "question"], write_statistics=short
+        )
 
     def add(self, row: Row) -> None:
         """Write one row."""
-        self._lines.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._held.append(row)
+        line = orjson.dumps(row, option=_LINE)
+        if self._lines is not None:
+            self._lines.write(line)
         self.rows += 1
-        if len(self._held) >= _ROW_GROUP:
+        if self._parquet is not None:
+            self._made.append(row)
+            self._count(1, len(line))
+
+    def add_table(self, table: pa.Table) -> None:
+        """Write a table's rows: its columns of the schema's names."""
+        table = table.select(self._schema.names).cast(self._schema)
+        self.rows += table.num_rows
+        if self._lines is not None:
+            self._lines.write(b"".join(json_lines(table)))
+        if self._parquet is None or not table.num_rows:
+            return
+        ends = np.cumsum(_row_bytes(table))
+        start, before = 0, 0
+        while start < table.num_rows:
+            # The first row that fills the group ends it.
+            full = int(np.searchsorted(ends, before + _GROUP_BYTES - self._bytes)) + 1
+            stop = min(table.num_rows, full, start + _ROW_GROUP - self._rows)
+            self._held.append(table.slice(start, stop - start))
+            self._count(stop - start, int(ends[stop - 1]) - before)
+            start, before = stop, int(ends[stop - 1])
+
+    def _count(self, rows: int, size: int) -> None:
+        self._rows, self._bytes = self._rows + rows, self._bytes + size
+        if self._rows >= _ROW_GROUP or self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        if self._held:
-            self._parquet.write_table(pa.Table.from_pylist(self._held, schema=self._schema))
-            self._held.clear()
+        if self._made:
+            self._held.append(pa.Table.from_pylist(self._made, schema=self._schema))
+        if self._held and self._parquet is not None:
+            # As one chunk: where tables happened to end would stand in the pages.
+            self._parquet.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._held, self._made, self._rows, self._bytes = [], [], 0, 0
 
     def close(self) -> None:
         """Finish both files."""
-        self._lines.close()
+        if self._lines is not None:
+            self._lines.close()
         self._flush()
-        self._parquet.close()
+        if self._parquet is not None:
+            self._parquet.close()
+
+
+def json_lines(table: pa.Table) -> Iterator[bytes]:
+    """The rows as lines of JSON."""
+    names = table.column_names
+    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        yield orjson.dumps(dict(zip(names, row, strict=True)), option=_LINE)
+
+
+def _row_bytes(table: pa.Table) -> Any:
+    """About how many bytes each row has: those of its texts, and eight for each number."""
+    total = np.full(table.num_rows, 8 * table.num_columns, np.int64)
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            total += pc.fill_null(pc.binary_length(column), 0).to_numpy()
+    return total
 
 
 class Tally:
@@ -75,17 +140,16 @@ class Tally:
 
     def __init__(self) -> None:
         self.pairs = 0
-        self._by: dict[str, Counter[str]] = {
-            key: Counter() for key in ("type", "error_kind", "form", "editor", "evidence", "source", "split")
-        }
+        self._by: dict[str, Counter[str]] = {key: Counter() for key in (*_COUNTED, "split")}
 
-    def add(self, pair: PairRow, split: str) -> None:
-        """Count one pair."""
-        self.pairs += 1
-        values = (pair.type, pair.error_kind, pair.form, pair.editor, pair.evidence_kind, pair.source, split)
-        for counter, value in zip(self._by.values(), values, strict=True):
-            if value is not None:
-                counter[value] += 1
+    def add(self, table: pa.Table, split: str) -> None:
+        """Count a table of pairs of one side."""
+        self.pairs += table.num_rows
+        self._by["split"][split] += table.num_rows
+        for name in _COUNTED:
+            for entry in pc.value_counts(table[name]).to_pylist():
+                if entry["values"] is not None:
+                    self._by[name][entry["values"]] += entry["counts"]
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """For the manifest, most frequent first."""
@@ -95,28 +159,52 @@ class Tally:
         }
 
 
+class AuditedPair(Protocol):
+    """What the audit looks at."""
+
+    type: str
+    question: str
+    chosen: str
+    rejected: str
+    error_kind: str | None
+    form: str | None
+
+
 class Auditor:
     """Collects the sides of pairs per type, and reports on them at the end.
 
-    scikit-learn takes seconds to load and nothing else needs it: it is loaded here, when the first dataset is frozen.
+    scikit-learn takes seconds to load and nothing else needs it: it is loaded here, when the first pair is offered.
     """
 
     def __init__(self) -> None:
-        self._module = importlib.import_module("errata.audit")
         self._samples: dict[str, Any] = {}
         self._kinds: dict[tuple[str, str], Any] = {}
 
-    def add(self, pair: PairRow) -> None:
+    @cached_property
+    def _module(self) -> Any:
+        return importlib.import_module("errata.audit")
+
+    def add(self, pair: AuditedPair) -> None:
         """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
-        sample = self._samples.setdefault(pair.type, self._module.AuditSample())
-        sides = self._module.AuditPair(" ".join(pair.question.split()), pair.chosen, pair.rejected)
-        sample.add(sides)
-        if pair.type == "step" and pair.error_kind:
+        self._offer(pair.type, pair.question, pair.chosen, pair.rejected, pair.error_kind, getattr(pair, "form", None))
+
+    def add_table(self, table: pa.Table) -> None:
+        """Offer a table of pairs."""
+        names = ("type", "question", "chosen", "rejected", "error_kind", "form")
+        for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+            self._offer(*row)
+
+    def _offer(self, type_: str, question: str, chosen: str, rejected: str, kind: str | None, form: str | None) -> None:
+        sample = self._samples.setdefault(type_, self._module.AuditSample())
+        sides = self._module.AuditPair(" ".join(question.split()), chosen, rejected)
+        rank = self._module.audit_rank(sides)
+        sample.add(sides, rank)
+        if type_ == "step" and kind:
             # Pairs made before there were forms leave the result standing, as the paper's do.
-            group = (pair.error_kind, getattr(pair, "form", None) or "stands")
+            group = (kind, form or "stands")
             if group not in self._kinds:
                 self._kinds[group] = self._module.AuditSample(self._module.KIND_MAX_PAIRS)
-            self._kinds[group].add(sides)
+            self._kinds[group].add(sides, rank)
 
     def report(self) -> dict[str, Any]:
         """Per pair type what a classifier reached that never sees the question (errata.audit), as JSON values."""
@@ -136,10 +224,10 @@ class DatasetFiles:
     A table is opened when its first row comes, so that none is empty.
     """
 
-    def __init__(self, folder: Path, shapes: Sequence[Shape]) -> None:
+    def __init__(self, folder: Path, shapes: Sequence[Shape], formats: Sequence[str] = FORMATS) -> None:
         self.counts, self.auditor, self.rests = Tally(), Auditor(), RestTally()
         self.tables: dict[tuple[str, Split], TableWriter] = {}
-        self._folder, self._shapes = folder, shapes
+        self._folder, self._shapes, self._formats = folder, shapes, formats
         self._stack = ExitStack()
 
     def __enter__(self) -> DatasetFiles:
@@ -148,28 +236,45 @@ class DatasetFiles:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def add_pair(self, pair: PairRow, record: PairRecord, split: Split) -> None:
-        """Count a pair, offer it to the audit, and write it in every shape."""
-        self.counts.add(pair, split)
-        self.auditor.add(pair)
-        self.rests.add(record)
-        for shape in self._shapes:
-            self.add_rows(shape, split, shape.rows(record))
+    def add_pairs(self, table: pa.Table, records: Iterable[PairRecord], split: Split) -> None:
+        """Count pairs of one side, offer them to the audit, and write them in every shape.
 
-    def add_sample(self, sample: SampleRecord, split: Split, shapes: Sequence[Shape], *, cut: bool) -> None:
+        ``table`` has the columns of ``steps_and_full``, one row per pair; ``records`` are the same pairs.
+        """
+        self.counts.add(table, split)
+        self.auditor.add_table(table)
+        for shape in self._shapes:
+            if shape.name == "steps_and_full":
+                self.add_table(shape, split, table)
+        made = [shape for shape in self._shapes if shape.samples is None and shape.name != "steps_and_full"]
+        for record in records if made else ():
+            self.rests.add(record)
+            for shape in made:
+                self.add_rows(shape, split, shape.rows(record))
+
+    def add_table(self, shape: Shape, split: Split, table: pa.Table) -> None:
+        """Write the rows of a table in one shape and split: its columns of the shape's names."""
+        if table.num_rows:
+            self._writer(shape, split).add_table(table)
+
+    def add_sample(self, sample: SampleRecord, split: Split, *, cut: bool) -> None:
         """Write a correct sample in the shapes made of samples. One that was cut ends at no answer: it is counted."""
         if cut:
             self.rests.left_out_samples[LeftOut.CUT] += 1
             return
-        for shape in shapes:
+        for shape in self._shapes:
             if shape.samples is not None:
                 self.add_rows(shape, split, shape.samples(sample))
 
     def add_rows(self, shape: Shape, split: Split, rows: Iterable[Row]) -> None:
         """Write rows of one shape and split."""
-        key = (shape.name, split)
         for row in rows:
-            if key not in self.tables:
-                self.tables[key] = TableWriter(self._folder / shape.name, split, shape.fields)
-                self._stack.callback(self.tables[key].close)
-            self.tables[key].add(row)
+            self._writer(shape, split).add(row)
+
+    def _writer(self, shape: Shape, split: Split) -> TableWriter:
+        key = (shape.name, split)
+        if key not in self.tables:
+            folder = self._folder / shape.name
+            self.tables[key] = TableWriter(folder, split, shape.fields, self._formats)
+            self._stack.callback(self.tables[key].close)
+        return self.tables[key]

@@ -17,7 +17,7 @@ from errata.gates.labels import LabelCheck
 from errata.gates.lengths import Count
 from errata.prompts import solve_prompt
 from errata.thoughts import Markers
-from errata.types import Domain, Problem, Verdict
+from errata.types import Domain, Problem
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import EngineError
@@ -63,31 +63,27 @@ class TextFile:
 
 
 def questions_of(
-    session: Session, jobs: Sequence[InjectionJob], conditions: Sequence[ColumnElement[bool]], *, samples: bool
+    session: Session,
+    job: InjectionJob,
+    pairs: Sequence[ColumnElement[bool]],
+    problems: Sequence[ColumnElement[bool]],
+    samples: Sequence[ColumnElement[bool]] | None,
 ) -> Iterator[tuple[str, str]]:
-    """Id and question of every problem that gives pairs (or, with ``samples``, correct samples), in posting order.
+    """Id and question of every problem that gives a job's pairs (or, with ``samples``, samples), in posting order.
 
-    Jobs of one problem set share its problems: each is given once.
+    The three say which pairs, which problems and which samples are meant.
     """
-    for at, job in enumerate(jobs):
-        earlier = [other.id for other in jobs[:at] if other.problem_set_id == job.problem_set_id]
-        query = (
-            select(ProblemRow.id, ProblemRow.question)
-            .where(ProblemRow.problem_set_id == job.problem_set_id, _has_rows([job.id], conditions, samples))
-            .order_by(ProblemRow.position)
-            .execution_options(yield_per=_PAGE)
-        )
-        if earlier:
-            query = query.where(~_has_rows(earlier, conditions, samples))
-        yield from ((id_, question) for id_, question in session.execute(query))
-
-
-def _has_rows(jobs: Sequence[str], conditions: Sequence[ColumnElement[bool]], samples: bool) -> ColumnElement[bool]:
-    pairs = exists().where(PairRow.problem_id == ProblemRow.id, PairRow.job_id.in_(jobs), *conditions)
-    if not samples:
-        return pairs
-    right = (SolutionRow.job_id.in_(jobs), SolutionRow.verdict == Verdict.CORRECT)
-    return or_(pairs, exists().where(SolutionRow.problem_id == ProblemRow.id, *right))
+    gives: ColumnElement[bool] = exists().where(PairRow.problem_id == ProblemRow.id, PairRow.job_id == job.id, *pairs)
+    if samples is not None:
+        of_job = (SolutionRow.problem_id == ProblemRow.id, SolutionRow.job_id == job.id)
+        gives = or_(gives, exists().where(*of_job, *samples))
+    query = (
+        select(ProblemRow.id, ProblemRow.question)
+        .where(ProblemRow.problem_set_id == job.problem_set_id, *problems, gives)
+        .order_by(ProblemRow.position)
+        .execution_options(yield_per=_PAGE)
+    )
+    yield from ((id_, question) for id_, question in session.execute(query))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from models.session import update_by_key
 from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import Auditor, TableWriter
-from workers.stages.freeze import FORMAT, freeze, publish_dataset
+from workers.stages.dataset_manifest import FORMAT
+from workers.stages.freeze import freeze, publish_dataset
 
 _COUNTED = ("type", "error_kind", "form", "editor", "evidence", "source")
 _CHECK_EVERY = 1000  # rows between two looks at whether to stop
@@ -149,7 +150,7 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
             split = split_of(row["question"], config.split.test, config.seed)
             counts.add(row, split)
             if "chosen" in row:
-                auditor.add(SimpleNamespace(**row))  # type: ignore[arg-type]
+                auditor.add(SimpleNamespace(**row))
             tables.add(row, split)
     manifest: dict[str, Any] = {
         "format": FORMAT,

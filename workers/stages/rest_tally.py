@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
+from functools import cached_property
 from typing import Any
 
 from errata.rests import LeftOut, RestKind
@@ -15,14 +16,17 @@ class RestTally:
 
     def __init__(self) -> None:
         self.left_out_samples: Counter[LeftOut] = Counter()
-        self._module = importlib.import_module("errata.audit")  # scikit-learn takes seconds to load
         self._pairs: Counter[RestKind] = Counter()
         self._left_out: Counter[LeftOut] = Counter()
         self._lengths: dict[RestKind, Counter[str]] = {}
         self._samples: dict[RestKind, Any] = {}
 
+    @cached_property
+    def _module(self) -> Any:
+        return importlib.import_module("errata.audit")  # scikit-learn takes seconds to load
+
     def add(self, pair: PairRecord) -> None:
-        """Count one pair. Nothing is counted where no whole shape is written and rests are not known."""
+        """Count one pair. Nothing is counted where no whole shape is written: then rests are not looked for."""
         rest = pair.rest
         if rest is None or rest.kind is None:
             if rest is not None and rest.why is not None:

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from errata.rests import Candidate, LeftOut, Rest, RestKind, RestSource, chosen_rest, rest_candidates, settled_rest
@@ -20,6 +20,7 @@ from workers.stages.isolation import ProblemErrors
 from workers.stages.loading import judge_texts
 
 _READ = ("type", "chosen", "rejected", "start", "end", "step_index", "form", "error_kind", "evidence_kind")
+_PAGE = 500  # pairs read at a time
 CUT = "length"  # an engine's word for a text that ended at its limit of tokens
 
 
@@ -63,12 +64,20 @@ def find_rests(
 def older_rests(
     context: StageContext,
     session: Session,
-    shard_id: str,
-    conditions: Sequence[ColumnElement[bool]],
+    ids: Sequence[str],
     domain: Domain,
     thoughts: Markers,
 ) -> dict[str, Rest]:
-    """The rests of a shard's pairs that were made before rests were stored, by pair id."""
+    """The rests of one job's pairs that were made before rests were stored, by pair id; an unknown id is left out."""
+    found: dict[str, Rest] = {}
+    for at in range(0, len(ids), _PAGE):
+        found |= _older(context, session, ids[at : at + _PAGE], domain, thoughts)
+    return found
+
+
+def _older(
+    context: StageContext, session: Session, ids: Sequence[str], domain: Domain, thoughts: Markers
+) -> dict[str, Rest]:
     incorrect = aliased(SolutionRow)
     query = (
         select(PairRow, ProblemRow, SolutionRow, incorrect, EditRow)
@@ -76,7 +85,7 @@ def older_rests(
         .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
         .outerjoin(incorrect, incorrect.id == PairRow.rejected_solution_id)
         .outerjoin(EditRow, EditRow.id == PairRow.edit_id)
-        .where(PairRow.shard_id == shard_id, PairRow.rest.is_(None), *conditions)
+        .where(PairRow.id.in_(ids))
         .order_by(PairRow.id)
     )
     rows = session.execute(query).all()

@@ -92,9 +92,8 @@ def add_job(session: Session, workspace: str, job_id: str, state: str = JobState
     )
     session.flush()
     for position, start in enumerate(range(0, PROBLEMS, SHARD_SIZE)):
-        shard = Shard(
-            id=new_id("shard"), injection_job_id=job_id, position=position, stage=Stage.PAIR, state=ShardState.DONE
-        )
+        place = {"position": position, "start": start, "stop": min(start + SHARD_SIZE, PROBLEMS)}
+        shard = Shard(id=new_id("shard"), injection_job_id=job_id, **place, stage=Stage.PAIR, state=ShardState.DONE)
         session.add(shard)
         session.flush()
         for at in range(start, min(start + SHARD_SIZE, PROBLEMS)):

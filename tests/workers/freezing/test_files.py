@@ -94,7 +94,10 @@ def test_the_manifest_names_every_file(frozen: Freeze, store: StoreSettings) -> 
     assert manifest["lineage"][0] | {"problem_set_id": ""} == {
         "job_id": "inj_1",
         "problem_set_id": "",
+        "problem_set": "sums",
         "problem_set_sha256": "0",
+        "license": None,
+        "source_url": None,
         "language_model": None,
         "language_model_fingerprint": None,
         "editor_model": None,

@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from models.base import new_id
 from models.files import FileStore
-from models.jobs import PairRow, SolutionRow
+from models.jobs import PairRow, Shard, SolutionRow
 from models.outputs import Dataset, Event
 from models.session import Database
 from models.settings import StoreSettings
-from models.states import JobState
+from models.states import JobState, ShardState, Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from tests.errata.gates import planted
 from tests.workers.freezing.conftest import PROBLEMS, Freeze, both, rows
@@ -41,6 +41,11 @@ def ask_again(database: Database, changes: dict[int, Callable[[str], str]], copi
     with database.begin() as session:
         problems = {row.position: row for row in session.scalars(select(ProblemRow))}
         last = max(problems)
+        place = {"injection_job_id": "inj_1", "position": last, "start": last + 1}
+        stop = last + 1 + copies * len(changes)
+        shard = Shard(id=new_id("shard"), **place, stop=stop, stage=Stage.PAIR, state=ShardState.DONE)
+        session.add(shard)
+        session.flush()
         for position, change in changes.items():
             old = problems[position]
             for _ in range(copies):
@@ -54,7 +59,7 @@ def ask_again(database: Database, changes: dict[int, Callable[[str], str]], copi
                 assert sample is not None
                 for pair in session.scalars(select(PairRow).where(PairRow.problem_id == old.id)).all():
                     values = {c.key: getattr(pair, c.key) for c in PairRow.__table__.columns}
-                    own = {"id": new_id("pair"), "problem_id": new.id, "question": new.question}
+                    own = {"id": new_id("pair"), "problem_id": new.id, "question": new.question, "shard_id": shard.id}
                     session.add(PairRow(**{**values, **own, "pair_key": own["id"]}))
     return made
 

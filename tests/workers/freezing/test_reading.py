@@ -1,0 +1,156 @@
+"""Reading rows in bulk: every text comes back as it was stored, in order, however a job is cut; and reading ahead."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Integer, Text, literal, select, text, union_all, update
+from sqlalchemy.exc import DBAPIError
+
+from models.jobs import PairRow, Shard
+from models.session import Database, passing
+from tests.workers.freezing.conftest import PROBLEMS
+from workers.stages import dataset_rows
+from workers.stages.bulk_reading import ahead, canonical_json, fetch
+from workers.stages.dataset_rows import JobRows, pair_columns
+
+told = st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
+awkward = st.sampled_from(
+    ['"', '""', "\\N", "\\.", "\n", "\r\n", "\r", ",", "", "NULL", "null", "\t", "a\\", "\ufeff", " "]
+)
+TWO = pa.schema([("number", pa.int64()), ("text", pa.string())])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(st.none() | st.integers(1 - 2**31, 2**31 - 1), told | awkward), max_size=8))
+def test_every_value_comes_back(database: Database, rows: list[tuple[int | None, str | None]]) -> None:
+    places = [(at, *row) for at, row in enumerate(rows)] or [(0, None, None)]
+    table = union_all(
+        *(
+            select(
+                literal(at, Integer).label("at"),
+                literal(number, Integer).label("number"),
+                literal(t, Text).label("text"),
+            )
+            for at, number, t in places
+        )
+    ).subquery()
+    with database.read() as session:
+        found = fetch(session, select(table.c.number, table.c.text).order_by(table.c.at))
+        assert found.count == len(places)
+        assert found.table(TWO).to_pylist() == [{"number": number, "text": said} for _, number, said in places]
+        none = fetch(session, select(table.c.number, table.c.text).where(table.c.at < 0))
+        assert none.table(TWO).num_rows == none.count == 0
+
+
+def all_pairs(database: Database) -> list[dict[str, Any]]:
+    with database.read() as session:
+        job = JobRows(session, "inj_1", session.scalars(text("SELECT id FROM problem_sets")).one())
+        return [row for _, table in job.pairs(pair_columns()) for row in table.to_pylist()]
+
+
+@pytest.mark.parametrize(("rows", "first"), [(1, 1), (7, 3), (50, 5), (4_000, 4), (4_000, 64)])
+def test_ranges_do_not_show(
+    database: Database, job: str, monkeypatch: pytest.MonkeyPatch, rows: int, first: int
+) -> None:
+    """Whole shards at a time or parts of one: the same pairs in the same order."""
+    whole = all_pairs(database)
+    assert len(whole) == 3 * PROBLEMS
+    keys = [(row["position"], row["type"] == "full", row["step_index"] or 0) for row in whole]
+    assert keys == sorted(keys)
+    monkeypatch.setattr(dataset_rows, "_ROWS", rows)
+    monkeypatch.setattr(dataset_rows, "_FIRST", first)
+    monkeypatch.setattr(dataset_rows, "_LEAST", 2)
+    assert all_pairs(database) == whole
+
+
+def test_equal_places_are_ordered_by_what_they_say(database: Database, job: str) -> None:
+    """Two pairs of one step and kind: the rejected side decides, and only then the id."""
+    with database.begin() as session:
+        session.execute(update(PairRow).where(PairRow.type == "step").values(step_index=0, error_kind="operator"))
+    found = [row for row in all_pairs(database) if row["type"] == "step"]
+    keys = [(row["position"], row["rejected"]) for row in found]
+    assert keys == sorted(keys)
+
+
+def test_rows_outside_their_shards_are_not_lost_silently(
+    database: Database, job: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_rows, "_ROWS", 7)
+    monkeypatch.setattr(dataset_rows, "_FIRST", 8)
+    with database.begin() as session:
+        session.execute(update(Shard).where(Shard.position == 2).values(start=0, stop=0))
+    with pytest.raises(RuntimeError, match="problems outside their shards"):
+        all_pairs(database)
+
+
+def test_a_range_is_found_by_index(database: Database, job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of pairs is never read whole for one job: what the ranges ask is explained."""
+    asked: list[Any] = []
+    monkeypatch.setattr(dataset_rows, "fetch", lambda session, query: (asked.append(query), fetch(session, query))[1])
+    monkeypatch.setattr(dataset_rows, "_ROWS", 7)
+    monkeypatch.setattr(dataset_rows, "_FIRST", 3)
+    all_pairs(database)
+    assert len(asked) > 10
+    with database.read() as session:
+        if database.is_postgres:
+            session.execute(text("SET LOCAL enable_seqscan = off"))  # a table this small is read whole all the same
+        for query in asked:
+            said = query.compile(session.connection(), compile_kwargs={"literal_binds": True})
+            explain = "EXPLAIN" if database.is_postgres else "EXPLAIN QUERY PLAN"
+            plan = " ".join(str(row) for row in session.execute(text(f"{explain} {said}".replace(":", "\\:"))))
+            assert "Seq Scan" not in plan
+            assert "SCAN pairs" not in plan
+
+
+def test_a_broken_query_raises_what_the_runner_knows(database: Database) -> None:
+    with database.read() as session, pytest.raises(DBAPIError) as raised:
+        fetch(session, select(text("missing")).select_from(text("nowhere")))
+    assert not passing(raised.value)
+
+
+def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
+    def items() -> Iterator[int]:
+        yield from range(20)
+        raise KeyError("end")
+
+    found = ahead(items())
+    assert [next(found) for _ in range(20)] == list(range(20))
+    with pytest.raises(KeyError):
+        next(found)
+    assert list(ahead([])) == []
+
+
+def test_reading_ahead_ends_with_its_reader() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for at in range(1000):
+            made.append(at)
+            yield at
+
+    before = threading.active_count()
+    found = ahead(items(), depth=2)
+    assert next(found) == 0
+    found.close()
+    assert threading.active_count() == before
+    assert len(made) < 10
+
+
+said = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@given(st.dictionaries(said, st.none() | st.integers(-9, 9) | said))
+def test_evidence_has_one_text(detail: dict[str, Any]) -> None:
+    forms = [json.dumps(detail), json.dumps(dict(reversed(detail.items())), ensure_ascii=False), None, "null"]
+    one, other, *none = canonical_json(pa.chunked_array([pa.array(forms, pa.string())])).to_pylist()
+    assert one == other
+    assert json.loads(one) == detail
+    assert none == [None, None]

@@ -1,0 +1,133 @@
+"""Rows of the database in bulk, as Arrow tables: by COPY from PostgreSQL, as plain tuples from SQLite."""
+
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+import psycopg
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+from sqlalchemy import Select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+_AHEAD = 2  # items made before they are asked for
+_CSV = arrow_csv.ParseOptions(newlines_in_values=True)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows as the database sent them: lines of CSV, or tuples. ``size``: bytes, about."""
+
+    data: Any
+    count: int
+    size: int
+
+    def table(self, schema: pa.Schema) -> pa.Table:
+        """The rows as a table of the schema, whose columns theirs are, in order."""
+        if not self.count:
+            return schema.empty_table()
+        if isinstance(self.data, list):
+            columns = zip(*self.data, strict=True)
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
+            return pa.Table.from_arrays(arrays, schema=schema)
+        # An unquoted empty field is NULL and a quoted one is an empty text: that is how COPY tells them apart.
+        told = arrow_csv.ConvertOptions(
+            column_types=schema, strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=False
+        )
+        # One block: a row must not be longer than a block is.
+        reading = arrow_csv.ReadOptions(column_names=schema.names, use_threads=False, block_size=self.size + 1)
+        lines = pa.py_buffer(self.data)
+        return arrow_csv.read_csv(lines, read_options=reading, parse_options=_CSV, convert_options=told)
+
+
+def fetch(session: Session, query: Select[Any]) -> Rows:
+    """A query's rows, JSON as the text that the database holds. Raises SQLAlchemy's DBAPIError."""
+    connection = session.connection()
+    compiled = query.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    raw: Any = connection.connection
+    try:
+        return (_copied if connection.dialect.name == "postgresql" else _selected)(raw, compiled)
+    except (psycopg.Error, sqlite3.Error) as error:
+        base = psycopg.Error if isinstance(error, psycopg.Error) else sqlite3.Error
+        lost = isinstance(error, psycopg.Error) and bool(raw.closed)
+        raised: Any = DBAPIError.instance(str(compiled), {}, error, base, connection_invalidated=lost)
+        raise raised from error
+
+
+def _copied(raw: Any, compiled: Any) -> Rows:
+    data, count = bytearray(), 0
+    with raw.cursor() as cursor, cursor.copy(f"COPY ({compiled}) TO STDOUT (FORMAT csv)", compiled.params) as copy:
+        for line in copy:
+            data += line
+            count += 1
+    return Rows(data, count, len(data))
+
+
+def _selected(raw: Any, compiled: Any) -> Rows:
+    with closing(raw.cursor()) as cursor:
+        rows = cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]).fetchall()
+    # Texts are measured in one row of many: all of them would cost as much as reading them did.
+    looked_at = rows[:: max(1, len(rows) // 64)]
+    size = sum(len(value) for row in looked_at for value in row if isinstance(value, str))
+    return Rows(rows, len(rows), size * len(rows) // max(1, len(looked_at)))
+
+
+def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
+    """The items, made in a thread of their own up to ``depth`` of them before they are asked for.
+
+    What making one raises is raised here. Closing the iterator ends the thread before it makes another one.
+    """
+    made: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def put(item: T | None, error: BaseException | None = None) -> None:
+        while not stop.is_set():
+            try:
+                made.put((item, error), timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def make() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stop.is_set():
+                    return
+            put(None, StopIteration())
+        except BaseException as error:
+            put(None, error)
+
+    thread = threading.Thread(target=make, name="read-ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()
+
+
+def canonical_json(column: pa.ChunkedArray) -> pa.Array:
+    """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
+    return pa.array([_canonical(value) for value in column.to_pylist()], pa.string())
+
+
+def _canonical(value: str | None) -> str | None:
+    if value is None or value == "null":
+        return None
+    return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS).decode()

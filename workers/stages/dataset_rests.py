@@ -1,0 +1,61 @@
+"""What follows the steps of pairs that are frozen (errata.rests): as stored, or found for pairs of before it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+import pyarrow as pa
+from sqlalchemy.orm import Session
+
+from errata.rests import Rest, allowing_right_answers
+from errata.types import Domain
+from models.jobs import PairRow
+from workers.stages.base import StageContext
+from workers.stages.bulk_reading import fetch
+from workers.stages.dataset_rows import in_slices
+from workers.stages.dataset_selection import DatasetSelection
+from workers.stages.rests import older_rests
+
+_STORED = pa.schema([("pair_id", pa.string()), ("rest", pa.string())])
+
+
+class Rests:
+    """Finds the rests of tables of pairs. The session is its own: the freeze's belongs to a thread that reads ahead."""
+
+    def __init__(self, context: StageContext, session: Session, chosen: DatasetSelection) -> None:
+        self._context, self._session, self._chosen = context, session, chosen
+
+    def of(self, table: pa.Table) -> list[Rest | None]:
+        """The rest of each pair, in order; all None where no shape is written that ends at an answer.
+
+        A table without the column ``rest`` came from files: its pairs are looked up. Raises what the judge raises.
+        """
+        if not self._chosen.with_rests:
+            return [None] * table.num_rows
+        ids = table["pair_id"].to_pylist()
+        stored = table["rest"].to_pylist() if "rest" in table.column_names else self._stored(ids)
+        known = [None if told in (None, "null") else Rest.from_dict(orjson.loads(told)) for told in stored]
+        older = self._older(table.filter(pa.array([rest is None for rest in known], pa.bool_())))
+        return [self._allowed(rest or older.get(id_)) for id_, rest in zip(ids, known, strict=True)]
+
+    def _allowed(self, rest: Rest | None) -> Rest | None:
+        if rest is None or not self._chosen.config.whole_right_answers:
+            return rest
+        return allowing_right_answers(rest)
+
+    def _stored(self, ids: Sequence[str]) -> list[str | None]:
+        found: dict[str, str | None] = {}
+        columns = {"pair_id": PairRow.id, "rest": PairRow.rest}
+        for query in in_slices(columns, PairRow.id, ids):
+            told = fetch(self._session, query).table(_STORED)
+            found.update(zip(told["pair_id"].to_pylist(), told["rest"].to_pylist(), strict=True))
+        return [found.get(id_) for id_ in ids]
+
+    def _older(self, table: pa.Table) -> dict[str, Rest]:
+        found: dict[str, Rest] = {}
+        for group in table.group_by(["job_id", "domain"]).aggregate([("pair_id", "list")]).to_pylist():
+            thoughts = self._chosen.thoughts(group["job_id"])
+            ids = group["pair_id_list"]
+            found |= older_rests(self._context, self._session, ids, Domain(group["domain"]), thoughts)
+        return found
