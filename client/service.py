@@ -8,13 +8,12 @@ from types import TracebackType
 import httpx
 
 from client.errors import ErrataError
+from client.files import Datasets, LanguageModels
 from client.life import Pairs, Retractions
 from client.resources import (
-    Datasets,
     Estimates,
     Evaluations,
     InjectionJobs,
-    LanguageModels,
     Presets,
     ProblemSets,
     Rejudgings,

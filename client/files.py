@@ -1,0 +1,122 @@
+"""Resources whose rows have files: datasets and language models."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from client.curation import DatasetDifference
+from client.downloads import download, download_archive
+from client.hub import HubTarget, Pushed, push_dataset, push_model
+from client.imports import Imports
+from client.jobs import Jobs, Resource
+from client.life import Kept
+from client.records import Dataset, DatasetFile, LanguageModel
+
+
+class Files(Resource):
+    """A resource whose rows have files to download."""
+
+    path: str
+
+    def _files(self, row_id: str) -> list[DatasetFile]:
+        answer = self._transport.get(f"{self.path}/{row_id}/files")
+        return [DatasetFile.model_validate(row) for row in answer["data"]]
+
+    def _download(self, row_id: str, folder: Path) -> Path:
+        for file in self._files(row_id):
+            download(self._transport, file, folder)
+        return folder
+
+    def _download_archive(self, row_id: str, target: Path) -> Path:
+        return download_archive(self._transport, f"{self.path}/{row_id}/archive.zip", target)
+
+
+class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
+    """Datasets: pairs frozen to files. They have files once they have succeeded."""
+
+    path, record = "/v1/datasets", Dataset
+
+    def create(
+        self,
+        name: str,
+        jobs: Iterable[str] = (),
+        *,
+        datasets: Iterable[str] | Mapping[str, float] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Freeze the pairs of ended injection jobs, and of finished datasets: their ids, or ids with weights."""
+        weights = datasets if isinstance(datasets, Mapping) else dict.fromkeys(datasets)
+        mixed = [{"id": each} if weight is None else {"id": each, "weight": weight} for each, weight in weights.items()]
+        body = {"name": name, "jobs": list(jobs), "config": dict(config or {})}
+        return self._create({**body, **({"datasets": mixed} if mixed else {})})
+
+    def difference(self, before: str, after: str) -> DatasetDifference:
+        """How many pairs only one of two datasets holds, by what they say."""
+        return DatasetDifference.model_validate(self._transport.get(f"{self.path}/{before}/diff/{after}", limit=1))
+
+    def differing_pairs(self, before: str, after: str, *, side: str = "added") -> Iterator[dict[str, Any]]:
+        """The pairs that only ``after`` holds (``side="added"``), or only ``before`` (``"removed"``)."""
+        return self._transport.pages(f"{self.path}/{before}/diff/{after}", side=side)
+
+    def argilla_settings(self, dataset_id: str) -> dict[str, Any]:
+        """Settings of an Argilla dataset for these pairs; written to a file, ``rg.Settings.from_json`` reads them."""
+        answer: dict[str, Any] = self._transport.get(f"{self.path}/{dataset_id}/argilla", limit=1)["settings"]
+        return answer
+
+    def argilla_records(self, dataset_id: str) -> Iterator[dict[str, Any]]:
+        """The pairs as records, each for ``rg.Record.from_dict``."""
+        return self._transport.pages(f"{self.path}/{dataset_id}/argilla", rows="records")
+
+    def files(self, dataset_id: str) -> list[DatasetFile]:
+        """The files of a dataset, with their digests."""
+        return self._files(dataset_id)
+
+    def download(self, dataset_id: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified; partial files are resumed, complete ones kept. Answers ``folder``.
+
+        Raises DigestMismatch when a file is not what the manifest says.
+        """
+        return self._download(dataset_id, folder)
+
+    def download_archive(self, dataset_id: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, verified; a cut download is resumed. Answers ``target``."""
+        return self._download_archive(dataset_id, target)
+
+    def push(
+        self, dataset_id: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any
+    ) -> Pushed:
+        """Download a dataset, check it, and upload it to the hub (client.hub.push_dataset)."""
+        return push_dataset(self.download, dataset_id, HubTarget(repo, private, **target), licence)
+
+
+class LanguageModels(Files, Kept[LanguageModel]):
+    """The registry, as far as this workspace may use it. Files have those models that a training job made."""
+
+    path, record = "/v1/models", LanguageModel
+
+    def list(self, *, tag: str | None = None) -> list[LanguageModel]:
+        """Every language model a job may name; filter: ``tag``."""
+        return [LanguageModel.model_validate(row) for row in self._transport.get(self.path, tag=tag)["data"]]
+
+    def files(self, name: str) -> builtins.list[DatasetFile]:
+        """The files of a language model that a training job made, with their digests."""
+        return self._files(name)
+
+    def download(self, name: str, folder: Path) -> Path:
+        """Every file into ``folder``, verified, as for a dataset. Answers ``folder``. Raises DigestMismatch."""
+        return self._download(name, folder)
+
+    def download_archive(self, name: str, target: Path) -> Path:
+        """Every file as one ZIP archive, ``target``, as for a dataset. Answers ``target``. Raises DigestMismatch."""
+        return self._download_archive(name, target)
+
+    def push(self, name: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any) -> Pushed:
+        """Download a trained model, check it, and upload it to the hub (client.hub.push_model)."""
+        return push_model(self.download, self.get(name), HubTarget(repo, private, **target), licence)
+
+    def get(self, name: str) -> LanguageModel:
+        """One by its name."""
+        return LanguageModel.model_validate(self._transport.get(f"{self.path}/{name}"))
