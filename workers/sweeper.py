@@ -70,8 +70,11 @@ class Sweeper:
             return
         try:
             purge(self._db, self._store, self._settings.sweep_seconds)
-        except Exception:
-            log.exception("what was deleted cannot be purged, trying again in %s s", self._settings.sweep_seconds)
+        except Exception as error:
+            if passing(error):
+                DATABASE.away(log, error)
+            else:
+                log.exception("what was deleted cannot be purged, trying again in %s s", self._settings.sweep_seconds)
 
     def sweep(self) -> Swept:
         """One sweep: rows first, in one transaction; then what has ended, each by itself; then the hints."""

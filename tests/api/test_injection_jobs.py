@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from errata.funnel import Funnel
 from errata.kinds import replace_custom
 from errata.kinds.custom import CustomKind
 from models.base import db_now, new_id
-from models.jobs import EditRow, InjectionJob, PairRow, Shard, SolutionRow
+from models.jobs import EditRow, InjectionJob, JobSummary, PairRow, Shard, SolutionRow
 from models.leases import claim
 from models.session import Database
 from models.states import JobState, ShardState, Stage, move
@@ -196,6 +196,8 @@ def test_progress_adds_up(client: CheckedClient, database: Database) -> None:
         for shard, change in zip(shards, changes, strict=True):
             if change:
                 session.execute(update(Shard).where(Shard.id == shard.id).values(**change))
+        # Ledgers written past their stages: the job is counted from them, as one of an earlier version.
+        session.execute(delete(JobSummary))
         started = update(InjectionJob).values(started_at=db_now(-10))
         session.execute(started)
     job = client.get(f"/v1/injection-jobs/{job_id}").json()

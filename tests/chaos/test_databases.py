@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +17,7 @@ from models.jobs import InjectionJob, Shard
 from models.migrate import Base
 from models.session import Database
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
-from tests.processes import ROOT, until
+from tests.processes import ROOT
 from tests.proxies import Proxy
 from tests.workers.road import PROBLEMS, ROAD, Recorder, job_state, make_job, make_services, outcomes, shards, through
 from workers import lifecycle
@@ -60,40 +59,6 @@ def test_ambiguous_commit(proxied: tuple[Database, Database, Proxy], tmp_path: P
     assert outcomes(direct) == PROBLEMS
     Sweeper(direct, Recorder(), services.settings).sweep()
     assert job_state(direct) == JobState.SUCCEEDED
-
-
-@pytest.mark.chaos
-@pytest.mark.timeout(300)
-def test_half_open_connection(proxied: tuple[Database, Database, Proxy], tmp_path: Path) -> None:
-    """Nothing comes back any more and nothing breaks: TCP's own limit ends it, and another worker has the shard."""
-    direct, database, proxy = proxied
-    make_job(direct, shard_size=PROBLEMS)
-
-    def stalls(context: StageContext) -> Finish:
-        proxy.flowing.clear()
-        return through(Stage.GRADE)(context)
-
-    settings = {"lease_seconds": 3, "heartbeat_seconds": 1}
-    stuck = make_services(database, tmp_path, {**ROAD, Stage.SAMPLE: stalls}, **settings)
-    [shard] = shards(direct)
-    began, ended = time.monotonic(), threading.Event()
-
-    def run() -> None:
-        try:
-            run_shard(stuck, shard.id)
-        finally:
-            ended.set()
-
-    threading.Thread(target=run, daemon=True).start()
-    until(lambda: not proxy.flowing.is_set(), "the stall")
-    well = make_services(direct, tmp_path, ROAD)
-    until(lambda: Sweeper(direct, Recorder(), well.settings).sweep().expired, "the lease to expire", 30)
-    while run_shard(well, shard.id) is ShardOutcome.ADVANCED:
-        pass
-    assert job_state(direct) == JobState.SUCCEEDED
-    until(ended.is_set, "the stuck worker to give up", 120)
-    assert time.monotonic() - began < 120
-    assert outcomes(direct) == PROBLEMS
 
 
 def test_three_sweepers(database: Database, tmp_path: Path) -> None:

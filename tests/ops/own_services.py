@@ -47,15 +47,24 @@ class OwnServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self._process = subprocess.Popen(
+        """Start it, and wait until it answers; what ends at once is started again: a killed one may hold memory."""
+        self._process = self._spawned()
+
+        def up() -> bool:
+            if self._process is not None and self._process.poll() is not None:
+                self._process = self._spawned()
+            return self.answers()
+
+        until(up, type(self).__name__, 60)
+
+    def _spawned(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             self.command(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             user=self.user(),
             start_new_session=True,
         )
-        until(self.answers, type(self).__name__, 60)
 
     def kill(self) -> None:
         """SIGKILL for it and its children, as a power cut would be for what it has not written."""
