@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.http.auth import Reader
@@ -118,7 +118,15 @@ def list_pairs(
         if job is not None:
             set_id = body_row(session, InjectionJob, job, caller.workspace_id, "job").problem_set_id
         if problem is not None:
-            query = query.where(PairRow.problem_id.in_(named_problems(session, caller.workspace_id, problem, set_id)))
+            named = named_problems(session, caller.workspace_id, problem, set_id)
+            if len(named) == 1 and not api.db.is_postgres:
+                # A problem has few pairs. Wrapped, the other columns offer SQLite no index that it would prefer.
+                given = {column: value for column, value in filters.items() if value is not None}
+                query = select(PairRow).where(*(func.coalesce(column, "") == value for column, value in given.items()))
+                query = query.where(PairRow.problem_id == named[0])
+                query = query if review is None else query.where(review_condition(review))
+            else:
+                query = query.where(PairRow.problem_id.in_(named))
         found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
         return found.listing_of(pair_answers(session, found.rows))
 

@@ -287,7 +287,12 @@ def _outputs(session: Session, ids: Filled) -> None:
     dataset.manifest, dataset.sha256 = (
         {
             "files": files,
-            "rows": {"step": {"train": 3}, "whole": {"train": 2}, "trl": {"train": 3}},  # one shape of another version
+            "rows": {
+                "steps_and_full": {"train": 3},
+                "step": {"train": 3},
+                "whole": {"train": 2},
+                "trl": {"train": 3},
+            },  # one shape of another version
             "counts": {"pairs": 4},
             "audit": None,
             "default_shape": "whole",

@@ -17,7 +17,7 @@ from models.states import JobState, ShardState
 from models.workspaces import DEFAULT_WORKSPACE
 from tests.workers.injection_jobs import PROBLEMS, RIGHT, Posted, post_job, run_shards, sums
 from tests.workers.scripted import MODEL, Scripted
-from tests.workers.test_continuations import WHOLE_STEPS, Propagating, continued
+from tests.workers.test_continuations import ANY_KIND, WHOLE_STEPS, Propagating, continued
 from workers.engines.base import EngineError, GenerationRequest
 from workers.lifecycle import missing_positions, plan_evaluation, plan_retry
 from workers.runner import Services, run_shard
@@ -156,7 +156,7 @@ def test_so_it_is_where_a_model_edits_and_continues(
 ) -> None:
     services.engines = Propagating()
     poison(monkeypatch, module, name)
-    post_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS)
+    post_job(services, "errata", model=MODEL, proof=continued(), editing=WHOLE_STEPS, screening=ANY_KIND)
     run_shards(services)
     check_set_aside(services, at, name)
 

@@ -13,7 +13,7 @@ from errata.types import Domain, Problem, Verdict
 from models.jobs import EditRow, PairRow
 from tests.workers.injection_jobs import Posted, pairs_of, run_job, sums
 from tests.workers.scripted import MODEL
-from tests.workers.test_continuations import WHOLE_STEPS, Propagating, continued
+from tests.workers.test_continuations import ANY_KIND, WHOLE_STEPS, Propagating, continued
 from workers.engines.base import GenerationRequest
 from workers.runner import Services
 
@@ -61,7 +61,7 @@ def test_consistent_edits_are_carried_to_a_wrong_answer(services: Services) -> N
 
 def test_a_continuation_that_ended_by_itself_is_the_rest_where_the_program_knows_none(services: Services) -> None:
     services.engines = Propagating()
-    run_job(services, "errata", ambiguous(), model=MODEL, proof=continued(), editing=WHOLE_STEPS)
+    run_job(services, "errata", ambiguous(), model=MODEL, proof=continued(), editing=WHOLE_STEPS, screening=ANY_KIND)
     pairs = [pair for pair in pairs_of(services) if pair.evidence_kind == "divergence"]
     assert pairs
     with services.db.read() as session:
@@ -84,7 +84,7 @@ class Rambling(Propagating):
 
 def test_a_continuation_that_was_cut_ends_no_pair(services: Services) -> None:
     services.engines = Rambling()
-    run_job(services, "errata", ambiguous(), model=MODEL, proof=continued(), editing=WHOLE_STEPS)
+    run_job(services, "errata", ambiguous(), model=MODEL, proof=continued(), editing=WHOLE_STEPS, screening=ANY_KIND)
     pairs = [pair for pair in pairs_of(services) if pair.evidence_kind == "divergence"]
     assert pairs
     assert {rest_of(pair).why for pair in pairs} == {"no_rest"}

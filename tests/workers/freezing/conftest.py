@@ -200,5 +200,6 @@ def rows(store: StoreSettings, dataset: Dataset, shape: str, split: str) -> list
 
 
 def both(store: StoreSettings, dataset: Dataset, shape: str) -> list[dict[str, Any]]:
-    """The rows of both splits."""
-    return rows(store, dataset, shape, "train") + rows(store, dataset, shape, "test")
+    """The rows of both splits; a split without rows has no file."""
+    written = (dataset.manifest or {})["rows"].get(shape, {})
+    return [row for split in ("train", "test") if split in written for row in rows(store, dataset, shape, split)]
