@@ -71,7 +71,7 @@ class Sweeper:
         try:
             purge(self._db, self._store, self._settings.sweep_seconds)
         except Exception as error:
-            if passing(error):
+            if isinstance(error, SQLAlchemyError) and passing(error):
                 DATABASE.away(log, error)
             else:
                 log.exception("what was deleted cannot be purged, trying again in %s s", self._settings.sweep_seconds)
