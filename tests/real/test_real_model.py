@@ -25,7 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if not (folder / "config.json").is_file():
         pytest.skip(f"no model in {folder}: the package index did not have it")
     more = {"ERRATA_GENERATION_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    with running(tmp_path_factory.mktemp("home"), embedded=True, **more) as service:
+    with running(tmp_path_factory.mktemp("home"), embedded=True, variables=more) as service:
         service.add_model("real", {"path": str(folder.resolve()), "max_context": 2048}, engine="transformers")
         yield service
 
