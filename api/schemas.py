@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Self
 
@@ -142,3 +143,13 @@ class JobOut(StateOut):
 
     partial: bool = Field(description="It ended without some of its shards.")
     progress: Progress
+
+
+def json_value(value: Any) -> Any:
+    """The value of a form field or query parameter, which holds JSON as text. Raises ValueError."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not JSON; give an object such as the description shows") from None

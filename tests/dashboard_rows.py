@@ -94,6 +94,7 @@ def fill(database: Database) -> Filled:
         _hostile_job(session, ids)
         _foreign_job(session, ids)
         _outputs(session, ids)
+        _evaluations(session, ids)
     return ids
 
 
@@ -325,6 +326,9 @@ def _outputs(session: Session, ids: Filled) -> None:
             values["loss"] = None  # type: ignore[assignment]  # what a non-finite loss is stored as
         _add(session, Metric(run_id=ids.training, step=step, phase="train", values=values))
     _add(session, Checkpoint(id="ckpt_40", run_id=ids.training, step=40, path="x", size_bytes=3_400_000, manifest={}))
+
+
+def _evaluations(session: Session, ids: Filled) -> None:
     results = ({"accuracy": 0.365, "interval": [0.344, 0.387]}, {"accuracy": 0.617, "interval": [0.595, 0.638]}, None)
     for row_id, model, result in zip(ids.evaluations, ("lm_tiny", "lm_tuned", "lm_tiny"), results, strict=True):
         evaluation = Evaluation(

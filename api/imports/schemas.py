@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from api.schemas import Name, Request
+from api.schemas import Name, Request, json_value
 from errata.imports.config import FormatName, checked_mapping
-
-
-def _json(value: Any) -> Any:
-    """A form field or query parameter holds JSON as text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError("not JSON; give an object") from None
 
 
 class ImportIn(Request):
@@ -26,13 +15,13 @@ class ImportIn(Request):
 
     name: Name
     format: FormatName | None = None
-    mapping: Annotated[dict[str, str], BeforeValidator(checked_mapping), BeforeValidator(_json)] = Field(
+    mapping: Annotated[dict[str, str], BeforeValidator(checked_mapping), BeforeValidator(json_value)] = Field(
         default_factory=dict
     )
     license: str | None = Field(None, max_length=200)
     source_url: str | None = Field(None, max_length=2000, pattern=r"^https?://")
     file_name: str | None = Field(None, max_length=255)
-    config: Annotated[dict[str, Any], BeforeValidator(_json)] = Field(default_factory=dict)
+    config: Annotated[dict[str, Any], BeforeValidator(json_value)] = Field(default_factory=dict)
     on_bad_row: Literal["report", "refuse"] = "report"
 
 

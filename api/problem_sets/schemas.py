@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -10,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_v
 
 from api.problem_sets.answer_criteria import checked
 from api.problem_sets.mapping import ColumnMapping
-from api.schemas import BadRow, Name, Request, RowAnswer, RowNote
+from api.schemas import BadRow, Name, Request, RowAnswer, RowNote, json_value
 from errata.types import Domain
 
 
@@ -25,16 +24,6 @@ class Tolerance(Request):
         if self.abs is None and self.rel is None:
             raise ValueError('give "abs", "rel" or both')
         return self
-
-
-def _json(value: Any) -> Any:
-    """A form field or query parameter holds JSON as text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError("not JSON; give an object such as the description shows") from None
 
 
 class ProblemIn(Request):
@@ -61,7 +50,7 @@ class ProblemSetHeader(Request):
 
     name: Name
     domain: Domain = Domain.MATH
-    tolerance: Annotated[Tolerance | None, BeforeValidator(_json)] = Field(
+    tolerance: Annotated[Tolerance | None, BeforeValidator(json_value)] = Field(
         None, description='How far a number may lie from gold, such as {"rel": 0.01}; as JSON in forms and addresses.'
     )
     unordered: bool | None = Field(None, description="Whether the order of an answer's parts does not matter.")
@@ -69,7 +58,7 @@ class ProblemSetHeader(Request):
     benchmark: bool = Field(
         False, description="Whether it is a benchmark: datasets are checked for its questions (gate `contamination`)."
     )
-    mapping: Annotated[dict[str, str] | None, BeforeValidator(_json)] = Field(
+    mapping: Annotated[dict[str, str] | None, BeforeValidator(json_value)] = Field(
         None,
         description='Which column holds which field: {"question": "q", "gold_answer": "final"}; a dot reaches into'
         " objects and lists (`prompt.0.content`). Other columns are left out. As JSON in forms and addresses.",

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class OwnServer:
+class OwnServer(ABC):
     """A server process on a port of its own; ``start`` after ``kill`` finds what it had stored."""
 
     def __init__(self, folder: Path) -> None:
@@ -82,13 +83,13 @@ class OwnServer:
         self.kill()
         self.start()
 
+    @abstractmethod
     def command(self) -> list[str]:
         """What starts it in the foreground."""
-        raise NotImplementedError
 
+    @abstractmethod
     def answers(self) -> bool:
         """Whether it takes requests."""
-        raise NotImplementedError
 
     def user(self) -> str | None:
         """Who it runs as, where that is not us."""
