@@ -78,24 +78,40 @@ def test_a_body_that_does_not_come_in_time_is_refused(
 
 
 def test_so_many_bodies_come_at_once_and_no_more(make_client: Callable[..., CheckedClient]) -> None:
-    ask = asking(make_client(open_bodies=4, body_idle_seconds=0.3))
+    ask = asking(make_client(open_bodies=4))
 
-    async def crowd() -> list[tuple[int, dict[str, Any], dict[str, str]]]:
-        return list(await asyncio.gather(*(ask(parts(1, 0)) for _ in range(300))))
+    async def whole() -> Message:
+        return {"type": "http.request", "body": b'{"name": 1}', "more_body": False}
 
-    async def calm() -> int:
-        async def whole() -> Message:
-            return {"type": "http.request", "body": b'{"name": 1}', "more_body": False}
+    async def crowd() -> None:
+        held, sent = [asyncio.Event() for _ in range(4)], asyncio.Event()
 
-        return (await ask(whole))[0]
+        def slow(asked: asyncio.Event) -> Receive:
+            async def receive() -> Message:
+                asked.set()
+                await sent.wait()
+                return await whole()
 
-    async def both() -> None:
-        answers = await crowd()
-        assert sorted(status for status, *_ in answers) == [408] * 4 + [503] * 296
-        assert all(headers["retry-after"] == "5" for status, _, headers in answers if status == 503)
-        assert await calm() == 422, "their places are free again"
+            return receive
 
-    asyncio.run(both())
+        first = [asyncio.create_task(ask(slow(asked))) for asked in held]
+        await asyncio.gather(*(asked.wait() for asked in held))
+        more = await asyncio.gather(*(ask(parts(0, 0)) for _ in range(296)))
+        assert {(status, headers["retry-after"]) for status, _, headers in more} == {(503, "5")}
+        sent.set()
+        assert [status for status, *_ in await asyncio.gather(*first)] == [422] * 4, "those that came are read"
+        assert (await ask(whole))[0] == 422, "their places are free again"
+
+    asyncio.run(asyncio.wait_for(crowd(), 120))
+
+
+def test_bodies_that_stop_coming_give_their_places_up(make_client: Callable[..., CheckedClient]) -> None:
+    ask = asking(make_client(open_bodies=4, body_idle_seconds=0.05))
+
+    async def often() -> list[int]:
+        return [(await ask(parts(1, 0)))[0] for _ in range(6)]
+
+    assert asyncio.run(often()) == [408] * 6
 
 
 def test_bodies_that_are_there_take_no_place(make_client: Callable[..., CheckedClient]) -> None:
