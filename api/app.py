@@ -79,7 +79,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
         title="Errata",
         version=VERSION,
         summary="Preference data from injected errors, and the training that learns from it.",
-        docs_url=None,  # its page needs scripts from another host
+        docs_url=None,  # its page needs scripts from another host; /docs is ours (api.pages.routes)
         redoc_url=None,
         openapi_url="/openapi.json",
     )

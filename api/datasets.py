@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
@@ -14,7 +15,7 @@ from api.dataset_filters import check_filters
 from api.http.archives import ARCHIVE_RESPONSES, send_archive
 from api.http.auth import Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
-from api.http.errors import Conflict, Invalid, documented, invalid_below
+from api.http.errors import Conflict, Invalid, NotFound, documented, invalid_below
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, body_row, path_row
 from api.imports.schemas import Imported
@@ -170,6 +171,15 @@ def download_archive(request: Request, caller: Reader, api: ApiDep, dataset_id: 
 def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str, path: str) -> Response:
     """A file, or a range of it. Only paths the dataset's manifest lists exist."""
     return send_dataset_file(request, api, caller.workspace_id, dataset_id, path)
+
+
+def read_dataset_file(api: Api, workspace_id: str, dataset_id: str, path: str) -> bytes:
+    """A listed file of a workspace's dataset, whole: for small ones. Raises NotFound, or Conflict as long as it freezes."""
+    for file in _files(api, dataset_id, workspace_id):
+        if file.path == path:
+            with suppress(FileNotFoundError):
+                return FileStore(api.store.files).read_bytes(f"{file.folder}/{file.path}")
+    raise NotFound("the dataset has no such file")
 
 
 def send_dataset_file(request: Request, api: Api, workspace_id: str, dataset_id: str, path: str) -> Response:

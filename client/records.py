@@ -318,6 +318,7 @@ class Event(Record):
     subject: str
     type: str
     data: dict[str, Any]
+    message: str = ""
     created_at: datetime
 
 

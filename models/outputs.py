@@ -56,6 +56,8 @@ class TrainingRun(Owned, LeaseColumns, Timestamped, Base):
     step: Mapped[int] = mapped_column(Integer, default=0)
     total_steps: Mapped[int | None]
     progressed_at: Mapped[datetime | None]
+    doing: Mapped[dict[str, Any] | None]
+    """``phase``, ``done`` and ``total`` of what is no optimizer step (loading, the reference pass, saving)."""
     keep_on_cancel: Mapped[bool] = mapped_column(default=True)
     summary: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]

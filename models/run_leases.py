@@ -89,9 +89,9 @@ def heartbeat(session: Session, lease: RunLease, ttl_seconds: float, **values: A
     return _update(session, _is_held(lease), lease_expires_at=db_now(ttl_seconds), **values)
 
 
-def progressed(session: Session, lease: RunLease, ttl_seconds: float, step: int) -> str | None:
+def progressed(session: Session, lease: RunLease, ttl_seconds: float, step: int, **values: Any) -> str | None:
     """A heartbeat that tells of a new optimizer step."""
-    return heartbeat(session, lease, ttl_seconds, step=step, progressed_at=db_now())
+    return heartbeat(session, lease, ttl_seconds, step=step, progressed_at=db_now(), **values)
 
 
 def checkpointed(session: Session, lease: RunLease, ttl_seconds: float) -> str | None:
@@ -118,7 +118,7 @@ def succeed(session: Session, lease: RunLease, output_model_id: str, summary: di
     return _update(session, condition, **values, finished_at=db_now(), **_FREE) is not None
 
 
-_FREE: dict[str, Any] = {"worker": None, "lease_expires_at": None, "next_run_at": None}
+_FREE: dict[str, Any] = {"worker": None, "lease_expires_at": None, "next_run_at": None, "doing": None}
 
 
 def release(session: Session, lease: RunLease) -> bool:

@@ -295,7 +295,19 @@ def _outputs(session: Session, ids: Filled) -> None:
                 "trl": {"train": 3},
             },  # one shape of another version
             "counts": {"pairs": 4},
-            "audit": None,
+            "audit": {"step": {"sentence": "A classifier tells the sides of step pairs apart with AUC 0.53."}},
+            "audit_by_kind": [
+                {
+                    "kind": "operator",
+                    "form": "stands",
+                    "pairs": 3,
+                    "auc": 0.7,
+                    "low": 0.6,
+                    "high": 0.8,
+                    "shortcut": True,
+                }
+            ],
+            "gates": {"labels": {"state": "passed", "sentence": "Every label was found right again."}},
             "default_shape": "whole",
             "whole": {"pairs": {"program": 2}, "left_out": {"no_rest": 1}, "left_out_samples": {}, "rests": []},
         },
@@ -321,10 +333,15 @@ def _outputs(session: Session, ids: Filled) -> None:
         TrainingRun(id=ids.waiting_training, output_name="tiny-again", config=config, **run),
     )
     for step in range(1, 61):
-        values = {"loss": 0.7 / step**0.5, "accuracy": min(1.0, step / 50), "margin": step / 100}
+        values = {"loss": 0.7 / step**0.5, "accuracy": min(1.0, step / 50), "margin": step / 100, "tokens": 900}
+        values |= {"step/margin": step / 90, "full/margin": step / 200, "learning_rate": 5e-5 * (1 - step / 80)}
+        values |= {"step/logp_chosen": -9.0 + step / 60, "step/logp_rejected": -9.0 - step / 20}
+        values |= {"kind/operator/accuracy": 0.75, "kind/operator/margin": 0.5, "kind/calculation/accuracy": 0.5}
         if step == 30:
             values["loss"] = None  # type: ignore[assignment]  # what a non-finite loss is stored as
         _add(session, Metric(run_id=ids.training, step=step, phase="train", values=values))
+        if step % 20 == 0:
+            _add(session, Metric(run_id=ids.training, step=step, phase="eval", values={"loss": 0.8 / step**0.5}))
     _add(session, Checkpoint(id="ckpt_40", run_id=ids.training, step=40, path="x", size_bytes=3_400_000, manifest={}))
 
 

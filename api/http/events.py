@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import Header, Request, Response
-from pydantic import Field
+from pydantic import Field, computed_field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.event_sentences import sentence_of
 from api.http.errors import Invalid, documented
 from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
@@ -55,6 +56,12 @@ class EventOut(RowAnswer):
     type: str
     data: dict[str, Any]
     created_at: datetime
+
+    @computed_field(description="What happened, in a sentence for people; programs read `type` and `data`.")
+    @property
+    def message(self) -> str:
+        """The event as a sentence."""
+        return sentence_of(self.type, self.data)
 
 
 def answer(

@@ -19,11 +19,11 @@ _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028\u2029
 MAX_TEXT = 20_000  # characters of one text shown on a page; the download has all of them
 
 
-def visible(text: str) -> str:
-    """``text`` with control and direction characters written out, and cut at ``MAX_TEXT`` with a word about it."""
-    shown = _ACTING.sub(lambda match: f"[U+{ord(match.group()):04X}]", text[:MAX_TEXT].replace("\r\n", "\n"))
-    if len(text) > MAX_TEXT:
-        shown += f"\n[… {number(len(text) - MAX_TEXT)} more characters]"
+def visible(text: str, limit: int = MAX_TEXT) -> str:
+    """``text`` with control and direction characters written out, and cut at ``limit`` with a word about it."""
+    shown = _ACTING.sub(lambda match: f"[U+{ord(match.group()):04X}]", text[:limit].replace("\r\n", "\n"))
+    if len(text) > limit:
+        shown += f"\n[… {number(len(text) - limit)} more characters]"
     return shown
 
 

@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from api.event_sentences import sentence_of
 from api.http.auth import Caller, authenticate
 from api.http.errors import Forbidden, Invalid, Unauthorized
 from api.http.routing import ApiDep
@@ -66,8 +67,9 @@ def is_live(state: str) -> bool:
 def _version() -> str:
     """Changes whenever a static file does, so that browsers may keep them."""
     digest = hashlib.sha256()
-    for path in sorted(STATIC.iterdir()):
-        digest.update(path.read_bytes())
+    for path in sorted(STATIC.rglob("*")):
+        if path.is_file():
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
 
@@ -83,6 +85,7 @@ def _environment() -> Environment:
     figures = (fmt.ago, fmt.decimal, fmt.duration, fmt.number, fmt.percent, fmt.size)
     environment.filters |= {function.__name__: function for function in (*words, *figures)}
     environment.filters["pct"] = lambda share: f"{100 * min(max(share, 0.0), 1.0):.2f}%"
+    environment.filters["told"] = lambda event: sentence_of(event.type, event.data)
     environment.tests["live"] = is_live
     environment.globals |= {"version": _version(), "section": ""}
     return environment

@@ -16,24 +16,25 @@ from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.datasets import send_dataset_file
+from api.datasets import read_dataset_file, send_dataset_file
 from api.http.auth import authenticate
 from api.http.errors import Unauthorized
 from api.http.routing import ApiDep
 from api.http.rows import path_row
 from api.pages import acts, comparison, contents, inputs, overview, pairs
 from api.pages.acts import check_origin
+from api.pages.dataset import CARD, card_html, dataset_context
+from api.pages.evaluation import evaluation_context
 from api.pages.format import flat
 from api.pages.forms import FORMS
 from api.pages.jobs import job_context
-from api.pages.outputs import dataset_context, evaluation_context
 from api.pages.overview import SECTIONS, SectionName
 from api.pages.pair import pair_context
 from api.pages.rendering import PageRoute, Viewer, is_live, page, remember
 from api.pages.training import training_context
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
-from models.outputs import Event
+from models.outputs import Dataset, Event
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _NAME = Query(pattern=r"^[a-z][a-z0-9_-]{0,39}$")
@@ -160,6 +161,21 @@ def _add_detail(section: SectionName, name: str, context_of: Callable[[Session, 
 def send_file(request: Request, api: ApiDep, viewer: Viewer, dataset_id: str, path: str) -> Response:
     """A file of a dataset, for a browser that signed in: ``/v1`` takes no cookie."""
     return send_dataset_file(request, api, viewer.workspace_id, dataset_id, path)
+
+
+@router.get("/docs")
+def show_reference(viewer: Viewer) -> Response:
+    """The API reference, drawn from /openapi.json in the browser."""
+    return page("reference.html", section="docs")
+
+
+@router.get("/datasets/{dataset_id}/card")
+def show_card(api: ApiDep, viewer: Viewer, dataset_id: str) -> Response:
+    """A dataset's card, rendered."""
+    with api.db.read() as session:
+        row = path_row(session, Dataset, dataset_id, viewer.workspace_id)
+    text = read_dataset_file(api, viewer.workspace_id, dataset_id, CARD).decode("utf-8", "replace")
+    return page("card.html", row=row, card=card_html(text), section="datasets")
 
 
 @router.get("/jobs/{job_id}/pairs")

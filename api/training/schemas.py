@@ -111,6 +111,14 @@ class TrainingPreviewOut(BaseModel):
     seconds: dict[str, float] | None = Field(None, description="On one CPU core, and on one large GPU.")
 
 
+class PhaseOut(BaseModel):
+    """A phase without optimizer steps: loading, encoding, reference (its log-probabilities), saving."""
+
+    phase: str
+    done: int
+    total: int
+
+
 class TrainingJobOut(StateOut):
     """A training job. ``language_model`` is the name of the result; rate and ETA come from its newest metrics."""
 
@@ -122,6 +130,7 @@ class TrainingJobOut(StateOut):
     config: dict[str, Any]
     step: int
     total_steps: int | None
+    doing: PhaseOut | None = Field(None, description="What it does between optimizer steps, and how far that is.")
     seconds_per_step: float | None = None
     eta_seconds: float | None = None
     queue_position: int | None = Field(None, description="From 1, among jobs that wait for a trainer.")

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from api.pages import diff as diffs
 from api.pages import format as text
+from api.pages.charts import chart, nice_ticks
 from api.pages.diff import Mark, Run, diff, excerpt, plain
 from api.pages.format import sentence
 from api.pages.jobs import funnel_view
 from api.pages.pair import proof_of
 from api.pages.rendering import STATIC
-from api.pages.training import chart, nice_ticks
 from errata.funnel import Funnel
 from errata.types import Reason
 from tests.dashboard_rows import funnel
@@ -125,7 +125,7 @@ def test_times_sizes_and_numbers_in_words() -> None:
 
 
 def test_a_chart_leaves_out_what_is_not_finite_and_stays_in_its_frame() -> None:
-    drawn_chart = chart({"train": [(1, 0.5), (2, math.inf), (3, 0.25)], "empty": [(1, math.nan)]})
+    drawn_chart = chart("Loss", {"train": [(1, 0.5), (2, math.inf), (3, 0.25)], "empty": [(1, math.nan)]})
     assert drawn_chart is not None
     assert [line.name for line in drawn_chart.lines] == ["train"]
     points = [tuple(map(float, point.split(","))) for point in drawn_chart.lines[0].points.split()]
@@ -133,8 +133,8 @@ def test_a_chart_leaves_out_what_is_not_finite_and_stays_in_its_frame() -> None:
     assert all(
         drawn_chart.left <= x <= drawn_chart.right and drawn_chart.top <= y <= drawn_chart.bottom for x, y in points
     )
-    assert chart({"train": [(1, math.nan)]}) is None
-    assert chart({"train": [(1, 0.0)]}) is not None
+    assert chart("Loss", {"train": [(1, math.nan)]}) is None
+    assert chart("Loss", {"train": [(1, 0.0)]}) is not None
 
 
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9))

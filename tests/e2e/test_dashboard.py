@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from api.app import create_app
@@ -115,6 +116,7 @@ def paths(rows: Filled) -> list[str]:
         "/problem-sets",
         f"/problem-sets/{rows.problem_set}",
         "/models",
+        "/docs",
         "/upload",
         "/models/tiny",
         "/new/jobs",
@@ -122,6 +124,27 @@ def paths(rows: Filled) -> list[str]:
         f"/new/datasets?jobs={rows.finished}",
         f"/jobs/{rows.running}/do/cancel",
     ]
+
+
+def findings(page: Page) -> list[str]:
+    """What axe finds on a page that keeps somebody out: its serious and critical findings, with the place."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{page.url}: {told['id']}: {told['nodes'][0]['html'][:200]}"
+        for told in found
+        if told["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible(browser: Browser, site: Site, scheme: str) -> None:
+    with browser.new_context(viewport=WIDE, color_scheme=scheme, bypass_csp=True) as context:  # type: ignore[arg-type]
+        page = context.new_page()
+        found = []
+        for path in [path for path in paths(site.rows) if path != "/docs"]:  # Swagger UI's page is its authors'
+            page.goto(site.url + path)
+            found += findings(page)
+    assert found == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -204,6 +227,15 @@ def test_a_job_is_started_and_cancelled_by_clicking(browser: Browser, site: Site
         page.wait_for_url("**/jobs/inj_*")
         assert "cancel" in page.inner_text(".head-facts")
         assert [told for told in watched.complaints if "422" not in told] == []
+
+
+def test_the_api_reference_lists_the_operations(browser: Browser, site: Site) -> None:
+    with browser.new_context(viewport=WIDE) as context:  # type: ignore[arg-type]
+        watched = opened(context, site)
+        watched.page.goto(site.url + "/docs")
+        watched.page.get_by_text("injection-jobs:estimate").first.click()
+        watched.page.locator("text=Try it out").first.wait_for()
+        assert watched.complaints == []
 
 
 def test_a_file_is_uploaded_by_clicking(browser: Browser, site: Site, tmp_path: Path) -> None:

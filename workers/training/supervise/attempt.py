@@ -49,6 +49,8 @@ class Attempt:
         self._metrics: list[dict[str, Any]] = []
         self._urgent: list[dict[str, Any]] = []  # messages whose rows are not written yet
         self._phase = "loading"
+        self._doing: dict[str, Any] | None = None  # as last told by the process, and as last written
+        self._told: dict[str, Any] | None = None
         self._advanced = self._renewed = self._flushed = self._polled = time.monotonic()
         self._step = 0
         self._error: dict[str, Any] | None = None
@@ -158,9 +160,11 @@ class Attempt:
         kind = message["type"]
         self._advanced = time.monotonic()  # any message is progress: a process that hangs sends none
         if kind in ("metrics", "checkpoint"):
-            self._phase = "training"  # again, after a checkpoint was saved
+            self._phase, self._doing = "training", None  # again, after a checkpoint was saved
         if kind == "progress":
             self._phase = message["phase"]
+            steps = self._phase == "training"  # these are told by their metrics
+            self._doing = None if steps else {name: message[name] for name in ("phase", "done", "total")}
         elif kind == "metrics":
             self._step = message["step"]
             self._metrics.append(message)
@@ -177,7 +181,8 @@ class Attempt:
         """Write what is new, renew the lease and read whether the run is still wanted. A store that is away waits."""
         if self._finished and not self._urgent:
             return  # the run is over, and with it the lease
-        due = bool(self._urgent) or (bool(self._metrics) and now - self._flushed > _FLUSH_SECONDS)
+        news = bool(self._metrics) or self._doing != self._told
+        due = bool(self._urgent) or (news and now - self._flushed > _FLUSH_SECONDS)
         renew = now - self._renewed > self.settings.heartbeat_seconds
         if not due and not renew and now - self._polled < self.settings.poll_seconds:
             return
@@ -197,11 +202,12 @@ class Attempt:
             DATABASE.away(logger, error)
 
     def _flush(self) -> None:
-        urgent, metrics = list(self._urgent), list(self._metrics)
+        urgent, metrics, doing = list(self._urgent), list(self._metrics), self._doing
         with self.db.begin() as session:
-            relay.write(session, self.lease, self.settings.lease_seconds, self._step, metrics, urgent)
+            relay.write(session, self.lease, self.settings.lease_seconds, self._step, metrics, urgent, doing)
         # Only now that the commit has succeeded: a failed one is written again, with the same rows.
         del self._urgent[: len(urgent)], self._metrics[: len(metrics)]
+        self._told = doing
 
     def _read_request(self) -> None:
         with self.db.read() as session:

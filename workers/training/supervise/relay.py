@@ -29,16 +29,19 @@ def write(
     step: int,
     metrics: Sequence[dict[str, Any]],
     messages: Sequence[dict[str, Any]],
+    doing: dict[str, Any] | None = None,
 ) -> None:
     """Renew the lease and write what the process said, in one transaction. Raises LeaseLost.
+
+    ``doing``: the phase between steps that the process is in, with how far it is; None while it takes steps.
 
     Metrics of a step that was already reported (before an interruption) are left as they are.
     """
     # First of all the statement with the fence: its row lock makes every other daemon wait until this commit.
     if metrics:
-        state = run_leases.progressed(session, lease, ttl_seconds, step)
+        state = run_leases.progressed(session, lease, ttl_seconds, step, doing=doing)
     else:
-        state = run_leases.heartbeat(session, lease, ttl_seconds)
+        state = run_leases.heartbeat(session, lease, ttl_seconds, doing=doing)
     if state is None:
         raise LeaseLost
     rows = [

@@ -1,8 +1,7 @@
-"""One dataset with its files and its lineage, and one evaluation beside others of the same problem set."""
+"""One evaluation beside others of the same problem set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +9,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.pages.format import as_share, flat
-from api.pages.shapes import whole_figures, written_shapes
-from models.jobs import InjectionJob
-from models.outputs import Dataset, DatasetSource, Evaluation, TrainingRun
+from models.outputs import Evaluation
 from models.workspaces import LanguageModel, ProblemSet
 
-_MAX_LINKS = 20
 _MAX_PEERS = 11
-_IMPORTED = ("file", "file_sha256", "format", "license", "source_url", "rejected_count", "duplicates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +26,6 @@ class Accuracy:
     low: float
     high: float
     current: bool
-
-
-def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
-    """What the page of a dataset shows."""
-    jobs = (
-        select(InjectionJob)
-        .join(DatasetSource, DatasetSource.job_id == InjectionJob.id)
-        .where(DatasetSource.dataset_id == row.id)
-        .order_by(InjectionJob.created_at)
-    )
-    runs = select(TrainingRun).where(TrainingRun.dataset_id == row.id).order_by(TrainingRun.created_at.desc())
-    manifest = row.manifest or {}
-    source = {name: value for name, value in (manifest.get("imported") or {}).items() if name in _IMPORTED and value}
-    return {
-        "files": manifest.get("files") or [],
-        "figures": [
-            *flat({name: manifest[name] for name in ("counts", "rows", "audit") if manifest.get(name)}),
-            *flat(whole_figures(manifest), "whole."),
-            *flat({"imported": source} if source else {}),
-            *(_audited(group) for group in manifest.get("audit_by_kind") or ()),
-        ],
-        "shapes": written_shapes(manifest),
-        "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),
-        "runs": session.scalars(runs.limit(_MAX_LINKS)).all(),
-    }
-
-
-def _audited(group: Mapping[str, Any]) -> tuple[str, str]:
-    """The shortcut audit of one error kind and form."""
-    told = f"AUC {group['auc']:.2f} ({group['low']:.2f} to {group['high']:.2f}) over {group['pairs']:,} pairs"
-    return f"audit of {group['kind']}, {group['form']}", f"{told}, a shortcut" if group["shortcut"] else told
 
 
 def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:
