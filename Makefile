@@ -25,7 +25,7 @@ ROOMS := api cli client demo errata models workers bench tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -39,6 +39,9 @@ demo: $(VENV)/.installed ## Watch the whole road: problems -> errors -> proof ->
 
 serve: $(VENV)/.installed ## Start the service and its dashboard on this machine
 	@$(BIN)/errata serve $(ARGS)
+
+screenshot: $(VENV)/.dev ## Take the README's picture (docs/pair.png) of a service of its own; needs chromium
+	@$(BIN)/python -m tests.e2e.screenshot
 
 install: $(VENV)/.installed ## Make .venv with what the service and the training need
 

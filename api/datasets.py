@@ -174,7 +174,7 @@ def download_file(request: Request, caller: Reader, api: ApiDep, dataset_id: str
 
 
 def read_dataset_file(api: Api, workspace_id: str, dataset_id: str, path: str) -> bytes:
-    """A listed file of a workspace's dataset, whole: for small ones. Raises NotFound, or Conflict as long as it freezes."""
+    """A listed file of a workspace's dataset, whole: for small ones. Raises NotFound, or Conflict while it freezes."""
     for file in _files(api, dataset_id, workspace_id):
         if file.path == path:
             with suppress(FileNotFoundError):

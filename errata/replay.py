@@ -85,6 +85,30 @@ def replay(question: str, gold: str, solution: str, index: int, edited_step: str
     return Replay(ReplayOutcome.OPEN if why else ReplayOutcome.MISSES, why, answer, text, *said)
 
 
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """One calculation that an edit reaches: its step, its text, and its result before and after the edit."""
+
+    step: int
+    equation: str
+    before: Fraction
+    after: Fraction
+
+
+def value_chain(question: str, solution: str, index: int, edited_step: str) -> list[ChainLink]:
+    """The calculations that the edit of step ``index`` reaches, itself first; empty where it cannot be followed.
+
+    For readers: what is proven is ``replay``'s to say. Never raises.
+    """
+    flow = read_flow(solution, question)
+    edit = flow_edit(flow, index, edited_step)
+    follow = None if edit is None else follow_values(flow, edit, "end", write=False)
+    if follow is None:
+        return []
+    reached = ((flow.nodes[at], value) for at, value in sorted(follow.values.items()))
+    return [ChainLink(node.step, shown(flow.text(node.step), node.equation), node.value, new) for node, new in reached]
+
+
 def prove_replay(found: Replay, answered: Verdict | None) -> Proof:
     """What a replay proves, with the verifier's verdict on its ``text``: None or a timeout proves nothing."""
     if found.outcome is ReplayOutcome.REACHES or answered is Verdict.CORRECT:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from api.pages.diff import Run, diff, plain
 from api.pages.format import as_share, percent, short, visible
+from api.pages.pair_parts import beside
 from errata.config import InjectionConfig
 from errata.steps import split_steps
 from errata.thoughts import Markers
@@ -132,6 +133,7 @@ def pair_context(session: Session, row: PairRow) -> dict[str, Any]:
         "chosen_answer": solution.extracted,
         "rejected_answer": rejected.extracted if rejected else None,
         "provenance": _provenance(row, solution, edit),
+        **beside(session, row, solution, edit, domain),
     }
 
 

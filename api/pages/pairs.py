@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from api.http.rows import PageRequest, paginate
+from api.http.rows import PageRequest, decode, encode, paginate
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
+from models.curation import ReviewFilter, review_condition
 from models.jobs import PairRow
 
 PAGE = 40
+SEARCHED = 20_000  # pairs that one look for a text goes through: no index helps, and a page must answer at once
+REVIEWS = get_args(ReviewFilter)
 COUNT_LIMIT = 10_000
+_CURSOR = "pairs-pair_key+"  # as api.http.rows.paginate names the cursors of this order
 #: A filter's name in addresses -> what it compares.
 _COLUMNS: dict[str, Any] = {
     "type": PairRow.type,
@@ -37,15 +41,19 @@ class Filters:
     kind: str | None = None
     editor: str | None = None
     evidence: str | None = None
+    review: str | None = None
+    q: str | None = None
 
     @property
     def values(self) -> dict[str, str]:
         """What is filtered, by name; empty when all pairs are shown."""
-        return {name: value for name in _COLUMNS if (value := getattr(self, name))}
+        return {name: value for name in (*_COLUMNS, "review", "q") if (value := getattr(self, name))}
 
     def clauses(self, job_id: str) -> list[ColumnElement[bool]]:
-        """As SQL conditions, the job's included."""
-        return [PairRow.job_id == job_id, *(_COLUMNS[name] == value for name, value in self.values.items())]
+        """As SQL conditions, the job's included; the text that is searched is not among them."""
+        found = [PairRow.job_id == job_id]
+        found += [_COLUMNS[name] == value for name, value in self.values.items() if name in _COLUMNS]
+        return found if self.review is None else [*found, review_condition(cast(ReviewFilter, self.review))]
 
     def query(self, **changes: str | None) -> str:
         """As a query string ("?kind=operator" or ""), with some values changed; None removes one."""
@@ -87,9 +95,27 @@ def page_of(
     session: Session, job_id: str, filters: Filters, after: str | None = None, limit: int = PAGE
 ) -> tuple[list[PairExcerpt], str | None]:
     """Up to ``limit`` pairs behind the cursor ``after``, and the next cursor. Raises Invalid for what is no cursor."""
-    query = select(PairRow).where(*filters.clauses(job_id))
+    clauses = filters.clauses(job_id)
+    query = select(PairRow).where(*clauses)
+    if filters.q:
+        return _search(session, query, filters, clauses, PageRequest(limit, after))
     found = paginate(session, query, (PairRow.pair_key,), PageRequest(limit, after))
     return [_excerpt(row) for row in found.rows], found.next
+
+
+def _search(
+    session: Session, query: Select[Any], filters: Filters, clauses: Sequence[ColumnElement[bool]], page: PageRequest
+) -> tuple[list[PairExcerpt], str | None]:
+    """As ``page_of``, of the next ``SEARCHED`` pairs those that hold the text; the cursor goes on behind them."""
+    behind = [] if page.after is None else [PairRow.pair_key > str(decode(_CURSOR, page.after, 1)[0])]
+    keys = select(PairRow.pair_key).where(*clauses, *behind).order_by(PairRow.pair_key)
+    end = session.scalar(keys.offset(SEARCHED - 1).limit(1))
+    texts = (PairRow.question, PairRow.chosen, PairRow.rejected)
+    holds = or_(*(text.icontains(filters.q, autoescape=True) for text in texts))
+    query = query.where(holds) if end is None else query.where(holds, PairRow.pair_key <= end)
+    found = paginate(session, query, (PairRow.pair_key,), page)
+    further = None if end is None else encode(_CURSOR, [end])
+    return [_excerpt(row) for row in found.rows], found.next or further
 
 
 def first_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | None:

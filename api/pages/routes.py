@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 
 from api.datasets import read_dataset_file, send_dataset_file
 from api.http.auth import authenticate
-from api.http.errors import Unauthorized
+from api.http.errors import Invalid, Unauthorized
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import acts, comparison, contents, inputs, overview, pairs
+from api.pages import acts, comparison, contents, inputs, overview, pair_parts, pairs
 from api.pages.acts import check_origin
 from api.pages.dataset import CARD, card_html, dataset_context
 from api.pages.evaluation import evaluation_context
@@ -30,7 +30,7 @@ from api.pages.forms import FORMS
 from api.pages.jobs import job_context
 from api.pages.overview import SECTIONS, SectionName
 from api.pages.pair import pair_context
-from api.pages.rendering import PageRoute, Viewer, is_live, page, remember
+from api.pages.rendering import PageRoute, Viewer, is_live, page, remember, viewer
 from api.pages.training import training_context
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
@@ -48,8 +48,12 @@ def _filters(
     kind: Annotated[str | None, _NAME] = None,
     editor: Annotated[str | None, _NAME] = None,
     evidence: Annotated[str | None, _NAME] = None,
+    review: Annotated[str | None, _NAME] = None,
+    q: Annotated[str | None, Query(max_length=200)] = None,
 ) -> pairs.Filters:
-    return pairs.Filters(type, kind, editor, evidence)
+    if review is not None and review not in pairs.REVIEWS:
+        raise Invalid("there is no such review")
+    return pairs.Filters(type, kind, editor, evidence, review, (q or "").strip() or None)
 
 
 FiltersDep = Annotated[pairs.Filters, Depends(_filters)]
@@ -163,8 +167,8 @@ def send_file(request: Request, api: ApiDep, viewer: Viewer, dataset_id: str, pa
     return send_dataset_file(request, api, viewer.workspace_id, dataset_id, path)
 
 
-@router.get("/docs")
-def show_reference(viewer: Viewer) -> Response:
+@router.get("/docs", dependencies=[Depends(viewer)])
+def show_reference() -> Response:
     """The API reference, drawn from /openapi.json in the browser."""
     return page("reference.html", section="docs")
 
@@ -186,6 +190,7 @@ def show_pairs(api: ApiDep, viewer: Viewer, job_id: str, filters: FiltersDep, af
         shown, next_after = pairs.page_of(session, job_id, filters, after)
         choices = pairs.choices(session, job_id, filters)
     context: dict[str, Any] = {"pairs": shown, "next_after": next_after, "choices": choices, "filters": filters}
+    context["searched"] = pairs.SEARCHED
     return page("pairs.html", job_id=job_id, title=job.name or job.id, section="jobs", **context)
 
 
@@ -195,7 +200,8 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
     with api.db.read() as session:
         row = path_row(session, PairRow, pair_id, viewer.workspace_id)
         context = pair_context(session, row) | {"position": pairs.position(session, row, filters), "filters": filters}
-    return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", **context)
+    may_write = viewer.may("write")
+    return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", may_write=may_write, **context)
 
 
 @router.post("/sign-in")
@@ -211,7 +217,7 @@ def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=2
     return response
 
 
-for _more in (acts.router, inputs.router, contents.router, comparison.router):
+for _more in (acts.router, inputs.router, contents.router, comparison.router, pair_parts.router):
     router.include_router(_more)
 _add_detail("jobs", "job", job_context)
 _add_detail("datasets", "dataset", dataset_context)

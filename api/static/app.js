@@ -57,13 +57,17 @@ for (const box of document.querySelectorAll("[data-refresh]")) {
 document.addEventListener("keydown", (event) => {
   const modified = event.altKey || event.ctrlKey || event.metaKey || event.shiftKey;
   const typing = event.target instanceof Element && event.target.closest("input, textarea, select, [contenteditable]");
-  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-  if (modified || typing || rel === undefined) {
+  if (modified || typing) {
     return;
   }
-  const link = document.querySelector(`a[rel="${rel}"]`);
-  if (link !== null) {
+  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+  const act = /^[a-z]$/.test(event.key) ? `[data-key="${event.key}"]` : null;
+  const target = rel !== undefined ? document.querySelector(`a[rel="${rel}"]`) : act && document.querySelector(act);
+  if (target) {
     event.preventDefault();
-    link.click();
+    target.click();
+  } else if (event.key === "r" && document.getElementById("reason") !== null) {
+    event.preventDefault(); // or the letter would be its first
+    document.getElementById("reason").focus();
   }
 });
