@@ -73,6 +73,9 @@ class InjectionJobOut(JobOut):
     tags: list[str] = Field(default_factory=list)
     paused_at: datetime | None = Field(None, description="Since when nothing of the job runs; null: it is not paused.")
     retry_of: str | None = Field(None, description="The ended job whose missing problems this one tries again.")
+    samples_deleted_at: datetime | None = Field(
+        None, description="When samples that were not correct, and edits without a pair, were deleted for their age."
+    )
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:
