@@ -32,7 +32,7 @@ from api.http.errors import Conflict, Invalid, documented, invalid_below
 from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.http.idempotency import IdempotencyDep, once
 from api.http.routing import Api, ApiDep, accepted
-from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, where_given
+from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.language_models import model_names
 from api.progress import STAGES, progress_of
 from api.schemas import RowAnswer, RowId, Tag
@@ -192,7 +192,7 @@ class JobResource(Generic[Row, Body, Answer]):
         )
 
     def _add_list(self, router: APIRouter, path: str) -> None:
-        def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Listing[Answer]:
+        def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Response:
             table: Any = self.table
             filters, tag = {table.workspace_id: caller.workspace_id}, given.pop("tag", None)
             with api.db.read() as session:
@@ -205,7 +205,8 @@ class JobResource(Generic[Row, Body, Answer]):
                 if tag is not None:
                     query = query.where(tagged(table, caller.workspace_id, tag))
                 found = paginate(session, query, (table.created_at, table.id), page, descending=True)
-                return found.listing_of(self.tagged(session, found.rows, self.summaries(session, found.rows)))
+                answers = self.tagged(session, found.rows, self.summaries(session, found.rows))
+            return sent(found.listing_of(answers))
 
         options = self._described("list", f"list_{self.name}s") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
         router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
@@ -213,7 +214,7 @@ class JobResource(Generic[Row, Body, Answer]):
     def _filters(self) -> Callable[..., dict[str, Any]]:
         """A dependency that takes the list's query parameters: which ones there are differs from kind to kind."""
 
-        def given(**values: Any) -> dict[str, Any]:
+        async def given(**values: Any) -> dict[str, Any]:
             return values
 
         types: dict[str, Any] = {"state": self.states} if self.states else {}

@@ -33,6 +33,8 @@ from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, Workspa
 Scope = Literal["read", "write", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _USED_EVERY_SECONDS = 60
+#: In one statement, as it stands before every keyless request: whether there is a key, and the default workspace.
+_STANDING = select(exists(select(ApiKey.id)), exists(select(Workspace.id).where(Workspace.id == DEFAULT_WORKSPACE)))
 _bearer = HTTPBearer(auto_error=False, description="An API key: errata_<id>_<secret>")
 
 
@@ -140,8 +142,7 @@ def authenticate(
 def anonymous(request: Request, api: Api) -> Caller:
     """The default workspace, for a keyless request from this machine. Raises Unauthorized."""
     with api.db.read() as session:
-        keyed = any_key(session)
-        known = session.get(Workspace, DEFAULT_WORKSPACE) is not None
+        keyed, known = session.execute(_STANDING).one()
     if not api.settings.loopback or api.settings.require_key == "always" or keyed:
         raise _unauthorized("this needs an API key: send 'Authorization: Bearer errata_<id>_<secret>'")
     if not _from_this_machine(request):
@@ -194,7 +195,7 @@ def _from_this_machine(request: Request) -> bool:
 def requires(scope: Scope) -> Callable[[Caller], Caller]:
     """A dependency: the caller, whose key must include ``scope``. Raises Forbidden."""
 
-    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
         if not caller.may(scope):
             raise Forbidden(f"this key lacks the scope '{scope}'; use one made with it")
         return caller
