@@ -195,7 +195,7 @@ class JobResource(Generic[Row, Body, Answer]):
         def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Response:
             table: Any = self.table
             filters, tag = {table.workspace_id: caller.workspace_id}, given.pop("tag", None)
-            with api.db.read() as session:
+            with api.db.look() as session:
                 for name, value in given.items():
                     if name in self.references and value is not None:
                         body_row(session, self.references[name], value, caller.workspace_id, name)
@@ -230,7 +230,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
     def _add_get(self, router: APIRouter, path: str, id_type: Any) -> None:
         def get(request: Request, caller: Reader, api: ApiDep, row_id: str) -> Any:
-            with api.db.read() as session:
+            with api.db.look() as session:
                 answer = self._answer(session, path_row(session, self.table, row_id, caller.workspace_id))
             return unless_known(request, answer)
 

@@ -113,7 +113,7 @@ def list_pairs(
     query = where_given(select(PairRow), filters)
     if review is not None:
         query = query.where(review_condition(review))
-    with api.db.read() as session:
+    with api.db.look() as session:
         set_id = None
         if job is not None:
             set_id = body_row(session, InjectionJob, job, caller.workspace_id, "job").problem_set_id

@@ -141,7 +141,7 @@ def authenticate(
 
 def anonymous(request: Request, api: Api) -> Caller:
     """The default workspace, for a keyless request from this machine. Raises Unauthorized."""
-    with api.db.read() as session:
+    with api.db.look() as session:
         keyed, known = session.execute(_STANDING).one()
     if not api.settings.loopback or api.settings.require_key == "always" or keyed:
         raise _unauthorized("this needs an API key: send 'Authorization: Bearer errata_<id>_<secret>'")
@@ -157,7 +157,7 @@ def _by_key(api: Api, token: str) -> Caller:
     parts = token.split("_")
     if len(parts) != 3 or parts[0] != "errata" or not token.isascii() or not token.isprintable():
         raise _unauthorized("this is not an API key; keys read errata_<id>_<secret>")
-    with api.db.read() as session:
+    with api.db.look() as session:
         key = session.get(ApiKey, f"key_{parts[1]}")
     now = datetime.now(UTC)
     # The digest is compared in constant time, and for an unknown id as well.
