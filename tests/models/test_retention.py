@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,7 +185,7 @@ def test_compacting_runs_on_both_databases(job: Database) -> None:
 
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "remote"])
 def test_folders_without_a_row_go_once_they_are_old(job: Database, tmp_path: Path, remote: bool) -> None:
-    url = f"memory://orphans-{threading.get_ident()}" if remote else None
+    url = f"memory://{tmp_path.name}" if remote else None
     store = StoreSettings(ERRATA_HOME=tmp_path, ERRATA_FILES_URL=url)
     files = FileStore(store.files)
     with job.begin() as session:

@@ -24,7 +24,8 @@ from models.folders import fingerprint, list_files, write_manifest
 from models.session import Database
 from models.settings import StoreSettings
 from models.stored import verify_files
-from models.workspaces import LanguageModel
+from models.workspace_deletion import WorkspaceInUse, delete_workspace
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from tests.processes import environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -238,6 +239,7 @@ def test_verify_names_what_does_not_fit(shell: Shell, store: StoreSettings) -> N
     assert "ds_acme: datasets/ds_acme-0123/manifest.json is missing" in said
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_purge_tells_and_deletes(shell: Shell, store: StoreSettings, database_url: str) -> None:
     publish(store, "datasets/ds_gone-0123", "pairs")
     old = Path(store.files) / "datasets/ds_gone-0123"
@@ -254,26 +256,44 @@ def test_purge_tells_and_deletes(shell: Shell, store: StoreSettings, database_ur
     }  # fmt: skip
 
 
-def test_a_deleted_workspace_leaves_nothing(shell: Shell, store: StoreSettings) -> None:
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_workspace_is_counted_and_deleted(shell: Shell, store: StoreSettings) -> None:
     db = Database(store.database_url)
-    assert "it has the only API keys" in refused(shell, "errata workspaces delete acme --yes")
     fill(db, store, "other")
     listed, told, done = commands("Retention and deletion")[1]
     assert "acme" in shell(listed)
-    said = shell(told)
-    assert re.search(r"checkpoints\s+1\s", said)
-    with db.begin() as session:
-        session.execute(text("UPDATE injection_jobs SET state = 'running' WHERE id = 'job_acme'"))
-    assert "job_acme is still running; cancel what runs" in refused(shell, done)
-    with db.begin() as session:
-        assert session.scalar(text("SELECT revoked_at FROM api_keys WHERE id = 'key_acme'")) is None
-        session.execute(text("UPDATE injection_jobs SET state = 'succeeded' WHERE id = 'job_acme'"))
+    assert re.search(r"checkpoints\s+1\s", shell(told))
     shell(done)
     assert "there is no workspace 'acme'" in refused(shell, done)
-    with db.read() as session:
+    db.dispose()
+
+
+def test_a_deleted_workspace_leaves_nothing(database: Database, tmp_path: Path) -> None:
+    store = StoreSettings(ERRATA_HOME=tmp_path / "home", DATABASE_URL=database.url)
+    fill(database, store, "acme")
+    with pytest.raises(WorkspaceInUse, match="it has the only API keys"):
+        delete_workspace(database, store, "acme")
+    fill(database, store, "other")
+    with database.begin() as session:
+        session.execute(text("UPDATE injection_jobs SET state = 'running' WHERE id = 'job_acme'"))
+    with pytest.raises(WorkspaceInUse, match="job_acme is still running; cancel what runs"):
+        delete_workspace(database, store, "acme")
+    with database.begin() as session:
+        assert session.scalar(text("SELECT revoked_at FROM api_keys WHERE id = 'key_acme'")) is None
+        session.execute(text("UPDATE injection_jobs SET state = 'succeeded' WHERE id = 'job_acme'"))
+    delete_workspace(database, store, "acme")
+    with database.read() as session:
         rows = {t.name: session.execute(t.select()).all() for t in Base.metadata.sorted_tables}
     assert "acme" not in repr(rows), "no row of any table names it or anything of it"
     assert all(rows[name] for name in OWNED), "the other workspace keeps its own"
     assert not [path for path in Path(store.files).rglob("*") if "acme" in path.name]
-    assert verify_files(db, store).faults == []
-    db.dispose()
+    assert verify_files(database, store).faults == []
+
+
+def test_the_default_workspace_stays(sqlite_database: Database, tmp_path: Path) -> None:
+    with sqlite_database.begin() as session:
+        session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
+    with pytest.raises(WorkspaceInUse, match="the default workspace holds the operator's models"):
+        delete_workspace(sqlite_database, StoreSettings(ERRATA_HOME=tmp_path), "default")
+    with pytest.raises(LookupError, match="there is no workspace"):
+        delete_workspace(sqlite_database, StoreSettings(ERRATA_HOME=tmp_path), "(deleted)")
