@@ -69,17 +69,18 @@ class CheckedClient(TestClient):
                 return
 
 
-_DOCUMENTS: dict[tuple[Any, ...], dict[str, Any]] = {}
+_DOCUMENTS: dict[tuple[Any, ...], tuple[dict[str, Any], list[Any]]] = {}
 _OPERATIONS: dict[int, list[tuple[re.Pattern[str], str, dict[str, Any]]]] = {}
 
 
 def openapi_of(app: FastAPI) -> dict[str, Any]:
     """The application's OpenAPI document. It depends on the routes alone: made once, it is that of the others too."""
     # Routers are made once per process, applications of them once per test.
-    routes = tuple(getattr(route, "original_router", None) or getattr(route, "path", route) for route in app.routes)
-    if routes not in _DOCUMENTS:
-        _DOCUMENTS[routes] = app.openapi()
-    app.openapi_schema = _DOCUMENTS[routes]
+    routers = [getattr(route, "original_router", route) for route in app.routes]
+    known = tuple(getattr(router, "path", id(router)) for router in routers)
+    if known not in _DOCUMENTS:
+        _DOCUMENTS[known] = app.openapi(), routers  # held, so that no other gets the id of one
+    app.openapi_schema = _DOCUMENTS[known][0]
     return app.openapi_schema
 
 
