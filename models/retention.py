@@ -169,7 +169,7 @@ def compact(db: Database) -> None:
             return
     raw = db.engine.raw_connection()
     try:
-        raw.execute("VACUUM")  # type: ignore[attr-defined]  # sqlite3's own
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
+        raw.execute("VACUUM")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         raw.close()
