@@ -28,7 +28,8 @@ def statements(database: Database) -> Iterator[list[str]]:
     sent: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
-        sent.append(statement)
+        if not statement.startswith("BEGIN"):  # which SQLite's driver is told, and PostgreSQL's says itself
+            sent.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)
     try:
