@@ -14,7 +14,7 @@ Routes that only one kind has stand in its own module.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import Parameter, Signature
@@ -211,7 +211,7 @@ class JobResource(Generic[Row, Body, Answer]):
         options = self._described("list", f"list_{self.name}s") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
         router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
 
-    def _filters(self) -> Callable[..., dict[str, Any]]:
+    def _filters(self) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
         """A dependency that takes the list's query parameters: which ones there are differs from kind to kind."""
 
         async def given(**values: Any) -> dict[str, Any]:

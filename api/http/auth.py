@@ -12,10 +12,10 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -192,7 +192,7 @@ def _from_this_machine(request: Request) -> bool:
     return local and (origin is None or urlsplit(origin).netloc == host)
 
 
-def requires(scope: Scope) -> Callable[[Caller], Caller]:
+def requires(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
     """A dependency: the caller, whose key must include ``scope``. Raises Forbidden."""
 
     async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
