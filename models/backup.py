@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alembic.util import CommandError
 from sqlalchemy import create_engine, inspect, make_url, select
 
 from models import migrate
@@ -92,7 +93,10 @@ def restore(store: StoreSettings, source: Path) -> dict[str, Any]:
         _run_postgres("pg_restore", store.database_url, ["--no-owner", "--exit-on-error", str(source / _POSTGRES)])
     if files.local_root is not None and (source / _FILES).is_dir():
         shutil.copytree(source / _FILES, files.local_root, dirs_exist_ok=True)
-    migrate.upgrade(store.database_url)
+    try:
+        migrate.upgrade(store.database_url)
+    except CommandError as error:
+        raise BackupError(f"the backup is of a newer version; restore it with that one ({error})") from None
     if files.local_root is not None:
         _move_paths(store, str(manifest["files_root"]), str(files.local_root))
     return manifest

@@ -18,6 +18,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from cli.main import main
 from models import migrate
+from models.backup import BackupError, back_up, restore
 from models.base import Base
 from models.files import FileStore
 from models.folders import fingerprint, list_files, write_manifest
@@ -216,6 +217,16 @@ def test_backup_and_restore_on_postgres(
     shutil.rmtree(store.files)
     shutil.copytree("files", store.files)
     assert "0 faults" in shell(f"DATABASE_URL={url} errata verify")
+
+
+def test_a_backup_of_a_newer_version_is_not_restored(tmp_path: Path) -> None:
+    old = StoreSettings(ERRATA_HOME=tmp_path / "old", DATABASE_URL=None)
+    migrate.upgrade(old.database_url, "0001")
+    with Database(old.database_url).begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    back_up(old, tmp_path / "backup")
+    with pytest.raises(BackupError, match="of a newer version"):
+        restore(StoreSettings(ERRATA_HOME=tmp_path / "new", DATABASE_URL=None), tmp_path / "backup")
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
