@@ -1,5 +1,6 @@
 # Two images from one file: `service` (API, sweeper, grading: no torch) and `torch` (generation and trainer).
-# Build arguments: PYTHON (version), TORCH_INDEX (where torch comes from; empty: PyPI, which brings CUDA).
+# Build arguments: PYTHON (version), TORCH_INDEX (an index of CPU builds of torch;
+# empty: the build of requirements/torch.lock, which brings CUDA).
 
 ARG PYTHON=3.11
 
@@ -10,18 +11,18 @@ WORKDIR /app
 FROM base AS build
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
-# The dependencies first, in a layer that a change of the code leaves alone.
-COPY pyproject.toml README.md LICENSE ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(p['dependencies'] + p['optional-dependencies']['server']))" > /requirements.txt \
- && pip install -r /requirements.txt
+# The dependencies first, in a layer that a change of the code leaves alone: the very files that `make lock` found.
+COPY requirements/service.lock requirements/
+RUN pip install --require-hashes --no-deps -r requirements/service.lock
 
 FROM build AS build-torch
 ARG TORCH_INDEX=""
+COPY requirements/torch.lock requirements/torch-cpu.lock requirements/
 COPY constraints-cpu.txt ./
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(p['optional-dependencies']['train']))" > /requirements-train.txt \
- && pip install ${TORCH_INDEX:+-c constraints-cpu.txt --extra-index-url "$TORCH_INDEX"} -r /requirements-train.txt
+# torch of another index has other files, so no hash of ours: its version alone is pinned.
+RUN if [ -z "$TORCH_INDEX" ]; then pip install --require-hashes --no-deps -r requirements/torch.lock; \
+ else pip install --no-deps --index-url "$TORCH_INDEX" -r constraints-cpu.txt \
+ && pip install --require-hashes --no-deps -r requirements/torch-cpu.lock; fi
 
 FROM base AS runtime
 RUN groupadd --system --gid 10001 errata \

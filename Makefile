@@ -21,11 +21,11 @@ VLLM := .venv-vllm
 BIN := $(VENV)/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 CONSTRAINTS := $(if $(GPU),,-c constraints-cpu.txt)
-ROOMS := api cli client demo errata models workers bench tests
+ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lock sbom licences lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -83,6 +83,18 @@ test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (
 test-consumers: $(VENV)/.dev ## Load frozen datasets with Axolotl, LLaMA-Factory, Tinker, Oumi, lm-eval (environments in data/, 1.7 GB)
 	@$(BIN)/python -m tests.consumers.environments data/consumers
 	@ERRATA_CONSUMERS=$(CURDIR)/data/consumers $(BIN)/python -m pytest -q -n 0 -m consumers tests/consumers $(ARGS)
+
+lock: $(VENV)/.dev ## Resolve what the images install anew: requirements/*.lock, with hashes (ARGS for `uv pip compile`)
+	@$(BIN)/python -m requirements.lock $(ARGS)
+
+sbom: $(VENV)/.dev ## Write what the images hold as CycloneDX: build/service.cdx.json and build/torch.cdx.json
+	@mkdir -p build
+	@for image in service torch; do \
+	  $(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml \
+	   -o build/$$image.cdx.json requirements/$$image.lock; done
+
+licences: $(VENV)/.dev ## Write docs/licences.md: the licence of every package that the images install
+	@$(BIN)/python -m requirements.licences
 
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations

@@ -14,7 +14,7 @@ Routes that only one kind has stand in its own module.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from inspect import Parameter, Signature
@@ -32,7 +32,7 @@ from api.http.errors import Conflict, Invalid, documented, invalid_below
 from api.http.events import EVENT_RESPONSES, EventOut, LastEventId
 from api.http.idempotency import IdempotencyDep, once
 from api.http.routing import Api, ApiDep, accepted
-from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, where_given
+from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.language_models import model_names
 from api.progress import STAGES, progress_of
 from api.schemas import RowAnswer, RowId, Tag
@@ -192,10 +192,10 @@ class JobResource(Generic[Row, Body, Answer]):
         )
 
     def _add_list(self, router: APIRouter, path: str) -> None:
-        def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Listing[Answer]:
+        def list_jobs(caller: Reader, api: ApiDep, page: PageDep, given: dict[str, Any]) -> Response:
             table: Any = self.table
             filters, tag = {table.workspace_id: caller.workspace_id}, given.pop("tag", None)
-            with api.db.read() as session:
+            with api.db.look() as session:
                 for name, value in given.items():
                     if name in self.references and value is not None:
                         body_row(session, self.references[name], value, caller.workspace_id, name)
@@ -205,15 +205,16 @@ class JobResource(Generic[Row, Body, Answer]):
                 if tag is not None:
                     query = query.where(tagged(table, caller.workspace_id, tag))
                 found = paginate(session, query, (table.created_at, table.id), page, descending=True)
-                return found.listing_of(self.tagged(session, found.rows, self.summaries(session, found.rows)))
+                answers = self.tagged(session, found.rows, self.summaries(session, found.rows))
+            return sent(found.listing_of(answers))
 
         options = self._described("list", f"list_{self.name}s") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
         router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
 
-    def _filters(self) -> Callable[..., dict[str, Any]]:
+    def _filters(self) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:
         """A dependency that takes the list's query parameters: which ones there are differs from kind to kind."""
 
-        def given(**values: Any) -> dict[str, Any]:
+        async def given(**values: Any) -> dict[str, Any]:
             return values
 
         types: dict[str, Any] = {"state": self.states} if self.states else {}
@@ -229,7 +230,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
     def _add_get(self, router: APIRouter, path: str, id_type: Any) -> None:
         def get(request: Request, caller: Reader, api: ApiDep, row_id: str) -> Any:
-            with api.db.read() as session:
+            with api.db.look() as session:
                 answer = self._answer(session, path_row(session, self.table, row_id, caller.workspace_id))
             return unless_known(request, answer)
 

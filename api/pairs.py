@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import Query
+from fastapi import Query, Response
 from pydantic import Field
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader
 from api.http.errors import FieldError, NotFound, documented
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, body_row, paginate, path_row, where_given
+from api.http.rows import Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.schemas import ProblemName, RowAnswer, RowId
 from errata.types import EditorName, EvidenceKind, Form
 from models.curation import ReviewFilter, review_condition
@@ -84,7 +84,7 @@ def named_problems(session: Session, workspace_id: str, name: str, problem_set_i
     raise NotFound(f"problem: {message}", [FieldError(field="problem", message=message, remedy=remedy)])
 
 
-@router.get("", responses=documented(404))
+@router.get("", responses=documented(404), response_model=Listing[PairOut])
 def list_pairs(
     caller: Reader,
     api: ApiDep,
@@ -99,7 +99,7 @@ def list_pairs(
     review: Annotated[
         ReviewFilter | None, Query(description="Which review stands; not_rejected: accepted ones and those without.")
     ] = None,
-) -> Listing[PairOut]:
+) -> Response:
     """Pairs, oldest first."""
     filters = {
         PairRow.workspace_id: caller.workspace_id,
@@ -113,7 +113,7 @@ def list_pairs(
     query = where_given(select(PairRow), filters)
     if review is not None:
         query = query.where(review_condition(review))
-    with api.db.read() as session:
+    with api.db.look() as session:
         set_id = None
         if job is not None:
             set_id = body_row(session, InjectionJob, job, caller.workspace_id, "job").problem_set_id
@@ -128,7 +128,8 @@ def list_pairs(
             else:
                 query = query.where(PairRow.problem_id.in_(named))
         found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
-        return found.listing_of(pair_answers(session, found.rows))
+        answers = pair_answers(session, found.rows)
+    return sent(found.listing_of(answers))
 
 
 @router.get("/{pair_id}", responses=documented(404))

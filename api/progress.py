@@ -108,7 +108,9 @@ def progress_of(session: Session, table: OwnerTable, rows: Sequence[Owner]) -> d
     """The progress of each row, by id: one grouped query for all of them, which loads no shard."""
     if not rows:
         return {}
-    now = session.scalars(select(db_now())).one()
+    ends = [row.finished_at for row in rows if row.finished_at is not None]
+    # What has ended needs no clock.
+    now = max(ends) if len(ends) == len(rows) else session.scalars(select(db_now())).one()
     ended = [row.id for row in rows if table is InjectionJob and row.state in TERMINAL]
     settled = settled_groups(session, ended)
     groups = _groups(session, table, [row.id for row in rows if row.id not in settled])
@@ -211,6 +213,9 @@ def seconds_left(run: TrainingRun, per_step: float | None) -> float | None:
 
 
 def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str, list[ShardGroup]]:
+    groups: dict[str, list[ShardGroup]] = defaultdict(list)
+    if not ids:
+        return groups
     owner, told = _OWNER_COLUMNS[table], Shard.progress
     # One statement: a stage that ends between two of them would be seen as not begun, and the fraction would fall.
     # Only running shards tell anything; of the others the JSON is not looked into, which is most of the cost.
@@ -224,9 +229,6 @@ def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str
         .where(owner.in_(ids))
         .group_by(owner, Shard.stage, Shard.state)
     )
-    groups: dict[str, list[ShardGroup]] = defaultdict(list)
-    if not ids:
-        return groups
     for row_id, stage, state, shards, problems, share, *made, doing in session.execute(query):
         reached, most, tokens = (int(count or 0) for count in made)
         inside_of = (share or 0.0, reached, most, tokens, doing)

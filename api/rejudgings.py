@@ -76,6 +76,8 @@ def new_rejudging(session: Session, workspace_id: str, body: RejudgingIn) -> tup
     job = body_row(session, InjectionJob, body.injection_job, workspace_id, "injection_job")
     if job.state not in TERMINAL:
         raise Conflict(f"injection_job: the job is still {job.state}; judge its samples again when it has ended")
+    if job.samples_deleted_at is not None:
+        raise Conflict("injection_job: samples of the job were deleted for their age; judge those of a new job")
     problem_set = session.get_one(ProblemSet, job.problem_set_id)
     verifier = VERIFIERS[Domain(problem_set.domain)].tag
     row = Rejudging(id=new_id("rejudge"), workspace_id=workspace_id, injection_job_id=job.id, verifier=verifier)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import cache
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -46,7 +47,19 @@ class RowAnswer(BaseModel):
     @classmethod
     def of(cls, row: Any, **more: Any) -> Self:
         """The answer for a row; ``more`` is what the row does not hold, or holds otherwise."""
-        return cls.model_validate(_Joined(row, more))
+        known = {**getattr(row, "__dict__", {}), **more}
+        # Pydantic reads a dictionary much faster. A property, or a column that is not loaded, is not in it.
+        unread = (pair for pair in _sources(cls) if known.keys().isdisjoint(pair))
+        if any(hasattr(type(row), name) for pair in unread for name in pair):
+            return cls.model_validate(_Joined(row, more))
+        return cls.model_validate(known)
+
+
+@cache
+def _sources(model: type[RowAnswer]) -> list[tuple[str, str]]:
+    """Each field's name and alias: where a row has the field, it has an attribute by one of them."""
+    fields = model.model_fields.items()
+    return [(name, alias if isinstance(alias := field.validation_alias, str) else name) for name, field in fields]
 
 
 class _Joined:

@@ -83,7 +83,7 @@ def list_keys(store: StoreSettings) -> None:
         ]
         for key, workspace in rows
     ]
-    _print_table(["id", "name", "workspace", "scopes", "valid", "last used (UTC)"], lines)
+    print_table(["id", "name", "workspace", "scopes", "valid", "last used (UTC)"], lines)
 
 
 def revoke_key(store: StoreSettings, key: str) -> None:
@@ -119,7 +119,7 @@ def list_models(store: StoreSettings) -> None:
     """Print the registry, trained models included."""
     with open_database(store).read() as session:
         rows = session.scalars(select(LanguageModel).order_by(LanguageModel.created_at)).all()
-    _print_table(
+    print_table(
         ["name", "engine", "settings", "trained by"],
         [[row.name, row.engine, json.dumps(row.config), row.training_run_id or ""] for row in rows],
     )
@@ -158,7 +158,8 @@ def _of_folder(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _print_table(columns: list[str], rows: list[list[str]]) -> None:
+def print_table(columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table; into a pipe one line a row, whatever its width."""
     table = Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)

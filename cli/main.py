@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from cli import CliError, configure_logging
+from cli import CliError, configure_logging, operator
 from cli.user import account, evaluations, jobs, training
 from cli.user import models as user_models
 from cli.user.connection import AsJson, Url, speaks_http
@@ -48,6 +48,7 @@ training.register(app)
 evaluations.register(app)
 user_models.register(models)
 account.register(app)
+operator.register(app)
 
 ROOMS = ("api", "cli", "client", "demo", "errata", "models", "workers")
 Host = Annotated[str | None, typer.Option(help="Address to listen on; beyond this machine only with an API key.")]

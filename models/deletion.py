@@ -19,7 +19,17 @@ from sqlalchemy.orm import Session
 from models.base import Base
 from models.curation import Retraction, Review, Tag
 from models.files import FileStore, UnsafePath
-from models.jobs import EditRow, Estimate, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
+from models.imports import staged_folder
+from models.jobs import (
+    EditRow,
+    Estimate,
+    InjectionJob,
+    PairRow,
+    ProblemError,
+    ProblemOutcome,
+    Shard,
+    SolutionRow,
+)
 from models.outputs import (
     Checkpoint,
     Dataset,
@@ -76,6 +86,10 @@ def _of_problems(set_id: str) -> ColumnElement[bool]:
     return Retraction.problem_id.in_(select(ProblemRow.id).where(ProblemRow.problem_set_id == set_id))
 
 
+def _of_shards(job_id: str) -> ColumnElement[bool]:
+    return ProblemError.shard_id.in_(select(Shard.id).where(Shard.injection_job_id == job_id))
+
+
 #: In the order in which rows can go; each with what belongs to it, in the order in which that can go.
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     Rejudging: (VerdictChangeRow.rejudging_id, Shard.rejudging_id),
@@ -90,6 +104,7 @@ _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
         EditRow.job_id,
         ProblemOutcome.job_id,
         SolutionRow.job_id,
+        (ProblemError, _of_shards),
         Shard.injection_job_id,
     ),
     LanguageModel: (),
@@ -210,6 +225,11 @@ def purge(db: Database, store: StoreSettings, seconds: float) -> bool:
     return done
 
 
+def count_hidden(db: Database) -> int:
+    """How many rows wait for :func:`purge`."""
+    return sum(len(_hidden(db, table)) for table in _CONTENTS)
+
+
 def _hidden(db: Database, table: Any) -> list[Any]:
     with db.read() as session:
         return list(session.scalars(select(table).where(table.workspace_id == DELETED_WORKSPACE)))
@@ -241,8 +261,8 @@ def _empty(db: Database, row: Any, until: float) -> bool:
 
 def _remove_files(files: FileStore, store: StoreSettings, row: Any) -> None:
     folders = []
-    if isinstance(row, Dataset) and row.folder:
-        folders = [row.folder]
+    if isinstance(row, Dataset):
+        folders = [staged_folder(row.id), *([row.folder] if row.folder else [])]
     elif isinstance(row, TrainingRun):
         folders = [f"training/{row.id}"]
     elif isinstance(row, LanguageModel) and row.training_run_id:

@@ -146,6 +146,24 @@ class FileStore:
         base = self._name(path)
         return sorted(str(PurePosixPath(found).relative_to(base)) for found in self._fs.find(base))
 
+    def children(self, path: str) -> list[str]:
+        """Names of what lies directly in a folder, sorted; empty when it is not there."""
+        base = self._name(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted({PurePosixPath(found).name for found in self._fs.ls(base, detail=False)})
+        return []
+
+    def modified(self, path: str) -> float | None:
+        """When something of a folder was last written, in seconds since 1970; None where the store does not tell."""
+        if self.is_local:
+            folder = self.local_path(path)
+            return max(found.lstat().st_mtime for found in (folder, *folder.rglob("*")))
+        try:
+            times = [self._fs.modified(found) for found in self._fs.find(self._name(path))]
+        except NotImplementedError:
+            return None
+        return max((each.timestamp() for each in times), default=None)
+
 
 def _read(handle: IO[bytes], start: int, stop: int) -> Iterator[bytes]:
     with handle:

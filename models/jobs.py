@@ -38,6 +38,7 @@ class InjectionJob(JobColumns, Base):
     funnel: Mapped[dict[str, Any] | None]
     paused_at: Mapped[datetime | None]  # while set, no shard of the job is claimed and running stages give up
     retry_of: Mapped[str | None] = mapped_column(index=True)  # the ended job whose missing problems it tries again
+    samples_deleted_at: Mapped[datetime | None]  # when samples and edits without a pair went (models.retention)
 
 
 class JobSummary(Base):

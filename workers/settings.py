@@ -20,6 +20,10 @@ class WorkerSettings(BaseSettings):
     resend_limit: int = Field(256, gt=0, description="Hints re-sent per sweep, and into a queue no longer than this.")
     ask_seconds: float = Field(15.0, gt=0, description="How often an idle worker asks the database for a shard itself.")
     idempotency_days: float = Field(7.0, gt=0, description="How long a repeated POST is recognized by its key.")
+    event_days: float | None = Field(None, gt=0, description="How long events of what has ended are kept.")
+    sample_days: float | None = Field(
+        None, gt=0, description="How long samples that are not correct, and edits without a pair, outlive their job."
+    )
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     engine_stall_seconds: float = Field(
@@ -34,3 +38,8 @@ class WorkerSettings(BaseSettings):
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")
+
+    @property
+    def retention(self) -> dict[str, float | None]:
+        """After how many days old rows go, by the setting of each rule of models.retention; null: never."""
+        return self.model_dump(include={"idempotency_days", "event_days", "sample_days"})

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -19,10 +20,10 @@ from models.events import record
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
 from models.logs import DATABASE
+from models.retention import delete_old
 from models.session import Database, passing, update_returning
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
-from models.workspaces import IdempotencyKey
 from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
 from workers.lifecycle import Hint, complete_owner, find_incomplete, stages_of
@@ -30,6 +31,7 @@ from workers.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
 _LOCK = 0x45525241  # "ERRA"
+_DELETE_OLD_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Sweeper:
     ) -> None:
         self._db, self._dispatcher, self._settings = db, dispatcher, settings
         self._store = store  # without one nothing that was deleted is purged
+        self._delete_old_at = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Sweep until ``stop`` is set. What goes wrong is logged and tried again at the next sweep."""
@@ -62,6 +65,7 @@ class Sweeper:
             except Exception:
                 log.exception("sweep failed, trying again in %s s", self._settings.sweep_seconds)
             self.purge()
+            self.delete_old()
             stop.wait(self._settings.sweep_seconds)
 
     def purge(self) -> None:
@@ -76,6 +80,23 @@ class Sweeper:
             else:
                 log.exception("what was deleted cannot be purged, trying again in %s s", self._settings.sweep_seconds)
 
+    def delete_old(self) -> None:
+        """Delete what is too old (models.retention), about once an hour. What goes wrong delays nothing else."""
+        if time.monotonic() < self._delete_old_at:
+            return
+        try:
+            gone = delete_old(self._db, self._settings.retention, self._settings.sweep_seconds)
+        except Exception as error:
+            if isinstance(error, SQLAlchemyError) and passing(error):
+                DATABASE.away(log, error)
+            else:
+                log.exception("what is too old cannot be deleted, trying again in %s s", self._settings.sweep_seconds)
+            return
+        if told := {name: rows for name, rows in gone.items() if rows}:
+            log.info("old rows were deleted", extra=told)
+        else:  # where there was something there may be more
+            self._delete_old_at = time.monotonic() + _DELETE_OLD_SECONDS
+
     def sweep(self) -> Swept:
         """One sweep: rows first, in one transaction; then what has ended, each by itself; then the hints."""
         room = {queue: self._settings.resend_limit - self._dispatcher.waiting(queue) for queue in (GENERATION, GRADING)}
@@ -86,7 +107,6 @@ class Sweeper:
             for shard in expired:
                 self._end_interrupted(session, shard)
             session.flush()
-            self._delete_old_keys(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
         # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
@@ -111,10 +131,6 @@ class Sweeper:
         log.warning("a lease expired", extra={"job": owner.id, "shard": shard.id, "stage": shard.stage})
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
         record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
-
-    def _delete_old_keys(self, session: Session) -> None:
-        old = IdempotencyKey.created_at < db_now(-86400 * self._settings.idempotency_days)
-        session.execute(delete(IdempotencyKey).where(old).execution_options(synchronize_session=False))
 
     def _due_hints(self, session: Session, queue: str, room: int) -> list[Hint]:
         """Hints for shards that have none on its way, and for those whose hint is old where the queue has room.

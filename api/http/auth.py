@@ -12,10 +12,10 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -33,6 +33,8 @@ from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, Workspa
 Scope = Literal["read", "write", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 _USED_EVERY_SECONDS = 60
+#: In one statement, as it stands before every keyless request: whether there is a key, and the default workspace.
+_STANDING = select(exists(select(ApiKey.id)), exists(select(Workspace.id).where(Workspace.id == DEFAULT_WORKSPACE)))
 _bearer = HTTPBearer(auto_error=False, description="An API key: errata_<id>_<secret>")
 
 
@@ -139,9 +141,8 @@ def authenticate(
 
 def anonymous(request: Request, api: Api) -> Caller:
     """The default workspace, for a keyless request from this machine. Raises Unauthorized."""
-    with api.db.read() as session:
-        keyed = any_key(session)
-        known = session.get(Workspace, DEFAULT_WORKSPACE) is not None
+    with api.db.look() as session:
+        keyed, known = session.execute(_STANDING).one()
     if not api.settings.loopback or api.settings.require_key == "always" or keyed:
         raise _unauthorized("this needs an API key: send 'Authorization: Bearer errata_<id>_<secret>'")
     if not _from_this_machine(request):
@@ -156,7 +157,7 @@ def _by_key(api: Api, token: str) -> Caller:
     parts = token.split("_")
     if len(parts) != 3 or parts[0] != "errata" or not token.isascii() or not token.isprintable():
         raise _unauthorized("this is not an API key; keys read errata_<id>_<secret>")
-    with api.db.read() as session:
+    with api.db.look() as session:
         key = session.get(ApiKey, f"key_{parts[1]}")
     now = datetime.now(UTC)
     # The digest is compared in constant time, and for an unknown id as well.
@@ -191,10 +192,10 @@ def _from_this_machine(request: Request) -> bool:
     return local and (origin is None or urlsplit(origin).netloc == host)
 
 
-def requires(scope: Scope) -> Callable[[Caller], Caller]:
+def requires(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
     """A dependency: the caller, whose key must include ``scope``. Raises Forbidden."""
 
-    def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
+    async def check(caller: Annotated[Caller, Depends(authenticate)]) -> Caller:
         if not caller.may(scope):
             raise Forbidden(f"this key lacks the scope '{scope}'; use one made with it")
         return caller

@@ -43,7 +43,7 @@ class Api:
         return cls(db, store, dispatcher, settings, BoundedSemaphore(settings.previews))
 
 
-def get_api(request: Request) -> Api:
+async def get_api(request: Request) -> Api:  # async, as everything that never waits: it then needs no thread
     """The services of the application that serves this request."""
     state: Any = request.app.state
     return cast(Api, state.api)

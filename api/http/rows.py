@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Select, literal, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -118,7 +118,7 @@ class PageRequest:
     after: str | None
 
 
-def page_request(
+async def page_request(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows per page.")] = 50,
     after: Annotated[str | None, Query(max_length=600, description="`next` of the page before.")] = None,
 ) -> PageRequest:
@@ -167,6 +167,11 @@ def paginate(
         return Page(rows, None)
     last = rows[page.limit - 1]
     return Page(rows[: page.limit], encode(name, [getattr(last, key.key) for key in keys]))
+
+
+def sent(listing: Listing[Any]) -> Response:
+    """The list as a response. Made in the thread of the request: the framework would need another one for it."""
+    return Response(listing.model_dump_json(by_alias=True), media_type="application/json")
 
 
 def where_given(query: Select[Row], filters: Mapping[InstrumentedAttribute[Any], Any]) -> Select[Row]:

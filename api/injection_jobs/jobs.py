@@ -73,6 +73,9 @@ class InjectionJobOut(JobOut):
     tags: list[str] = Field(default_factory=list)
     paused_at: datetime | None = Field(None, description="Since when nothing of the job runs; null: it is not paused.")
     retry_of: str | None = Field(None, description="The ended job whose missing problems this one tries again.")
+    samples_deleted_at: datetime | None = Field(
+        None, description="When samples that were not correct, and edits without a pair, were deleted for their age."
+    )
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:
@@ -164,14 +167,19 @@ def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     """A job with all that is told of a single one."""
     # The row holds a funnel only once the job has ended: until then it is counted anew.
     funnel, running = running_progress(session, job)
-    bad = select(Shard).where(Shard.injection_job_id == job.id, Shard.state == ShardState.QUARANTINED)
-    shards = session.scalars(bad.order_by(Shard.position).limit(_LISTED_SHARDS))
     answer = jobs.summaries(session, [job])[0]
     answer.progress.tokens, answer.progress.made = tokens_of(funnel, running), made_of(funnel, running)
     answer.funnel = funnel.to_dict()
     answer.advice = advise(funnel.counts) if job.state == JobState.SUCCEEDED else None
-    answer.quarantined = [QuarantinedShard.of(shard) for shard in shards]
+    # Most jobs have none, and are not asked for them.
+    answer.quarantined = _quarantined(session, job.id) if answer.progress.shards.quarantined else []
     return answer
+
+
+def _quarantined(session: Session, job_id: str) -> list[QuarantinedShard]:
+    bad = select(Shard).where(Shard.injection_job_id == job_id, Shard.state == ShardState.QUARANTINED)
+    shards = session.scalars(bad.order_by(Shard.position).limit(_LISTED_SHARDS))
+    return [QuarantinedShard.of(shard) for shard in shards]
 
 
 jobs = JobResource(

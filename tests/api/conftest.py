@@ -44,8 +44,7 @@ class CheckedClient(TestClient):
 
     def __init__(self, app: FastAPI, **options: Any) -> None:
         super().__init__(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False, **options)
-        paths = app.openapi()["paths"]
-        self._operations = [(re.compile(_pattern(path)), path, paths[path]) for path in paths]
+        self._operations = _operations(app)
 
     def request(self, method: str, url: Any, **options: Any) -> httpx.Response:  # type: ignore[override]
         """Send the request and check its answer."""
@@ -68,6 +67,28 @@ class CheckedClient(TestClient):
             if operation and pattern.fullmatch(path) and answer.status_code != 405:
                 assert str(answer.status_code) in operation["responses"], f"{name} does not list {answer.status_code}"
                 return
+
+
+_DOCUMENTS: dict[tuple[Any, ...], tuple[dict[str, Any], list[Any]]] = {}
+_OPERATIONS: dict[int, list[tuple[re.Pattern[str], str, dict[str, Any]]]] = {}
+
+
+def openapi_of(app: FastAPI) -> dict[str, Any]:
+    """The application's OpenAPI document. It depends on the routes alone: made once, it is that of the others too."""
+    # Routers are made once per process, applications of them once per test.
+    routers = [getattr(route, "original_router", route) for route in app.routes]
+    known = tuple(getattr(router, "path", id(router)) for router in routers)
+    if known not in _DOCUMENTS:
+        _DOCUMENTS[known] = app.openapi(), routers  # held, so that no other gets the id of one
+    app.openapi_schema = _DOCUMENTS[known][0]
+    return app.openapi_schema
+
+
+def _operations(app: FastAPI) -> list[tuple[re.Pattern[str], str, dict[str, Any]]]:
+    paths = openapi_of(app)["paths"]
+    if id(paths) not in _OPERATIONS:
+        _OPERATIONS[id(paths)] = [(re.compile(_pattern(path)), path, paths[path]) for path in paths]
+    return _OPERATIONS[id(paths)]
 
 
 def _pattern(path: str) -> str:

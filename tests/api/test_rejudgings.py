@@ -6,8 +6,8 @@ from sqlalchemy import select, update
 
 from errata.answers import VERIFIERS
 from errata.types import Domain
-from models.base import new_id
-from models.jobs import Shard, SolutionRow
+from models.base import db_now, new_id
+from models.jobs import InjectionJob, Shard, SolutionRow
 from models.outputs import Rejudging, VerdictChangeRow
 from models.session import Database
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
@@ -58,6 +58,16 @@ def test_what_cannot_be_judged_again_is_refused(client: CheckedClient, database:
     other = client.post("/v1/rejudgings", json={"injection_job": set_id})
     assert other.status_code == 422
     assert "id of a problem set" in other.json()["detail"]
+
+
+def test_a_job_whose_samples_are_gone_is_refused(client: CheckedClient, database: Database) -> None:
+    job = graded_job(client, database)
+    with database.begin() as session:
+        session.execute(update(InjectionJob).values(samples_deleted_at=db_now()))
+    refused = client.post("/v1/rejudgings", json={"injection_job": job["id"]})
+    assert refused.status_code == 409
+    assert "samples of the job were deleted for their age" in refused.json()["detail"]
+    assert client.get(f"/v1/injection-jobs/{job['id']}").json()["samples_deleted_at"] is not None
 
 
 def test_changes_name_both_verdicts(client: CheckedClient, database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,33 @@ PROBLEMS = 24
 CONFIG: dict[str, Any] = {"sampling": {"samples": 2, "max_tokens": 160}, "shard_size": 4, "seed": 3}
 
 
+@dataclass
+class Watched:
+    """A job where nothing was killed: its pairs, and which processes had mapped torch while it ran."""
+
+    pairs: list[tuple[object, ...]]
+    api_with_torch: bool = False
+    children_with_torch: set[int] = field(default_factory=set)
+
+
 @pytest.fixture(scope="module")
-def unbroken(prepared: Prepare) -> list[tuple[object, ...]]:
+def watched(prepared: Prepare) -> Watched:
+    with Running("serve", "--port", "0", env=prepared()) as serve, Errata(serve.url()) as c:
+        job, found = start(c), Watched([])
+        for now in polls(c, job):
+            found.api_with_torch |= maps_torch(serve.child.pid)
+            found.children_with_torch |= {process.pid for process in serve.tree() if maps_torch(process.pid)}
+            if now.ended:
+                break
+        found.api_with_torch |= maps_torch(serve.child.pid)
+        found.pairs = contents(c, job)
+        return found
+
+
+@pytest.fixture(scope="module")
+def unbroken(watched: Watched) -> list[tuple[object, ...]]:
     """The pairs of the same job where nothing was killed."""
-    with Running("serve", "--port", "0", "--no-trainer", env=prepared()) as serve, Errata(serve.url()) as c:
-        job = c.injection_jobs.wait(start(c).id, timeout_seconds=300)
-        return contents(c, job)
+    return watched.pairs
 
 
 def start(errata: Errata) -> InjectionJob:
@@ -76,17 +98,9 @@ def test_the_whole_embedded_tree_killed_and_started_again(
         check(after, job, unbroken)
 
 
-def test_the_api_process_maps_no_torch_while_a_job_runs(prepared: Prepare) -> None:
-    with Running("serve", "--port", "0", env=prepared()) as serve, Errata(serve.url()) as errata:
-        job = start(errata)
-        with_torch: set[int] = set()
-        for now in polls(errata, job):
-            assert not maps_torch(serve.child.pid), "torch is in the API process"
-            with_torch |= {process.pid for process in serve.tree() if maps_torch(process.pid)}
-            if now.ended:
-                break
-        assert with_torch, "no child had torch either: nothing was shown"
-        assert not maps_torch(serve.child.pid)
+def test_the_api_process_maps_no_torch_while_a_job_runs(watched: Watched) -> None:
+    assert not watched.api_with_torch, "torch is in the API process"
+    assert watched.children_with_torch, "no child had torch either: nothing was shown"
 
 
 def polls(errata: Errata, job: InjectionJob) -> Iterator[InjectionJob]:

@@ -28,7 +28,7 @@ def counted(told: dict[str, Any]) -> list[float]:
 def test_a_job_moves_inside_its_stages_and_never_back(prepared: Prepare) -> None:
     env = prepared(ERRATA_PROGRESS_SECONDS="0.1", ERRATA_CANCEL_POLL_SECONDS="0.1", ERRATA_EVENT_POLL_SECONDS="0.1")
     with Running("serve", "--port", "0", "--no-trainer", env=env) as serve, Errata(serve.url()) as errata:
-        posted = errata.problem_sets.create("far", train_problems(256))
+        posted = errata.problem_sets.create("far", train_problems(96))
         job = errata.injection_jobs.create(posted.id, language_model="miniature", config=CONFIG)
         streamed: list[Event] = []
         reader = threading.Thread(

@@ -38,13 +38,13 @@ def redis_answers() -> bool:
 
 
 @contextmanager
-def own_database(server: str = POSTGRES) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database that nobody else uses, dropped afterwards."""
+def own_database(server: str = POSTGRES, template: str = "template1") -> Iterator[str]:
+    """The URL of a PostgreSQL database that nobody else uses, empty or a copy of another; dropped afterwards."""
     name = f"errata_test_{secrets.token_hex(6)}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
+            connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:
         with engine.connect() as connection:

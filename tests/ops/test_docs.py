@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings
 from api.settings import ApiSettings
 from cli.main import app
 from models.settings import StoreSettings
+from tests.api.conftest import openapi_of
 from workers.settings import WorkerSettings
 from workers.training.supervise.settings import TrainerSettings
 
@@ -72,7 +73,7 @@ def test_routes_exist(document: Path, sqlite_database: Any, tmp_path: Path) -> N
     store = StoreSettings(ERRATA_HOME=tmp_path)
     application = create_app(sqlite_database, store, Dispatcher(create_celery("memory://")), ApiSettings())
     patterns = [
-        re.sub(r"\{[^}]*\}", "[^/]+", path).replace("[^/]+:path", ".+") for path in application.openapi()["paths"]
+        re.sub(r"\{[^}]*\}", "[^/]+", path).replace("[^/]+:path", ".+") for path in openapi_of(application)["paths"]
     ]
     patterns += [re.sub(r"\[\^/\]\+$", ".+", pattern) for pattern in patterns if "/files/" in pattern]
     text = document.read_text(encoding="utf-8")

@@ -48,34 +48,16 @@ def test_dataset_and_base_model_in_trained_model_out(
     assert happened[0] == "training.claimed"
     assert happened[-1] == "training.succeeded"
     assert "training.checkpoint" in happened
+    # A control, and a second model of one name: the process that trains takes longest to start, so it is done here.
+    control = make_run(preset="sft")
+    assert TrainerDaemon(database, store, settings).run_once(threading.Event())
+    assert read_run(database, control).state == "succeeded"
+    with database.read() as session:
+        assert set(session.scalars(select(LanguageModel.name))) == {"tiny", "tiny-rise", "tiny-rise-2"}
 
 
 def test_nothing_to_do(database: Database, store: StoreSettings, settings: TrainerSettings) -> None:
     assert not TrainerDaemon(database, store, settings).run_once(threading.Event())
-
-
-def test_control_and_second_model_of_one_name(
-    database: Database, store: StoreSettings, settings: TrainerSettings, make_run: Callable[..., str]
-) -> None:
-    runs = [make_run(preset="sft"), make_run(preset="sft", seed=1)]
-    daemon = TrainerDaemon(database, store, settings)
-    for run_id in runs:
-        assert daemon.run_once(threading.Event())
-        assert read_run(database, run_id).state == "succeeded"
-    with database.read() as session:
-        names = set(session.scalars(select(LanguageModel.name)))
-    assert names == {"tiny", "tiny-rise", "tiny-rise-2"}
-
-
-def test_a_run_on_cut_errors_is_refused_with_the_count(
-    database: Database, store: StoreSettings, settings: TrainerSettings, make_run: Callable[..., str]
-) -> None:
-    run_id = make_run(max_length=130)
-    TrainerDaemon(database, store, settings).run_once(threading.Event())
-    run = read_run(database, run_id)
-    assert run.state == "failed"
-    assert "of 32 pairs have no gradient" in str(run.error)
-    assert run.failures == 1  # trying again cannot help
 
 
 def test_a_base_model_without_weights_is_refused(

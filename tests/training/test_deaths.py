@@ -7,11 +7,13 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
+from tests.training.forked import ForkedRun, preloaded
 from tests.training.test_run import assert_equal_bits, make_spec, messages, run, weights
 from workers.training.protocol import RunSpec
 
@@ -30,9 +32,15 @@ def child(spec: RunSpec, folder: Path, errors: int | TextIO = subprocess.DEVNULL
     )
 
 
+@pytest.fixture
+def forked() -> Iterator[type[ForkedRun]]:
+    with preloaded() as run_process:
+        yield run_process
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
+def test_killed_at_twenty_random_steps(tmp_path: Path, forked: type[ForkedRun]) -> None:
     """First step after each kill is the checkpoint's + 1; losses and weights are bit-equal to an unbroken run.
 
     What a killed process had still said is heard too: it may be ahead of us by some steps, and their checkpoints.
@@ -44,7 +52,7 @@ def test_killed_at_twenty_random_steps(tmp_path: Path) -> None:
     rng = random.Random(7)
     kills, seen, done = 0, {}, False
     while not done:
-        process = child(broken, tmp_path)
+        process = forked(broken, tmp_path)
         resumed_at: int | None = None
         first: int | None = None
         steps_left = rng.randrange(1, 6) if kills < 20 else len(expected)

@@ -78,7 +78,7 @@ def test_keys_of_repeated_requests_are_kept_a_week(database: Database) -> None:
         for key, days in (("new", 0), ("old", 6.9), ("older", 7.1)):
             ids = {"workspace_id": DEFAULT_WORKSPACE, "route": "/v1/datasets", "key": key, "request_sha256": ""}
             session.add(IdempotencyKey(**ids, created_at=db_now(-86400 * days)))
-    Sweeper(database, Deaf(), WorkerSettings()).sweep()
+    Sweeper(database, Deaf(), WorkerSettings()).delete_old()
     with database.read() as session:
         assert set(session.scalars(select(IdempotencyKey.key))) == {"new", "old"}
 

@@ -1,0 +1,1 @@
+"""What the images install: locks, and the scripts that write them."""
