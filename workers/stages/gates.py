@@ -54,7 +54,7 @@ class DatasetGates:
         self._config, self._folder, self._cancelled = config, folder, cancelled
         self._problems, self._questions, self._pairs = (TextFile(folder) for _ in range(3))
         self._clusters: Clusters | None = None
-        self._side: dict[int, str] = {}
+        self._side: dict[int, int] = {}
         self._cluster_of: dict[int, int] = {}
         self._exact, self._near = array("Q"), array("Q")
         self._heap: list[tuple[int, int]] = []
@@ -76,15 +76,18 @@ class DatasetGates:
             self._questions.add(question)
         clusters = self._clusters = found.clusters(self._questions.__getitem__)
         sizes = np.bincount(clusters.cluster, minlength=len(clusters.cluster))
+        repeated = sizes[clusters.cluster] > 1
         apart = clusters.representative != np.arange(len(clusters.cluster))
-        for at in np.flatnonzero(apart | (sizes[clusters.cluster] > 1)).tolist():
+        for at in np.flatnonzero(apart | repeated).tolist():
             key = digest(self._questions[at])
-            self._cluster_of[key] = int(clusters.cluster[at])
-            self._side[key] = self._questions[int(clusters.representative[at])]
+            self._side[key] = int(clusters.representative[at])
+            if repeated[at]:
+                self._cluster_of[key] = int(clusters.cluster[at])
 
     def side_of(self, question: str) -> str:
         """The question that decides on which side of the split this one falls: one for each cluster of questions."""
-        return self._side.get(digest(question), question)
+        at = self._side.get(digest(question))
+        return question if at is None else self._questions[at]
 
     def add_pair(self, pair_id: str, question: str, prefix: str, chosen: str, rejected: str) -> None:
         """Take the next pair of the dataset."""
