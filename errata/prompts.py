@@ -72,6 +72,11 @@ def solve_prompt(question: str, domain: Domain = Domain.MATH, config: SolvePromp
     return Prompt((*_system(asked.system), *turns, user), solve_opening(asked.opening, domain), solve_version(asked))
 
 
+def solve_message(question: str, domain: Domain) -> str:
+    """The user's turn of ``solve_prompt`` without a configuration, for those who make it of many questions."""
+    return _solve_turn(question, domain, _OURS)
+
+
 def solve_version(config: SolvePromptConfig) -> str:
     """The version of the texts that a solution is asked with; a template of the operator's own has a hash of it."""
     return SOLVE_VERSION if config.template is None else _own_version("solve", config.template)

@@ -87,8 +87,7 @@ class Signatures:
         for at, part in zip(counts.tolist(), parts, strict=False):
             bands[:, at : at + part.bands.shape[1]] = part.bands
         digests = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("raw", "form", "kin", "template")
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("raw", "form", "kin", "template")
         )
         owners = [part.variant_of + np.uint32(at) for at, part in zip(counts.tolist(), parts, strict=False)]
         variants = np.concatenate([part.variants for part in parts])
@@ -98,9 +97,7 @@ class Signatures:
         held, self._held = self._held, []
         if not held:
             return
-        raw, form, kin = (
-            np.array([digest(told(text)) for text in held], np.uint64) for told in (_raw, _form, _kin)
-        )
+        raw, form, kin = (np.array([digest(told(text)) for text in held], np.uint64) for told in (_raw, _form, _kin))
         plain = [_numberless(text) for text in held]
         template = np.array([digest("\x1f".join(chain.from_iterable(text))) for text in plain], np.uint64)
         bands = np.concatenate([_bands(plain), _bands([text.masked for text in held])])
