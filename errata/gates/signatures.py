@@ -86,12 +86,12 @@ class Signatures:
         bands = np.empty((2 * BANDS, int(counts[-1])), np.uint32)
         for at, part in zip(counts.tolist(), parts, strict=False):
             bands[:, at : at + part.bands.shape[1]] = part.bands
-        digests = (
+        raw, form, kin, template = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("raw", "form", "kin", "template")
         )
         owners = [part.variant_of + np.uint32(at) for at, part in zip(counts.tolist(), parts, strict=False)]
         variants = np.concatenate([part.variants for part in parts])
-        return Signed(*digests, bands, variants, np.concatenate(owners))
+        return Signed(raw, form, kin, template, bands, variants, np.concatenate(owners))
 
     def _flush(self) -> None:
         held, self._held = self._held, []
