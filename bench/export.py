@@ -11,6 +11,10 @@ thrown away.
 of ``--rounds`` each, so that other work on the machine hurts neither more. ``rss_rise_mb``: by how much the resident
 memory of the process rose at most meanwhile. ``freeze_seconds`` and ``freeze_rss_mb``: of the whole stage with the
 default shapes, audit, hashes and all, in a process of its own: how long it took and how large that process was at most.
+``gates``: which share of those seconds each gate took, the audit with the shortcuts.
+
+``parquet_cpu_us``, ``jsonl_cpu_us`` and ``bare_cpu_us``: microseconds of processor time a pair in this process, without
+the database's. They say what a busy machine hides.
 """
 
 from __future__ import annotations
@@ -22,10 +26,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
+from unittest import mock
 
 import psutil
 
@@ -43,12 +48,13 @@ from models.states import Stage
 from tests.ops.services import own_database, postgres_answers
 from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
+from workers.stages import freeze as freezing
 from workers.stages.base import StageContext
 from workers.stages.dataset_files import DatasetFiles
 from workers.stages.dataset_rows import begin_reading, pair_columns
 from workers.stages.dataset_selection import DatasetSelection
 from workers.stages.dataset_sources import JobSource
-from workers.stages.freeze import freeze
+from workers.stages.gates import DatasetGates
 
 _LOOK_SECONDS = 0.02
 _LEASE_SECONDS = 7200
@@ -74,14 +80,36 @@ def memory() -> Iterator[Callable[[], float]]:
         thread.join()
 
 
-def bare(database: Database) -> float:
-    """Seconds for the bare reading of the columns of the job's pairs."""
+class Spent(NamedTuple):
+    """Seconds by the clock, and of processor time in this process."""
+
+    seconds: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> Self:
+        """What both clocks show."""
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self) -> Spent:
+        """What was spent since these clocks were read."""
+        now = self.now()
+        return Spent(now.seconds - self.seconds, now.cpu - self.cpu)
+
+    @staticmethod
+    def best(rounds: Sequence[Spent]) -> Spent:
+        """The least of each."""
+        return Spent(min(each.seconds for each in rounds), min(each.cpu for each in rounds))
+
+
+def bare(database: Database) -> Spent:
+    """What the bare reading of the columns of the job's pairs takes."""
     stored = PairRow.__table__.c
     names = ", ".join(f'"{column.key}"' for column in pair_columns().values() if column.key in stored)
     query = f"SELECT {names} FROM pairs WHERE job_id = '{JOB}'"
     with database.read() as session:
         cursor: Any = session.connection().connection.cursor()
-        began = time.perf_counter()
+        began = Spent.now()
         if database.is_postgres:
             with cursor.copy(f"COPY ({query}) TO STDOUT") as copy:
                 for _ in copy:
@@ -89,9 +117,9 @@ def bare(database: Database) -> float:
         else:
             for _ in cursor.execute(query):
                 pass
-        seconds = time.perf_counter() - began
+        spent = began.since()
         cursor.close()
-        return seconds
+        return spent
 
 
 def context_of(database: Database, home: Path, lease: leases.Lease) -> StageContext:
@@ -115,26 +143,39 @@ def claimed(database: Database, shapes: list[str] | None = None) -> leases.Lease
     return lease
 
 
-def written(database: Database, home: Path, lease: leases.Lease, form: str) -> float:
-    """Seconds for reading the job's pairs and writing them in one form, split as a dataset is."""
+def written(database: Database, home: Path, lease: leases.Lease, form: str) -> Spent:
+    """What it takes to read the job's pairs and to write them in one form, split as a dataset is."""
     with tempfile.TemporaryDirectory(dir=home) as folder, database.read() as session:
-        began = time.perf_counter()
+        began = Spent.now()
         begin_reading(session)
         chosen = DatasetSelection(session, lease.owner_id)
         source = JobSource(session, chosen.jobs[0], chosen.domains[JOB], chosen.config)
         with DatasetFiles(Path(folder), chosen.shapes, (form,)) as files:
             for split, table in source.pairs(chosen.split):
                 files.add_table(chosen.shapes[0], split, table)
-        return time.perf_counter() - began
+        return began.since()
+
+
+@contextmanager
+def gates_watched() -> Iterator[list[DatasetGates]]:
+    """The gates of the freezes that run meanwhile, with the seconds that each took."""
+    made: list[DatasetGates] = []
+
+    def watched(*arguments: Any) -> DatasetGates:
+        made.append(DatasetGates(*arguments))
+        return made[-1]
+
+    with mock.patch.object(freezing, "DatasetGates", watched):
+        yield made
 
 
 def whole(url: str, home: Path) -> dict[str, Any]:
     """The whole stage, default shapes and audit: seconds and the largest resident memory in MB."""
     database = Database(url)
     lease = claimed(database)
-    with memory() as largest:
+    with memory() as largest, gates_watched() as gates:
         began = time.perf_counter()
-        finish = freeze(context_of(database, home, lease))
+        finish = freezing.freeze(context_of(database, home, lease))
         seconds = time.perf_counter() - began
         rss = largest()
     with database.begin() as session:
@@ -146,7 +187,8 @@ def whole(url: str, home: Path) -> dict[str, Any]:
         if dataset.manifest is None:
             raise RuntimeError(f"the freeze failed: {dataset.error}")
         shapes = dataset.manifest["rows"]
-    return {"freeze_seconds": round(seconds, 1), "freeze_rss_mb": round(rss), "shapes": shapes}
+    shares = {gate: round(each / seconds, 3) for gate, each in gates[0].seconds.most_common()}
+    return {"freeze_seconds": round(seconds, 1), "freeze_rss_mb": round(rss), "shapes": shapes, "gates": shares}
 
 
 def measure(url: str, home: Path, pairs: int, rounds: int) -> dict[str, Any]:
@@ -164,9 +206,12 @@ def measure(url: str, home: Path, pairs: int, rounds: int) -> dict[str, Any]:
                 times.append(written(database, home, lease, form))
                 bares.append(bare(database))
             rises.append(largest() - before)
-        figures[f"ratio_{form}"] = round(min(bares) / min(times), 3)
-        figures[f"{form}_rows_per_second"] = round(pairs / min(times))
-        figures["bare_rows_per_second"] = round(pairs / min(bares))
+        best, quickest = Spent.best(times), Spent.best(bares)
+        figures[f"ratio_{form}"] = round(quickest.seconds / best.seconds, 3)
+        figures[f"{form}_rows_per_second"] = round(pairs / best.seconds)
+        figures[f"{form}_cpu_us"] = round(1e6 * best.cpu / pairs, 1)
+        figures["bare_rows_per_second"] = round(pairs / quickest.seconds)
+        figures["bare_cpu_us"] = round(1e6 * quickest.cpu / pairs, 1)
     return {**figures, "rss_rise_mb": round(max(rises), 1)}
 
 

@@ -11,6 +11,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def packaged_edits(domain: Domain) -> tuple[EditExample, ...]:
 
 def solved_examples(count: int, domain: Domain, question: str) -> tuple[SolvedExample, ...]:
     """The first ``count`` solved examples with another question; fewer where there are no more."""
-    others = [each for each in packaged_solutions(domain) if not _same(each.question, question)]
-    return tuple(others[:count])
+    # Lazily: most prompts have no examples, and a freeze makes one for each of its questions.
+    others = (each for each in packaged_solutions(domain) if not _same(each.question, question))
+    return tuple(islice(others, count))
 
 
 def edit_examples(

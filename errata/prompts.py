@@ -47,6 +47,7 @@ _REASON: dict[Domain, str] = {
     Domain.LOGIC: "Please reason step by step, and give your final answer as JSON within \\boxed{}.",
     Domain.CODE: "Please reason step by step, and give your final answer as Python code in a code fence.",
 }
+_OURS = SolvePromptConfig()
 SOLVE_PREFIX = "Let's think step by step.\nStep 1: "
 
 _FENCED = re.compile(r"```[\w+-]*[ \t]*\n?")
@@ -64,11 +65,16 @@ def solve_prompt(question: str, domain: Domain = Domain.MATH, config: SolvePromp
     The prefix is part of the solution (docs/method.md step 2): a stored solution starts with it. ``config``: system
     prompt, examples, template and opening; without one, ours alone.
     """
-    asked = config or SolvePromptConfig()
+    asked = config or _OURS
     examples = solved_examples(asked.few_shot, domain, question)
     turns = [turn for each in examples for turn in _turns(_solve_turn(each.question, domain, asked), each.solution)]
     user = Message("user", _solve_turn(question, domain, asked))
     return Prompt((*_system(asked.system), *turns, user), solve_opening(asked.opening, domain), solve_version(asked))
+
+
+def solve_message(question: str, domain: Domain) -> str:
+    """The user's turn of ``solve_prompt`` without a configuration, for those who make it of many questions."""
+    return _solve_turn(question, domain, _OURS)
 
 
 def solve_version(config: SolvePromptConfig) -> str:

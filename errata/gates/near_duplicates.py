@@ -6,7 +6,7 @@ cluster holds no question that merely sounds alike. Clusters do not depend on th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,12 +17,13 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components, mini
 
 from errata.gates.canonical import Canonical, canonical
 from errata.gates.differences import KINDS, DifferenceKind, difference
-from errata.gates.signatures import Hashes, Signatures
+from errata.gates.signatures import Hashes, Signatures, Signed
 
 # Members of a group of which each is compared with each; of a larger one (a template) each with its neighbours, and
 # those that differ in names alone are neighbours.
 _ALL_PAIRS = 24
 _NEIGHBOURS = 3
+_SLICE = 1 << 16  # places whose pairs are held at one time
 _LARGEST_FAMILY = 0.05  # of all questions
 _ALWAYS_FAMILY = 3
 _RANK = {kind: at for at, kind in enumerate(KINDS)}
@@ -78,7 +79,7 @@ class Clusters:
 class NearDuplicates:
     """Takes questions one by one and finds their clusters at the end.
 
-    Memory: about 150 bytes a question. The texts are not kept: ``text_of`` gives them again, by place.
+    Memory: about 250 bytes a question. The texts are not kept: ``text_of`` gives them again, by place.
     """
 
     def __init__(self) -> None:
@@ -90,12 +91,12 @@ class NearDuplicates:
 
     def clusters(self, text_of: Callable[[int], str]) -> Clusters:
         """The clusters of all that were added. Deterministic."""
-        raw, form, kin, bands = self._signatures.finish()
-        _, first = np.unique(form, return_index=True)
-        distinct = first[np.lexsort((form[first], kin[first]))]  # by digests: the order of adding does not matter
+        signed = self._signatures.finish()
+        _, first = np.unique(signed.form, return_index=True)
+        distinct = first[np.lexsort((signed.form[first], signed.kin[first]))]  # by digests, whatever the order
         read = lru_cache(maxsize=4_096)(lambda at: canonical(text_of(at)))
-        edges = np.concatenate([_equal(raw, "exact"), _equal(form, "format"), _compared(distinct, bands, read)])
-        return _joined(raw, edges)
+        same = [_equal(signed.raw, "exact"), _equal(signed.form, "format"), _variants(signed, distinct)]
+        return _joined(signed.raw, np.concatenate([*same, _compared(distinct, signed, read)]))
 
 
 def find_clusters(questions: list[str]) -> Clusters:
@@ -115,21 +116,58 @@ def _equal(digests: Hashes, kind: DifferenceKind) -> Indices:
     return later
 
 
-def _compared(distinct: Indices, bands: NDArray[np.uint32], read: Callable[[int], Canonical]) -> Indices:
-    """The edges between questions that have two bands in common, each pair compared once."""
-    once = twice = np.zeros(0, np.uint64)
+def _variants(signed: Signed, distinct: Indices) -> Indices:
+    """The edges between questions that differ in one number alone: each with the first of them, without comparing."""
+    wanted = np.zeros(len(signed.raw), bool)
+    wanted[distinct] = True
+    kept = wanted[signed.variant_of]
+    owners = signed.variant_of[kept].astype(np.int64)
+    edges = _equal(signed.variants[kept], "number_variant")
+    edges[:, 1:] = np.sort(owners[edges[:, 1:]], axis=1)
+    return edges[edges[:, 1] != edges[:, 2]]
+
+
+def _compared(distinct: Indices, signed: Signed, read: Callable[[int], Canonical]) -> Indices:
+    """The edges between questions that look alike, each pair compared once.
+
+    Compared are those that differ in names and order alone by their digests, and those that have two bands in common.
+    Of a template with many numbers one question stands for all: the others differ from it in numbers, and are no copies
+    of another question unless they say the same but for names and order.
+    """
+    template, kin = signed.template[distinct], signed.kin[distinct]
+    _, first, inverse, counts = np.unique(template, return_index=True, return_inverse=True, return_counts=True)
+    stand = np.flatnonzero((counts[inverse] <= _ALL_PAIRS) | (first[inverse] == np.arange(len(distinct))))
     edges: list[tuple[int, int, int]] = []
-    for band in bands:
-        pairs = _proposed(band[distinct])
-        # One common band is mostly chance: of texts that share 0.8 of their shingles 0.9996 have two.
-        again = np.setdiff1d(np.intersect1d(once, pairs, assume_unique=True), twice, assume_unique=True)
-        once, twice = np.union1d(once, pairs), np.union1d(twice, again)
-        for pair in again.tolist():
-            one, other = sorted((int(distinct[pair >> 32]), int(distinct[pair & 0xFFFFFFFF])))
-            found = difference(read(one), read(other))
-            if found is not None:
-                edges.append((_RANK[found.kind], one, other))
+    for pair in _alike(kin, stand, signed.bands[:, distinct[stand]]):
+        one, other = int(pair >> 32), int(pair & 0xFFFFFFFF)
+        if template[one] == template[other] and kin[one] != kin[other]:
+            continue  # they differ in numbers: see _variants
+        low, high = sorted((int(distinct[one]), int(distinct[other])))
+        found = difference(read(low), read(high))
+        if found is not None:
+            edges.append((_RANK[found.kind], low, high))
     return np.array(edges, np.int64).reshape(-1, 3)
+
+
+def _alike(kin: Hashes, stand: Indices, bands: NDArray[np.uint32]) -> Iterator[int]:
+    """Pairs of places to compare, as one number each: of equal kin, or with two bands in common.
+
+    One common band is mostly chance: of texts that share 0.8 of their shingles 0.9996 have two. Memory: the pairs that
+    begin with some of the places, not all of them.
+    """
+    of_kin = _proposed(kin)
+    yield from of_kin.tolist()
+    for start in range(0, len(stand), _SLICE):
+        found = []
+        for band in bands:
+            proposed = _proposed(band)
+            low = proposed >> np.uint64(32)
+            found.append(proposed[(low >= start) & (low < start + _SLICE)])
+        pairs = np.sort(np.concatenate(found))
+        twice = np.unique(pairs[1:][pairs[1:] == pairs[:-1]])
+        one, other = stand[twice >> np.uint64(32)], stand[twice & np.uint64(0xFFFFFFFF)]
+        again = one.astype(np.uint64) << np.uint64(32) | other.astype(np.uint64)
+        yield from np.setdiff1d(again, of_kin, assume_unique=True).tolist()
 
 
 def _proposed(band: NDArray[np.uint32]) -> Hashes:

@@ -1,4 +1,6 @@
-"""What is kept of each question while near-duplicates are sought: three digests and its MinHash bands, 152 bytes.
+"""What is kept of each question while near-duplicates are sought: four digests, its MinHash bands, its numbers.
+
+That is 160 bytes, and 12 for each number in it.
 
 A text has two signatures: its tokens as they are, with numbers masked, and its tokens with names and letters masked as
 well. Sentences are shingled apart, so their order does not count.
@@ -7,8 +9,10 @@ well. Sentences are shingled apart, so their order does not count.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +43,30 @@ def token_hash(token: str) -> int:
     return digest(token) or 1
 
 
+@dataclass(frozen=True)
+class Signed:
+    """The signatures of a list of texts; digests are ``[texts]``.
+
+    ``raw``: of the texts as they are; ``form``: of their tokens; ``kin``: of their tokens without names and order;
+    ``template``: of their tokens without numbers. ``bands``: ``[2 * BANDS, texts]``. ``variants``: of each number of a
+    text digests of all that the text says beside this number, of which two texts that differ in one number alone share
+    one; ``variant_of``: the text of each.
+    """
+
+    raw: Hashes
+    form: Hashes
+    kin: Hashes
+    template: Hashes
+    bands: NDArray[np.uint32]
+    variants: Hashes
+    variant_of: NDArray[np.uint32]
+
+
 class Signatures:
-    """The signatures of texts in the order they are added. Memory: 152 bytes a text and one batch of texts."""
+    """The signatures of texts in the order they are added. Memory: that of ``Signed`` and one batch of texts."""
 
     def __init__(self) -> None:
-        self.raw: list[Hashes] = []
-        self.form: list[Hashes] = []
-        self.kin: list[Hashes] = []
-        self.bands: list[NDArray[np.uint32]] = []
+        self._parts: list[Signed] = []
         self._held: list[Canonical] = []
 
     def add(self, text: str) -> None:
@@ -55,33 +75,72 @@ class Signatures:
         if len(self._held) >= _BATCH:
             self._flush()
 
-    def finish(self) -> tuple[Hashes, Hashes, Hashes, NDArray[np.uint32]]:
-        """Digests of the raw texts, of their tokens, and of their tokens without names and order; and the bands.
-
-        The digests are ``[texts]``, the bands ``[2 * BANDS, texts]``. What was held is given away.
-        """
+    def finish(self) -> Signed:
+        """The signatures of all texts. What was held is given away."""
         self._flush()
-        if not self.raw:
+        if not self._parts:
             none = np.zeros(0, np.uint64)
-            return none, none, none, np.zeros((2 * BANDS, 0), np.uint32)
-        digests = [np.concatenate(column) for column in (self.raw, self.form, self.kin)]
-        bands = np.empty((2 * BANDS, len(digests[0])), np.uint32)
-        at = 0
-        for part in self.bands:  # one array and its parts, never two whole copies with the parts
-            bands[:, at : at + part.shape[1]] = part
-            at += part.shape[1]
-        self.raw, self.form, self.kin, self.bands = [], [], [], []
-        return digests[0], digests[1], digests[2], bands
+            return Signed(none, none, none, none, np.zeros((2 * BANDS, 0), np.uint32), none, np.zeros(0, np.uint32))
+        parts, self._parts = self._parts, []
+        counts = np.cumsum([0, *(len(part.raw) for part in parts)])
+        bands = np.empty((2 * BANDS, int(counts[-1])), np.uint32)
+        for at, part in zip(counts.tolist(), parts, strict=False):
+            bands[:, at : at + part.bands.shape[1]] = part.bands
+        raw, form, kin, template = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("raw", "form", "kin", "template")
+        )
+        owners = [part.variant_of + np.uint32(at) for at, part in zip(counts.tolist(), parts, strict=False)]
+        variants = np.concatenate([part.variants for part in parts])
+        return Signed(raw, form, kin, template, bands, variants, np.concatenate(owners))
 
     def _flush(self) -> None:
         held, self._held = self._held, []
         if not held:
             return
-        self.raw.append(np.array([digest(text.raw) for text in held], np.uint64))
-        self.form.append(np.array([digest("\x1f".join(text.flat)) for text in held], np.uint64))
-        self.kin.append(np.array([digest(_kin(text)) for text in held], np.uint64))
-        plain = _bands([_numberless(text) for text in held])
-        self.bands.append(np.concatenate([plain, _bands([text.masked for text in held])]))
+        raw, form, kin = (np.array([digest(told(text)) for text in held], np.uint64) for told in (_raw, _form, _kin))
+        plain = [_numberless(text) for text in held]
+        template = np.array([digest("\x1f".join(chain.from_iterable(text))) for text in plain], np.uint64)
+        bands = np.concatenate([_bands(plain), _bands([text.masked for text in held])])
+        self._parts.append(Signed(raw, form, kin, template, bands, *_variants(held, template)))
+
+
+def _raw(text: Canonical) -> str:
+    return text.raw
+
+
+def _form(text: Canonical) -> str:
+    return "\x1f".join(text.flat)
+
+
+def _variants(texts: Sequence[Canonical], template: Hashes) -> tuple[Hashes, NDArray[np.uint32]]:
+    """For each different number of each text a digest of the text with all its places open, or one of several; whose.
+
+    Twice the same digest of one text does no harm.
+    """
+    told = [(at, place, token_hash(number)) for at, text in enumerate(texts) for place, number in _numbers(text)]
+    if not told:
+        return np.zeros(0, np.uint64), np.zeros(0, np.uint32)
+    of, places, values = (np.array(column, np.uint64) for column in zip(*told, strict=True))
+    order = np.lexsort((values, of))
+    of, places, values = of[order], places[order], values[order]
+    opened = mixed(places * _MIX + _STEP)
+    # A sum over places: what a number adds to it can be taken out again.
+    terms = mixed(opened ^ (values * _STEP))
+    owners = np.unique(of)
+    whole = np.add.reduceat(terms, np.searchsorted(of, owners))[np.searchsorted(owners, of)]
+    starts = np.flatnonzero(np.concatenate([[True], (of[1:] != of[:-1]) | (values[1:] != values[:-1])]))
+    several = np.repeat(np.diff([*starts, len(of)]), np.diff([*starts, len(of)])) > 1
+    everywhere = whole[starts] + np.add.reduceat(opened - terms, starts)
+    once = (whole + opened - terms)[several]
+    text_of = np.concatenate([of[starts], of[several]])
+    rest = mixed(np.concatenate([everywhere, once]))
+    return mixed(template[text_of.astype(np.int64)] * _STEP + rest), text_of.astype(np.uint32)
+
+
+def _numbers(text: Canonical) -> Iterator[tuple[int, str]]:
+    """The numbers of a text with their places among its tokens."""
+    tokens = chain.from_iterable(text.sentences)
+    return ((place, token.text) for place, token in enumerate(tokens) if token.kind == "number")
 
 
 def _numberless(text: Canonical) -> list[Tokens]:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any
 
-from errata.prompts import solve_prompt
+from errata.prompts import solve_message
 from errata.rests import Rest
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
@@ -23,7 +23,7 @@ SEPARATOR = "\n\n"
 
 def user_message(question: str, domain: str) -> str:
     """What a solver is asked."""
-    return solve_prompt(question, Domain(domain)).messages[0].content
+    return solve_message(question, Domain(domain))
 
 
 def user_turn(content: str) -> Turn:

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import orjson
 import psycopg
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as arrow_csv
 from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-_AHEAD = 2  # items made before they are asked for
+_AHEAD = 1  # items made before they are asked for
 _CSV = arrow_csv.ParseOptions(newlines_in_values=True)
 T = TypeVar("T")
 
@@ -64,12 +65,10 @@ def fetch(session: Session, query: Select[Any]) -> Rows:
 
 
 def _copied(raw: Any, compiled: Any) -> Rows:
-    data, count = bytearray(), 0
     with raw.cursor() as cursor, cursor.copy(f"COPY ({compiled}) TO STDOUT (FORMAT csv)", compiled.params) as copy:
-        for line in copy:
-            data += line
-            count += 1
-    return Rows(data, count, len(data))
+        lines = list(copy)
+    data = b"".join(lines)
+    return Rows(data, len(lines), len(data))
 
 
 def _selected(raw: Any, compiled: Any) -> Rows:
@@ -124,10 +123,30 @@ def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
-    return pa.array([_canonical(value) for value in column.to_pylist()], pa.string())
+    return pa.array([_canonical(text) for text in text_list(column)], pa.string())
 
 
 def _canonical(value: str | None) -> str | None:
     if value is None or value == "null":
         return None
     return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS).decode()
+
+
+def text_list(column: pa.ChunkedArray) -> list[str | None]:
+    """The texts of a column; several times as fast as ``to_pylist``, which makes a scalar of each first."""
+    found: list[str | None] = column.to_numpy(zero_copy_only=False).tolist()
+    return found
+
+
+def value_list(column: pa.ChunkedArray) -> list[Any]:
+    """The values of a column of any type as Python's own, as fast as its type allows."""
+    if pa.types.is_string(column.type):
+        return text_list(column)
+    if not pa.types.is_integer(column.type):
+        return list(column.to_pylist())
+    numbers = pc.fill_null(column, 0).to_numpy()
+    if column.null_count:
+        numbers = numbers.astype(object)
+        numbers[pc.is_null(column).to_numpy()] = None
+    found: list[Any] = numbers.tolist()
+    return found

@@ -23,10 +23,12 @@ import pyarrow.parquet as pq
 from errata.rests import LeftOut
 from errata.seeds import Split
 from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape
+from workers.stages.bulk_reading import text_list, value_list
 from workers.stages.rest_tally import RestTally
 
 _ROW_GROUP, _GROUP_BYTES = 10_000, 16_000_000  # held in memory per table
 _LONG = ("question", "prefix", "chosen", "rejected", "prompt", "completion", "evidence_detail", "pair_id")
+_BUFFER = 1 << 18  # bytes of JSON lines before they are written
 FORMATS = ("jsonl", "parquet")
 _LINE = orjson.OPT_APPEND_NEWLINE
 _COUNTED = ("type", "error_kind", "form", "editor", "evidence", "source")
@@ -56,7 +58,7 @@ class TableWriter:
         self.rows = 0
         self.paths = tuple(folder / f"{split}.{name}" for name in FORMATS if name in formats)
         self._schema = arrow_schema(fields)
-        self._lines: IO[bytes] | None = (folder / f"{split}.jsonl").open("wb") if "jsonl" in formats else None
+        self._lines: IO[bytes] | None = _opened(folder / f"{split}.jsonl") if "jsonl" in formats else None
         self._parquet = self._open_parquet(folder / f"{split}.parquet") if "parquet" in formats else None
         self._held: list[pa.Table] = []
         self._made: list[Row] = []
@@ -84,7 +86,8 @@ class TableWriter:
         table = table.select(self._schema.names).cast(self._schema)
         self.rows += table.num_rows
         if self._lines is not None:
-            self._lines.write(b"".join(json_lines(table)))
+            # One by one into the file's buffer: thousands of lines held together cost more than making them does.
+            self._lines.writelines(json_lines(table))
         if self._parquet is None or not table.num_rows:
             return
         ends = np.cumsum(_row_bytes(table))
@@ -119,10 +122,14 @@ class TableWriter:
             self._parquet.close()
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("wb", buffering=_BUFFER)
+
+
 def json_lines(table: pa.Table) -> Iterator[bytes]:
     """The rows as lines of JSON."""
     names = table.column_names
-    for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+    for row in zip(*(value_list(column) for column in table.columns), strict=True):
         yield orjson.dumps(dict(zip(names, row, strict=True)), option=_LINE)
 
 
@@ -191,7 +198,7 @@ class Auditor:
     def add_table(self, table: pa.Table) -> None:
         """Offer a table of pairs."""
         names = ("type", "question", "chosen", "rejected", "error_kind", "form")
-        for row in zip(*(table[name].to_pylist() for name in names), strict=True):
+        for row in zip(*(text_list(table[name]) for name in names), strict=True):
             self._offer(*row)
 
     def _offer(self, type_: str, question: str, chosen: str, rejected: str, kind: str | None, form: str | None) -> None:

@@ -60,9 +60,11 @@ def in_slices(columns: Columns, key: Any, ids: Sequence[str]) -> Iterator[Select
 
 
 def begin_reading(session: Session) -> None:
-    """Make a reading session see one moment, whatever is written meanwhile. Call it first."""
+    """Make a reading session see one moment, whatever is written meanwhile, however long it reads. Call it first."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        # Between two reads questions are clustered and the audit runs: minutes of a large dataset, and no fault.
+        session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
 
 @dataclass

@@ -18,6 +18,7 @@ from errata.shapes import PAIR_FIELDS, PairRecord, SampleRecord
 from models.files import FileStore
 from workers.engines.base import Cancelled
 from workers.stages.base import StageContext
+from workers.stages.bulk_reading import text_list, value_list
 from workers.stages.dataset_files import DatasetFiles
 from workers.stages.dataset_picks import Picks, find_picks
 from workers.stages.dataset_rests import Rests
@@ -133,14 +134,15 @@ class _Writer:
         for entry in pc.value_counts(table["job_id"]).to_pylist():
             self.written.pairs_of[entry["values"]] += entry["counts"]
         self.written.problems.update(table["problem_id"].unique().to_pylist())
-        for texts in zip(*(table[name].to_pylist() for name in _GATED), strict=True):
-            self.gates.add_pair(*texts)
+        with self.gates.timed("duplicate_pairs"):
+            for texts in zip(*(text_list(table[name]) for name in _GATED), strict=True):
+                self.gates.add_pair(*texts)
         self.written.files.add_pairs(table, self._records(table, self.rests.of(table)), split)
 
     def _records(self, table: pa.Table, rests: Iterable[Rest | None]) -> Iterator[PairRecord]:
         jobs = table["job_id"].to_pylist()
         thoughts = {job_id: self.chosen.thoughts(job_id) for job_id in set(jobs)}
-        columns = [table[name].to_pylist() for name in PAIR_FIELDS]
+        columns = [value_list(table[name]) for name in PAIR_FIELDS]
         for job_id, rest, *values in zip(jobs, rests, *columns, strict=True):
             yield PairRecord(**dict(zip(PAIR_FIELDS, values, strict=True)), thoughts=thoughts[job_id], rest=rest)
 

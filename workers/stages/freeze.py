@@ -74,7 +74,8 @@ def _build(context: StageContext, session: Session, chosen: DatasetSelection, fo
     """Write every table, the card and the manifest; the answer is the manifest."""
     with DatasetGates(chosen.config.gates, folder.parent, context.cancelled) as gates:
         written = write_tables(context, session, chosen, folder, gates)
-        audit = stoppable(written.files.auditor.report, context.cancelled)
+        with gates.timed("shortcuts"):
+            audit = stoppable(written.files.auditor.report, context.cancelled)
         found = gates.reports(context, session, chosen.source_jobs, audit)
     return stoppable(
         lambda: describe(chosen, written, folder, audit, found, context.cancelled),

@@ -6,8 +6,11 @@ Memory: about 250 bytes a question and 24 a pair, and a bounded sample; texts th
 from __future__ import annotations
 
 import heapq
+import time
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from errata.answers import CodeExecutionDisabled
 from errata.gates.canonical import canonical
-from errata.gates.config import GatesConfig
+from errata.gates.config import GateName, GatesConfig
 from errata.gates.contamination import Benchmarks
 from errata.gates.labels import Label
 from errata.gates.lengths import PairLength, measure, summary
@@ -47,15 +50,17 @@ class GatesRefuse(Exception):
 class DatasetGates:
     """The gates of one dataset: ``take_questions``, then ``add_pair`` for each pair, then ``reports``.
 
-    ``folder`` is where unnamed scratch files may lie. A context manager: leaving it gives their space back.
+    ``folder`` is where unnamed scratch files may lie. ``seconds``: how long each gate took so far; what pairs cost
+    while they stream past is that of duplicate pairs. A context manager: leaving it gives their space back.
     """
 
     def __init__(self, config: GatesConfig, folder: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
         self._config, self._folder, self._cancelled = config, folder, cancelled
         self._problems, self._questions, self._pairs = (TextFile(folder) for _ in range(3))
         self._clusters: Clusters | None = None
-        self._side: dict[int, str] = {}
+        self._side: dict[int, int] = {}
         self._cluster_of: dict[int, int] = {}
+        self.seconds: Counter[GateName] = Counter()
         self._exact, self._near = array("Q"), array("Q")
         self._heap: list[tuple[int, int]] = []
 
@@ -68,6 +73,10 @@ class DatasetGates:
 
     def take_questions(self, questions: Iterable[tuple[str, str]]) -> None:
         """Cluster the questions of the dataset, given once per problem as id and text."""
+        with self.timed("near_duplicates"):
+            self._cluster(questions)
+
+    def _cluster(self, questions: Iterable[tuple[str, str]]) -> None:
         found = NearDuplicates()
         for at, (problem_id, question) in enumerate(questions):
             self._check(at)
@@ -76,15 +85,18 @@ class DatasetGates:
             self._questions.add(question)
         clusters = self._clusters = found.clusters(self._questions.__getitem__)
         sizes = np.bincount(clusters.cluster, minlength=len(clusters.cluster))
+        repeated = sizes[clusters.cluster] > 1
         apart = clusters.representative != np.arange(len(clusters.cluster))
-        for at in np.flatnonzero(apart | (sizes[clusters.cluster] > 1)).tolist():
+        for at in np.flatnonzero(apart | repeated).tolist():
             key = digest(self._questions[at])
-            self._cluster_of[key] = int(clusters.cluster[at])
-            self._side[key] = self._questions[int(clusters.representative[at])]
+            self._side[key] = int(clusters.representative[at])
+            if repeated[at]:
+                self._cluster_of[key] = int(clusters.cluster[at])
 
     def side_of(self, question: str) -> str:
         """The question that decides on which side of the split this one falls: one for each cluster of questions."""
-        return self._side.get(digest(question), question)
+        at = self._side.get(digest(question))
+        return question if at is None else self._questions[at]
 
     def add_pair(self, pair_id: str, question: str, prefix: str, chosen: str, rejected: str) -> None:
         """Take the next pair of the dataset."""
@@ -116,24 +128,33 @@ class DatasetGates:
 
         ``audit``: the reports of the shortcut audit by type of pair (errata.audit).
         """
-        config, found = self._config, list[GateReport]()
-        if config.near_duplicates.action != "off":
-            found.append(self._near_duplicates())
-        if config.duplicate_pairs.action != "off":
-            found.append(self._duplicate_pairs())
-        if config.contamination.action != "off":
-            found.append(self._contamination(session, jobs[0].workspace_id))
-        if config.shortcuts.action != "off":
-            found.append(self._shortcuts(audit))
-        if config.labels.action != "off":
-            found.append(self._labels(context, session))
-        if config.lengths.action != "off":
-            found.append(self._lengths(session, jobs))
+        makers: dict[GateName, Callable[[], GateReport]] = {
+            "near_duplicates": self._near_duplicates,
+            "duplicate_pairs": self._duplicate_pairs,
+            "contamination": lambda: self._contamination(session, jobs[0].workspace_id),
+            "shortcuts": lambda: self._shortcuts(audit),
+            "labels": lambda: self._labels(context, session),
+            "lengths": lambda: self._lengths(session, jobs),
+        }
+        found: list[GateReport] = []
+        for name, make in makers.items():
+            if getattr(self._config, name).action != "off":
+                with self.timed(name):
+                    found.append(make())
         told: dict[str, Any] = {each.gate: each.as_dict() for each in found}
         reason = refusal(found)
         if reason is not None:
             raise GatesRefuse(reason, told)
         return told
+
+    @contextmanager
+    def timed(self, gate: GateName) -> Iterator[None]:
+        """Add what is done meanwhile to the ``seconds`` of a gate."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[gate] += time.perf_counter() - began
 
     def _check(self, at: int) -> None:
         if at % _EVERY == 0 and self._cancelled():

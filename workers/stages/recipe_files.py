@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
+
+import orjson
 
 from errata.recipes import RowRecipe, Tables, recipes_for
 from errata.recipes.collection import GUIDE
@@ -36,16 +37,22 @@ def write_recipes(folder: Path, tables: Tables, cancelled: Callable[[], bool]) -
 def _convert(folder: Path, source: str, split: str, recipes: list[RowRecipe], cancelled: Callable[[], bool]) -> int:
     count = 0
     with ExitStack() as stack:
-        lines = stack.enter_context((folder / source / f"{split}.jsonl").open(encoding="utf-8", newline="\n"))
-        files = [(recipe.convert, stack.enter_context(_open(folder / recipe.path(split)))) for recipe in recipes]
+        lines = stack.enter_context((folder / source / f"{split}.jsonl").open("rb"))
+        files = [(recipe.convert, stack.enter_context(_rows(folder / recipe.path(split)))) for recipe in recipes]
         for line in lines:
             if count % _PAGE == 0 and cancelled():
                 raise Cancelled
-            row = json.loads(line)
+            row = orjson.loads(line)
             for convert, file in files:
-                file.write(json.dumps(convert(row), ensure_ascii=False) + "\n")
+                # Written as the tables' lines are: without spaces between keys and values.
+                file.write(orjson.dumps(convert(row), option=orjson.OPT_APPEND_NEWLINE))
             count += 1
     return count
+
+
+def _rows(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("wb")
 
 
 def _open(path: Path) -> IO[str]:

@@ -18,8 +18,8 @@ from models.jobs import PairRow, Shard
 from models.session import Database, passing
 from tests.workers.freezing.conftest import PROBLEMS
 from workers.stages import dataset_rows
-from workers.stages.bulk_reading import ahead, canonical_json, fetch
-from workers.stages.dataset_rows import JobRows, pair_columns
+from workers.stages.bulk_reading import ahead, canonical_json, fetch, value_list
+from workers.stages.dataset_rows import JobRows, begin_reading, pair_columns
 
 told = st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 awkward = st.sampled_from(
@@ -108,6 +108,36 @@ def test_a_range_is_found_by_index(database: Database, job: str, monkeypatch: py
             plan = " ".join(str(row) for row in session.execute(text(f"{explain} {said}".replace(":", "\\:"))))
             assert "Seq Scan" not in plan
             assert "SCAN pairs" not in plan
+
+
+def test_a_reading_session_may_wait_between_two_reads(database: Database) -> None:
+    """Questions are clustered between two reads: a server that ends idle transactions would fail a large freeze."""
+    if not database.is_postgres:
+        return
+    asked = text("SELECT current_setting('idle_in_transaction_session_timeout')")
+    with database.read() as session:
+        usual = session.scalar(asked)
+    with database.read() as session:
+        begin_reading(session)
+        assert session.scalar(asked) == "0" != usual
+    with database.read() as session:
+        assert session.scalar(asked) == usual
+
+
+def test_values_of_columns_are_pythons_own() -> None:
+    table = pa.table(
+        {
+            "text": pa.array(["a", None, "", "é\x00"]),
+            "number": pa.array([1, None, -(2**62), 2**62], pa.int64()),
+            "whole": pa.array([1, 2, 3, 4], pa.int64()),
+            "turns": pa.array([[{"role": "user"}], None, [], [{"role": None}]]),
+        }
+    )
+    chunked = pa.concat_tables([table, table.slice(1, 2)])
+    for column in chunked.columns:
+        found = value_list(column)
+        assert found == column.to_pylist()
+        assert [type(value) for value in found] == [type(value) for value in column.to_pylist()]
 
 
 def test_a_broken_query_raises_what_the_runner_knows(database: Database) -> None:
