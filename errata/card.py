@@ -14,7 +14,7 @@ from errata.shapes import SHAPES
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 _WHAT = (
-    "A `step` pair is one step of a language model's correct solution and the same step with a subtle error edited in:"
+    "A `step` pair is one step of a correct solution and the same step with a subtle error edited in:"
     " both sides differ in the error and in nothing else. A `full` pair is a correct and an incorrect solution of one"
     " problem."
 )
@@ -68,7 +68,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
-    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *_imports(manifest.get("imports"))]
+    lines += [*_split_text(manifest), *_lineage(manifest["lineage"]), *_imports(manifest.get("imports"))]
     lines += gates_section(manifest.get("gates"))
     lines += [*_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
@@ -100,10 +100,12 @@ def _shapes(manifest: Mapping[str, Any]) -> list[str]:
     return [*_table(("configuration", "rows", "what it is", "for", "completions end at"), rows), said, ""]
 
 
-def _split_text(config: Mapping[str, Any]) -> list[str]:
-    share = config["split"]["test"]
+def _split_text(manifest: Mapping[str, Any]) -> list[str]:
+    share = manifest["config"]["split"]["test"]
     if share == 0:
         return ["No questions are held out.", ""]
+    if not any("test" in splits for splits in manifest["rows"].values()):
+        return [f"No questions are held out: of {share:.1%} that were to be, by chance none has rows.", ""]
     told = "no question, and no near-duplicate of one, occurs on both sides."
     return [f"Split by question, {share:.1%} of the questions held out: {told}", ""]
 

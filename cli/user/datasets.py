@@ -107,7 +107,7 @@ def _tell_import(told: Mapping[str, Any]) -> None:
     if not told:
         return
     parts = [f"{told['rows']:,} rows read as {told['format']}: {told['pairs']:,} pairs, {told['samples']:,} samples"]
-    parts += [f"{told[name]:,} {text}" for name, text in _LEFT_OUT.items() if told[name]]
+    parts += [f"{text}: {told[name]:,}" for name, text in _LEFT_OUT.items() if told[name]]
     say(", ".join(parts))
     for bad in told["rejected"]:
         say(f"{bad['count']:,} rows: {bad['reason']} (first lines: {', '.join(map(str, bad['lines']))})")
@@ -178,6 +178,11 @@ def show(dataset: DatasetId, url: Url = None, as_json: AsJson = False) -> None:
                 for shape, splits in (manifest.get("rows") or {}).items()
             ),
             "audit": "\n".join(audit),
+            "gates": "\n".join(
+                f"{name}: {gate['sentence']}"
+                for name, gate in (manifest.get("gates") or {}).items()
+                if gate["state"] == "warning"
+            ),
             "sha256": found.sha256,
         }
         print_record(found.id, fields, found, as_json=as_json)

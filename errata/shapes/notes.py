@@ -17,8 +17,8 @@ _WHY: Mapping[LeftOut, str] = {
 }
 _HELPS: Mapping[LeftOut, str] = {
     LeftOut.ANSWER_STAYS: (
-        '`editing.form: {"consistent": 1}` or mode `dynamic` in the injection job; or `whole_right_answers: true` in'
-        " the dataset, which is right for DPO and ORPO and wrong for KTO"
+        '`editing.form: {"consistent": 1}`, mode `dynamic` or `proof.continuations.when: "always"` in the injection'
+        " job; or `whole_right_answers: true` in the dataset, which is right for DPO and ORPO and wrong for KTO"
     ),
     LeftOut.NO_REST: '`proof.continuations.when: "always"` in the injection job: a model then goes on from the error',
     LeftOut.CUT: "a higher `sampling.max_tokens` in the injection job",

@@ -169,10 +169,10 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
         _require_train_rows(tables)
         audit = auditor.report()
         with context.db.read() as session:
-            rows = ImportedRowsToCheck(
+            checked = ImportedRowsToCheck(
                 session, dataset.workspace_id, lambda: _rows(files, dataset.id), Domain(config.domain)
             )
-            found = gates.reports(context, session, [], audit, rows)
+            found = gates.reports(context, session, [], audit, checked)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": dataset.name,

@@ -108,7 +108,7 @@ def test_a_file_is_imported_renamed_tagged_mixed_and_deleted(errata: Errata, job
     columns = ["--map", "prompt=q", "--map", "chosen=good", "--map", "rejected=bad"]
     done = errata("datasets", "import", str(file), *columns, "--set", "split.test=0.0", "--watch")
     made = done.stdout.strip()
-    assert "3 pairs, 0 samples, 1 bad rows left out" in done.stderr
+    assert "3 pairs, 0 samples, bad rows left out: 1" in done.stderr
     assert "'chosen' and 'rejected' are equal (first lines: 4)" in done.stderr
     assert "renamed" in errata("datasets", "rename", made, "renamed").stdout
     assert errata("datasets", "tag", made, "b", "a").stdout.split() == ["a", "b"]
