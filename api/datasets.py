@@ -133,9 +133,9 @@ def _check_mixed(session: Session, workspace_id: str, config: DatasetConfig) -> 
 
 def _answer(session: Session, dataset: Dataset) -> DatasetOut:
     answer = jobs.summaries(session, [dataset])[0]
+    answer.notes = (dataset.manifest or {}).get("notes", [])
     if dataset.state == JobState.QUEUED and not dataset.config.get("import"):
         answer.notes = forecast_dataset(session, DatasetConfig.model_validate(dataset.config)).notes
-    answer.notes = answer.notes or (dataset.manifest or {}).get("notes", [])
     if dataset.state == JobState.SUCCEEDED:
         told = {entry.get("retraction") for entry in (dataset.manifest or {}).get("retracted", [])}
         # Also the jobs by way of other datasets.
