@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import Session
 
 from api.http.errors import Invalid
+from errata.imports.mixing import imports_of, unanswered
 from errata.output_config import DatasetConfig
 from models.jobs import InjectionJob, PairRow
+from models.outputs import Dataset, DatasetSource
+from models.pair_filters import pair_conditions, problem_conditions
 from models.workspaces import ProblemRow
 
 _SHOWN = 20  # values that an answer lists
 
 
 def check_filters(session: Session, config: DatasetConfig) -> None:
-    """Refuse values that no pair of the jobs has. Raises Invalid naming the field, with the values that there are.
+    """Refuse filters that no pair can pass. Raises Invalid naming the field, with the values that there are.
 
-    Datasets that are mixed in are not looked into: where there are any, a value may be theirs.
+    Pairs of jobs are looked at in the database, also where they come by way of a dataset that is mixed in; pairs of
+    imported files by what their dataset's manifest counts.
     """
-    if config.datasets:
-        return
-    of_jobs = PairRow.job_id.in_(config.jobs)
+    imported = [
+        (at, dataset)
+        for at, mixed in enumerate(config.datasets)
+        if imports_of((dataset := session.get_one(Dataset, mixed.id)).manifest)
+    ]
+    for at, dataset in imported:
+        found = unanswered(config, dataset.manifest or {})
+        if found is not None:
+            name, why = found
+            told = f"dataset {dataset.id} cannot answer it: {why}"
+            raise Invalid.field(f"config.{name}", told, f"drop `{name}`, or leave out `datasets.{at}`")
+    jobs = _jobs(session, config)
+    of_jobs, counts = PairRow.job_id.in_(jobs), [(each.manifest or {}).get("counts") or {} for _, each in imported]
     asked: list[tuple[str, Any, Sequence[str] | None, ColumnElement[bool]]] = [
         ("kinds", PairRow.error_kind, config.kinds, of_jobs),
         ("sources", PairRow.source, config.sources, of_jobs),
         ("language_models", PairRow.language_model, config.language_models, of_jobs),
-        ("subjects", ProblemRow.subject, config.subjects, _of_problems(config.jobs)),
-        ("levels", ProblemRow.level, config.levels, _of_problems(config.jobs)),
+        ("subjects", ProblemRow.subject, config.subjects, _of_problems(jobs)),
+        ("levels", ProblemRow.level, config.levels, _of_problems(jobs)),
     ]
     for name, column, values, where in asked:
-        _check(session, f"config.{name}", column, enumerate(values or ()), where)
+        others = {value for each in counts for value in each.get(column.key) or ()}
+        _check(session, f"config.{name}", column, enumerate(values or ()), where, others)
     kinds = ((kind, kind) for kind in config.quotas.kind)
-    _check(session, "config.quotas.kind", PairRow.error_kind, kinds, of_jobs)
+    others = {value for each in counts for value in each.get("error_kind") or ()}
+    _check(session, "config.quotas.kind", PairRow.error_kind, kinds, of_jobs, others)
+    if not config.datasets:
+        _check_some(session, config)
+
+
+def _check_some(session: Session, config: DatasetConfig) -> None:
+    """Refuse filters of which each has pairs and all together have none. Raises Invalid."""
+    found = select(PairRow.id).where(PairRow.job_id.in_(config.jobs), *pair_conditions(config))
+    if of_problems := problem_conditions(config):
+        found = found.where(PairRow.problem_id.in_(select(ProblemRow.id).where(*of_problems)))
+    if not session.scalar(select(exists(found))):
+        remedy = "drop one of them; POST /v1/datasets/preview counts what a configuration takes"
+        raise Invalid.field("config", "no pair of these jobs passes all of these filters", remedy)
+
+
+def _jobs(session: Session, config: DatasetConfig) -> list[str]:
+    """Every job whose pairs may be in the dataset, also by way of another dataset."""
+    mixed = select(DatasetSource.job_id).where(DatasetSource.dataset_id.in_([each.id for each in config.datasets]))
+    return sorted({*config.jobs, *session.scalars(mixed)})
 
 
 def _of_problems(jobs: Sequence[str]) -> ColumnElement[bool]:
@@ -43,12 +77,18 @@ def _of_problems(jobs: Sequence[str]) -> ColumnElement[bool]:
 
 
 def _check(
-    session: Session, field: str, column: Any, values: Iterator[tuple[Any, str]], where: ColumnElement[bool]
+    session: Session,
+    field: str,
+    column: Any,
+    values: Iterator[tuple[Any, str]],
+    where: ColumnElement[bool],
+    others: Collection[str],
 ) -> None:
+    """``others``: values that pairs of imported files have."""
     for place, value in values:
-        if not session.scalar(select(exists().where(where, column == value))):
+        if value not in others and not session.scalar(select(exists().where(where, column == value))):
             there = session.scalars(select(column).where(where, column.is_not(None)).distinct().limit(_SHOWN)).all()
-            listed = ", ".join(sorted(repr(each) for each in there)) or "none at all"
+            listed = ", ".join(sorted(repr(each) for each in {*there, *others})[:_SHOWN]) or "none at all"
             raise Invalid.field(
                 f"{field}.{place}", f"nothing of these jobs has the value {value!r}", f"there are: {listed}"
             )

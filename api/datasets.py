@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 
 from api import schemas
 from api.dataset_filters import check_filters
+from api.dataset_forecast import DatasetForecast, forecast_dataset
 from api.http.archives import ARCHIVE_RESPONSES, send_archive
-from api.http.auth import Reader
+from api.http.auth import Reader, Writer
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, manifest_itself, send_listed
 from api.http.errors import Conflict, Invalid, NotFound, documented, invalid_below
 from api.http.routing import Api, ApiDep, make_router
@@ -21,6 +22,7 @@ from api.http.rows import Listing, body_row, path_row
 from api.imports.schemas import Imported
 from api.jobs import JobResource
 from api.schemas import JobOut, Name, RowId, key_of
+from errata.imports.mixing import why_not_mixed
 from errata.output_config import DatasetConfig
 from models.base import new_id
 from models.curation import not_retracted, retractions_in
@@ -64,13 +66,21 @@ class DatasetOut(JobOut):
     manifest: dict[str, Any] | None
     sha256: str | None
     tags: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(
+        default_factory=list,
+        description="What to know before it is trained on, such as shapes without rows, why, and what helps. While it"
+        " is queued, by a count of the pairs that there are.",
+    )
     retracted: list[dict[str, Any]] | None = Field(
         None, description="What was retracted of its jobs since it was frozen (see its manifest for earlier ones)."
     )
 
 
-def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
-    """Add a dataset in the caller's transaction. Raises Invalid naming the field, Conflict while a job goes on."""
+def checked_config(session: Session, workspace_id: str, body: DatasetIn) -> DatasetConfig:
+    """The configuration of a dataset that can be frozen. Raises Invalid naming the field, Conflict while a job goes on.
+
+    A dataset that is mixed in must have succeeded.
+    """
     for name in ("jobs", "datasets"):
         if name in body.config:
             told = f"the {name} are not part of the configuration"
@@ -93,6 +103,12 @@ def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[D
             told = "all pairs of these jobs are retracted"
             raise Invalid.field("jobs", told, "see GET /v1/retractions for the reasons")
     check_filters(session, config)
+    return config
+
+
+def new_dataset(session: Session, workspace_id: str, body: DatasetIn) -> tuple[Dataset, list[Hint]]:
+    """Add a dataset in the caller's transaction. Raises what ``checked_config`` raises."""
+    config = checked_config(session, workspace_id, body)
     values = {"name": body.name, "config": config.model_dump(mode="json")}
     dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, **values)
     session.add(dataset)
@@ -109,13 +125,18 @@ def _check_mixed(session: Session, workspace_id: str, config: DatasetConfig) -> 
         source = body_row(session, Dataset, each.id, workspace_id, f"datasets.{at}.id")
         if source.state != JobState.SUCCEEDED:
             raise Conflict(f"datasets.{at}: the dataset is {source.state}; mix it in when it has succeeded")
-        if source.config.get("import"):
-            told = "an imported dataset cannot be mixed in: its prompts are not made by Errata"
-            raise Invalid.field(f"datasets.{at}.id", told, "name datasets that were frozen from injection jobs")
+        refused = why_not_mixed(source.config["import"]) if source.config.get("import") else None
+        if refused is not None:
+            raise Invalid.field(
+                f"datasets.{at}.id", f"the imported dataset cannot be mixed in: {refused[0]}", refused[1]
+            )
 
 
 def _answer(session: Session, dataset: Dataset) -> DatasetOut:
     answer = jobs.summaries(session, [dataset])[0]
+    answer.notes = (dataset.manifest or {}).get("notes", [])
+    if dataset.state == JobState.QUEUED and not dataset.config.get("import"):
+        answer.notes = forecast_dataset(session, DatasetConfig.model_validate(dataset.config)).notes
     if dataset.state == JobState.SUCCEEDED:
         told = {entry.get("retraction") for entry in (dataset.manifest or {}).get("retracted", [])}
         # Also the jobs by way of other datasets.
@@ -140,6 +161,13 @@ jobs = JobResource(
     },
 )
 jobs.register(router)
+
+
+@router.post("/preview", responses=documented(408, 409, 413, 415))
+def preview_dataset(caller: Writer, api: ApiDep, body: DatasetIn) -> DatasetForecast:
+    """How many rows each shape of a dataset would have, and what to know of it, counted. Freezes nothing."""
+    with api.db.read() as session:
+        return forecast_dataset(session, checked_config(session, caller.workspace_id, body))
 
 
 def _files(api: Api, dataset_id: str, workspace_id: str) -> list[StoredFile]:

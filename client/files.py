@@ -44,14 +44,35 @@ class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
         name: str,
         jobs: Iterable[str] = (),
         *,
-        datasets: Iterable[str] | Mapping[str, float] = (),
+        datasets: Iterable[str] | Mapping[str, float | None] = (),
         config: Mapping[str, Any] | None = None,
     ) -> Dataset:
         """Freeze the pairs of ended injection jobs, and of finished datasets: their ids, or ids with weights."""
+        return self._create(self._asked(name, jobs, datasets, config))
+
+    def preview(
+        self,
+        jobs: Iterable[str] = (),
+        *,
+        datasets: Iterable[str] | Mapping[str, float | None] = (),
+        config: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """How many rows each shape of such a dataset would have, and what to know of it. Freezes nothing."""
+        body = self._asked("preview", jobs, datasets, config)
+        answer: dict[str, Any] = self._transport.post(f"{self.path}/preview", body)
+        return answer
+
+    @staticmethod
+    def _asked(
+        name: str,
+        jobs: Iterable[str],
+        datasets: Iterable[str] | Mapping[str, float | None],
+        config: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
         weights = datasets if isinstance(datasets, Mapping) else dict.fromkeys(datasets)
         mixed = [{"id": each} if weight is None else {"id": each, "weight": weight} for each, weight in weights.items()]
         body = {"name": name, "jobs": list(jobs), "config": dict(config or {})}
-        return self._create({**body, **({"datasets": mixed} if mixed else {})})
+        return {**body, **({"datasets": mixed} if mixed else {})}
 
     def difference(self, before: str, after: str) -> DatasetDifference:
         """How many pairs only one of two datasets holds, by what they say."""

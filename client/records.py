@@ -193,6 +193,7 @@ class Dataset(ShardedJob):
     """Pairs frozen to files; immutable once succeeded."""
 
     tags: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
     name: str
     partial: bool
     jobs: list[str]

@@ -14,7 +14,7 @@ from errata.shapes import SHAPES
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 _WHAT = (
-    "A `step` pair is one step of a language model's correct solution and the same step with a subtle error edited in:"
+    "A `step` pair is one step of a correct solution and the same step with a subtle error edited in:"
     " both sides differ in the error and in nothing else. A `full` pair is a correct and an incorrect solution of one"
     " problem."
 )
@@ -63,18 +63,24 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
         f"{counts['pairs']:,} preference pairs from {counts['problems']:,} problems, made by Errata. {_WHAT}",
         "",
     ]
-    lines += [*_shapes(manifest), "## Pairs", ""]
+    lines += [*_notes(manifest.get("notes")), *_shapes(manifest), "## Pairs", ""]
     for title, key in _COUNTED.items():
         # A manifest of before forms and editors were known counts none.
         found = counts.get(key, {})
         lines += _table((title, "pairs"), [(_escaped(name), f"{number:,}") for name, number in found.items()])
-    lines += [*_split_text(config), *_lineage(manifest["lineage"]), *gates_section(manifest.get("gates"))]
+    lines += [*_split_text(manifest), *_lineage(manifest["lineage"]), *_imports(manifest.get("imports"))]
+    lines += gates_section(manifest.get("gates"))
     lines += [*_audit(manifest.get("audit"))]
     lines += [*_audit_by_kind(manifest.get("audit_by_kind")), *_capped(manifest.get("capped_kinds"))]
     lines += _whole(manifest.get("whole"))
     lines += retraction_lines(manifest.get("retracted"))
     lines += ["## Use", "", _USE, "", "## Configuration", ""]
     return [*lines, "```json", json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True), "```"]
+
+
+def _notes(notes: Sequence[str] | None) -> list[str]:
+    """What to know before the dataset is trained on, first of all; nothing where there is nothing."""
+    return ["**Before you train.**", "", *(f"- {note}" for note in notes), ""] if notes else []
 
 
 def _shapes(manifest: Mapping[str, Any]) -> list[str]:
@@ -94,10 +100,12 @@ def _shapes(manifest: Mapping[str, Any]) -> list[str]:
     return [*_table(("configuration", "rows", "what it is", "for", "completions end at"), rows), said, ""]
 
 
-def _split_text(config: Mapping[str, Any]) -> list[str]:
-    share = config["split"]["test"]
+def _split_text(manifest: Mapping[str, Any]) -> list[str]:
+    share = manifest["config"]["split"]["test"]
     if share == 0:
         return ["No questions are held out.", ""]
+    if not any("test" in splits for splits in manifest["rows"].values()):
+        return [f"No questions are held out: of {share:.1%} that were to be, by chance none has rows.", ""]
     told = "no question, and no near-duplicate of one, occurs on both sides."
     return [f"Split by question, {share:.1%} of the questions held out: {told}", ""]
 
@@ -114,7 +122,26 @@ def _lineage(lineage: list[Mapping[str, Any]]) -> list[str]:
         for job in lineage
     ]
     head = ("injection job", "problem set", "language model", "preset", "pairs")
-    return ["## Lineage", "", *_table(head, rows), *_yields(lineage), *_origins(lineage)]
+    return ["## Lineage", "", *_table(head, rows), *_yields(lineage), *_origins(lineage)] if rows else []
+
+
+def _imports(imports: Sequence[Mapping[str, Any]] | None) -> list[str]:
+    """The files that rows were imported from, with licence and source; nothing where there are none."""
+    if not imports:
+        return []
+    told = "These rows were imported from files. Errata did not make them and proved nothing of them."
+    rows = [
+        (
+            f"`{entry['dataset']}`",
+            _escaped(entry["file"] or "not named"),
+            f"`{entry['file_sha256']}`",
+            _escaped(entry["license"] or "not told"),
+            _source(entry["source_url"]),
+        )
+        for entry in imports
+    ]
+    head = ("imported dataset", "file", "SHA-256", "licence", "source")
+    return ["## Imported rows", "", told, "", *_table(head, rows)]
 
 
 def _origins(lineage: list[Mapping[str, Any]]) -> list[str]:

@@ -23,6 +23,7 @@ class RestKind(StrEnum):
     CONTINUATION = "continuation"
     OWN = "own"
     STANDS = "stands"
+    IMPORTED = "imported"
 
 
 REST_KINDS: Mapping[RestKind, str] = {
@@ -30,6 +31,7 @@ REST_KINDS: Mapping[RestKind, str] = {
     RestKind.CONTINUATION: "a model's continuation of the edited step that comes to a wrong answer",
     RestKind.OWN: "nothing is added: the side is whole as it is, and its answer is wrong",
     RestKind.STANDS: "a rest that comes to the right answer behind a wrong step",
+    RestKind.IMPORTED: "nothing is added: the file gave both sides whole, and nobody judged their answers",
 }
 
 

@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 
 from models.logs import BROKER
 from workers.app import RUN_SHARD
+from workers.dataset_templates import trained_with_template
 from workers.engines.registry import can_score
 from workers.lifecycle import (
     Hint,
@@ -61,6 +62,7 @@ __all__ = [
     "resolve_training",
     "resume",
     "retry_quarantined",
+    "trained_with_template",
 ]
 
 log = logging.getLogger(__name__)

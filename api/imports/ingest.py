@@ -16,7 +16,7 @@ from api.http.strict_json import JsonError, check_text
 from api.http.uploads import RawRow, Unreadable
 from api.imports.report import Complaints, Report
 from api.settings import ApiSettings
-from errata.imports.config import FormatName, ImportConfig
+from errata.imports.config import GOLD, FormatName, ImportConfig
 from errata.imports.formats import FORMATS, Format, known_format, mapped
 from errata.imports.pairing import Pairing
 from errata.imports.rows import (
@@ -29,6 +29,7 @@ from errata.imports.rows import (
     content_digest,
     plain_prompt,
     prompt_messages,
+    with_gold,
 )
 from errata.imports.turns import RowProblem
 from errata.seeds import split_of
@@ -69,7 +70,7 @@ def recognised(
         wanted = f"'{name}' needs {_needs(FORMATS[name])}" if name else "its columns tell no format known here"
         remedy = f"the file has {_named(raw)}; name the columns by `mapping`" + ("" if name else ", or give `format`")
         raise Invalid.field("format" if name else "file", wanted, remedy)
-    ignored = [name for name in columns if name not in known.uses]
+    ignored = [name for name in columns if name not in known.uses and (name != GOLD or known.unpaired)]
     return Recognised(known, mapping, ignored[:_LISTED]), chain(head, rows)
 
 
@@ -119,7 +120,8 @@ class Ingest:
     def _take(self, raw: RawRow) -> None:
         if raw.value is None:
             raise RowProblem(raw.error or "unreadable")
-        row = self._found.known.read(mapped(raw.value, self._found.mapping), self._config)
+        values = mapped(raw.value, self._found.mapping)
+        row = with_gold(self._found.known.read(values, self._config), values)
         check(row, self._settings.field_limit)
         is_side = isinstance(row, ImportedSide) and row.label is not None
         # Of unpaired rows one completion may stand in several pairs: those are compared when they are made.
@@ -161,6 +163,7 @@ class Ingest:
         messages = prompt_messages(values) is not None
         report.messages += messages
         report.texts += not messages
+        report.own += not values["prompt_messages"] and values["prompt_text"] is None
         report.train += split_of(values["question"], self._config.split.test, self._config.seed) == "train"
         self._out.write(json.dumps(values, ensure_ascii=False) + "\n")
 

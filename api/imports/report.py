@@ -63,6 +63,7 @@ class Report:
     plain: int = 0
     messages: int = 0
     texts: int = 0
+    own: int = 0
     train: int = 0
     unpaired: dict[str, int] = field(default_factory=dict)
     complaints: Complaints = field(default_factory=Complaints)
@@ -82,4 +83,5 @@ class Report:
             "rejected": self.complaints.listed(),
             "conversational": self.conversational,
             "verbatim_prompts": self.texts,
+            "own_prompts": self.own,
         }

@@ -53,3 +53,6 @@ class Imported(BaseModel):
     rejected: list[BadRows]
     conversational: bool
     verbatim_prompts: int = Field(description="Prompts that are trained on as they stand, without a chat template.")
+    own_prompts: int = Field(
+        0, description="Prompts that are questions as Errata asks them: only with all of them a dataset can be mixed."
+    )

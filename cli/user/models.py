@@ -1,4 +1,4 @@
-"""``errata models``, the part that speaks to a service: listed, shown, downloaded, pushed."""
+"""``errata models``, the part that speaks to a service: listed, shown, downloaded, pushed, deleted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from cli.user.connection import AsJson, Url, connected
 from cli.user.datasets import Licence, Public, Repo
+from cli.user.life import Cascade, Yes, remove
 from cli.user.output import print_record, print_rows, say
 
 ModelName = Annotated[str, typer.Argument(help="Its name.")]
@@ -16,7 +17,7 @@ ModelName = Annotated[str, typer.Argument(help="Its name.")]
 
 def register(models: typer.Typer) -> None:
     """Add the commands to the group that the operator's commands stand in."""
-    for command in (show, download, push):
+    for command in (show, download, push, rm):
         models.command()(command)
 
 
@@ -60,3 +61,9 @@ def push(name: ModelName, repo: Repo, public: Public = False, licence: Licence =
         pushed = errata.models.push(name, repo, private=not public, licence=licence)
         say(f"pushed as {'a private' if pushed.private else 'a public'} repository, commit {pushed.commit}")
         print(pushed.url)
+
+
+def rm(name: ModelName, yes: Yes = False, cascade: Cascade = False, url: Url = None, as_json: AsJson = False) -> None:
+    """Delete a trained model with its files. What depends on it is listed first."""
+    with connected(url) as errata:
+        remove(errata.models, name, "model", yes=yes, cascade=cascade, as_json=as_json)

@@ -10,6 +10,7 @@ import typer
 
 from cli import CliError
 from cli.user.connection import AsJson, Url, connected
+from cli.user.life import Cascade, Yes, remove
 from cli.user.output import ago, print_record, print_rows, say
 
 problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
@@ -81,6 +82,15 @@ def show(
         if not as_json and rows:
             problems = (row for row, _ in zip(errata.problem_sets.problems(problem_set), range(rows), strict=False))
             print_rows(problems, columns, as_json=False, empty="")
+
+
+@problems.command("rm")
+def rm(
+    problem_set: SetId, yes: Yes = False, cascade: Cascade = False, url: Url = None, as_json: AsJson = False
+) -> None:
+    """Delete a problem set with its problems and solutions. What depends on it is listed first."""
+    with connected(url) as errata:
+        remove(errata.problem_sets, problem_set, "problem set", yes=yes, cascade=cascade, as_json=as_json)
 
 
 def _fields(posted: Any) -> dict[str, Any]:

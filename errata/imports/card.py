@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from errata.gates.card import gates_section
+
 _OWN = ("steps_and_full", "sft")  # what Errata trains on; others are for other trainers
 
 
@@ -49,6 +51,7 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
     for name, count in manifest["left_out"].items():
         if name in manifest["rows"]:
             lines += [f"`{name}` leaves out {count:,} rows that it cannot hold.", ""]
+    lines += gates_section(manifest.get("gates"))
     for report in (manifest.get("audit") or {}).values():
         lines += [
             "## Shortcut audit",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
+from errata.gates.config import GatesConfig
 from errata.output_config import SplitConfig
 from errata.strict import Strict
 from errata.types import Domain
@@ -15,10 +16,12 @@ ImportShape = Literal[
     "sft", "whole", "whole_conversational", "whole_openai", "whole_kto", "whole_kto_conversational", "trl",
     "trl_conversational",
 ]  # fmt: skip
+GOLD = "gold_answer"
 #: The fields a mapping may name: what the readers of all formats ask a row for.
 MAPPABLE = (
     *("prompt", "system", "chosen", "rejected", "completion", "label", "messages"),
     *("question", "initial_reason_steps", "completions", "labels"),
+    GOLD,
 )
 ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -42,6 +45,8 @@ class ImportConfig(Strict):
     shapes: list[ImportShape] | None = Field(
         None, max_length=10, description="Besides what Errata trains on; null: `whole` or `whole_conversational`."
     )
+
+    gates: GatesConfig = Field(GatesConfig(), description="What the rows are checked for, and what that does.")
 
     @field_validator("shapes")
     @classmethod

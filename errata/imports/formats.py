@@ -25,13 +25,17 @@ _CONVERSATIONS = ("messages", "conversations")
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: what it is, the columns that tell it (each a choice of names), its reader and the columns it uses."""
+    """A format: what it is, the columns that tell it (each a choice of names), its reader and the columns it uses.
+
+    ``unpaired``: a row is one completion, so that a gold answer in it has no pair to belong to.
+    """
 
     name: FormatName
     about: str
     columns: tuple[tuple[str, ...], ...]
     read: Reader
     uses: tuple[str, ...]
+    unpaired: bool = False
 
 
 def recognise(columns: Collection[str]) -> Format | None:
@@ -243,6 +247,7 @@ FORMATS: dict[FormatName, Format] = {
             (*_any_of("completions", "labels"), _PROMPTS),
             own.read_steps,
             ("prompt", "completions", "labels"),
+            unpaired=True,
         ),
         Format(
             "step_dpo",
@@ -264,6 +269,7 @@ FORMATS: dict[FormatName, Format] = {
             (_PROMPTS, _COMPLETIONS, ("label",)),
             _kto,
             (*_PROMPTS, *_SYSTEM, *_COMPLETIONS, "label"),
+            unpaired=True,
         ),
         Format(
             "sft",
@@ -271,10 +277,11 @@ FORMATS: dict[FormatName, Format] = {
             (_PROMPTS, _COMPLETIONS),
             _sft,
             (*_PROMPTS, *_SYSTEM, *_COMPLETIONS, "domain"),
+            unpaired=True,
         ),
     )
 }
-_MESSAGES = Format("sft", "samples to imitate: messages", (_CONVERSATIONS,), _sft, _CONVERSATIONS)
+_MESSAGES = Format("sft", "samples to imitate: messages", (_CONVERSATIONS,), _sft, _CONVERSATIONS, True)
 
 
 def known_format(name: FormatName | None, columns: Collection[str]) -> Format | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from errata.imports.config import GOLD
 from errata.imports.turns import Ask, RowProblem
 from errata.prompts import solve_prompt
 from errata.shapes import SHAPES, Fields, FieldType
@@ -70,6 +71,18 @@ def check(row: Imported, limit: int) -> None:
             raise RowProblem("'chosen' and 'rejected' are equal")
         if row.chosen.split() == row.rejected.split():
             raise RowProblem("'chosen' and 'rejected' differ in white space only")
+
+
+def with_gold(row: Imported, values: Mapping[str, Any]) -> Imported:
+    """The row with the gold answer that its columns give, of pairs. Raises RowProblem where that is no answer."""
+    gold = values.get(GOLD)
+    if not isinstance(row, ImportedPair) or gold is None:
+        return row
+    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
+        raise RowProblem(f"'{GOLD}' is neither a text nor a number")
+    # A table of numbers holds 18 as 18.0.
+    text = str(int(gold)) if isinstance(gold, float) and gold.is_integer() else str(gold)
+    return replace(row, own={**row.own, GOLD: text}) if text.strip() else row
 
 
 def content_digest(row: Imported) -> bytes:

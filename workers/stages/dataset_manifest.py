@@ -8,8 +8,11 @@ from typing import Any
 
 from errata.card import render_card
 from errata.kinds import kinds_of
+from errata.output_config import ShapeName
+from errata.rests import LeftOut
 from errata.seeds import SPLITS
 from errata.shapes import default_shape, has_train_rows
+from errata.shapes.notes import whole_notes
 from errata.types import Domain
 from models.folders import list_files
 from workers.stages.code_version import code_version
@@ -38,13 +41,15 @@ def describe(
         for shape in chosen.shapes
         if any((shape.name, split) in tables for split in SPLITS)  # tables without rows have no files
     }
+    default, whole = default_shape(has_train_rows(rows_of), chat_template=chosen.chat_template), files.rests.report()
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": chosen.dataset.name,
         "config": chosen.config.model_dump(mode="json") | {"shapes": [shape.name for shape in chosen.shapes]},
         "code": code_version(),
         "chat_template": chosen.chat_template,
-        "default_shape": default_shape(has_train_rows(rows_of), chat_template=chosen.chat_template),
+        "default_shape": default,
+        "notes": _notes(chosen, whole, default),
         "rows": rows_of,
         "schema": {shape.name: shape.fields for shape in chosen.shapes},
         "counts": {"pairs": files.counts.pairs, "problems": len(written.problems), **files.counts.as_dict()},
@@ -54,9 +59,11 @@ def describe(
         "gates": gates,
         "audit": audit,
         "audit_by_kind": files.auditor.by_kind(),
-        "whole": files.rests.report(),
+        "whole": whole,
         "capped_kinds": _capped(chosen),
     }
+    if chosen.imports:
+        manifest["imports"] = chosen.imports
     if chosen.retracted:
         manifest["retracted"] = chosen.retracted
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
@@ -64,6 +71,12 @@ def describe(
     rows |= write_recipes(folder, manifest["rows"], cancelled)
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
+
+
+def _notes(chosen: DatasetSelection, whole: dict[str, Any], default: ShapeName | None) -> list[str]:
+    """What to know before the dataset is trained on."""
+    left_out = {LeftOut(why): count for why, count in whole["left_out"].items()}
+    return whole_notes(sum(whole["pairs"].values()), left_out, [shape.name for shape in chosen.shapes], default)
 
 
 def _lineage(chosen: DatasetSelection, written: Written) -> list[dict[str, Any]]:

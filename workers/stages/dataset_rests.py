@@ -8,7 +8,7 @@ import orjson
 import pyarrow as pa
 from sqlalchemy.orm import Session
 
-from errata.rests import Rest, allowing_right_answers
+from errata.rests import LeftOut, Rest, RestKind, allowing_right_answers
 from errata.types import Domain
 from models.jobs import PairRow
 from workers.stages.base import StageContext
@@ -36,6 +36,7 @@ class Rests:
         ids = table["pair_id"].to_pylist()
         stored = table["rest"].to_pylist() if "rest" in table.column_names else self._stored(ids)
         known = [None if told in (None, "null") else Rest.from_dict(orjson.loads(told)) for told in stored]
+        known = [rest or given for rest, given in zip(known, _of_imports(table), strict=True)]
         older = self._older(table.filter(pa.array([rest is None for rest in known], pa.bool_())))
         return [self._allowed(rest or older.get(id_)) for id_, rest in zip(ids, known, strict=True)]
 
@@ -59,3 +60,10 @@ class Rests:
             ids = group["pair_id_list"]
             found |= older_rests(self._context, self._session, ids, Domain(group["domain"]), thoughts)
         return found
+
+
+def _of_imports(table: pa.Table) -> list[Rest | None]:
+    """The rests of pairs of imported files, which are of no job: replies are whole, and steps go on in no way."""
+    found = {"full": Rest(RestKind.IMPORTED), "step": Rest(None, why=LeftOut.NO_REST)}
+    jobs, types = table["job_id"].to_pylist(), table["type"].to_pylist()
+    return [found[type_] if job is None else None for job, type_ in zip(jobs, types, strict=True)]

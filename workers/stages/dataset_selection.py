@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
 from errata.funnel import editor_yields
-from errata.output_config import Bounds, DatasetConfig, DatasetFilters
+from errata.imports.mixing import imports_of, unanswered, why_not_mixed
+from errata.output_config import DatasetConfig
 from errata.seeds import Split, split_of
 from errata.shapes import SHAPES, shapes_of
 from errata.thoughts import THOUGHTS, Markers
-from errata.types import EvidenceKind, Form
-from models.curation import not_retracted, retracted_ids, retractions_in, review_condition
-from models.jobs import InjectionJob, PairRow
+from models.curation import retracted_ids, retractions_in
+from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
+from models.pair_filters import pair_conditions
 from models.results import job_funnel
 from models.states import TERMINAL, JobState
-from models.workspaces import LanguageModel, ProblemRow, ProblemSet
-from workers.stages.dataset_shapes import trained_with_template
+from models.workspaces import LanguageModel, ProblemSet
+from workers.dataset_templates import trained_with_template
 
 
 class SelectionImpossible(Exception):
@@ -44,7 +45,8 @@ class DatasetSelection:
         self.domains = {job.id: session.get_one(ProblemSet, job.problem_set_id).domain for job in self.jobs}
         self.lineage = [job_lineage(session, job) for job in self.jobs]
         self.source_jobs = self._source_jobs(session)
-        self.chat_template = trained_with_template(session, self.source_jobs)
+        self.imports = [entry for dataset in self.mixed for entry in _imports(dataset)]
+        self.chat_template = trained_with_template(session, self.source_jobs) or bool(self.imports)
         self.shapes = [SHAPES[name] for name in shapes_of(self.config.shapes, chat_template=self.chat_template)]
         self.retracted = retractions_in(session, [job.id for job in self.source_jobs])
         self.taken_back = retracted_ids(session, self.dataset.workspace_id)
@@ -67,8 +69,12 @@ class DatasetSelection:
             raise SelectionImpossible(
                 f"dataset {dataset_id} is {dataset.state}: it can be mixed in once it has succeeded"
             )
-        if dataset.config.get("import"):
-            raise SelectionImpossible(f"dataset {dataset_id} was imported: its prompts are not made by Errata")
+        refused = why_not_mixed(dataset.config["import"]) if dataset.config.get("import") else None
+        if refused is not None:
+            raise SelectionImpossible(f"dataset {dataset_id} was imported and cannot be mixed in: {refused[0]}")
+        unknown = unanswered(self.config, dataset.manifest or {}) if imports_of(dataset.manifest) else None
+        if unknown is not None:
+            raise SelectionImpossible(f"{unknown[0]}: dataset {dataset_id} cannot answer it: {unknown[1]}")
         return dataset
 
     def _source_jobs(self, session: Session) -> list[InjectionJob]:
@@ -102,6 +108,11 @@ class DatasetSelection:
         return pair_conditions(self.config)
 
 
+def _imports(dataset: Dataset) -> list[dict[str, Any]]:
+    """The imported files whose rows a dataset holds, each with the dataset that it became."""
+    return [{"dataset": dataset.id, "name": dataset.name, **entry} for entry in imports_of(dataset.manifest)]
+
+
 def itself(question: str) -> str:
     """Every question decides its own side."""
     return question
@@ -131,39 +142,3 @@ def job_lineage(session: Session, job: InjectionJob) -> dict[str, Any]:
         "config": job.config,
         "partial": job.partial,
     }
-
-
-def pair_conditions(filters: DatasetFilters) -> list[ColumnElement[bool]]:
-    """Which pairs the filters take, of what the table of pairs says of them. Those of steps hold for step pairs."""
-    steps = [
-        *_listed(PairRow.error_kind, filters.kinds),
-        # Pairs made before there were forms leave the result standing, as the paper's do.
-        *_listed(func.coalesce(PairRow.form, str(Form.STANDS)), filters.forms),
-        *_listed(PairRow.editor, filters.editors),
-        *_listed(PairRow.evidence_kind, filters.evidence),
-        *_between(PairRow.distance, filters.distance),
-        *_between(PairRow.step_index, filters.step_index),
-    ]
-    if filters.require_evidence:
-        steps += _listed(PairRow.evidence_kind, [kind for kind in EvidenceKind if kind is not EvidenceKind.UNPROVEN])
-    found: list[ColumnElement[bool]] = [PairRow.type.in_(filters.types), not_retracted()]
-    if steps:
-        found.append(or_(PairRow.type != "step", and_(*steps)))
-    found += [*_listed(PairRow.source, filters.sources), *_listed(PairRow.language_model, filters.language_models)]
-    return [*found, *([] if filters.reviews is None else [review_condition(filters.reviews)])]
-
-
-def problem_conditions(filters: DatasetFilters) -> list[ColumnElement[bool]]:
-    """Of which problems the filters take pairs and samples."""
-    return [*_listed(ProblemRow.subject, filters.subjects), *_listed(ProblemRow.level, filters.levels)]
-
-
-def _listed(column: ColumnElement[Any] | Any, values: Sequence[str] | None) -> list[ColumnElement[bool]]:
-    return [] if values is None else [column.in_(sorted(str(value) for value in values))]
-
-
-def _between(column: Any, bounds: Bounds | None) -> list[ColumnElement[bool]]:
-    if bounds is None:
-        return []
-    low = [] if bounds.min is None else [column >= bounds.min]
-    return low if bounds.max is None else [*low, column <= bounds.max]

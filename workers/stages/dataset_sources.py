@@ -23,11 +23,12 @@ from models.curation import not_retracted
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow, SolutionRow
 from models.outputs import Dataset
+from models.pair_filters import pair_conditions, problem_conditions
 from models.workspaces import ProblemRow
 from workers.stages.bulk_reading import canonical_json
 from workers.stages.dataset_files import arrow_schema
+from workers.stages.dataset_known import NOTHING, Known
 from workers.stages.dataset_rows import JobRows, Side, pair_columns
-from workers.stages.dataset_selection import SelectionImpossible, pair_conditions, problem_conditions
 from workers.stages.gate_rows import questions_of
 
 LIGHT = ("pair_id", "type", "step_index", "error_kind", "form")
@@ -121,7 +122,8 @@ class JobSource:
 class MixedSource:
     """The pairs of a finished dataset that pass the filters, from its files.
 
-    ``taken_back``: ids of retracted problems and jobs, whose rows are left out.
+    ``taken_back``: ids of retracted problems and jobs, whose rows are left out. ``known``: what the database knows of
+    the rows where the files do not tell what a filter asks for.
     """
 
     def __init__(
@@ -130,14 +132,11 @@ class MixedSource:
         dataset: Dataset,
         filters: DatasetFilters,
         taken_back: tuple[Iterable[str], Iterable[str]] = ((), ()),
+        known: Known = NOTHING,
     ) -> None:
         self.name, self._files, self._dataset, self._filters = dataset.id, files, dataset, filters
         self._problems, self._jobs = (pa.array(sorted(ids), pa.string()) for ids in taken_back)
-        if filters.subjects or filters.levels or filters.reviews:
-            raise SelectionImpossible(
-                f"dataset {dataset.id}: its files hold no subject, level or review of a pair; drop these filters, or"
-                " give its jobs instead of the dataset"
-            )
+        self._known = known
 
     def light(self, more: Sequence[str]) -> Generator[pa.Table]:
         """See Source."""
@@ -164,7 +163,7 @@ class MixedSource:
             }
             columns["prompt"] = _prompts(columns)
             whole = pa.table({"position": places, **columns})
-            kept = whole.filter(_passes(whole, self._filters))
+            kept = self._known.pairs(whole.filter(_passes(whole, self._filters)))
             if kept.num_rows:
                 yield kept
 
@@ -179,7 +178,7 @@ class MixedSource:
             if set(SAMPLE) <= set(told.column_names):
                 columns = {name: told[name] for name in SAMPLE}
                 columns["finish_reason"] = pa.nulls(table.num_rows, pa.string())  # those that were cut are left out
-                yield pa.table({"position": places, **columns})
+                yield self._known.samples(pa.table({"position": places, **columns}))
 
     def count(self) -> int:
         """See Source."""

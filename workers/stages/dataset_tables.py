@@ -20,6 +20,7 @@ from workers.engines.base import Cancelled
 from workers.stages.base import StageContext
 from workers.stages.bulk_reading import text_list, value_list
 from workers.stages.dataset_files import DatasetFiles
+from workers.stages.dataset_known import NOTHING, known_of
 from workers.stages.dataset_picks import Picks, find_picks
 from workers.stages.dataset_rests import Rests
 from workers.stages.dataset_selection import DatasetSelection, SelectionImpossible
@@ -50,7 +51,8 @@ def write_tables(
     sources: list[Source] = [
         JobSource(session, job, chosen.domains[job.id], config, rests=chosen.with_rests) for job in chosen.jobs
     ]
-    sources += [MixedSource(store, dataset, config, chosen.taken_back) for dataset in chosen.mixed]
+    known = known_of(session, chosen.source_jobs, config) if chosen.mixed else NOTHING
+    sources += [MixedSource(store, dataset, config, chosen.taken_back, known) for dataset in chosen.mixed]
 
     def check() -> None:
         if context.cancelled():

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ from workers.engines.base import EngineError
 from workers.engines.rendering import LocalTokenizer
 
 _PAGE = 500
+CHARACTERS: tuple[str, Count] = ("characters", lambda texts: [len(text) for text in texts])
 _CHECKED = (
     *(PairRow.id, PairRow.job_id, PairRow.type, PairRow.prefix, PairRow.chosen, PairRow.rejected, PairRow.start),
     *(PairRow.step_index, PairRow.evidence_kind, PairRow.evidence, SolutionRow.text, EditRow.original, EditRow.edited),
@@ -110,12 +111,52 @@ def benchmark_problems(session: Session, workspace_id: str) -> Iterator[tuple[Be
 
 @dataclass(frozen=True)
 class CheckedPair:
-    """A pair of the sample: what its label rests on, the markers of its thoughts, and its texts for a trainer."""
+    """A pair of the sample: what its label rests on, the markers of its thoughts, and its texts for a trainer.
+
+    ``unjudged``: why nothing can be judged of its label; empty where it can.
+    """
 
     pair_id: str
     check: LabelCheck
     thoughts: Markers
     prompt: str
+    unjudged: str = ""
+
+
+class CheckedRows(Protocol):
+    """Where the gates look pairs up again, and what they count lengths in.
+
+    ``no_tokenizer``: why lengths are counted in characters, where they are.
+    """
+
+    no_tokenizer: str
+
+    def pairs(self, ids: Sequence[str]) -> Iterator[list[CheckedPair]]:
+        """The pairs with these ids, some at a time."""
+        ...
+
+    def counters(self) -> list[tuple[str, Count]]:
+        """Units of length with how each is counted: one at least."""
+        ...
+
+
+class JobRowsToCheck:
+    """The pairs of injection jobs, in the database."""
+
+    no_tokenizer = "no tokenizer of the jobs' models is on this machine"
+
+    def __init__(self, session: Session, jobs: Sequence[InjectionJob]) -> None:
+        self._session, self._jobs = session, jobs
+
+    def pairs(self, ids: Sequence[str]) -> Iterator[list[CheckedPair]]:
+        """See CheckedRows."""
+        return pairs_to_check(self._session, ids)
+
+    def counters(self) -> list[tuple[str, Count]]:
+        """See CheckedRows: the first model of a job whose tokenizer is on this machine. Nothing is fetched."""
+        ids = [job.language_model_id for job in self._jobs if job.language_model_id]
+        found = (local_counter(self._session.get(LanguageModel, id_)) for id_ in ids)
+        return [next((each for each in found if each), CHARACTERS)]
 
 
 def pairs_to_check(session: Session, ids: Sequence[str]) -> Iterator[list[CheckedPair]]:
@@ -164,21 +205,15 @@ def _checked(row: Any, domain: Domain, thoughts: Markers) -> CheckedPair:
     return CheckedPair(row.id, check, thoughts, f"{asked}\n\n{row.prefix}")
 
 
-def token_counter(session: Session, jobs: Sequence[InjectionJob]) -> tuple[str, Count]:
-    """What lengths are counted in, and how: tokens of the first model of a job whose tokenizer is on this machine.
-
-    Characters where there is none. Nothing is fetched.
-    """
-    for job in jobs:
-        model = session.get(LanguageModel, job.language_model_id) if job.language_model_id else None
-        source = (model.config.get("tokenizer") or model.config.get("path")) if model else None
-        if model is None or not source or not Path(source).is_dir():
-            continue
-        try:
-            return f"tokens of {model.name}", _counting(LocalTokenizer(source).backend_tokenizer)
-        except EngineError:
-            continue
-    return "characters", lambda texts: [len(text) for text in texts]
+def local_counter(model: LanguageModel | None) -> tuple[str, Count] | None:
+    """Tokens of a model and how they are counted; None where its tokenizer is not on this machine."""
+    source = (model.config.get("tokenizer") or model.config.get("path")) if model else None
+    if model is None or not source or not Path(source).is_dir():
+        return None
+    try:
+        return f"tokens of {model.name}", _counting(LocalTokenizer(source).backend_tokenizer)
+    except EngineError:
+        return None
 
 
 def _counting(tokenizer: Any) -> Count:

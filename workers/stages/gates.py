@@ -30,10 +30,11 @@ from errata.gates.report import MOST_ROWS, GateReport, refusal, report
 from errata.gates.signatures import digest, masked_names
 from errata.types import Verdict
 from models.jobs import InjectionJob
+from models.outputs import Dataset
 from workers.engines.base import Cancelled
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
-from workers.stages.gate_rows import CheckedPair, TextFile, benchmark_problems, pairs_to_check, token_counter
+from workers.stages.gate_rows import CheckedPair, CheckedRows, JobRowsToCheck, TextFile, benchmark_problems
 
 _SHOWN = 160  # characters of a question in a row of evidence
 _EVERY = 1_000  # questions or pairs between two looks at whether the freeze is cancelled
@@ -122,19 +123,27 @@ class DatasetGates:
         return digest(f"c{cluster}\x1f{_nameless(chosen)}\x1f{_nameless(rejected)}")
 
     def reports(
-        self, context: StageContext, session: Session, jobs: Sequence[InjectionJob], audit: Mapping[str, Any]
+        self,
+        context: StageContext,
+        session: Session,
+        jobs: Sequence[InjectionJob],
+        audit: Mapping[str, Any],
+        rows: CheckedRows | None = None,
     ) -> dict[str, Any]:
         """The report of every gate that is not off, by name, as JSON values. Raises GatesRefuse, Cancelled.
 
-        ``audit``: the reports of the shortcut audit by type of pair (errata.audit).
+        ``audit``: the reports of the shortcut audit by type of pair (errata.audit). ``rows``: where the pairs are
+        looked up again; by default they are those of the jobs.
         """
+        rows = rows or JobRowsToCheck(session, jobs)
+        workspace_id = session.get_one(Dataset, context.lease.owner_id).workspace_id
         makers: dict[GateName, Callable[[], GateReport]] = {
             "near_duplicates": self._near_duplicates,
             "duplicate_pairs": self._duplicate_pairs,
-            "contamination": lambda: self._contamination(session, jobs[0].workspace_id),
+            "contamination": lambda: self._contamination(session, workspace_id),
             "shortcuts": lambda: self._shortcuts(audit),
-            "labels": lambda: self._labels(context, session),
-            "lengths": lambda: self._lengths(session, jobs),
+            "labels": lambda: self._labels(context, rows),
+            "lengths": lambda: self._lengths(rows),
         }
         found: list[GateReport] = []
         for name, make in makers.items():
@@ -271,15 +280,18 @@ class DatasetGates:
         lowest = sorted(self._heap, reverse=True)[:most]
         return [self._pairs[at] for at in sorted(-entry[1] for entry in lowest)]
 
-    def _labels(self, context: StageContext, session: Session) -> GateReport:
+    def _labels(self, context: StageContext, rows: CheckedRows) -> GateReport:
         gate, counts = self._config.labels, dict.fromkeys(Label, 0)
-        rows: list[dict[str, Any]] = []
+        found: list[dict[str, Any]] = []
+        unjudged = Counter[str]()
         try:
-            for pairs in pairs_to_check(session, self._sample(gate.sample)):
-                for pair, (label, why) in zip(pairs, _judged(context, pairs), strict=True):
+            for pairs in rows.pairs(self._sample(gate.sample)):
+                unjudged.update(pair.unjudged for pair in pairs if pair.unjudged)
+                judged = [pair for pair in pairs if not pair.unjudged]
+                for pair, (label, why) in zip(judged, _judged(context, judged), strict=True):
                     counts[label] += 1
-                    if label is Label.WRONG and len(rows) < MOST_ROWS:
-                        rows.append({"pair_id": pair.pair_id, "type": pair.check.type, "why": why})
+                    if label is Label.WRONG and len(found) < MOST_ROWS:
+                        found.append({"pair_id": pair.pair_id, "type": pair.check.type, "why": why})
         except CodeExecutionDisabled as error:
             return report("labels", gate, None, f"Nothing was judged: {error}.")
         checked, total = sum(counts.values()), len(self._pairs)
@@ -287,30 +299,36 @@ class DatasetGates:
         told = f"The label of {wrong:,} of {checked:,} checked pairs does not hold ({total:,} in all)."
         if counts[Label.OPEN]:
             told += f" Nothing proves or refutes {counts[Label.OPEN]:,}."
+        told += "".join(f" Not checked: {count:,}, because {why}." for why, count in unjudged.most_common())
         details = {"pairs": total, "checked": checked, **{str(label): count for label, count in counts.items()}}
         figure = wrong / checked if checked else None
-        return report("labels", gate, figure, told, found=wrong, rows=rows, details=details)
+        return report("labels", gate, figure, told, found=wrong, rows=found, details=details)
 
-    def _lengths(self, session: Session, jobs: Sequence[InjectionJob]) -> GateReport:
-        gate = self._config.lengths
-        unit, count = token_counter(session, jobs)
-        lengths: list[PairLength] = []
-        for pairs in pairs_to_check(session, self._sample(gate.sample)):
+    def _lengths(self, rows: CheckedRows) -> GateReport:
+        gate, counters = self._config.lengths, rows.counters()
+        measured: dict[str, list[PairLength]] = {unit: [] for unit, _ in counters}
+        for pairs in rows.pairs(self._sample(gate.sample)):
             if self._cancelled():
                 raise Cancelled
-            lengths += measure([(p.pair_id, p.prompt, p.check.chosen, p.check.rejected) for p in pairs], count)
+            texts = [(p.pair_id, p.prompt, p.check.chosen, p.check.rejected) for p in pairs]
+            for unit, count in counters:
+                measured[unit] += measure(texts, count)
+        # Of several tokenizers the one by which most pairs are too long decides.
+        unit, lengths = max(measured.items(), key=lambda item: sum(each.whole > gate.max_length for each in item[1]))
         if not lengths:
             return report("lengths", gate, None, "There are no pairs to measure.")
         told = {"unit": unit, "max_length": gate.max_length, **summary(lengths, gate.max_length)}
+        if len(measured) > 1:
+            told["tokenizers"] = {name: summary(each, gate.max_length) for name, each in measured.items()}
         over = [each for each in lengths if each.whole > gate.max_length]
         longest = sorted(islice(sorted(over, key=lambda each: -each.whole), MOST_ROWS), key=lambda each: -each.whole)
-        rows = [{"pair_id": each.pair_id, "length": each.whole, "error_at": each.error} for each in longest]
+        listed = [{"pair_id": each.pair_id, "length": each.whole, "error_at": each.error} for each in longest]
         # Characters say nothing about a limit of tokens: the figure is told, and compared with nothing.
         figure = told["over_max_length"] if unit != "characters" else None
         said = f"{len(over):,} of {len(lengths):,} measured pairs are longer than {gate.max_length:,} {unit}"
         cut = f"; of {told['error_cut_off']:.1%} the error itself is cut off."
-        said += cut if unit != "characters" else ": no tokenizer of the jobs' models is on this machine."
-        return report("lengths", gate, figure, said, found=len(over), rows=rows, details=told)
+        said += cut if unit != "characters" else f": {rows.no_tokenizer}."
+        return report("lengths", gate, figure, said, found=len(over), rows=listed, details=told)
 
 
 def _judged(context: StageContext, pairs: Sequence[CheckedPair]) -> list[tuple[Label, str]]:

@@ -22,6 +22,7 @@ from errata.imports.card import render_card
 from errata.imports.config import ImportConfig
 from errata.imports.exports import Export, exports
 from errata.seeds import SPLITS, Split, split_of
+from errata.types import Domain
 from models.files import FileStore
 from models.folders import list_files
 from models.imports import staged_rows, sweep_staged
@@ -31,9 +32,13 @@ from workers.engines.base import Cancelled
 from workers.stages.base import Finish, StageContext
 from workers.stages.dataset_files import Auditor, TableWriter
 from workers.stages.dataset_manifest import FORMAT
-from workers.stages.freeze import freeze, publish_dataset
+from workers.stages.dataset_selection import SelectionImpossible
+from workers.stages.freeze import fail_dataset, freeze, publish_dataset
+from workers.stages.gates import DatasetGates, GatesRefuse
+from workers.stages.imported_checks import ImportedRowsToCheck
 
 _COUNTED = ("type", "error_kind", "form", "editor", "evidence", "source")
+_GATED = ("pair_id", "question", "prefix", "chosen", "rejected")
 _CHECK_EVERY = 1000  # rows between two looks at whether to stop
 
 
@@ -124,13 +129,18 @@ class Tables:
 
 
 def write_import(context: StageContext, dataset: Dataset) -> Finish:
-    """Write the folder of an imported dataset, then its row."""
+    """Write the folder of an imported dataset, then its row. What its gates refuse fails the dataset at once."""
     files = FileStore(context.store.files)
     with context.db.read() as session:
         sweep_staged(session, files)
-    with files.scratch() as folder:
-        manifest = _build(context, files, dataset, folder)
-        values = publish_dataset(files, dataset.id, folder, manifest)
+    try:
+        with files.scratch() as folder:
+            manifest = _build(context, files, dataset, folder)
+            values = publish_dataset(files, dataset.id, folder, manifest)
+    except SelectionImpossible as error:
+        return fail_dataset(dataset.id, str(error))
+    except GatesRefuse as error:
+        return fail_dataset(dataset.id, str(error), error.reports)
 
     def write(session: Session) -> None:
         update_by_key(session, Dataset, [{"id": dataset.id, **values}])
@@ -143,15 +153,26 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
     config = ImportConfig.model_validate({k: v for k, v in dataset.config.items() if k in ImportConfig.model_fields})
     shapes = exports(config.shapes, conversational=told["conversational"], has_pairs=told["pairs"] > 0)
     counts, auditor = Counts(0, 0, set(), {}), Auditor()
-    with Tables(folder, shapes) as tables:
-        for at, row in enumerate(_rows(files, dataset.id)):
-            if at % _CHECK_EVERY == 0 and context.cancelled():
-                raise Cancelled
-            split = split_of(row["question"], config.split.test, config.seed)
-            counts.add(row, split)
-            if "chosen" in row:
-                auditor.add(SimpleNamespace(**row))
-            tables.add(row, split)
+    with DatasetGates(config.gates, folder.parent, context.cancelled) as gates:
+        gates.take_questions(_questions(_rows(files, dataset.id)))
+        with Tables(folder, shapes) as tables:
+            for at, row in enumerate(_rows(files, dataset.id)):
+                if at % _CHECK_EVERY == 0 and context.cancelled():
+                    raise Cancelled
+                # Near-duplicates fall on one side.
+                split = split_of(gates.side_of(row["question"]), config.split.test, config.seed)
+                counts.add(row, split)
+                if "chosen" in row:
+                    auditor.add(SimpleNamespace(**row))
+                    gates.add_pair(*(row[name] for name in _GATED))
+                tables.add(row, split)
+        _require_train_rows(tables)
+        audit = auditor.report()
+        with context.db.read() as session:
+            checked = ImportedRowsToCheck(
+                session, dataset.workspace_id, lambda: _rows(files, dataset.id), Domain(config.domain)
+            )
+            found = gates.reports(context, session, [], audit, checked)
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": dataset.name,
@@ -162,7 +183,8 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
         "left_out": dict(tables.left_out),
         "counts": counts.as_dict(),
         "lineage": [],
-        "audit": auditor.report(),
+        "gates": found,
+        "audit": audit,
     }
     (folder / "README.md").write_text(render_card(manifest), encoding="utf-8", newline="\n")
     rows = {
@@ -170,6 +192,21 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
     }
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
+
+
+def _require_train_rows(tables: Tables) -> None:
+    if not any(split == "train" for _, split in tables.written):
+        raise SelectionImpossible("every row fell into the test split: lower 'split.test' or change 'seed'")
+
+
+def _questions(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Id and question of every problem of a file, once."""
+    seen: set[bytes] = set()
+    for row in rows:
+        key = hashlib.sha256(row["problem_id"].encode()).digest()[:12]
+        if key not in seen:
+            seen.add(key)
+            yield row["problem_id"], row["question"]
 
 
 def _rows(files: FileStore, dataset_id: str) -> Iterator[dict[str, Any]]:

@@ -108,10 +108,10 @@ def test_the_gates_look_at_what_was_drawn(frozen: Freeze) -> None:
     assert told["labels"]["details"]["pairs"] == 30
 
 
-def test_an_imported_dataset_is_refused(frozen: Freeze, database: Database) -> None:
+def test_an_imported_dataset_with_prompts_of_its_own_is_refused(frozen: Freeze, database: Database) -> None:
     before = frozen()
     with database.begin() as session:
         dataset = session.get_one(Dataset, before.id)
-        dataset.config = {**dataset.config, "import": {"pairs": 1}}
+        dataset.config = {**dataset.config, "import": {"pairs": 3, "samples": 1, "own_prompts": 1}}
     mixed = frozen(jobs=[], datasets=[{"id": before.id}])
-    assert (mixed.state, "was imported" in str(mixed.error)) == (JobState.FAILED, True)
+    assert (mixed.state, "3 of its 4 prompts are not worded" in str(mixed.error)) == (JobState.FAILED, True)

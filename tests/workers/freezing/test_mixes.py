@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from sqlalchemy import select, update
 
-from models.jobs import InjectionJob
+from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, DatasetSource
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
+from models.workspaces import ProblemRow
 from tests.workers.freezing.conftest import PROBLEMS, Freeze, add_job, both, rows
 
 
@@ -89,7 +91,28 @@ def test_what_is_no_finished_dataset_is_refused(
     assert (mixed.state, told in str(mixed.error)) == (JobState.FAILED, True)
 
 
-def test_a_mix_cannot_be_filtered_by_what_files_do_not_hold(frozen: Freeze, two: tuple[Dataset, Dataset]) -> None:
-    mixed = frozen(jobs=[], datasets=[{"id": two[0].id}], subjects=["sums"])
-    assert mixed.state == JobState.FAILED
-    assert "hold no subject" in str(mixed.error)
+def test_a_mix_is_filtered_by_what_the_database_knows(
+    frozen: Freeze, two: tuple[Dataset, Dataset], store: StoreSettings, database: Database
+) -> None:
+    """Files hold no subject, level or review: the problems and pairs that they name do."""
+    with database.begin() as session:
+        session.execute(update(ProblemRow).where(ProblemRow.position < 20).values(subject="sums"))
+        session.execute(update(ProblemRow).where(ProblemRow.position < 10).values(level="Level 1"))
+        ids = session.scalars(select(PairRow.id).where(PairRow.job_id == "inj_1").order_by(PairRow.id)).all()
+        session.execute(update(PairRow).where(PairRow.id.in_(ids[:5])).values(review="rejected"))
+        session.execute(update(PairRow).where(PairRow.id.in_(ids[5:12])).values(review="accepted"))
+    of_files = {"jobs": [], "datasets": [{"id": two[0].id}, {"id": two[1].id}]}
+    of_jobs = {"jobs": ["inj_1", "inj_2"]}
+    for filters in ({"subjects": ["sums"]}, {"levels": ["Level 1"], "subjects": ["sums"]}, {"reviews": "not_rejected"}):
+        wanted, found = (frozen(**source, **filters, shapes=["sft"]) for source in (of_jobs, of_files))
+        assert found.state == JobState.SUCCEEDED, found.error
+        ids_of = [{row["pair_id"] for row in both(store, dataset, "steps_and_full")} for dataset in (wanted, found)]
+        full = {row["pair_id"] for row in both(store, wanted, "steps_and_full") if row["type"] == "full"}
+        # The first of the two datasets was frozen of step pairs alone.
+        assert ids_of[1] == ids_of[0] - {id_ for id_ in full if id_ in set(ids)}
+        if "reviews" not in filters:
+            problems = {row["problem_id"] for row in both(store, found, "steps_and_full")}
+            assert {row["problem_id"] for row in both(store, found, "sft")} == problems
+    accepted = frozen(**of_files, reviews="accepted")
+    assert {row["pair_id"] for row in both(store, accepted, "steps_and_full")} <= set(ids[5:12])
+    assert accepted.state == JobState.SUCCEEDED
