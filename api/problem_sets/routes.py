@@ -39,6 +39,7 @@ from api.problem_sets.store import (
     Identity,
     Origin,
     bring_references,
+    bring_references_early,
     find_by_upload,
     store_problem_set,
     tell_origin,
@@ -89,7 +90,7 @@ def _document(upload: Upload, api: Api) -> Any:
 @router.post(
     "",
     status_code=201,
-    responses={**documented(408, 409, 413, 415), 200: {"description": "The set that holds the same problems already."}},
+    responses={**documented(408, 409, 413, 415, 503), 200: {"description": "The set that holds the same problems already."}},
     openapi_extra=_body(ProblemSetIn, list(ProblemSetHeader.model_fields)),
 )
 def create_problem_set(
@@ -228,17 +229,21 @@ def _stored(api: Api, who: Idempotency, identity: Identity, sent: _Sent) -> tupl
     columns: list[str] = []
     created = False
     # Read before the transaction opens: a large file would hold the write lock for its whole reading.
-    with read_problems(sent.rows(columns), columns, sent.reading) as problems, api.db.begin() as session:
+    with read_problems(sent.rows(columns), columns, sent.reading, api.db) as problems:
+        early = bool(sent.header.solutions) and problems.stored
+        if early:
+            bring_references_early(api.db, problems)
+        with api.db.begin() as session:
 
-        def make() -> str:
-            nonlocal created
-            set_id, created = store_problem_set(session, identity, sent.sha256, problems)
-            if sent.header.solutions:
-                bring_references(session, set_id)
-            tell_origin(session, set_id, sent.origin)
-            return set_id
+            def make() -> str:
+                nonlocal created
+                set_id, created = store_problem_set(session, identity, sent.sha256, problems)
+                if sent.header.solutions and not (created and early):
+                    bring_references(session, set_id)
+                tell_origin(session, set_id, sent.origin)
+                return set_id
 
-        set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)
+            set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)
         told = {
             "rejected": problems.bad.listed(),
             "rejected_count": problems.bad.count,
