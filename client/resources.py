@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from client.bodies import FileBody
 from client.jobs import Jobs, Resource
 from client.life import Kept
 from client.records import (
@@ -30,10 +31,14 @@ _CONTENT_TYPES = {
     ".ndjson": "application/jsonl",
     ".csv": "text/csv",
     ".tsv": "text/tab-separated-values",
+    ".tab": "text/tab-separated-values",
     ".parquet": "application/vnd.apache.parquet",
     ".gz": "application/gzip",
+    ".gzip": "application/gzip",
     ".zst": "application/zstd",
+    ".zstd": "application/zstd",
 }
+_DOCUMENT = ".json"  # application/json would be a request of its own, not a file of rows: it goes as a form's file
 
 
 class ProblemSets(Kept[ProblemSet]):
@@ -54,25 +59,29 @@ class ProblemSets(Kept[ProblemSet]):
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
 
-    def upload(self, name: str, file: Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
-        """Post a JSONL, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
+    def upload(self, name: str, file: str | Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
+        """Post a JSONL, JSON, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
 
-        Bad rows are listed in ``rejected``. ``criteria`` as in ``create``.
+        The file is read as it is sent, never as a whole. Bad rows are listed in ``rejected``. ``criteria`` as in
+        ``create``. Raises OSError for a file that cannot be read.
         """
-        kind = _CONTENT_TYPES.get(file.suffix.lower())
+        path = Path(file)
+        suffix = path.suffix.lower()
+        given = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()}
+        fields = {"name": name, "domain": domain, **{key: each for key, each in given.items() if each is not None}}
+        if suffix == _DOCUMENT:
+            form = {key: str(each).lower() if isinstance(each, bool) else each for key, each in fields.items()}
+            with path.open("rb") as data:
+                answer = self._transport.post(self.path, data=form, files={"file": (path.name, data)})
+            return ProblemSet.model_validate(answer)
+        kind = _CONTENT_TYPES.get(suffix)
         if kind is None:
-            raise ValueError(f"{file.name}: give a file that ends in {', '.join(_CONTENT_TYPES)}")
-        answer = self._transport.post(
-            "/v1/problem-sets",
-            content=file.read_bytes(),
-            params={
-                "name": name,
-                "domain": domain,
-                **{key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()},
-            },
-            headers={"Content-Type": kind},
+            raise ValueError(f"{path.name}: give a file that ends in {', '.join((*_CONTENT_TYPES, _DOCUMENT))}")
+        body = FileBody(path)
+        headers = {"Content-Type": kind, **body.headers}
+        return ProblemSet.model_validate(
+            self._transport.post(self.path, content=body, params=fields, headers=headers)
         )
-        return ProblemSet.model_validate(answer)
 
     def get(self, problem_set_id: str) -> ProblemSet:
         """One problem set."""

@@ -64,9 +64,12 @@ class Upload:
     charset: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     name: str = ""  # the file's own, where a form tells it
+    sha256: str = ""  # of the body as sent, in hex, where it was computed while it came in
 
     def digest(self) -> str:
         """SHA-256 of the body as sent, in hex."""
+        if self.sha256:
+            return self.sha256
         self.file.seek(0)
         digest = hashlib.file_digest(cast(Any, self.file), "sha256").hexdigest()
         self.file.seek(0)
@@ -103,12 +106,15 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     if content_type not in _TYPES and content_type not in _PACKED_TYPES:
         raise UnsupportedMediaType(f"cannot read '{content_type[:80] or 'a body without Content-Type'}'; {_REMEDY}")
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+        digest = hashlib.sha256()
         async for chunk in request.stream():
             spool.write(chunk)
+            digest.update(chunk)
         spool.seek(0)
         is_document = content_type == "application/json"
         file_format = _TYPES.get(content_type)
-        yield Upload(cast(IO[bytes], spool), file_format, is_document, _ENCODINGS[encoding], charset)
+        packing, sha256 = _ENCODINGS[encoding], digest.hexdigest()
+        yield Upload(cast(IO[bytes], spool), file_format, is_document, packing, charset, sha256=sha256)
 
 
 async def _from_form(request: Request) -> AsyncIterator[Upload]:
