@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+#: Of files of rows, by the ending of their name.
+CONTENT_TYPES = {
+    ".jsonl": "application/jsonl",
+    ".ndjson": "application/jsonl",
+    ".csv": "text/csv",
+    ".tsv": "text/tab-separated-values",
+    ".tab": "text/tab-separated-values",
+    ".parquet": "application/vnd.apache.parquet",
+    ".gz": "application/gzip",
+    ".gzip": "application/gzip",
+    ".zst": "application/zstd",
+    ".zstd": "application/zstd",
+}
+DOCUMENT = ".json"  # application/json would be a request of its own, not a file of rows: it goes as a form's file
 _PIECE = 256 * 1024
 
 

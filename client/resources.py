@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.bodies import FileBody
+import httpx
+
+from client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
 from client.jobs import Jobs, Resource
 from client.life import Kept
 from client.records import (
@@ -26,19 +28,7 @@ from client.records import (
     TrainingPreview,
 )
 
-_CONTENT_TYPES = {
-    ".jsonl": "application/jsonl",
-    ".ndjson": "application/jsonl",
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".tab": "text/tab-separated-values",
-    ".parquet": "application/vnd.apache.parquet",
-    ".gz": "application/gzip",
-    ".gzip": "application/gzip",
-    ".zst": "application/zstd",
-    ".zstd": "application/zstd",
-}
-_DOCUMENT = ".json"  # application/json would be a request of its own, not a file of rows: it goes as a form's file
+_PATIENCE = httpx.Timeout(1800.0, connect=10.0)  # a million problems are stored before the answer comes
 
 
 class ProblemSets(Kept[ProblemSet]):
@@ -69,19 +59,41 @@ class ProblemSets(Kept[ProblemSet]):
         suffix = path.suffix.lower()
         given = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()}
         fields = {"name": name, "domain": domain, **{key: each for key, each in given.items() if each is not None}}
-        if suffix == _DOCUMENT:
+        if suffix == DOCUMENT:
             form = {key: str(each).lower() if isinstance(each, bool) else each for key, each in fields.items()}
             with path.open("rb") as data:
-                answer = self._transport.post(self.path, data=form, files={"file": (path.name, data)})
+                answer = self._transport.post(
+                    self.path, data=form, files={"file": (path.name, data)}, timeout=_PATIENCE
+                )
             return ProblemSet.model_validate(answer)
-        kind = _CONTENT_TYPES.get(suffix)
+        kind = CONTENT_TYPES.get(suffix)
         if kind is None:
-            raise ValueError(f"{path.name}: give a file that ends in {', '.join((*_CONTENT_TYPES, _DOCUMENT))}")
+            raise ValueError(f"{path.name}: give a file that ends in {', '.join((*CONTENT_TYPES, DOCUMENT))}")
         body = FileBody(path)
         headers = {"Content-Type": kind, **body.headers}
         return ProblemSet.model_validate(
-            self._transport.post(self.path, content=body, params=fields, headers=headers)
+            self._transport.post(self.path, content=body, params=fields, headers=headers, timeout=_PATIENCE)
         )
+
+    def from_hub(
+        self,
+        name: str,
+        dataset: str,
+        *,
+        config: str | None = None,
+        split: str = "train",
+        revision: str | None = None,
+        domain: str = "math",
+        **criteria: Any,
+    ) -> ProblemSet:
+        """Have the service take one split of a dataset on the hub (``owner/name``), where its operator allows it.
+
+        The service downloads it with its own token. ``criteria`` as in ``create``. Raises InvalidRequest naming what
+        the hub does not have.
+        """
+        hub = {"dataset": dataset, "config": config, "split": split, "revision": revision}
+        body = {"name": name, "domain": domain, **criteria, "hub": hub}
+        return ProblemSet.model_validate(self._transport.post(self.path, body, timeout=_PATIENCE))
 
     def get(self, problem_set_id: str) -> ProblemSet:
         """One problem set."""

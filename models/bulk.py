@@ -29,7 +29,7 @@ class RowFile:
     """Rows of one table on disk; removed when it is closed."""
 
     def __init__(self, table: type[Base], columns: Sequence[str], in_memory: int = _IN_MEMORY) -> None:
-        """``columns``: names of the values that ``add`` takes, in their order. ``in_memory``: bytes kept off the disk."""
+        """``columns``: names of the values that ``add`` takes, in order. ``in_memory``: bytes kept off the disk."""
         self._table, self._columns = table, tuple(columns)
         self.size = 0  # bytes
         self._file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=in_memory))  # noqa: SIM115

@@ -1,7 +1,7 @@
-"""A problem set that is still coming in: its rows are stored while more are read, and nobody sees them until it is shown.
+"""A problem set that is still coming in: rows are stored while more are read, and none is seen before it is shown.
 
 A set that is coming in stands in a workspace that no key opens. Its rows go in in small transactions, so that an upload
-of a million problems keeps no other writer waiting. ``show`` gives the set to its workspace in the caller's transaction.
+of a million problems keeps no writer waiting. ``show`` gives the set to its workspace, in the caller's transaction.
 A set that is not shown is hidden (models.deletion) when its ``Receiving`` is closed. Of a process that was killed the
 sweeper hides it, once ``ABANDONED_SECONDS`` have passed without a row. ``created_at`` says when the last rows came.
 """

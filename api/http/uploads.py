@@ -21,7 +21,17 @@ from api.http.readers import Format, RawRow, Unreadable, read_rows, rows_of
 from api.http.readers.encoding import known_charset
 from api.http.readers.unfolding import Packing, sniffed_format, unfolded
 
-__all__ = ["Format", "RawRow", "Unreadable", "Upload", "UploadDep", "read_rows", "receive_upload", "rows_of"]
+__all__ = [
+    "Format",
+    "RawRow",
+    "Unreadable",
+    "Upload",
+    "UploadDep",
+    "format_by_name",
+    "read_rows",
+    "receive_upload",
+    "rows_of",
+]
 _IN_MEMORY = 1024 * 1024
 _TYPES: dict[str, Format] = {
     "application/json": "json",
@@ -126,7 +136,7 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
             raise Invalid.field("file", "a form must hold exactly one file, named 'file'", _REMEDY)
         sent = files["file"]
         content_type, charset = _content_type(sent.content_type or "")
-        file_format = _by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
+        file_format = format_by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
         if file_format is None:
             named = ".jsonl, .json, .csv, .tsv or .parquet (or one of these and .gz or .zst)"
             raise UnsupportedMediaType(f"cannot tell the file's format; name it {named}")
@@ -137,7 +147,8 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
             await form.close()
 
 
-def _by_name(name: str) -> Format | None:
+def format_by_name(name: str) -> Format | None:
+    """The format that a file's name, in small letters, tells: also of one packed by gzip or Zstandard."""
     packed = next((suffix for suffix in _PACKED_SUFFIXES if name.endswith(suffix)), "")
     return _SUFFIXES.get(name.removesuffix(packed).rpartition(".")[2])
 

@@ -1,7 +1,7 @@
 """From uploaded rows to a problem set: few rows are kept and inserted at once, many are stored while more are read.
 
-A million problems pass through here without ever standing in memory or in one transaction. Knows the tables but not HTTP's routes; refuses by
-raising ``api.http.errors``.
+A million problems pass through here without ever standing in memory or in one transaction. Knows the tables but not
+HTTP's routes; refuses by raising ``api.http.errors``.
 """
 
 from __future__ import annotations
@@ -178,9 +178,7 @@ def _quoted(text: str | None) -> bytes:
     return json.dumps(text).encode()
 
 
-def _written_by(
-    write: Callable[[str | None], bytes], problems: Sequence[ProblemFields], metas: Sequence[str]
-) -> bytes:
+def _written_by(write: Callable[[str | None], bytes], problems: Sequence[ProblemFields], metas: Sequence[str]) -> bytes:
     return b"".join(
         [
             _CANONICAL

@@ -118,7 +118,7 @@ def bring_references_early(db: Database, problems: ProblemFile) -> None:
 
 
 def _bring_some(session: Session, problem_set_id: str, after: int) -> tuple[int | None, int]:
-    """Bring those of the next problems behind a position: the last one's position, None at the end; how many are new."""
+    """Bring those of the next problems behind ``after``: the last position, None at the end; and how many are new."""
     row = ProblemRow
     query = select(row.id, row.position, row.gold_answer, row.gold_solution, row.meta)
     query = query.where(row.problem_set_id == problem_set_id, row.position > after).order_by(row.position)

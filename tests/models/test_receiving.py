@@ -16,7 +16,6 @@ from models.workspaces import (
     DEFAULT_WORKSPACE,
     DELETED_WORKSPACE,
     RECEIVING_WORKSPACE,
-    BroughtSolution,
     ProblemRow,
     ProblemSet,
     Workspace,
@@ -62,11 +61,17 @@ def test_a_set_is_seen_once_it_is_whole(database: Database) -> None:
 
 def test_what_is_not_shown_is_hidden_and_purged(database: Database, tmp_path: Path) -> None:
     workspace(database)
-    with pytest.raises(RuntimeError), Receiving(database, "pset_1", COLUMNS) as receiving:
-        receiving.add(lines("pset_1", 0, 100))
-        with database.begin() as session:
-            receiving.show(session, workspace_id=DEFAULT_WORKSPACE)
-            raise RuntimeError  # the transaction is rolled back
+
+    def rolled_back() -> None:
+        with Receiving(database, "pset_1", COLUMNS) as receiving:
+            receiving.add(lines("pset_1", 0, 100))
+            receiving.finish()
+            with database.begin() as session:
+                receiving.show(session, workspace_id=DEFAULT_WORKSPACE)
+                raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        rolled_back()
     assert count(database, ProblemSet, ProblemSet.workspace_id == DELETED_WORKSPACE) == 1
     assert purge(database, StoreSettings(ERRATA_HOME=tmp_path), 60)  # type: ignore[call-arg]
     assert (count(database, ProblemSet), count(database, ProblemRow)) == (0, 0)
@@ -81,8 +86,12 @@ def test_what_a_killed_upload_left_is_swept(database: Database, tmp_path: Path) 
     assert hide_abandoned(database, -60.0) == 1
     with pytest.raises(ReceivingLost), database.begin() as session:
         killed.show(session, workspace_id=DEFAULT_WORKSPACE)
-    with pytest.raises(ReceivingLost):
+
+    def go_on() -> None:
         killed.add(lines("pset_1", 100, 100))
         killed.finish()
+
+    with pytest.raises(ReceivingLost):
+        go_on()
     assert purge(database, StoreSettings(ERRATA_HOME=tmp_path), 60)  # type: ignore[call-arg]
     assert (count(database, ProblemSet), count(database, ProblemRow)) == (0, 0)
