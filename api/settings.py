@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MEBIBYTE = 1024 * 1024
@@ -40,6 +40,14 @@ class ApiSettings(BaseSettings):
     event_heartbeat_seconds: int = Field(15, ge=1)
     idempotency_wait_seconds: float = Field(
         5.0, gt=0, description="How long a repeated request waits for the first one, before 409 (PostgreSQL)."
+    )
+
+    hub_intake: bool = Field(False, description="Whether problem sets may be taken from the hub by name.")
+    hub_endpoint: str | None = Field(
+        None, pattern=r"^https?://", description="The hub's address; default: HF_ENDPOINT, else huggingface.co."
+    )
+    hub_token: SecretStr | None = Field(
+        None, description="The token for the hub: every key with the scope `write` reads what it opens."
     )
 
     previews: int = Field(2, ge=1, description="Previews of training jobs made at once; each is a process.")

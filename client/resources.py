@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
+from client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
 from client.jobs import Jobs, Resource
 from client.life import Kept
 from client.records import (
@@ -25,15 +28,7 @@ from client.records import (
     TrainingPreview,
 )
 
-_CONTENT_TYPES = {
-    ".jsonl": "application/jsonl",
-    ".ndjson": "application/jsonl",
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".parquet": "application/vnd.apache.parquet",
-    ".gz": "application/gzip",
-    ".zst": "application/zstd",
-}
+_PATIENCE = httpx.Timeout(1800.0, connect=10.0)  # a million problems are stored before the answer comes
 
 
 class ProblemSets(Kept[ProblemSet]):
@@ -54,25 +49,51 @@ class ProblemSets(Kept[ProblemSet]):
         body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
         return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
 
-    def upload(self, name: str, file: Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
-        """Post a JSONL, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
+    def upload(self, name: str, file: str | Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
+        """Post a JSONL, JSON, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
 
-        Bad rows are listed in ``rejected``. ``criteria`` as in ``create``.
+        The file is read as it is sent, never as a whole. Bad rows are listed in ``rejected``. ``criteria`` as in
+        ``create``. Raises OSError for a file that cannot be read.
         """
-        kind = _CONTENT_TYPES.get(file.suffix.lower())
+        path = Path(file)
+        suffix = path.suffix.lower()
+        given = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()}
+        fields = {"name": name, "domain": domain, **{key: each for key, each in given.items() if each is not None}}
+        if suffix == DOCUMENT:
+            form = {key: str(each).lower() if isinstance(each, bool) else each for key, each in fields.items()}
+            with path.open("rb") as data:
+                answer = self._transport.post(
+                    self.path, data=form, files={"file": (path.name, data)}, timeout=_PATIENCE
+                )
+            return ProblemSet.model_validate(answer)
+        kind = CONTENT_TYPES.get(suffix)
         if kind is None:
-            raise ValueError(f"{file.name}: give a file that ends in {', '.join(_CONTENT_TYPES)}")
-        answer = self._transport.post(
-            "/v1/problem-sets",
-            content=file.read_bytes(),
-            params={
-                "name": name,
-                "domain": domain,
-                **{key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()},
-            },
-            headers={"Content-Type": kind},
+            raise ValueError(f"{path.name}: give a file that ends in {', '.join((*CONTENT_TYPES, DOCUMENT))}")
+        body = FileBody(path)
+        headers = {"Content-Type": kind, **body.headers}
+        return ProblemSet.model_validate(
+            self._transport.post(self.path, content=body, params=fields, headers=headers, timeout=_PATIENCE)
         )
-        return ProblemSet.model_validate(answer)
+
+    def from_hub(
+        self,
+        name: str,
+        dataset: str,
+        *,
+        config: str | None = None,
+        split: str = "train",
+        revision: str | None = None,
+        domain: str = "math",
+        **criteria: Any,
+    ) -> ProblemSet:
+        """Have the service take one split of a dataset on the hub (``owner/name``), where its operator allows it.
+
+        The service downloads it with its own token. ``criteria`` as in ``create``. Raises InvalidRequest naming what
+        the hub does not have.
+        """
+        hub = {"dataset": dataset, "config": config, "split": split, "revision": revision}
+        body = {"name": name, "domain": domain, **criteria, "hub": hub}
+        return ProblemSet.model_validate(self._transport.post(self.path, body, timeout=_PATIENCE))
 
     def get(self, problem_set_id: str) -> ProblemSet:
         """One problem set."""

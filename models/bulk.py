@@ -6,9 +6,10 @@ Values are texts. An empty text is stored as null: columns that may hold empty t
 
 from __future__ import annotations
 
+import io
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import IO, Any, cast
@@ -27,14 +28,29 @@ _MEANT = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\"}
 class RowFile:
     """Rows of one table on disk; removed when it is closed."""
 
-    def __init__(self, table: type[Base], columns: Sequence[str]) -> None:
-        """``columns``: names of the values that ``add`` takes, in their order."""
+    def __init__(self, table: type[Base], columns: Sequence[str], in_memory: int = _IN_MEMORY) -> None:
+        """``columns``: names of the values that ``add`` takes, in order. ``in_memory``: bytes kept off the disk."""
         self._table, self._columns = table, tuple(columns)
-        self._file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
+        self.size = 0  # bytes
+        self._file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=in_memory))  # noqa: SIM115
 
-    def add(self, rows: Iterator[Sequence[str | None]]) -> None:
+    def add(self, rows: Iterable[Sequence[str | None]]) -> None:
         """Append rows. Texts may hold anything but NUL, which PostgreSQL cannot store either."""
-        self._file.write("".join(map(_line, rows)).encode())
+        # Until tabs and line breaks in values are escaped, NUL and a letter stand for those between them: no value
+        # holds a NUL. All rows are escaped together, which takes a third of the time.
+        text = "".join(["\0t".join([value or "" for value in values]) + "\0n" for values in rows])
+        data = _escaped(text).replace("\0t", "\t").replace("\0n", "\n").encode()
+        self.size += len(data)
+        self._file.write(data)
+
+    def take(self) -> bytes:
+        """The rows so far, for ``insert_lines``; the file is empty again."""
+        self._file.seek(0)
+        data = self._file.read()
+        self._file.seek(0)
+        self._file.truncate()
+        self.size = 0
+        return data
 
     def insert(self, session: Session, **constants: str) -> None:
         """Insert every row in the caller's transaction. ``constants``: columns that are the same in every row."""
@@ -59,9 +75,12 @@ class RowFile:
         self._file.close()
 
 
-def _line(values: Sequence[str | None]) -> str:
-    # Between values NUL stands for the tab until tabs in values are escaped: no value holds a NUL.
-    return _escaped("\0".join([value or "" for value in values])).replace("\0", "\t") + "\n"
+def insert_lines(session: Session, table: type[Base], columns: Sequence[str], lines: bytes) -> None:
+    """Insert what ``RowFile.take`` gave, or whole lines of it, in the caller's transaction."""
+    if session.get_bind().dialect.name == "postgresql":
+        _copy(session, table.__tablename__, columns, iter([lines]))
+    else:
+        _insert(session, table.__tablename__, columns, io.BytesIO(lines), ())
 
 
 def _escaped(text: str) -> str:

@@ -16,7 +16,10 @@ PILOT_WORKSPACE, PILOT_WORKSPACE_NAME = "ws_pilots", "(pilots)"
 
 DELETED_WORKSPACE, DELETED_WORKSPACE_NAME = "ws_deleted", "(deleted)"
 """The workspace of rows that are being deleted (models.deletion). No key may be made for it."""
-RESERVED_NAMES = (PILOT_WORKSPACE_NAME, DELETED_WORKSPACE_NAME)
+
+RECEIVING_WORKSPACE, RECEIVING_WORKSPACE_NAME = "ws_receiving", "(receiving)"
+"""The workspace of problem sets that are still coming in (models.receiving). No key may be made for it."""
+RESERVED_NAMES = (PILOT_WORKSPACE_NAME, DELETED_WORKSPACE_NAME, RECEIVING_WORKSPACE_NAME)
 
 
 class Workspace(Identified, Timestamped, Base):

@@ -30,11 +30,23 @@ class Repository:
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
+    branches: dict[str, dict[str, bytes]] = field(default_factory=dict)  # others than the main one
+    gated: bool = False
 
     @property
     def sha(self) -> str:
         """The newest commit."""
         return hashlib.sha1(str(self.commits).encode(), usedforsecurity=False).hexdigest()
+
+    def at(self, revision: str | None) -> tuple[str, dict[str, bytes]] | None:
+        """Commit and files of a branch or commit; None where there is no such."""
+        if revision in (None, "main", self.sha):
+            return self.sha, self.files
+        for name, files in self.branches.items():
+            commit = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+            if revision in (name, commit):
+                return commit, files
+        return None
 
 
 class HubServer:
@@ -152,10 +164,21 @@ class _Handler(BaseHTTPRequestHandler):
     def info(self, _body: bytes, kind: str, repo: str, revision: str | None = None) -> None:
         """GET /api/datasets/{repo}[/revision/{revision}]"""
         found = self._repository(kind[:-1], repo)
-        if found is not None:
-            siblings = [{"rfilename": name} for name in sorted(found.files)]
-            told = {"id": repo, "private": found.private, "sha": found.sha, "siblings": siblings, "tags": []}
-            self._json(200, {**told, "downloads": 0, "likes": 0, "gated": False, "disabled": False})
+        if found is None:
+            return
+        if found.gated:
+            self._send(403, b"", {"X-Error-Code": "GatedRepo", "X-Error-Message": "You are not admitted"})
+            return
+        there = found.at(revision)
+        if there is None:
+            self._send(404, b"", {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+            return
+        commit, files = there
+        siblings = [{"rfilename": name, "size": len(data)} for name, data in sorted(files.items())]
+        head = found.files.get("README.md", b"").decode().split("---")
+        card = yaml.safe_load(head[1]) if len(head) > 2 else None
+        told = {"id": repo, "private": found.private, "sha": commit, "siblings": siblings, "tags": [], "cardData": card}
+        self._json(200, {**told, "downloads": 0, "likes": 0, "gated": False, "disabled": False})
 
     def tree(self, _body: bytes, kind: str, repo: str, revision: str, below: str | None = None) -> None:
         """GET /api/datasets/{repo}/tree/{revision}[/{folder}]"""
@@ -230,11 +253,12 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._repository(kind[:-1], repo)
         if found is None:
             return
-        if path not in found.files:
-            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": found.sha})
+        commit, files = found.at(revision) or (found.sha, found.files)
+        if path not in files:
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return
-        data = found.files[path]
-        self._send(200, data, {"ETag": f'"{_sha1(data)}"', "X-Repo-Commit": found.sha, "Accept-Ranges": "bytes"})
+        data = files[path]
+        self._send(200, data, {"ETag": f'"{_sha1(data)}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"})
 
 
 def _sha1(data: bytes) -> str:
@@ -245,7 +269,7 @@ _KIND, _REPO = r"(?P<kind>datasets|models)", r"(?P<repo>[^/]+/[^/]+)"
 _ROUTES: list[tuple[str, str, Any]] = [
     ("POST", r"/api/repos/create", _Handler.create),
     ("POST", r"/api/validate-yaml", _Handler.validate),
-    ("GET", rf"/api/{_KIND}/{_REPO}(?:/revision/(?P<revision>[^/]+))?", _Handler.info),
+    ("GET", rf"/api/{_KIND}/{_REPO}(?:/revision/(?P<revision>refs/convert/[^/]+|[^/]+))?", _Handler.info),
     ("GET", rf"/api/{_KIND}/{_REPO}/tree/(?P<revision>[^/]+)(?:/(?P<below>.*))?", _Handler.tree),
     ("POST", rf"/api/{_KIND}/{_REPO}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     ("POST", rf"/api/{_KIND}/{_REPO}/commit/(?P<revision>[^/]+)", _Handler.commit),

@@ -20,6 +20,7 @@ from models.events import record
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
 from models.logs import DATABASE
+from models.receiving import hide_abandoned
 from models.retention import delete_old
 from models.session import Database, passing, update_returning
 from models.settings import StoreSettings
@@ -69,10 +70,11 @@ class Sweeper:
             stop.wait(self._settings.sweep_seconds)
 
     def purge(self) -> None:
-        """Go on with deletions that a request began. One that cannot go on delays nothing else."""
+        """Go on with deletions that a request began, and with what killed uploads left. Nothing else waits for it."""
         if self._store is None:
             return
         try:
+            hide_abandoned(self._db)
             purge(self._db, self._store, self._settings.sweep_seconds)
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and passing(error):

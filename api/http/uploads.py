@@ -21,7 +21,17 @@ from api.http.readers import Format, RawRow, Unreadable, read_rows, rows_of
 from api.http.readers.encoding import known_charset
 from api.http.readers.unfolding import Packing, sniffed_format, unfolded
 
-__all__ = ["Format", "RawRow", "Unreadable", "Upload", "UploadDep", "read_rows", "receive_upload", "rows_of"]
+__all__ = [
+    "Format",
+    "RawRow",
+    "Unreadable",
+    "Upload",
+    "UploadDep",
+    "format_by_name",
+    "read_rows",
+    "receive_upload",
+    "rows_of",
+]
 _IN_MEMORY = 1024 * 1024
 _TYPES: dict[str, Format] = {
     "application/json": "json",
@@ -64,9 +74,12 @@ class Upload:
     charset: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     name: str = ""  # the file's own, where a form tells it
+    sha256: str = ""  # of the body as sent, in hex, where it was computed while it came in
 
     def digest(self) -> str:
         """SHA-256 of the body as sent, in hex."""
+        if self.sha256:
+            return self.sha256
         self.file.seek(0)
         digest = hashlib.file_digest(cast(Any, self.file), "sha256").hexdigest()
         self.file.seek(0)
@@ -103,12 +116,15 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     if content_type not in _TYPES and content_type not in _PACKED_TYPES:
         raise UnsupportedMediaType(f"cannot read '{content_type[:80] or 'a body without Content-Type'}'; {_REMEDY}")
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
+        digest = hashlib.sha256()
         async for chunk in request.stream():
             spool.write(chunk)
+            digest.update(chunk)
         spool.seek(0)
         is_document = content_type == "application/json"
         file_format = _TYPES.get(content_type)
-        yield Upload(cast(IO[bytes], spool), file_format, is_document, _ENCODINGS[encoding], charset)
+        packing, sha256 = _ENCODINGS[encoding], digest.hexdigest()
+        yield Upload(cast(IO[bytes], spool), file_format, is_document, packing, charset, sha256=sha256)
 
 
 async def _from_form(request: Request) -> AsyncIterator[Upload]:
@@ -120,7 +136,7 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
             raise Invalid.field("file", "a form must hold exactly one file, named 'file'", _REMEDY)
         sent = files["file"]
         content_type, charset = _content_type(sent.content_type or "")
-        file_format = _by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
+        file_format = format_by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
         if file_format is None:
             named = ".jsonl, .json, .csv, .tsv or .parquet (or one of these and .gz or .zst)"
             raise UnsupportedMediaType(f"cannot tell the file's format; name it {named}")
@@ -131,7 +147,8 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
             await form.close()
 
 
-def _by_name(name: str) -> Format | None:
+def format_by_name(name: str) -> Format | None:
+    """The format that a file's name, in small letters, tells: also of one packed by gzip or Zstandard."""
     packed = next((suffix for suffix in _PACKED_SUFFIXES if name.endswith(suffix)), "")
     return _SUFFIXES.get(name.removesuffix(packed).rpartition(".")[2])
 

@@ -16,6 +16,7 @@ OUR_FIELDS = (
     *answer_criteria.FIELDS,
 )
 NAME_LIMIT = 200  # characters of an id, a subject, a level or a source
+_DESCRIBING = frozenset({"id", "external_id", "unique_id", "subject", "type", "level"})
 _TEXT_ONLY = frozenset({"question", "gold_solution", "source", "text"})  # a number here is a mistake, not an answer
 
 
@@ -51,17 +52,19 @@ def foreign_fields(
 
     ``shape`` is kept in ``meta.format``. Raises RowError.
     """
-    identity = row.get("id", row.get("external_id", row.get("unique_id")))
-    subject = row.get("subject", row.get("type"))
-    return ProblemFields(
-        external_id=text_field("id", identity, NAME_LIMIT, required=False),
-        question=text_field(*question, limit, required=True, text_only=True) or "",
-        gold_answer=text_field(*gold, limit, required=True) or "",
-        gold_solution=text_field(*solution, limit, required=False, exact=True, text_only=True) if solution else None,
-        subject=text_field("subject", subject, NAME_LIMIT, required=False),
-        level=text_field("level", row.get("level"), NAME_LIMIT, required=False),
-        meta={"format": shape},
-    )
+    described = not _DESCRIBING.isdisjoint(row)  # most rows of a million say nothing but question and answer
+    identity = row.get("id", row.get("external_id", row.get("unique_id"))) if described else None
+    return {
+        "external_id": text_field("id", identity, NAME_LIMIT, required=False) if described else None,
+        "question": text_field(*question, limit, required=True, text_only=True) or "",
+        "gold_answer": text_field(*gold, limit, required=True) or "",
+        "gold_solution": text_field(*solution, limit, required=False, exact=True, text_only=True) if solution else None,
+        "subject": text_field("subject", row.get("subject", row.get("type")), NAME_LIMIT, required=False)
+        if described
+        else None,
+        "level": text_field("level", row.get("level"), NAME_LIMIT, required=False) if described else None,
+        "meta": {"format": shape},
+    }
 
 
 def our_fields(row: Mapping[str, Any], limit: int) -> ProblemFields:
@@ -94,6 +97,11 @@ def text_field(
         if required:
             raise RowError(f"'{name}' is missing")
         return None
+    # Nearly every text is this: what is said below about others holds for it at a glance.
+    if type(value) is str and len(value) <= limit and value.isascii() and "\0" not in value:
+        plain = value.strip()
+        if plain:
+            return value if exact else plain
     if not isinstance(value, str):
         value = _written_out(name, value, text_only)
     if len(value) > limit:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Query, Response
 from pydantic import BaseModel
 from sqlalchemy import select
 
-from api.http import strict_json
 from api.http.auth import Reader, Writer
-from api.http.errors import BadRequest, FieldError, TooLarge, documented, invalid_below
+from api.http.errors import documented
 from api.http.idempotency import Idempotency, IdempotencyDep, once
-from api.http.readers.unfolding import size_of
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, PageDep, child_listing, paginate, path_row
-from api.http.uploads import RawRow, Upload, UploadDep, rows_of
-from api.problem_sets.formats import LIKELY_COLUMNS, READING, SOLUTION_FIELDS
+from api.http.uploads import Upload, UploadDep, rows_of
+from api.problem_sets.formats import SOLUTION_FIELDS
 from api.problem_sets.ingest import OnBadRow, Reading, read_problems
-from api.problem_sets.mapping import ColumnMapping
+from api.problem_sets.reading import Sent, default_of, read_document, read_request, validated
 from api.problem_sets.schemas import (
+    HubProblemSetIn,
     ProblemIn,
     ProblemOut,
     ProblemSetHeader,
@@ -37,8 +31,8 @@ from api.problem_sets.schemas import (
 from api.problem_sets.solutions import read_solutions, store_solutions
 from api.problem_sets.store import (
     Identity,
-    Origin,
     bring_references,
+    bring_references_early,
     find_by_upload,
     store_problem_set,
     tell_origin,
@@ -57,40 +51,32 @@ OnBadRowParam = Annotated[
 ]
 
 
-def _body(document: type[Any], form: list[str]) -> dict[str, Any]:
-    """The OpenAPI request body of a route that takes a document or a file."""
+def _body(documents: list[type[Any]], form: list[str]) -> dict[str, Any]:
+    """The OpenAPI request body of a route that takes one of some documents, or a file."""
     fields: dict[str, Any] = {name: {"type": "string"} for name in form} | {"file": _BINARY["schema"]}
     types = (
         *("application/jsonl", "application/x-ndjson", "text/csv", "text/tab-separated-values"),
         *("application/vnd.apache.parquet", "application/gzip", "application/zstd"),
     )
     content: dict[str, Any] = dict.fromkeys(types, _BINARY)
-    content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{document.__name__}"}}
+    schemas = [{"$ref": f"#/components/schemas/{document.__name__}"} for document in documents]
+    content["application/json"] = {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}
     content["multipart/form-data"] = {"schema": {"type": "object", "properties": fields, "required": ["file"]}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 #: Schemas that only hand-written request bodies refer to (api.app adds them to OpenAPI).
-DOCUMENTS = (ProblemIn, ProblemSetIn, SolutionIn, SolutionsIn)
-
-
-def _document(upload: Upload, api: Api) -> Any:
-    limit = api.settings.body_limit
-    content = upload.open(limit)
-    if size_of(content) > limit:
-        raise TooLarge(f"the document is larger than {limit} bytes; send JSON lines")
-    try:
-        return strict_json.loads(content.read())
-    except strict_json.JsonError as error:
-        message = f"not acceptable JSON: {error}"
-        raise BadRequest(message, [FieldError(field="body", message=message, remedy="send one JSON object")]) from None
+DOCUMENTS = (ProblemIn, ProblemSetIn, HubProblemSetIn, SolutionIn, SolutionsIn)
 
 
 @router.post(
     "",
     status_code=201,
-    responses={**documented(408, 409, 413, 415), 200: {"description": "The set that holds the same problems already."}},
-    openapi_extra=_body(ProblemSetIn, list(ProblemSetHeader.model_fields)),
+    responses={
+        **documented(408, 409, 413, 415, 503),
+        200: {"description": "The set that holds the same problems already."},
+    },
+    openapi_extra=_body([ProblemSetIn, HubProblemSetIn], list(ProblemSetHeader.model_fields)),
 )
 def create_problem_set(
     caller: Writer,
@@ -116,6 +102,7 @@ def create_problem_set(
 ) -> ProblemSetOut:
     """Post problems: a JSON document, or a file (JSON lines, JSON, CSV, TSV, Parquet; gzip and zstd of these).
 
+    A JSON document may name a dataset on the hub instead of its problems, where the operator allows it.
     Rows are in our fields, in those of a known format, or in columns that `mapping` names. The same problems with the
     same name and domain again answer the set that is there (200); it keeps its licence and source, if it has them.
     """
@@ -152,7 +139,7 @@ def take_problems(
 
     ``given``: header fields that stand outside the body. Raises Invalid naming a field or the first bad rows.
     """
-    sent = _sent(upload, api, given, on_bad_row)
+    sent = read_request(upload, api, given, on_bad_row)
     identity = Identity(workspace_id, sent.header.name, str(sent.header.domain), sent.header.benchmark)
     with api.db.read() as session:
         known = find_by_upload(session, identity, sent.sha256)
@@ -162,48 +149,7 @@ def take_problems(
     return set_id, False, replayed, {}
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """A request for a problem set: its header, its rows (not read yet) and how they are to be read.
-
-    ``sha256`` covers all that decides what is stored, ``body`` all that the sender sent.
-    """
-
-    header: ProblemSetHeader
-    rows: Callable[[list[str]], Iterator[RawRow]]
-    reading: Reading
-    sha256: str
-    body: Any
-
-    @property
-    def origin(self) -> Origin:
-        """What the header tells about where the problems come from."""
-        return Origin(self.header.license, self.header.source_url)
-
-
-def _sent(upload: Upload, api: Api, given: dict[str, Any], on_bad_row: OnBadRow | None) -> _Sent:
-    header: ProblemSetHeader
-    rows: Callable[[list[str]], Iterator[RawRow]]
-    if upload.is_document:
-        header = document = _validated(ProblemSetIn, _document(upload, api))
-        rows = lambda _header: rows_of(document.problems)  # noqa: E731
-    else:
-        given = {**given, **upload.fields}
-        header = _validated(ProblemSetHeader, {key: value for key, value in given.items() if value is not None})
-        rows = partial(upload.rows, api.settings.upload_limit, LIKELY_COLUMNS | set((header.mapping or {}).values()))
-    on_bad, criteria = on_bad_row or _default(upload), header.criteria()
-    mapping = ColumnMapping(header.mapping) if header.mapping else None
-    reading = Reading(api.settings, on_bad, upload.is_document, criteria, mapping)
-    digest = upload.digest()
-    kind = [READING, upload.format, upload.charset, upload.is_document, on_bad, api.settings.field_limit]
-    how = json.dumps([digest, *kind, criteria, header.mapping], sort_keys=True)
-    more: list[Any] = [item for item in (criteria, header.mapping, header.solutions, header.benchmark) if item]
-    more += [[header.license, header.source_url]] if header.license or header.source_url else []
-    body = [header.name, header.domain, on_bad_row, digest, *more]
-    return _Sent(header, rows, reading, hashlib.sha256(how.encode()).hexdigest(), body)
-
-
-def _known(api: Api, who: Idempotency, identity: Identity, sent: _Sent, known: ProblemSet) -> tuple[str, bool]:
+def _known(api: Api, who: Idempotency, identity: Identity, sent: Sent, known: ProblemSet) -> tuple[str, bool]:
     """The id of the set that this very upload made, and whether the idempotency key answered with it."""
     set_id, adds = known.id, sent.origin.adds_to(known)
     if who.key is None and sent.header.solutions is None and not adds:
@@ -220,7 +166,7 @@ def _known(api: Api, who: Idempotency, identity: Identity, sent: _Sent, known: P
         return set_id, not new
 
 
-def _stored(api: Api, who: Idempotency, identity: Identity, sent: _Sent) -> tuple[str, bool, bool, dict[str, Any]]:
+def _stored(api: Api, who: Idempotency, identity: Identity, sent: Sent) -> tuple[str, bool, bool, dict[str, Any]]:
     """The id of the set with these problems, whether it is new, and whether the idempotency key answered with it.
 
     With it what is to be told about the rows of this upload: the same problems may have come with other bad rows.
@@ -228,32 +174,27 @@ def _stored(api: Api, who: Idempotency, identity: Identity, sent: _Sent) -> tupl
     columns: list[str] = []
     created = False
     # Read before the transaction opens: a large file would hold the write lock for its whole reading.
-    with read_problems(sent.rows(columns), columns, sent.reading) as problems, api.db.begin() as session:
+    with read_problems(sent.rows(columns), columns, sent.reading, api.db) as problems:
+        early = bool(sent.header.solutions) and problems.stored
+        if early:
+            bring_references_early(api.db, problems)
+        with api.db.begin() as session:
 
-        def make() -> str:
-            nonlocal created
-            set_id, created = store_problem_set(session, identity, sent.sha256, problems)
-            if sent.header.solutions:
-                bring_references(session, set_id)
-            tell_origin(session, set_id, sent.origin)
-            return set_id
+            def make() -> str:
+                nonlocal created
+                set_id, created = store_problem_set(session, identity, sent.sha256, problems)
+                if sent.header.solutions and not (created and early):
+                    bring_references(session, set_id)
+                tell_origin(session, set_id, sent.origin)
+                return set_id
 
-        set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)
+            set_id, new = once(session, api, who, identity.workspace_id, sent.body, make)
         told = {
             "rejected": problems.bad.listed(),
             "rejected_count": problems.bad.count,
             "notes": problems.notes.listed(),
         }
     return set_id, created, not new, told if new else {}
-
-
-def _default(upload: Upload) -> OnBadRow:
-    return "refuse" if upload.is_document else "report"
-
-
-def _validated(model: type[M], value: Any) -> M:
-    with invalid_below():
-        return model.model_validate(value)
 
 
 @router.get("")
@@ -289,17 +230,17 @@ def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDe
 @router.post(
     "/{problem_set_id}/solutions",
     responses=documented(404, 408, 413, 415),
-    openapi_extra=_body(SolutionsIn, []),
+    openapi_extra=_body([SolutionsIn], []),
 )
 def bring_solutions(
     caller: Writer, api: ApiDep, problem_set_id: str, upload: UploadDep, on_bad_row: OnBadRowParam = None
 ) -> SolutionsOut:
     """Bring solutions along instead of sampling them. Sending the same ones again changes nothing."""
     if upload.is_document:
-        rows = rows_of(_validated(SolutionsIn, _document(upload, api)).solutions)
+        rows = rows_of(validated(SolutionsIn, read_document(upload, api)).solutions)
     else:
         rows = upload.rows(api.settings.upload_limit, SOLUTION_FIELDS)
-    reading = Reading(api.settings, on_bad_row or _default(upload), upload.is_document)
+    reading = Reading(api.settings, on_bad_row or default_of(upload), upload.is_document)
     # Looked up twice: first so that a wrong id is told before a large file is read, then in the transaction.
     with api.db.read() as session:
         path_row(session, ProblemSet, problem_set_id, caller.workspace_id)

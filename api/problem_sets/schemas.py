@@ -97,6 +97,23 @@ class ProblemSetIn(ProblemSetHeader):
     problems: list[Any] = Field(min_length=1, json_schema_extra={"items": {"$ref": "#/components/schemas/ProblemIn"}})
 
 
+class HubSource(Request):
+    """One split of a dataset on the hub."""
+
+    dataset: str = Field(min_length=1, max_length=200, description="owner/name, as on the hub.")
+    config: str | None = Field(None, min_length=1, max_length=200, description="Needed where there are several.")
+    split: str = Field("train", min_length=1, max_length=200)
+    revision: str | None = Field(
+        None, min_length=1, max_length=200, description="Branch, tag or commit; default: the main branch."
+    )
+
+
+class HubProblemSetIn(ProblemSetHeader):
+    """A problem set of rows that stand on the hub. Licence and source are the dataset card's unless they are given."""
+
+    hub: HubSource
+
+
 class ProblemSetOut(RowAnswer):
     """A problem set."""
 

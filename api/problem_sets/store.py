@@ -10,11 +10,12 @@ from sqlalchemy import Select, func, select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from api.http.errors import Conflict
+from api.http.errors import Conflict, Unavailable
 from api.problem_sets.ingest import ProblemFile
 from api.problem_sets.shapes import reference_text
 from models.base import new_ids
-from models.session import insert_ignore
+from models.receiving import Receiving, ReceivingLost
+from models.session import Database, insert_ignore
 from models.workspaces import BroughtSolution, ProblemRow, ProblemSet
 
 REFERENCE = "reference"
@@ -56,6 +57,8 @@ def store_problem_set(
 ) -> tuple[str, bool]:
     """Insert a set and its problems in the caller's transaction, unless one with this content is there.
 
+    Of problems that are stored already the set is shown.
+
     Its id, and whether it is new. Of equal requests at once the first inserts and the others wait for it. Raises
     Conflict where that takes too long.
     """
@@ -63,24 +66,29 @@ def store_problem_set(
     found = session.scalars(_of(identity).where(ProblemSet.content_sha256 == problems.content_sha256)).first()
     if found is not None:
         return found.id, False
-    session.add(
-        ProblemSet(
-            id=problems.set_id,
-            workspace_id=identity.workspace_id,
-            name=identity.name,
-            domain=identity.domain,
-            benchmark=identity.benchmark,
-            problem_count=problems.count,
-            content_sha256=problems.content_sha256,
-            upload_sha256=upload_sha256,
-            rejected=problems.bad.listed(),
-            rejected_count=problems.bad.count,
-            notes=problems.notes.listed(),
-        )
-    )
-    session.flush()
-    problems.rows.insert(session)
+    values = {
+        **asdict(identity),
+        "problem_count": problems.count,
+        "content_sha256": problems.content_sha256,
+        "upload_sha256": upload_sha256,
+        "rejected": problems.bad.listed(),
+        "rejected_count": problems.bad.count,
+        "notes": problems.notes.listed(),
+    }
+    if problems.receiving and problems.stored:
+        _show(session, problems.receiving, values)
+    else:
+        session.add(ProblemSet(id=problems.set_id, **values))
+        session.flush()
+        problems.rows.insert(session)
     return problems.set_id, True
+
+
+def _show(session: Session, receiving: Receiving, values: dict[str, Any]) -> None:
+    try:
+        receiving.show(session, **values)
+    except ReceivingLost:
+        raise Unavailable("storing the problems paused for too long; send them again") from None
 
 
 def tell_origin(session: Session, problem_set_id: str, origin: Origin) -> None:
@@ -93,15 +101,30 @@ def tell_origin(session: Session, problem_set_id: str, origin: Origin) -> None:
 
 def bring_references(session: Session, problem_set_id: str) -> int:
     """Bring the solutions that the set's problems came with, as solutions of one source; how many are new."""
-    query = select(
-        ProblemRow.id, ProblemRow.position, ProblemRow.gold_answer, ProblemRow.gold_solution, ProblemRow.meta
-    )
-    query = query.where(ProblemRow.problem_set_id == problem_set_id).order_by(ProblemRow.position).limit(_BATCH)
-    after, added = -1, 0
-    while rows := session.execute(query.where(ProblemRow.position > after)).all():
-        after = rows[-1].position
-        added += insert_ignore(session, BroughtSolution, list(_references(problem_set_id, rows)))
-    return added
+    after: int | None = -1
+    total = 0
+    while after is not None:
+        after, added = _bring_some(session, problem_set_id, after)
+        total += added
+    return total
+
+
+def bring_references_early(db: Database, problems: ProblemFile) -> None:
+    """The same for a set that nobody sees yet: in small transactions, so that other writers need not wait."""
+    after: int | None = -1
+    while after is not None:
+        with db.begin() as session:
+            after, _ = _bring_some(session, problems.set_id, after)
+
+
+def _bring_some(session: Session, problem_set_id: str, after: int) -> tuple[int | None, int]:
+    """Bring those of the next problems behind ``after``: the last position, None at the end; and how many are new."""
+    row = ProblemRow
+    query = select(row.id, row.position, row.gold_answer, row.gold_solution, row.meta)
+    query = query.where(row.problem_set_id == problem_set_id, row.position > after).order_by(row.position)
+    rows = session.execute(query.limit(_BATCH)).all()
+    added = insert_ignore(session, BroughtSolution, list(_references(problem_set_id, rows)))
+    return rows[-1].position if rows else None, added
 
 
 def _references(problem_set_id: str, rows: Sequence[Any]) -> Iterator[dict[str, Any]]:

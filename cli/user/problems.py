@@ -15,20 +15,38 @@ from cli.user.output import ago, print_record, print_rows, say
 
 problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
 SetId = Annotated[str, typer.Argument(help="The problem set: pset_...")]
+_HUB = "hub:"
 _SHOWN = 10  # refused rows and notes that are printed
 
 
 @problems.command("upload")
 def upload(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, JSON, CSV or Parquet.")],
-    name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
+    file: Annotated[str, typer.Argument(help="JSONL, JSON, CSV, TSV or Parquet; or hub:owner/name, a dataset there.")],
+    name: Annotated[str | None, typer.Option(help="Default: the file's or the dataset's name.")] = None,
     domain: Annotated[str, typer.Option(help="math, choice, logic or code.")] = "math",
+    split: Annotated[str | None, typer.Option(help="Of a dataset on the hub. Default: train.")] = None,
+    config: Annotated[str | None, typer.Option(help="Of a dataset on the hub, where it has several.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a dataset on the hub: branch, tag or commit.")] = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload problems. Bad rows are listed and left out."""
+    """Upload problems. Bad rows are listed and left out.
+
+    The service itself fetches a dataset from the hub, if its operator allows that.
+    """
+    of_hub = {"split": split, "config": config, "revision": revision}
+    given = {key: value for key, value in of_hub.items() if value is not None}
+    dataset = file.removeprefix(_HUB) if file.startswith(_HUB) else None
+    if dataset is None and given:
+        raise CliError(f"--{next(iter(given))} is for a dataset on the hub: name it as {_HUB}owner/name")
+    if dataset is None and not Path(file).is_file():
+        raise CliError(f"{file}: there is no such file")
     with connected(url) as errata:
-        posted = errata.problem_sets.upload(name or file.stem, file, domain=domain)
+        if dataset is not None:
+            own = name or dataset.rpartition("/")[2]
+            posted = errata.problem_sets.from_hub(own, dataset, domain=domain, **given)
+        else:
+            posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain)
         _report(posted.rejected, posted.notes)
         print_record(posted.id, _fields(posted), posted, as_json=as_json)
 

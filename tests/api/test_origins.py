@@ -54,3 +54,20 @@ def test_what_was_told_first_stays(client: CheckedClient) -> None:
 def test_a_source_is_an_address(local: CheckedClient, url: str) -> None:
     answer = local.post("/v1/problem-sets", json={"name": "sums", "problems": PROBLEMS, "source_url": url})
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "source_url")
+
+
+def test_the_form_of_the_page_asks_for_both(client: CheckedClient) -> None:
+    shown = client.get("/upload").text
+    assert all(f'name="{name}"' in shown for name in ORIGIN)
+    file = {"file": ("sums.jsonl", b'{"question": "1+1?", "gold_answer": "2"}\n')}
+    sent = {"data": {**ORIGIN, "name": "by form"}, "files": file, "headers": {"origin": "http://127.0.0.1:8000"}}
+    client.post("/upload", **sent)
+    [made] = client.get("/v1/problem-sets").json()["data"]
+    assert (made["name"], made["license"], made["source_url"]) == ("by form", *ORIGIN.values())
+    page = client.get(f"/problem-sets/{made['id']}").text
+    assert f'href="{ORIGIN["source_url"]}"' in page
+    assert "MIT" in page
+    sent["data"] = {**ORIGIN, "source_url": "javascript:alert(1)"}
+    refused = client.post("/upload", **{**sent, "files": {"file": ("a.jsonl", file["file"][1])}})
+    assert refused.status_code == 422
+    assert "source_url" in refused.text

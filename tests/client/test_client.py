@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
@@ -12,6 +14,8 @@ import pytest
 from client import ConflictError, Errata, InvalidRequest, JobFailed, NotFoundError, ServiceUnreachable, WaitTimeout
 from client.records import InjectionJob
 from demo import problems
+from tests.api.conftest import PROBLEMS
+from tests.api.problem_sets.uploading import csv_of, lines, parquet
 from tests.processes import Running, environment
 
 pytestmark = pytest.mark.slow
@@ -58,6 +62,25 @@ def test_jobs_and_pairs(errata: Errata, job: InjectionJob) -> None:
     assert job.id in [found.id for found in errata.injection_jobs.list(state="succeeded")]
     assert job.problem_set in [found.id for found in errata.problem_sets.list()]
     assert len(list(errata.problem_sets.problems(job.problem_set))) == 6
+
+
+def test_a_file_of_every_format_is_uploaded(errata: Errata, tmp_path: Path) -> None:
+    made = {
+        "a.jsonl": lines(*PROBLEMS),
+        "a.json": json.dumps(PROBLEMS).encode(),
+        "a.csv": csv_of(PROBLEMS),
+        "a.parquet": parquet(PROBLEMS),
+        "a.jsonl.gz": gzip.compress(lines(*PROBLEMS)),
+    }
+    sets = []
+    for name, data in made.items():
+        (tmp_path / name).write_bytes(data)
+        given = {"license": "MIT", "source_url": None, "benchmark": True}
+        sets.append(errata.problem_sets.upload("formats", str(tmp_path / name), **given))
+    assert {row.id for row in sets} == {sets[0].id}
+    assert (sets[0].problem_count, sets[0].license) == (5, "MIT")
+    with pytest.raises(ValueError, match=r"a\.xls: give a file that ends in"):
+        errata.problem_sets.upload("formats", tmp_path / "a.xls")
 
 
 def test_a_job_that_gives_nothing_says_why(errata: Errata) -> None:

@@ -19,8 +19,12 @@ def jsonl_rows(file: IO[bytes], charset: str = "") -> Iterator[RawRow]:
     """One JSON object a line; blank lines are skipped. A line that is not UTF-8 is a bad row, not a bad file."""
     file = as_utf8(file, charset, guess=False)
     line = 0
-    while data := file.readline(LINE_LIMIT):
+    readline, plain_object = file.readline, strict_json.plain_object
+    while data := readline(LINE_LIMIT):
         line += 1
+        if (plain := plain_object(data)) is not None and len(data) < LINE_LIMIT:
+            yield RawRow(line, plain)
+            continue
         # The rest of an overlong line is read away in pieces, so that it never stands in memory as a whole.
         if len(data) == LINE_LIMIT and not data.endswith(b"\n"):
             while (rest := file.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):

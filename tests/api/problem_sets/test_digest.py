@@ -47,3 +47,12 @@ def test_ids_drawn_together_are_like_single_ones() -> None:
     letters = set("".join(one.removeprefix("prob_") for one in ids))
     assert letters == set("".join(new_id("x").removeprefix("x_") for _ in range(500)))
     assert new_ids("prob", 0) == []
+
+
+def test_what_orjson_writes_otherwise_than_json_does_not_change_the_digest() -> None:
+    texts = ["é", "\x7f", "\x01\x1f", '"\\/', "\u2028😀", "plain\n\t"]
+    rows = [{"question": text, "gold_answer": "1", "subject": None if text == "é" else text[:1] + "x"} for text in texts]
+    for some in (rows, *([row] for row in rows)):
+        expected = b"".join(json.dumps(parse_problem(row, 1000), sort_keys=True).encode() + b"\n" for row in some)
+        with read_problems(rows_of(some), [], Reading(ApiSettings(), "report", True)) as problems:
+            assert problems.content_sha256 == hashlib.sha256(expected).hexdigest()
