@@ -57,6 +57,9 @@ class TrainingRun(Owned, LeaseColumns, Timestamped, Base):
     total_steps: Mapped[int | None]
     progressed_at: Mapped[datetime | None]
     keep_on_cancel: Mapped[bool] = mapped_column(default=True)
+    from_run_id: Mapped[str | None] = mapped_column(index=True)  # the run whose checkpoint it begins with
+    from_step: Mapped[int | None]  # of that checkpoint
+    last_step: Mapped[int | None]  # where it ends before its data do: at ``from_step``, to make the checkpoint a model
     summary: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
