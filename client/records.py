@@ -326,6 +326,7 @@ class Event(Record):
     type: str
     data: dict[str, Any]
     created_at: datetime
+    sentence: str = ""
 
 
 class LanguageModel(Record):

@@ -40,9 +40,7 @@ def _counts(session: Session, job_id: str) -> dict[str, Any]:
 
 def _waiting(job_id: str) -> Any:
     """Shards of the job that have not begun."""
-    return and_(
-        Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE
-    )
+    return and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
 
 
 def may_begin(session: Session, shard: Shard) -> bool:

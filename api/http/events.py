@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import anyio
 from fastapi import Header, Request, Response
-from pydantic import Field
+from pydantic import Field, computed_field
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
@@ -26,6 +26,7 @@ from api.http.errors import Invalid, documented
 from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
 from api.schemas import RowAnswer
+from errata.event_sentences import sentence_of
 from models import events
 from models.base import db_now
 from models.outputs import Event
@@ -55,6 +56,12 @@ class EventOut(RowAnswer):
     type: str
     data: dict[str, Any]
     created_at: datetime
+
+    @computed_field(description="What happened, for people; its words may change.")  # type: ignore[prop-decorator]
+    @property
+    def sentence(self) -> str:
+        """What happened, for people."""
+        return sentence_of(self.type, self.data)
 
 
 def answer(

@@ -96,7 +96,9 @@ def _checkpoint(session: Session, run: TrainingRun, step: int) -> Checkpoint:
     if found.state != _READY:
         ready = select(Checkpoint.step).where(Checkpoint.run_id == run.id, Checkpoint.state == _READY)
         kept = ", ".join(str(other) for other in session.scalars(ready.order_by(Checkpoint.step)))
-        raise Conflict(f"the checkpoint of step {step} was deleted; " + (f"kept are {kept}" if kept else "none is kept"))
+        raise Conflict(
+            f"the checkpoint of step {step} was deleted; " + (f"kept are {kept}" if kept else "none is kept")
+        )
     return found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -12,19 +10,16 @@ from sqlalchemy import select
 from api.progress import progress_of
 from errata.funnel import Funnel
 from errata.stopping import StopConfig, may_start
-from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
+from models.jobs import InjectionJob, PairRow, Shard
 from models.outputs import Event
 from models.session import Database
-from models.states import JobState, ShardState, Stage
+from models.states import JobState, ShardState
 from tests.workers.injection_jobs import PROBLEMS, Deaf, post_job, run_shards, shard_ids
 from tests.workers.road import Recorder
 from workers.app import GENERATION, GRADING
-from workers.engines.pool import EnginePool
-from workers.judge import JudgePool
 from workers.lifecycle import missing_positions
 from workers.runner import Services, ShardOutcome, run_shard
 from workers.settings import WorkerSettings
-from workers.stages import STAGES
 from workers.stopping import find_stopping, may_begin
 from workers.sweeper import Sweeper
 

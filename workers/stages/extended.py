@@ -54,8 +54,8 @@ def drawn_before(session: Session, job: Job, problem_ids: Iterable[str]) -> dict
 
 def edited_before(session: Session, job: Job, solution_ids: Iterable[str]) -> dict[str, set[int]]:
     """Steps that the jobs before this one edited, by this job's solution of the same text."""
-    mine = select(SolutionRow.id, SolutionRow.problem_id, SolutionRow.text).where(SolutionRow.id.in_(list(solution_ids)))
-    named = {(row.problem_id, row.text): row.id for row in session.execute(mine)}
+    mine = select(SolutionRow).where(SolutionRow.id.in_(list(solution_ids)))
+    named = {(row.problem_id, row.text): row.id for row in session.scalars(mine)}
     query = (
         select(SolutionRow.problem_id, SolutionRow.text, EditRow.step_index)
         .join(EditRow, EditRow.solution_id == SolutionRow.id)
@@ -80,4 +80,3 @@ def remaining_plan(plan: EditPlan, before: Collection[int], limit: int | None, s
 
 def _others(session: Session, job: Job) -> Sequence[str]:
     return [id_ for id_ in family(session, job.id) if id_ != job.id]
-

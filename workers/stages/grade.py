@@ -153,9 +153,7 @@ def _plan_shard(
     return plans, profile
 
 
-def _plan(
-    job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None, before: Collection[int]
-) -> Plan:
+def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None, before: Collection[int]) -> Plan:
     """It follows from the job's seed and the texts alone, and from the steps edited ``before`` in jobs it extends."""
     steps = split_steps(text, job.domain, job.config.thoughts.in_steps)
     seed = derive_seed(job.config.seed, "plan", problem.question, text)

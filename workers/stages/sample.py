@@ -96,7 +96,8 @@ def solve_request(job: Job, question: str, drawn: int, count: int) -> Generation
     """``count`` samples behind those already ``drawn``.
 
     The sample of number n (from ``sampling.first`` on) has the problem's seed plus n, however the samples are cut into
-    waves; and that seed depends on the job's and the question, not on ids or positions. So what is drawn in waves is the beginning of what is drawn at once.
+    waves; and that seed depends on the job's and the question, not on ids or positions. So what is drawn in waves is
+    the beginning of what is drawn at once.
     """
     sampling = job.config.sampling
     prompt = solve_prompt(question, job.domain, sampling)
