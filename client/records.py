@@ -136,6 +136,7 @@ class Forecast(Record):
     tokens_by_stage: dict[str, dict[str, Interval]]
     tokens_per_pair: float | None
     seconds: Interval
+    stop: dict[str, Any] | None = None
 
 
 class Estimate(ShardedJob):

@@ -21,14 +21,16 @@ from models.jobs import InjectionJob, JobSummary, Shard
 from models.session import update_by_key, update_returning
 from models.states import TERMINAL, JobState, ShardState, Stage
 from models.summaries import count_in_summary
+from models.workspaces import PILOT_WORKSPACE
 from workers.lifecycle import Hint, complete_owner, hint_for
 
 log = logging.getLogger(__name__)
 
 
 def stop_of(session: Session, job_id: str) -> StopConfig | None:
-    """The limits of a job; None where it has none."""
-    stored = session.scalar(select(InjectionJob.config["stop"]).where(InjectionJob.id == job_id))
+    """The limits of a job; None where it has none. A pilot has none: it measures what the whole job would do."""
+    real = InjectionJob.workspace_id != PILOT_WORKSPACE
+    stored = session.scalar(select(InjectionJob.config["stop"]).where(InjectionJob.id == job_id, real))
     stop = StopConfig.model_validate(stored) if stored else None
     return stop if stop is not None and stop.limits else None
 
@@ -112,5 +114,5 @@ def find_stopping(session: Session) -> list[str]:
     """Jobs in work that have limits: for the sweeper, as the worker that reached one may have died just then."""
     stop = InjectionJob.config["stop"]
     going = InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
-    rows = session.execute(select(InjectionJob.id, stop).where(going))
+    rows = session.execute(select(InjectionJob.id, stop).where(going, InjectionJob.workspace_id != PILOT_WORKSPACE))
     return [job_id for job_id, stored in rows if stored and StopConfig.model_validate(stored).limits]

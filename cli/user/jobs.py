@@ -98,6 +98,7 @@ def estimate(
             "pairs": _interval(forecast.pairs),
             "tokens": _interval(forecast.tokens),
             "time": f"{duration(forecast.seconds.estimate)} of one worker",
+            "stops": _where_it_stops(forecast.stop),
             "advice": done.suggestion,
             "settings to post": done.suggested_config and json.dumps(done.suggested_config),
         }  # fmt: skip
@@ -270,6 +271,15 @@ def limit(
         given = {name: at for name, at in (changed.config.get("stop") or {}).items() if at is not None}
         told = ", ".join(f"{name.replace('_', ' ')} {at:,}" for name, at in given.items()) or "no limits"
         print_record(changed.id, {"state": changed.state, "stops at": told}, changed, as_json=as_json)
+
+
+def _where_it_stops(stop: dict[str, Any] | None) -> str | None:
+    if stop is None:
+        return None
+    if stop["limit"] is None:
+        return "not before its problems end: no limit is reached"
+    limit = stop["limit"].replace("_", " ")
+    return f"at its limit of {limit} after about {stop['problems']:,} problems, at most {stop['overshoot']:,} more"
 
 
 def _limits(pairs: int | None, generated: int | None, prompts: int | None) -> dict[str, int]:
