@@ -71,11 +71,11 @@ def test_a_job_ends_at_its_number_of_pairs(both: Services) -> None:
 
 
 def test_shards_in_flight_hold_back_those_behind_them(services: Services) -> None:
-    post_job(services, "rules", shard_size=2, stop={"accepted_pairs": 4})
+    post_job(services, "rules", shard_size=2, stop={"accepted_pairs": 14})
     first, second, third, *_ = shard_ids(services)
     assert run_shard(services, first, GENERATION) is ShardOutcome.ADVANCED
-    assert run_shard(services, second, GENERATION) is ShardOutcome.ADVANCED, "two problems may bring two pairs"
-    assert run_shard(services, third, GENERATION) is ShardOutcome.NOT_CLAIMED, "four may bring four"
+    assert run_shard(services, second, GENERATION) is ShardOutcome.ADVANCED, "two problems may bring 12 pairs"
+    assert run_shard(services, third, GENERATION) is ShardOutcome.NOT_CLAIMED, "four may bring 24"
     recorder = Recorder()
     services.dispatcher = recorder
     while run_shard(services, first, GRADING) is ShardOutcome.ADVANCED:
@@ -85,10 +85,13 @@ def test_shards_in_flight_hold_back_those_behind_them(services: Services) -> Non
 
 
 def test_what_is_in_flight_edits_no_further_step_and_the_job_ends(services: Services) -> None:
-    post_job(services, "rules", shard_size=2, stop={"accepted_pairs": 4})
+    post_job(services, "rules", shard_size=2)
     first, second, *_ = shard_ids(services)
     for shard in (first, second):
         assert run_shard(services, shard) is ShardOutcome.ADVANCED  # sampled
+    with services.db.begin() as session:  # a limit that is given late counts as well
+        job = session.get_one(InjectionJob, "inj")
+        job.config = {**job.config, "stop": {"accepted_pairs": 1}}
     for stage in ("grade", "edit", "prove", "pair"):
         outcome = run_shard(services, first)
         assert outcome in (ShardOutcome.ADVANCED, ShardOutcome.DONE), stage
