@@ -84,8 +84,8 @@ def test_a_retry_leaves_out_what_was_skipped(local: CheckedClient, sqlite_databa
 
 
 def test_further_samples_go_on_behind_the_last(local: CheckedClient, sqlite_database: Database) -> None:
-    add_model(sqlite_database)
     set_id = post_problems(local)
+    add_model(sqlite_database)
     job = post_job(local, set_id, language_model="tiny", config={"sampling": {"samples": 3}, "shard_size": 2})
     end(sqlite_database, job["id"])
     for samples, found in ((3, "has 3 samples"), (68, "has 3 samples")):
@@ -119,8 +119,8 @@ def test_what_cannot_be_extended_is_refused_with_a_remedy(local: CheckedClient, 
     own = local.get(f"/v1/injection-jobs/{job_id}").json()["problem_set"]
     logic = {"name": "l", "domain": "choice", "problems": [{"question": "Which? (A) 1 (B) 2", "gold_answer": "A"}]}
     for body, field in (
-        ({}, ""),
-        ({"samples": 9, "problems": "rest"}, ""),
+        ({}, "body"),
+        ({"samples": 9, "problems": "rest"}, "body"),
         ({"samples": 9}, "samples"),
         ({"edits_per_solution": 9}, "edits_per_solution"),
         ({"problem_set": own}, "problem_set"),
