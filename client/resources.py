@@ -154,7 +154,7 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         ``problems="rest"`` takes the problems that were never begun, ``problem_set`` those of another set. ``samples``
         and ``edits_per_solution`` are per problem and solution in all. ``stop``: limits of the extension; ``{}``: none.
         """
-        given = {"problems": problems, "problem_set": problem_set, "samples": samples, "name": name}
+        given: dict[str, Any] = {"problems": problems, "problem_set": problem_set, "samples": samples, "name": name}
         given |= {"edits_per_solution": edits_per_solution, "stop": None if stop is None else dict(stop)}
         return self._post(f"{job_id}/extend", {key: value for key, value in given.items() if value is not None})
 

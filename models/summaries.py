@@ -52,8 +52,8 @@ def read_summary(session: Session, job_id: str) -> tuple[Funnel, list[tuple[str,
 
 def settle_summary(session: Session, job_id: str) -> None:
     """Keep how many shards of a job that has just ended are in which stage and state: it changes no more."""
-    kinds = select(Shard.stage, told_state().label("state"), Shard.start, Shard.stop)
-    kinds = kinds.where(Shard.injection_job_id == job_id).subquery()
+    told = select(Shard.stage, told_state().label("state"), Shard.start, Shard.stop)
+    kinds = told.where(Shard.injection_job_id == job_id).subquery()
     counts = (func.count(), func.sum(kinds.c.stop - kinds.c.start))
     query = select(kinds.c.stage, kinds.c.state, *counts).group_by(kinds.c.stage, kinds.c.state)
     groups = [[*row[:3], int(row[3])] for row in session.execute(query)]

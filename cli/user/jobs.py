@@ -131,7 +131,7 @@ def list_jobs(
     """List jobs of one kind, newest first."""
     columns: dict[str, Any] = {
         "id": lambda row: row.id,
-        "state": lambda row: row.state + (" (partial)" if getattr(row, "partial", False) else ""),
+        "state": lambda row: state_of(row) + (" (partial)" if getattr(row, "partial", False) else ""),
         "done": lambda row: f"{row.fraction:.0%}",
         "name": lambda row: getattr(row, "name", None) or getattr(row, "output_name", None) or "",
         "model": lambda row: getattr(row, "language_model", None) or getattr(row, "base_model", None) or "",
@@ -149,7 +149,7 @@ def show(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     with connected(url) as errata:
         found = resource(errata, job).get(job)
         fields = {
-            "state": found.state,
+            "state": state_of(found),
             "now": summary(found).partition(" · ")[2],
             "error": found.error,
             "stopped at": _stopped(found),
@@ -294,7 +294,15 @@ def change(job_id: str, verb: str, url: str | None, as_json: bool) -> None:
         if act is None:
             raise CliError(f"{job_id}: there is no `{verb}` for this kind of job")
         changed = act(job_id)
-        print_record(changed.id, {"state": changed.state}, changed, as_json=as_json)
+        print_record(changed.id, {"state": state_of(changed)}, changed, as_json=as_json)
+        if changed.id != job_id and not as_json:
+            say(f"a new job, for what {job_id} lacks; `errata jobs watch {changed.id}` shows how far it is")
+
+
+def state_of(job: Any) -> str:
+    """A job's state, and whether it is paused, which is no state of its own."""
+    paused = getattr(job, "paused_at", None) is not None and not job.ended
+    return f"{job.state}, paused" if paused else str(job.state)
 
 
 def _interval(found: Any) -> str:
