@@ -61,7 +61,7 @@ class ExtensionIn(Request):
         return {name: value for name in _KINDS if (value := getattr(self, name)) is not None}
 
 
-@router.post("/{job_id}/extend", status_code=202, responses=documented(404, 409, 413, 415))
+@router.post("/{job_id}/extend", status_code=202, responses=documented(404, 408, 409, 413, 415))
 def extend_injection_job(
     caller: Writer, api: ApiDep, job_id: str, body: ExtensionIn, response: Response
 ) -> InjectionJobOut:
@@ -80,7 +80,7 @@ def extend_injection_job(
     return answer
 
 
-@router.put("/{job_id}/stop", status_code=202, responses=documented(404, 409, 413, 415))
+@router.put("/{job_id}/stop", status_code=202, responses=documented(404, 408, 409, 413, 415))
 def set_injection_job_stop(
     caller: Writer, api: ApiDep, job_id: str, body: StopConfig, response: Response
 ) -> InjectionJobOut:

@@ -44,7 +44,7 @@ class CheckpointResumeIn(Body):
     output_name: ModelName | None = None
 
 
-@router.post("/{run_id}/checkpoints/{step}/resume", status_code=202, responses=documented(404, 409, 413, 415))
+@router.post("/{run_id}/checkpoints/{step}/resume", status_code=202, responses=documented(404, 408, 409, 413, 415))
 def resume_checkpoint(
     caller: Trainer, api: ApiDep, run_id: str, step: Step, body: CheckpointResumeIn, response: Response
 ) -> TrainingJobOut:
@@ -56,7 +56,7 @@ def resume_checkpoint(
     return _start(api, caller.workspace_id, run_id, step, response, body.output_name, trains=True)
 
 
-@router.post("/{run_id}/checkpoints/{step}/model", status_code=202, responses=documented(404, 409, 413, 415))
+@router.post("/{run_id}/checkpoints/{step}/model", status_code=202, responses=documented(404, 408, 409, 413, 415))
 def make_checkpoint_model(
     caller: Trainer, api: ApiDep, run_id: str, step: Step, body: CheckpointModelIn, response: Response
 ) -> TrainingJobOut:
