@@ -232,7 +232,7 @@ VERBS: dict[tuple[str, str], Verb] = {
         ),
         Verb(
             *("training", "cancel", "train", training_jobs, _same(cancel_run)),
-            asks="The run writes a last checkpoint, which is kept, and ends for good.",
+            asks="The run writes a last checkpoint, which is kept, and ends for good. A new run can go on from it.",
         ),
     )
 }
