@@ -34,6 +34,7 @@ from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
 from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
+from api.injection_jobs import extensions as job_extensions
 from api.injection_jobs import failures as job_failures
 from api.injection_jobs import jobs as injection_jobs
 from api.pages.rendering import STATIC
@@ -41,6 +42,7 @@ from api.pages.routes import router as pages
 from api.problem_sets import routes as problem_sets
 from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
+from api.training import checkpoints as training_checkpoints
 from api.training import routes as training
 from errata.output_config import DatasetConfig
 from models.session import Database
@@ -54,6 +56,7 @@ RESOURCES = (
     lm_eval,
     injection_jobs,
     job_contents,
+    job_extensions,
     job_failures,
     estimates,
     rejudgings,
@@ -64,6 +67,7 @@ RESOURCES = (
     dataset_shapes,
     imports,
     training,
+    training_checkpoints,
     evaluations,
     language_models,
     life,

@@ -23,10 +23,12 @@ from api.jobs import JobResource
 from api.language_models import find_model, model_names
 from api.progress import progress_of
 from api.schemas import Progress, StateOut, key_of
+from api.stop_forecast import StopForecastOut, forecast_stop
 from errata.config import InjectionConfig
 from errata.editor_choice import Yield, kind_yields, overrides_of, pays, suggest
 from errata.funnel import Funnel, editor_yields
 from errata.statistics import total_interval
+from errata.stopping import Limit
 from errata.types import Domain
 from models.base import new_id
 from models.jobs import EditRow, Estimate, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow, pilot_workspace
@@ -74,6 +76,9 @@ class ForecastOut(BaseModel):
     tokens_per_pair: float | None
     seconds: IntervalOut = Field(
         description="Work of one worker, shard after shard at the pilot's pace; shards in flight at once share it."
+    )
+    stop: StopForecastOut | None = Field(
+        None, description="Where the job stops, if it has limits: before these totals."
     )
 
 
@@ -147,6 +152,7 @@ def _answer(session: Session, estimate: Estimate) -> EstimateOut:
     positions = list(shard.positions or [])
     done = pilot.state == JobState.SUCCEEDED
     funnel = job_funnel(session, pilot)
+    found = costs(session, pilot.id, shard) if done else None
     suggestion = _suggestion(session, estimate.workspace_id, pilot, funnel) if done else None
     return EstimateOut.of(
         pilot,
@@ -154,7 +160,7 @@ def _answer(session: Session, estimate: Estimate) -> EstimateOut:
         created_at=estimate.created_at,
         language_model=model_names(session, [pilot.language_model_id]).get(pilot.language_model_id or ""),
         pilot=PilotOut(problems=len(positions), positions=positions, funnel=funnel.to_dict()),
-        forecast=_forecast(list(costs(session, pilot.id, shard).values()), estimate.problems) if done else None,
+        forecast=_stopping(pilot, _forecast(list(found.values()), estimate.problems)) if found is not None else None,
         editors=_editors(funnel.counts) if done else None,
         suggested_config=suggestion[0] if suggestion else None,
         suggestion=suggestion[1] if suggestion else None,
@@ -301,6 +307,19 @@ def _forecast(found: Sequence[Cost], problems: int) -> ForecastOut:
         tokens_per_pair=round(sum(tokens) / sum(pairs), 1) if sum(pairs) else None,
         seconds=total([cost.seconds for cost in found], 2),
     )
+
+
+def _stopping(pilot: InjectionJob, forecast: ForecastOut) -> ForecastOut:
+    """The forecast with where the job stops."""
+    config = InjectionConfig.model_validate(pilot.config)
+    stages = forecast.tokens_by_stage.values()
+    totals: dict[Limit, float] = {
+        "accepted_pairs": forecast.pairs.estimate,
+        "generated_tokens": sum(stage.completion.estimate for stage in stages),
+        "prompt_tokens": sum(stage.prompt.estimate for stage in stages),
+    }
+    stop = forecast_stop(config.stop, totals, forecast.problems, config.shard_size)
+    return forecast.model_copy(update={"stop": stop})
 
 
 def _rounded(found: Any, digits: int) -> IntervalOut:

@@ -26,7 +26,7 @@ from models.jobs import InjectionJob, Shard
 from models.leases import OWNERS, Owner, OwnerTable
 from models.outputs import Dataset, Evaluation, Event, Metric, Rejudging, TrainingRun
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, TrainingState
-from models.summaries import settled_groups
+from models.summaries import SKIPPED, settled_groups
 
 #: The stages of each kind of job, in order.
 STAGES: dict[OwnerTable, tuple[Stage, ...]] = {
@@ -40,6 +40,7 @@ MIN_FRACTION_FOR_ETA = 0.03  # below it the first shards' start-up dominates, an
 _COUNTED_WITH = {Stage.CONTINUE: Stage.PROVE}
 _OWNER_COLUMNS: dict[OwnerTable, Any] = {table: getattr(Shard, column) for column, table in OWNERS}
 _MAX_QUEUED = 10_000
+_ENDED = SHARD_TERMINAL | {SKIPPED}
 
 _RECENT_STEPS = 200  # the speed of a run is taken from these
 _WRITE_WINDOW = timedelta(seconds=0.5)  # a trainer writes once a second: metrics closer together were written at once
@@ -225,14 +226,17 @@ def _groups(session: Session, table: OwnerTable, ids: Sequence[str]) -> dict[str
     share = func.sum(case((runs, cast(told["share"].as_string(), Float))))
     inside = (share, *counts, func.max(case((runs, told["doing"].as_string()))))
     query = (
-        select(owner, Shard.stage, Shard.state, func.count(), func.sum(Shard.stop - Shard.start), *inside)
+        select(
+            *(owner, Shard.stage, Shard.state, Shard.skipped, func.count(), func.sum(Shard.stop - Shard.start)),
+            *inside,
+        )
         .where(owner.in_(ids))
-        .group_by(owner, Shard.stage, Shard.state)
+        .group_by(owner, Shard.stage, Shard.state, Shard.skipped)
     )
-    for row_id, stage, state, shards, problems, share, *made, doing in session.execute(query):
+    for row_id, stage, state, skipped, shards, problems, share, *made, doing in session.execute(query):
         reached, most, tokens = (int(count or 0) for count in made)
         inside_of = (share or 0.0, reached, most, tokens, doing)
-        groups[row_id].append(ShardGroup(stage, state, shards, int(problems), *inside_of))
+        groups[row_id].append(ShardGroup(stage, SKIPPED if skipped else state, shards, int(problems), *inside_of))
     return groups
 
 
@@ -272,7 +276,7 @@ def _fraction(state: str, stages: tuple[Stage, ...], groups: Sequence[ShardGroup
     total = sum(group.shards for group in groups)
     ended = 0.0
     for group in groups:
-        if group.state in SHARD_TERMINAL:
+        if group.state in _ENDED:
             ended += group.shards
         else:
             ended += (group.shards * stages.index(Stage(group.stage)) + group.inside) / len(stages)
@@ -280,10 +284,10 @@ def _fraction(state: str, stages: tuple[Stage, ...], groups: Sequence[ShardGroup
 
 
 def _counts(groups: Sequence[ShardGroup]) -> ShardCounts:
-    states: dict[str, int] = dict.fromkeys(ShardState, 0)
+    states: dict[str, int] = dict.fromkeys((*ShardState, SKIPPED), 0)
     stages: dict[str, dict[str, int]] = {}
     for group in groups:
         states[group.state] += group.shards
-        if group.state not in SHARD_TERMINAL:
+        if group.state not in _ENDED:
             stages.setdefault(group.stage, {})[group.state] = group.shards
     return ShardCounts(total=sum(states.values()), stages=stages, **states)

@@ -107,6 +107,7 @@ class ShardCounts(BaseModel):
     done: int
     quarantined: int
     cancelled: int
+    skipped: int = Field(0, description="Never begun: their job reached a limit of its `config.stop` before.")
     stages: dict[str, dict[str, int]] = Field(description="stage -> state -> shards, without those that ended.")
 
 

@@ -20,6 +20,7 @@ class Shards(Record):
     done: int
     quarantined: int
     cancelled: int
+    skipped: int = 0
     stages: dict[str, dict[str, int]] = {}
 
 

@@ -111,6 +111,10 @@ class InjectionJob(ShardedJob):
     advice: str | None = None
     quarantined: list[dict[str, Any]] | None = None
     retry_of: str | None = None
+    stopped: str | None = None
+    extends: str | None = None
+    extension: dict[str, Any] | None = None
+    extended_by: list[dict[str, Any]] = Field(default_factory=list)
     paused_at: datetime | None = None
 
 
@@ -132,6 +136,7 @@ class Forecast(Record):
     tokens_by_stage: dict[str, dict[str, Interval]]
     tokens_per_pair: float | None
     seconds: Interval
+    stop: dict[str, Any] | None = None
 
 
 class Estimate(ShardedJob):
@@ -226,6 +231,9 @@ class TrainingJob(Job):
     total_steps: int | None
     eta_seconds: float | None = None
     summary: dict[str, Any] | None = None
+    from_run: str | None = None
+    from_step: int | None = None
+    last_step: int | None = None
 
     @property
     def fraction(self) -> float:
@@ -319,8 +327,8 @@ class Event(Record):
     subject: str
     type: str
     data: dict[str, Any]
-    message: str = ""
     created_at: datetime
+    sentence: str = ""
 
 
 class LanguageModel(Record):

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
+from client.downloads import download_archive
 from client.jobs import Jobs, Resource
 from client.life import Kept
 from client.records import (
@@ -158,6 +159,40 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         """
         return self._post(f"{job_id}/retry")
 
+    def extend(
+        self,
+        job_id: str,
+        *,
+        problems: str | None = None,
+        problem_set: str | None = None,
+        samples: int | None = None,
+        edits_per_solution: int | None = None,
+        stop: Mapping[str, int | None] | None = None,
+        name: str | None = None,
+    ) -> InjectionJob:
+        """Add to an ended job, in a new one that does only what is new. Give exactly one of the first four.
+
+        ``problems="rest"`` takes the problems that were never begun, ``problem_set`` those of another set. ``samples``
+        and ``edits_per_solution`` are per problem and solution in all. ``stop``: limits of the extension; ``{}``: none.
+        """
+        given: dict[str, Any] = {"problems": problems, "problem_set": problem_set, "samples": samples, "name": name}
+        given |= {"edits_per_solution": edits_per_solution, "stop": None if stop is None else dict(stop)}
+        return self._post(f"{job_id}/extend", {key: value for key, value in given.items() if value is not None})
+
+    def set_stop(
+        self,
+        job_id: str,
+        *,
+        accepted_pairs: int | None = None,
+        generated_tokens: int | None = None,
+        prompt_tokens: int | None = None,
+    ) -> InjectionJob:
+        """Set the limits at which a job in work stops, in place of those it has; without any it has none."""
+        limits = {"accepted_pairs": accepted_pairs, "generated_tokens": generated_tokens}
+        body = {**limits, "prompt_tokens": prompt_tokens}
+        answer = self._transport.request("PUT", f"{self.path}/{job_id}/stop", json=body)
+        return InjectionJob.model_validate(answer.json())
+
     def pause(self, job_id: str) -> InjectionJob:
         """Let nothing of the job run until ``resume``."""
         return self._post(f"{job_id}/pause")
@@ -248,6 +283,18 @@ class TrainingJobs(Kept[TrainingJob], Jobs[TrainingJob]):
     def resume(self, job_id: str) -> TrainingJob:
         """Go on from the last checkpoint."""
         return self._post(f"{job_id}/resume")
+
+    def resume_checkpoint(self, job_id: str, step: int, *, output_name: str | None = None) -> TrainingJob:
+        """Go on from a checkpoint of an ended run, in a new run to the same end."""
+        return self._post(f"{job_id}/checkpoints/{step}/resume", {"output_name": output_name} if output_name else {})
+
+    def make_model(self, job_id: str, step: int, name: str) -> TrainingJob:
+        """Make a language model of a checkpoint of an ended run. Answers the run that writes it."""
+        return self._post(f"{job_id}/checkpoints/{step}/model", {"name": name})
+
+    def download_checkpoint(self, job_id: str, step: int, target: Path) -> Path:
+        """A checkpoint as one ZIP archive, ``target``, verified; a cut download is resumed. Answers ``target``."""
+        return download_archive(self._transport, f"{self.path}/{job_id}/checkpoints/{step}/archive.zip", target)
 
     def metrics(self, job_id: str, **filters: Any) -> Iterator[Metric]:
         """Metrics by optimizer step."""

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from errata.few_shot import edit_examples
 from errata.prompt_config import EditExample, EditPromptConfig, SolvePromptConfig
 from errata.slips import SlipsConfig
+from errata.stopping import StopConfig
 from errata.strict import Strict
 from errata.thoughts import THOUGHTS
 from errata.types import Domain, EditorName, Form
@@ -32,6 +33,9 @@ class SamplingConfig(SolvePromptConfig):
     )
     adaptive: bool = Field(True, description="Draw in waves until a problem has what the job needs (ours).")
     wave: int = Field(1, ge=1, le=64, description="Samples per problem in each wave behind the first.")
+    first: int = Field(
+        0, ge=0, le=4096, description="Number of the first sample: an extension goes on behind those there are."
+    )
     temperature: Temperature = 0.7
     top_p: Probability = 1.0
     max_tokens: int = Field(1024, ge=1, le=32768)
@@ -217,6 +221,7 @@ class InjectionConfig(Strict):
         " problems that raised an error do not count.",
     )
     shard_size: int = Field(32, ge=1, le=1024, description="Problems per shard.")
+    stop: StopConfig = StopConfig()
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from errata.config import InjectionConfig, SelectionConfig
@@ -88,8 +88,9 @@ def select(
     seed: int | None = None,
     thoughts: Markers = THOUGHTS,
     opening: str = SOLVE_PREFIX,
+    used: Collection[str] = (),
 ) -> Selection:
-    """Draw one correct and one incorrect sample.
+    """Draw one correct and one incorrect sample, neither with a text of ``used``.
 
     Without ``seed`` the first of each in order of drawing: for samples of one language model, whose first correct one
     is distributed as its correct ones are, however many were drawn after it (docs/method.md, step 4). With ``seed``
@@ -107,6 +108,8 @@ def select(
         }
         right = [s for s in right if s.index not in reasons]
     wrong = [s for s in samples if s.verdict is Verdict.INCORRECT]
+    reasons |= {s.index: Reason.DRAWN_BEFORE for s in (*right, *wrong) if s.text in used}
+    right, wrong = ([s for s in side if s.text not in used] for side in (right, wrong))
     reasons |= {s.index: unreadable(s, thoughts, opening) for s in samples if s.verdict is Verdict.UNPARSABLE}
     reasons |= {s.index: Reason.TIMEOUT for s in samples if s.verdict is Verdict.TIMEOUT}
     dropped = _problem_reason(samples, right, wrong, config)
@@ -161,13 +164,19 @@ def first_wave(config: InjectionConfig, domain: Domain) -> int:
     return min(most, max(config.sampling.wave, 2 if _needs_both(config) else 1))
 
 
-def next_wave(samples: Sequence[Sample], config: InjectionConfig, domain: Domain, question: str) -> int:
+def next_wave(
+    samples: Sequence[Sample],
+    config: InjectionConfig,
+    domain: Domain,
+    question: str,
+    used: Collection[str] = (),
+) -> int:
     """How many samples to draw behind ``samples``, all judged, in order; 0: the job has what it needs, or its limit."""
     left = sample_limit(config) - len(samples)
     if left <= 0 or not samples_in_waves(config, domain):
         return max(left, 0)
     # The very function that will select decides, so stopping and selection cannot disagree.
-    found = select(samples, config.selection, question, thoughts=config.thoughts.markers)
+    found = select(samples, config.selection, question, thoughts=config.thoughts.markers, used=used)
     if found.correct is not None and (found.incorrect is not None or not _needs_both(config)):
         return 0
     return min(config.sampling.wave, left)

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     LABEL_SUSPECT = "label_suspect", "The samples agree with each other against the gold answer, which may be wrong."
     # samples
     NOT_DRAWN = "not_drawn", "Another solution of the problem was drawn."
+    DRAWN_BEFORE = "drawn_before", "A job that this one extends drew the very same solution."
     ADMITS_MISTAKE = "admits_mistake", "The solution admits or repairs a mistake in its own text."
     UNPARSABLE = "unparsable_answer", "No final answer could be read from the solution."
     CUT = "cut_at_limit", "The solution was cut at its limit of tokens before it stated an answer."
@@ -83,6 +84,8 @@ class Reason(StrEnum):
     NO_KIND = "no_kind_applies", "No error kind has a false edit of this step."
     FALSE_STEP = "step_already_false", "An equation of the step is false already."
     OVER_QUOTA = "over_quota", "The solution's quota of edited steps was used up."
+    EDITED_BEFORE = "edited_before", "A job that this one extends edited the step."
+    STOPPED = "job_stopped", "The job had reached the limit at which it stops."
     # edits
     NO_RULE_EDIT = "no_rule_edit", "The rule found nothing to change."
     NO_SLIP = "no_slip", "No likely error of the model at a number or sign of the step can be carried and proven."

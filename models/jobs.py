@@ -39,6 +39,9 @@ class InjectionJob(JobColumns, Base):
     paused_at: Mapped[datetime | None]  # while set, no shard of the job is claimed and running stages give up
     retry_of: Mapped[str | None] = mapped_column(index=True)  # the ended job whose missing problems it tries again
     samples_deleted_at: Mapped[datetime | None]  # when samples and edits without a pair went (models.retention)
+    extends: Mapped[str | None] = mapped_column(index=True)  # the ended job that it adds to
+    extension: Mapped[dict[str, Any] | None]  # what it adds: samples, edits_per_solution, problems or problem_set
+    stopped: Mapped[str | None]  # the limit of ``config.stop`` that was reached
 
 
 class JobSummary(Base):
@@ -118,6 +121,7 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
     positions: Mapped[list[Any] | None]  # a pilot's: the slice is one of this list
     stage: Mapped[str]
     state: Mapped[str] = mapped_column(default=ShardState.QUEUED)
+    skipped: Mapped[str | None]  # of a cancelled one that never began: the limit of its job that was reached before
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
     progress: Mapped[dict[str, Any] | None]
 

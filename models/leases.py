@@ -48,6 +48,7 @@ class Lease:
     stop: int
     worker: str
     positions: tuple[int, ...] | None = None
+    injects: bool = False  # whether the owner is an injection job
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
@@ -193,7 +194,8 @@ def claim(
     if is_first and move(session, table, owner_id, JobState.RUNNING):
         log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
-    return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
+    place = (shard.fence, shard.start, shard.stop)
+    return Lease(shard.id, owner_id, Stage(shard.stage), *place, worker, positions, table is InjectionJob)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:

@@ -59,6 +59,9 @@ class TrainingRun(Owned, LeaseColumns, Timestamped, Base):
     doing: Mapped[dict[str, Any] | None]
     """``phase``, ``done`` and ``total`` of what is no optimizer step (loading, the reference pass, saving)."""
     keep_on_cancel: Mapped[bool] = mapped_column(default=True)
+    from_run_id: Mapped[str | None] = mapped_column(index=True)  # the run whose checkpoint it begins with
+    from_step: Mapped[int | None]  # of that checkpoint
+    last_step: Mapped[int | None]  # where it ends before its data do: at ``from_step``, to make the checkpoint a model
     summary: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import ColumnElement, and_, case, func, select, update
 from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
@@ -18,6 +18,12 @@ from models.jobs import InjectionJob, JobSummary, Shard
 from models.states import ShardState
 
 Groups = list[list[Any]]
+SKIPPED = "skipped"
+
+
+def told_state() -> ColumnElement[str]:
+    """A shard's state as it is told: one that its job's limit kept from beginning is ``skipped``, not cancelled."""
+    return case((Shard.skipped.is_not(None), SKIPPED), else_=Shard.state)
 
 
 def add_summary(session: Session, job: InjectionJob) -> None:
@@ -46,9 +52,11 @@ def read_summary(session: Session, job_id: str) -> tuple[Funnel, list[tuple[str,
 
 def settle_summary(session: Session, job_id: str) -> None:
     """Keep how many shards of a job that has just ended are in which stage and state: it changes no more."""
-    counts = (func.count(), func.sum(Shard.stop - Shard.start))
-    query = select(Shard.stage, Shard.state, *counts).where(Shard.injection_job_id == job_id)
-    groups = [[*row[:3], int(row[3])] for row in session.execute(query.group_by(Shard.stage, Shard.state))]
+    told = select(Shard.stage, told_state().label("state"), Shard.start, Shard.stop)
+    kinds = told.where(Shard.injection_job_id == job_id).subquery()
+    counts = (func.count(), func.sum(kinds.c.stop - kinds.c.start))
+    query = select(kinds.c.stage, kinds.c.state, *counts).group_by(kinds.c.stage, kinds.c.state)
+    groups = [[*row[:3], int(row[3])] for row in session.execute(query)]
     session.execute(update(JobSummary).where(JobSummary.job_id == job_id).values(groups=groups))
 
 

@@ -22,6 +22,7 @@ from workers.lifecycle import (
     plan_evaluation,
     plan_injection,
     plan_pilot,
+    plan_positions,
     plan_rejudging,
     plan_retry,
     resume,
@@ -35,6 +36,7 @@ from workers.training.protocol import CannotTrain as TrainingRefused
 from workers.training.supervise.exchange import fetch_dataset
 from workers.training.supervise.preview import PreviewFailed
 from workers.training.supervise.preview import preview as preview_training
+from workers.training.supervise.registry import checkpoint_folder
 from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "TrainingRefused",
     "can_score",
     "cancel",
+    "checkpoint_folder",
     "complete_owner",
     "fetch_dataset",
     "missing_positions",
@@ -55,6 +58,7 @@ __all__ = [
     "plan_evaluation",
     "plan_injection",
     "plan_pilot",
+    "plan_positions",
     "plan_rejudging",
     "plan_retry",
     "prepare_preview",

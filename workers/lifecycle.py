@@ -67,16 +67,27 @@ def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> l
 def plan_retry(session: Session, ended: InjectionJob, positions: list[int]) -> tuple[InjectionJob, list[Hint]]:
     """A new job with the configuration of an ended one, over these problem positions, with its shards and hints."""
     names = ("workspace_id", "problem_set_id", "language_model_id", "name", "config", "prompt_versions")
-    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, **{name: getattr(ended, name) for name in names})
+    extending = ("extends", "extension")  # what an extension takes over, its retry does too
+    given = {name: getattr(ended, name) for name in (*names, *extending)}
+    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, **given)
     session.add(job)
+    return job, plan_positions(session, job, positions)
+
+
+def plan_positions(session: Session, job: InjectionJob, positions: list[int]) -> list[Hint]:
+    """Create the shards of ``job`` over these problem positions."""
     size = InjectionConfig.model_validate(job.config).shard_size
-    return job, _plan(session, job, Stage.SAMPLE, len(positions), size, positions)
+    return _plan(session, job, Stage.SAMPLE, len(positions), size, positions)
 
 
 def missing_positions(session: Session, job: InjectionJob) -> list[int]:
-    """Positions of the problems that an ended job lacks, in order: of shards not done, and those in error."""
+    """Positions of the problems that an ended job lacks, in order: of shards not done, and those in error.
+
+    Not those that it skipped at a limit of its own: an extension takes them up.
+    """
     found: set[int] = set()
-    for shard in session.scalars(select(Shard).where(Shard.injection_job_id == job.id, Shard.state != ShardState.DONE)):
+    lost = (Shard.injection_job_id == job.id) & (Shard.state != ShardState.DONE) & Shard.skipped.is_(None)
+    for shard in session.scalars(select(Shard).where(lost)):
         found |= set((shard.positions or range(shard.stop))[shard.start : shard.stop])
     errors = select(ProblemError.problem_id).join(Shard, ProblemError.shard_id == Shard.id)
     failed = errors.where(Shard.injection_job_id == job.id)

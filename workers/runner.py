@@ -32,7 +32,7 @@ from models.leases import Lease, load_owner, owner_of
 from models.logs import DATABASE, bound
 from models.session import Database, passing
 from models.settings import StoreSettings
-from models.states import JobState, ShardState
+from models.states import JobState, ShardState, Stage
 from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
@@ -44,6 +44,7 @@ from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
 from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
+from workers.stopping import follow_stop, may_begin, stop_of
 
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
@@ -171,10 +172,22 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
+        if lease.injects:
+            _follow_stop(services, lease.owner_id)
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
         shard_id = lease.shard_id
     return ShardOutcome.STOPPING
+
+
+def _follow_stop(services: Services, job_id: str) -> None:
+    """Stop a job with limits where it has reached one; else let its next shard begin."""
+    with services.db.read() as session:
+        if stop_of(session, job_id) is None:
+            return
+    with services.db.begin() as session:
+        hints = follow_stop(session, job_id)
+    services.dispatcher.send(hints)
 
 
 def _tell(outcome: ShardOutcome) -> None:
@@ -190,12 +203,18 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
     holder = (services.name, services.settings.lease_seconds)
     with _claim_lock, services.db.begin() as session:
         if queue is None:
-            return leases.claim(session, shard_id, *holder)
-        lost_to_another = None
+            named = session.get(Shard, shard_id)
+            return leases.claim(session, shard_id, *holder) if named and may_begin(session, named) else None
+        lost_to_another, stages = None, STAGE_ORDER[queue]
         while True:
-            chosen = leases.choose_shard(session, shard_id, STAGE_ORDER[queue])
+            chosen = leases.choose_shard(session, shard_id, stages)
             if chosen is None or chosen.id == lost_to_another:
                 return None
+            if not may_begin(session, chosen):
+                if Stage.SAMPLE not in stages or chosen.injection_job_id is None:
+                    return None
+                stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
+                continue
             lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
             if lease is not None:
                 return lease

@@ -29,6 +29,7 @@ from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
 from workers.lifecycle import Hint, complete_owner, find_incomplete, stages_of
 from workers.settings import WorkerSettings
+from workers.stopping import find_stopping, follow_stop
 
 log = logging.getLogger(__name__)
 _LOCK = 0x45525241  # "ERRA"
@@ -111,6 +112,8 @@ class Sweeper:
             session.flush()
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
+            stopping = find_stopping(session)
+        hints += [hint for job_id in stopping for hint in self._follow_stop(job_id)]
         # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
         return Swept(len(expired), sum(self._complete(*row) for row in incomplete), self._dispatcher.send(hints))
 
@@ -124,6 +127,17 @@ class Sweeper:
         except Exception:
             log.exception("%s cannot be ended", row_id)
             return False
+
+    def _follow_stop(self, job_id: str) -> list[Hint]:
+        """Stop a job that reached its limit while the worker that saw it died."""
+        try:
+            with self._db.begin() as session:
+                return follow_stop(session, job_id)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("the limits of %s cannot be looked at", job_id)
+            return []
 
     def _end_interrupted(self, session: Session, shard: Shard) -> None:
         """Record what happened to an expired shard; with a cancelling owner it must not wait again."""

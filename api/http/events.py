@@ -22,11 +22,11 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
-from api.event_sentences import sentence_of
 from api.http.errors import Invalid, documented
 from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
 from api.schemas import RowAnswer
+from errata.event_sentences import sentence_of
 from models import events
 from models.base import db_now
 from models.outputs import Event
@@ -57,10 +57,10 @@ class EventOut(RowAnswer):
     data: dict[str, Any]
     created_at: datetime
 
-    @computed_field(description="What happened, in a sentence for people; programs read `type` and `data`.")
+    @computed_field(description="What happened, for people; its words may change.")  # type: ignore[prop-decorator]
     @property
-    def message(self) -> str:
-        """The event as a sentence."""
+    def sentence(self) -> str:
+        """What happened, for people."""
         return sentence_of(self.type, self.data)
 
 

@@ -55,6 +55,15 @@ class QuarantinedShard(RowAnswer):
     error: str | None
 
 
+class ExtensionOut(RowAnswer):
+    """A job that adds to another one."""
+
+    job: str = Field(validation_alias="id")
+    extension: dict[str, Any] | None
+    state: str
+    created_at: datetime
+
+
 class InjectionJobOut(JobOut):
     """An injection job. ``config`` is complete; ``funnel`` and ``quarantined`` are given for one job, not in lists."""
 
@@ -76,6 +85,10 @@ class InjectionJobOut(JobOut):
     samples_deleted_at: datetime | None = Field(
         None, description="When samples that were not correct, and edits without a pair, were deleted for their age."
     )
+    stopped: str | None = Field(None, description="The limit of `config.stop` that was reached; null: none.")
+    extends: str | None = Field(None, description="The ended job that this one adds to.")
+    extension: dict[str, Any] | None = Field(None, description="What it adds to that job.")
+    extended_by: list[ExtensionOut] = Field(default_factory=list, description="What was added when; of one job.")
 
 
 def new_injection_job(session: Session, workspace_id: str, body: InjectionJobIn) -> tuple[InjectionJob, list[Hint]]:
@@ -90,7 +103,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
     domain = Domain(problem_set.domain)
     config = resolved(body, PRESETS, lambda name, overrides: resolve(name, overrides, domain))
     _check_kinds(config, domain)
-    _check_brought(session, config, problem_set)
+    check_brought(session, config, problem_set)
     check_examples(config, domain)
     editor = model = None
     if config.editing.editor_model is not None:
@@ -103,6 +116,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
             "this configuration uses a language model, but none is named",
             "name one listed by GET /v1/models, or use preset 'rules' with sampling.source 'brought'",
         )
+    _check_first(config)
     config = settle_examples(config, editor or model)
     _check_slips(config, domain, editor or model)
     job = InjectionJob(
@@ -135,6 +149,12 @@ def _check_kinds(config: InjectionConfig, domain: Domain) -> None:
         raise Invalid.field("config.editing.kinds", "no kind has a weight above 0", remedy)
 
 
+def _check_first(config: InjectionConfig) -> None:
+    if config.sampling.first:
+        remedy = "leave it out; POST /v1/injection-jobs/{job_id}/extend draws further samples of an ended job"
+        raise Invalid.field("config.sampling.first", "it is set by an extension only", remedy)
+
+
 def _check_slips(config: InjectionConfig, domain: Domain, model: LanguageModel | None) -> None:
     """Slips as the editor: where they are only a fallback, the job does without them and says so."""
     if config.editing.editor != "slip" or not config.pairs.step:
@@ -151,7 +171,8 @@ def _check_slips(config: InjectionConfig, domain: Domain, model: LanguageModel |
         raise Invalid.field("config.editing.editor", told, remedy)
 
 
-def _check_brought(session: Session, config: InjectionConfig, problem_set: ProblemSet) -> None:
+def check_brought(session: Session, config: InjectionConfig, problem_set: ProblemSet) -> None:
+    """Raises Invalid where the job uses brought solutions and the set has none."""
     if config.sampling.source != "brought":
         return
     brought = exists(select(BroughtSolution.id).where(BroughtSolution.problem_set_id == problem_set.id))
@@ -171,6 +192,8 @@ def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     answer.progress.tokens, answer.progress.made = tokens_of(funnel, running), made_of(funnel, running)
     answer.funnel = funnel.to_dict()
     answer.advice = advise(funnel.counts) if job.state == JobState.SUCCEEDED else None
+    added = select(InjectionJob).where(InjectionJob.extends == job.id).order_by(InjectionJob.created_at)
+    answer.extended_by = [ExtensionOut.of(other) for other in session.scalars(added)]
     # Most jobs have none, and are not asked for them.
     answer.quarantined = _quarantined(session, job.id) if answer.progress.shards.quarantined else []
     return answer

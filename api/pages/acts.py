@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy import exists, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from api.datasets import jobs as datasets
@@ -24,6 +24,7 @@ from api.http.errors import Conflict, Forbidden, Invalid
 from api.http.idempotency import Idempotency, once
 from api.http.routing import Api, ApiDep
 from api.http.rows import path_row
+from api.injection_jobs.extensions import ExtensionIn, extend_job
 from api.injection_jobs.failures import pause_job, resume_job, retry_job
 from api.injection_jobs.jobs import jobs as injection_jobs
 from api.jobs import JobResource
@@ -32,9 +33,12 @@ from api.pages.format import flat
 from api.pages.forms import FORMS, Form, Values, as_curl, body_of, checked, with_values
 from api.pages.overview import pair_count
 from api.pages.rendering import PageRoute, Viewer, is_live, page
+from api.training.checkpoints import run_from
 from api.training.routes import cancel_run, move_run
 from api.training.routes import jobs as training_jobs
+from errata.stopping import StopConfig
 from models.jobs import Shard
+from models.outputs import Checkpoint
 from models.states import JobState, ShardState, TrainingState
 from workers.dispatch import Hint
 
@@ -188,6 +192,20 @@ def _retried(session: Session, job: Any) -> tuple[str, list[Hint]]:
     return again.id, hints
 
 
+def _extended(session: Session, job: Any) -> tuple[str, list[Hint]]:
+    added, hints = extend_job(session, job, ExtensionIn(problems="rest", stop=StopConfig()))
+    return added.id, hints
+
+
+def _resumed_run(session: Session, run: Any) -> tuple[str, list[Hint]]:
+    """Go on from the newest checkpoint that is kept."""
+    newest = select(func.max(Checkpoint.step)).where(Checkpoint.run_id == run.id, Checkpoint.state == "ready")
+    step = session.scalar(newest)
+    if step is None:
+        raise Conflict("the training job has no checkpoint to go on from; start a new one")
+    return run_from(session, run, step, None, trains=True).id, []
+
+
 VERBS: dict[tuple[str, str], Verb] = {
     (verb.section, verb.name): verb
     for verb in (
@@ -196,6 +214,10 @@ VERBS: dict[tuple[str, str], Verb] = {
             asks="Running shards stop within seconds. Pairs and samples that it has stay. It cannot be started again.",
         ),
         Verb("jobs", "retry", "write", injection_jobs, _retried),
+        Verb(
+            *("jobs", "extend", "write", injection_jobs, _extended),
+            asks="A new job takes up the problems that this one skipped at its limit. It has no limit.",
+        ),
         Verb("jobs", "pause", "write", injection_jobs, _same(pause_job)),
         Verb("jobs", "resume", "write", injection_jobs, _same(resume_job)),
         Verb(
@@ -205,8 +227,12 @@ VERBS: dict[tuple[str, str], Verb] = {
         Verb("training", "pause", "train", training_jobs, _same(move_run("pause"))),
         Verb("training", "resume", "train", training_jobs, _same(move_run("resume"))),
         Verb(
+            *("training", "go-on", "train", training_jobs, _resumed_run),
+            asks="A new run begins with the newest checkpoint of this one and goes to the same end.",
+        ),
+        Verb(
             *("training", "cancel", "train", training_jobs, _same(cancel_run)),
-            asks="The run writes a last checkpoint, which is kept, and ends for good.",
+            asks="The run writes a last checkpoint, which is kept, and ends for good. A new run can go on from it.",
         ),
     )
 }
@@ -260,7 +286,9 @@ def of_row(session: Session, section: str, row: Any, viewer: Caller) -> list[Act
     for (where, name), verb in VERBS.items():
         if where == section and viewer.may(verb.scope) and _applies(session, name, row):
             url = f"/{section}/{row.id}/do/{name}"
-            found.append(Action(name.capitalize() + (" …" if verb.asks else ""), url, posts=verb.asks is None))
+            found.append(
+                Action(name.replace("-", " ").capitalize() + (" …" if verb.asks else ""), url, posts=verb.asks is None)
+            )
     return found
 
 
@@ -288,6 +316,12 @@ def _applies(session: Session, name: str, row: Any) -> bool:
         quarantined = select(Shard.id).where(Shard.injection_job_id == row.id, Shard.state == ShardState.QUARANTINED)
         lacking = not is_live(row.state) and (row.partial or row.state != JobState.SUCCEEDED)
         return lacking or session.scalar(select(exists(quarantined))) is True
+    if name == "extend":
+        return row.stopped is not None and not is_live(row.state)
+    if name == "go-on":
+        unfinished = not is_live(row.state) and row.state != TrainingState.SUCCEEDED and row.last_step is None
+        ready = select(Checkpoint.id).where(Checkpoint.run_id == row.id, Checkpoint.state == "ready")
+        return unfinished and session.scalar(select(exists(ready))) is True
     if name in ("resume", "pause"):
         paused = row.state == TrainingState.PAUSED or getattr(row, "paused_at", None) is not None
         waits = row.state in (TrainingState.QUEUED, TrainingState.RUNNING)

@@ -111,11 +111,14 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         .limit(_MAX_DATASETS)
     )
     funnel = job_funnel(session, row)
+    added = select(InjectionJob).where(InjectionJob.extends == row.id)
     return {
         "problem_set": problem_set,
         "advice": advise(funnel.counts) if row.state == JobState.SUCCEEDED else None,
         "language_model": model_names(session, [row.language_model_id]).get(row.language_model_id or ""),
         "stages": stages_of(session, InjectionJob, row.id),
+        "skipped": sum(funnel.counts["problems"].get("skipped", {}).values()),
+        "extended_by": session.scalars(added.order_by(InjectionJob.created_at).limit(_MAX_DATASETS)).all(),
         "funnel": funnel_view(funnel),
         "pairs": pair_count(session, row.id),
         "datasets": session.scalars(frozen).all(),

@@ -19,11 +19,11 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api.event_sentences import sentence_of
 from api.http.auth import Caller, authenticate
 from api.http.errors import Forbidden, Invalid, Unauthorized
 from api.http.routing import ApiDep
 from api.pages import format as fmt
+from errata.event_sentences import sentence_of
 from models.states import TERMINAL
 
 COOKIE = "errata_key"

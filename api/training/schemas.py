@@ -138,6 +138,11 @@ class TrainingJobOut(StateOut):
     interruptions: int
     summary: dict[str, Any] | None
     progressed_at: datetime | None
+    from_run: str | None = Field(
+        None, validation_alias="from_run_id", description="The ended run whose checkpoint it begins with."
+    )
+    from_step: int | None = Field(None, description="The step of that checkpoint.")
+    last_step: int | None = Field(None, description="Of a run that only makes that checkpoint a model: its step.")
     tags: list[str] = Field(default_factory=list)
 
 

@@ -24,6 +24,11 @@ JobId = Annotated[str, typer.Argument(help="Its id: inj_..., ds_..., eval_..., t
 Model = Annotated[str | None, typer.Option(help="A language model by its name; `errata models list` shows them.")]
 Preset = Annotated[str, typer.Option(help="`errata presets` prints them.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="See it to its end.")]
+StopPairs = Annotated[int | None, typer.Option("--stop-pairs", min=1, help="Stop at so many pairs.")]
+StopGenerated = Annotated[
+    int | None, typer.Option("--stop-generated-tokens", min=1, help="Stop at so many generated tokens.")
+]
+StopPrompts = Annotated[int | None, typer.Option("--stop-prompt-tokens", min=1, help="Stop at so many prompt tokens.")]
 _KINDS = {
     "inj": "injection_jobs",
     "ds": "datasets",
@@ -56,15 +61,17 @@ def inject(
     name: Annotated[str | None, typer.Option(help="A name of your own.")] = None,
     config: ConfigFile = None,
     settings: Settings = None,
+    stop_pairs: StopPairs = None,
     watching: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Start an injection job: solve, verify, edit in errors, prove them, make pairs."""
+    given = dict(configuration(config, settings) or {})
+    if stop_pairs is not None:
+        given["stop"] = {**given.get("stop", {}), "accepted_pairs": stop_pairs}
     with connected(url) as errata:
-        job = errata.injection_jobs.create(
-            problem_set, language_model=model, preset=preset, config=configuration(config, settings), name=name
-        )
+        job = errata.injection_jobs.create(problem_set, language_model=model, preset=preset, config=given, name=name)
         finish(errata, job, watching=watching, as_json=as_json)
 
 
@@ -91,6 +98,7 @@ def estimate(
             "pairs": _interval(forecast.pairs),
             "tokens": _interval(forecast.tokens),
             "time": f"{duration(forecast.seconds.estimate)} of one worker",
+            "stops": _where_it_stops(forecast.stop),
             "advice": done.suggestion,
             "settings to post": done.suggested_config and json.dumps(done.suggested_config),
         }  # fmt: skip
@@ -123,7 +131,7 @@ def list_jobs(
     """List jobs of one kind, newest first."""
     columns: dict[str, Any] = {
         "id": lambda row: row.id,
-        "state": lambda row: row.state + (" (partial)" if getattr(row, "partial", False) else ""),
+        "state": lambda row: state_of(row) + (" (partial)" if getattr(row, "partial", False) else ""),
         "done": lambda row: f"{row.fraction:.0%}",
         "name": lambda row: getattr(row, "name", None) or getattr(row, "output_name", None) or "",
         "model": lambda row: getattr(row, "language_model", None) or getattr(row, "base_model", None) or "",
@@ -141,14 +149,30 @@ def show(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     with connected(url) as errata:
         found = resource(errata, job).get(job)
         fields = {
-            "state": found.state,
+            "state": state_of(found),
             "now": summary(found).partition(" · ")[2],
             "error": found.error,
+            "stopped at": _stopped(found),
+            "extends": getattr(found, "extends", None),
+            "extended by": "\n".join(
+                f"{each['job']} ({each['state']}): {json.dumps(each['extension'])}"
+                for each in getattr(found, "extended_by", [])
+            ),
+            "begins with": getattr(found, "from_run", None) and f"step {found.from_step} of {found.from_run}",
             "advice": getattr(found, "advice", None),
             "result": json.dumps(getattr(found, "result", None) or getattr(found, "summary", None) or {}, indent=1),
             "made": ago(found.created_at),
         }
-        print_record(found.id, {k: v for k, v in fields.items() if v != "{}"}, found, as_json=as_json)
+        print_record(found.id, {k: v for k, v in fields.items() if v not in ("{}", "")}, found, as_json=as_json)
+
+
+def _stopped(job: Any) -> str | None:
+    """The limit that ended the job, and what it left."""
+    reached = getattr(job, "stopped", None)
+    if not reached:
+        return None
+    skipped = sum((((job.funnel or {}).get("problems") or {}).get("skipped") or {}).values())
+    return f"{(job.config.get('stop') or {}).get(reached, 0):,} {reached.replace('_', ' ')}; {skipped:,} problems left"
 
 
 @jobs.command("watch")
@@ -167,15 +191,14 @@ def logs(
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print a job's events, oldest first."""
+    """Print a job's events in sentences, oldest first; --json prints what they hold."""
     with connected(url) as errata:
         found = resource(errata, job)
         for event in found.follow(job) if follow else found.events(job):
             if as_json:
                 print_json(event)
             else:
-                told = " ".join(f"{name}={json.dumps(value)}" for name, value in event.data.items())
-                console().print(clean(f"{event.created_at:%Y-%m-%d %H:%M:%S}  {event.type}  {told}"), soft_wrap=True)
+                console().print(clean(f"{event.created_at:%Y-%m-%d %H:%M:%S}  {event.sentence}"), soft_wrap=True)
 
 
 @jobs.command("cancel")
@@ -186,7 +209,7 @@ def cancel(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
 
 @jobs.command("retry")
 def retry(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
-    """Try the failed shards of an injection job again."""
+    """Try again what failed or was cancelled: of an ended injection job in a new job, which is printed."""
     change(job, "retry", url, as_json)
 
 
@@ -202,6 +225,68 @@ def resume(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
     change(job, "resume", url, as_json)
 
 
+@jobs.command("extend")
+def extend(
+    job: JobId,
+    rest: Annotated[bool, typer.Option("--rest", help="The problems of its set that were never begun.")] = False,
+    problems: Annotated[str | None, typer.Option(help="The problems of another set: its id, pset_...")] = None,
+    samples: Annotated[int | None, typer.Option(min=2, help="Samples per problem in all.")] = None,
+    edits: Annotated[int | None, typer.Option(min=1, help="Edited steps per solution in all.")] = None,
+    pairs: StopPairs = None,
+    generated: StopGenerated = None,
+    prompts: StopPrompts = None,
+    no_limit: Annotated[
+        bool, typer.Option("--no-limit", help="Where the job had limits: the new one has none.")
+    ] = False,
+    watching: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Add to an ended injection job, in a new job that does only what is new."""
+    limits = _limits(pairs, generated, prompts)
+    with connected(url) as errata:
+        added = errata.injection_jobs.extend(
+            job,
+            problems="rest" if rest else None,
+            problem_set=problems,
+            samples=samples,
+            edits_per_solution=edits,
+            stop=limits or ({} if no_limit else None),
+        )
+        finish(errata, added, watching=watching, as_json=as_json)
+
+
+@jobs.command("limit")
+def limit(
+    job: JobId,
+    pairs: StopPairs = None,
+    generated: StopGenerated = None,
+    prompts: StopPrompts = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set where an injection job in work stops, in place of its limits; without options it has none."""
+    with connected(url) as errata:
+        changed = errata.injection_jobs.set_stop(job, **_limits(pairs, generated, prompts))
+        given = {name: at for name, at in (changed.config.get("stop") or {}).items() if at is not None}
+        told = ", ".join(f"{name.replace('_', ' ')} {at:,}" for name, at in given.items()) or "no limits"
+        print_record(changed.id, {"state": changed.state, "stops at": told}, changed, as_json=as_json)
+
+
+def _where_it_stops(stop: dict[str, Any] | None) -> str | None:
+    if stop is None:
+        return None
+    if stop["limit"] is None:
+        return "not before its problems end: no limit is reached"
+    limit = stop["limit"].replace("_", " ")
+    return f"at its limit of {limit} after about {stop['problems']:,} problems, at most {stop['overshoot']:,} more"
+
+
+def _limits(pairs: int | None, generated: int | None, prompts: int | None) -> dict[str, int]:
+    given = {"accepted_pairs": pairs, "generated_tokens": generated, "prompt_tokens": prompts}
+    return {name: at for name, at in given.items() if at is not None}
+
+
 def change(job_id: str, verb: str, url: str | None, as_json: bool) -> None:
     """Ask a job for something that its kind may know, and print what it then is. Raises CliError where it does not."""
     with connected(url) as errata:
@@ -209,7 +294,15 @@ def change(job_id: str, verb: str, url: str | None, as_json: bool) -> None:
         if act is None:
             raise CliError(f"{job_id}: there is no `{verb}` for this kind of job")
         changed = act(job_id)
-        print_record(changed.id, {"state": changed.state}, changed, as_json=as_json)
+        print_record(changed.id, {"state": state_of(changed)}, changed, as_json=as_json)
+        if changed.id != job_id and not as_json:
+            say(f"a new job, for what {job_id} lacks; `errata jobs watch {changed.id}` shows how far it is")
+
+
+def state_of(job: Any) -> str:
+    """A job's state, and whether it is paused, which is no state of its own."""
+    paused = getattr(job, "paused_at", None) is not None and not job.ended
+    return f"{job.state}, paused" if paused else str(job.state)
 
 
 def _interval(found: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -9,12 +10,13 @@ import typer
 from cli.user.connection import AsJson, Url, connected
 from cli.user.datasets import DatasetId
 from cli.user.jobs import Watch, change, finish
-from cli.user.output import ago, duration, print_record, print_rows
+from cli.user.output import ago, duration, print_record, print_rows, say
 from cli.user.settings import ConfigFile, Settings, configuration
 from cli.user.watch import watch
 
 runs = typer.Typer(help="Training runs.", no_args_is_help=True)
 RunId = Annotated[str, typer.Argument(help="Its id: train_...")]
+Step = Annotated[int, typer.Option(min=0, help="Of the checkpoint; `errata runs show` lists them.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -86,7 +88,8 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
         found = errata.training_jobs.get(run)
         last = list(errata.training_jobs.metrics(run))[-1:]
         kept = [
-            f"step {each.step}, {each.size_bytes / 2**20:,.0f} MiB" for each in errata.training_jobs.checkpoints(run)
+            f"step {each.step}, {each.size_bytes / 2**20:,.0f} MiB, {each.state}"
+            for each in errata.training_jobs.checkpoints(run)
         ]
         fields = {
             "state": found.state,
@@ -95,6 +98,7 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
             "left": duration(found.eta_seconds),
             "metrics": "\n".join(f"{name} {value}" for each in last for name, value in each.values.items()),
             "checkpoints": "\n".join(kept),
+            "begins with": found.from_run and f"step {found.from_step} of {found.from_run}",
             "model": found.language_model,
         }
         print_record(found.id, fields, found, as_json=as_json)
@@ -123,3 +127,46 @@ def resume(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 def cancel(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a run for good."""
     change(run, "cancel", url, as_json)
+
+
+@runs.command("resume-from")
+def resume_from(
+    run: RunId,
+    step: Step,
+    output: Annotated[
+        str | None, typer.Option(help="The name of the model to come; by default the ended run's.")
+    ] = None,
+    watching: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on from a checkpoint of an ended run, in a new run to the same end."""
+    with connected(url) as errata:
+        again = errata.training_jobs.resume_checkpoint(run, step, output_name=output)
+        finish(errata, again, watching=watching, as_json=as_json)
+
+
+@runs.command("make-model")
+def make_model(
+    run: RunId,
+    step: Step,
+    name: Annotated[str, typer.Option(help="The name of the model.")],
+    watching: Watch = False,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a language model of a checkpoint of an ended run, without further training."""
+    with connected(url) as errata:
+        finish(errata, errata.training_jobs.make_model(run, step, name), watching=watching, as_json=as_json)
+
+
+@runs.command("download")
+def download(
+    run: RunId,
+    step: Step,
+    to: Annotated[Path, typer.Option(help="The ZIP archive to write.")] = Path("checkpoint.zip"),
+    url: Url = None,
+) -> None:
+    """Download a checkpoint as one ZIP archive, verified; a cut download is resumed."""
+    with connected(url) as errata:
+        say(f"written: {errata.training_jobs.download_checkpoint(run, step, to)}")

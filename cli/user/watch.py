@@ -129,6 +129,8 @@ def _counts(job: Any) -> list[str]:
     funnel = getattr(job, "funnel", None) or {}
     pairs = (funnel.get("pairs") or {}).get("total")
     counts += [f"{pairs:,} pairs"] if pairs is not None and "pairs" not in progress.made else []
+    if progress.shards.skipped:
+        counts.append(f"stopped at its limit, {progress.shards.skipped:,} shards skipped")
     lost = progress.shards.quarantined
     return [*counts, f"{lost} shards failed"] if lost else counts
 

@@ -210,6 +210,7 @@ def test_progress_adds_up(client: CheckedClient, database: Database) -> None:
         "done": 2,
         "quarantined": 1,
         "cancelled": 0,
+        "skipped": 0,
         "stages": {"prove": {"running": 1}, "sample": {"queued": 1}},
     }
     assert (progress["problems_done"], progress["queue_position"]) == (2, None)

@@ -11,10 +11,14 @@ from sqlalchemy import func, select, update
 
 from api.app import create_app
 from api.http.auth import Scope, create_key
+from api.injection_jobs.prompting import prompt_versions
 from api.pages.rendering import COOKIE
 from api.settings import ApiSettings
-from models.jobs import InjectionJob
-from models.outputs import Dataset, Evaluation, TrainingRun
+from errata.config import InjectionConfig
+from errata.types import Domain
+from models.base import new_id
+from models.jobs import InjectionJob, Shard
+from models.outputs import Checkpoint, Dataset, Evaluation, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
 from models.workspaces import LanguageModel
@@ -193,3 +197,31 @@ def test_the_pages_of_inputs(client: TestClient, rows: Filled) -> None:
         assert "Lineage" in get(client, link).text
     for missing in ("/problem-sets/pset_1", "/models/nope", "/estimates/est_1", "/new/nope", "/jobs/x/do/explode"):
         get(client, missing, 404)
+
+
+def test_what_a_stopped_job_and_a_cancelled_run_left_is_taken_up(
+    client: TestClient, rows: Filled, database: Database
+) -> None:
+    job, run = f"/jobs/{rows.finished}/do/extend", f"/training/{rows.training}/do/go-on"
+    assert job not in get(client, f"/jobs/{rows.finished}").links()
+    assert run not in get(client, f"/training/{rows.training}").links()
+    with database.begin() as session:
+        shard = session.scalars(select(Shard).where(Shard.injection_job_id == rows.finished)).first()
+        assert shard is not None
+        shard.state, shard.skipped = "cancelled", "accepted_pairs"
+        row = session.get_one(InjectionJob, rows.finished)
+        limited = {**row.config, "stop": {"accepted_pairs": 50}, "sampling": {"source": "model"}}
+        row.stopped, row.config = "accepted_pairs", limited
+        row.prompt_versions = prompt_versions(InjectionConfig.model_validate(limited), Domain.MATH)
+        trained = session.get_one(TrainingRun, rows.training)
+        trained.state, trained.output_model_id, trained.output_name, trained.total_steps = "cancelled", None, "left", 99
+        about = {"run_id": trained.id, "path": "/x", "size_bytes": 1, "manifest": {}, "state": "ready"}
+        session.merge(Checkpoint(id=new_id("ckpt"), step=77, **about))
+    assert "It stopped at its limit: 50 accepted pairs." in " ".join(get(client, f"/jobs/{rows.finished}").text.split())
+    for url, kept in ((job, "jobs"), (run, "training")):
+        assert url in get(client, url.rpartition("/do/")[0]).links()
+        assert client.post(url).headers["location"] == url, "asked first"
+        made = client.post(url, data={"sure": "1"})
+        assert made.status_code == 303, made.text
+        assert made.headers["location"].startswith(f"/{kept}/")
+        assert url.rpartition("/do/")[0] in get(client, made.headers["location"]).links()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from client import ConflictError, Errata, NotFoundError
+from client import ConflictError, Errata, InvalidRequest, NotFoundError
 from client.records import Dataset, InjectionJob
 from demo import problems
 from tests.client.test_client import RULES, errata
@@ -46,6 +46,16 @@ def test_reviews(errata: Errata, job: InjectionJob, dataset: Dataset) -> None:
     assert errata.pairs.take_argilla(records).reviewed == 1
     assert errata.pairs.get(records[0]["id"]).review == "rejected"
     assert "verdict" in str(errata.datasets.argilla_settings(dataset.id))
+
+
+def test_an_ended_job_is_extended_and_has_no_limits_left_to_change(errata: Errata, job: InjectionJob) -> None:
+    with pytest.raises(InvalidRequest, match="every step"):
+        errata.injection_jobs.extend(job.id, edits_per_solution=2)
+    with pytest.raises(ConflictError, match="no problem of its set is left"):
+        errata.injection_jobs.extend(job.id, problems="rest")
+    with pytest.raises(ConflictError, match="extend the job"):
+        errata.injection_jobs.set_stop(job.id, accepted_pairs=5)
+    assert [event.sentence for event in errata.injection_jobs.events(job.id)][-1].startswith("It succeeded.")
 
 
 def test_pairs_are_found_by_ones_own_problem_id(errata: Errata, job: InjectionJob) -> None:

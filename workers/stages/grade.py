@@ -7,7 +7,7 @@ anything else that is computed for an edit. A generation worker would hold up th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ from models.session import insert_ignore, update_by_key
 from models.states import Stage
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
+from workers.stages.extended import drawn_before, edited_before, remaining_plan
 from workers.stages.ledger import add_counts, count_grades, count_profile
 from workers.stages.loading import (
     VERDICT_COLUMNS,
@@ -49,7 +50,9 @@ def grade(context: StageContext) -> Finish:
     solutions = rows.solutions.values()
     judged = _judge(context, rows)
     samples = _samples(rows, judged)
-    selections = _select(context, rows, samples)
+    with context.db.read() as session:
+        used = drawn_before(session, rows.job, rows.problems)
+    selections = _select(context, rows, samples, used)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
     plans, profile = _plan_shard(context, rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
     for id_ in context.errors.found:  # also those that were drawn, and whose edits could not be planned
@@ -96,7 +99,12 @@ def _set_aside(samples: Sequence[Sample]) -> Selection:
     return Selection(None, None, {sample.index: Reason.PROBLEM_DROPPED for sample in samples}, Reason.ERROR)
 
 
-def _select(context: StageContext, rows: ShardRows, samples: Mapping[str, Sequence[Sample]]) -> dict[str, Selection]:
+def _select(
+    context: StageContext,
+    rows: ShardRows,
+    samples: Mapping[str, Sequence[Sample]],
+    used: Mapping[str, Collection[str]],
+) -> dict[str, Selection]:
     job = rows.job
     sampled = job.config.sampling.source == "model"
 
@@ -106,7 +114,8 @@ def _select(context: StageContext, rows: ShardRows, samples: Mapping[str, Sequen
         seed = None if sampled else derive_seed(job.config.seed, "select", problem.question)
         found = samples.get(problem.id, ())
         opening = solve_opening(job.config.sampling.opening, job.domain)
-        return select(found, job.config.selection, problem.question, seed, job.config.thoughts.markers, opening)
+        markers, texts = job.config.thoughts.markers, used.get(problem.id, ())
+        return select(found, job.config.selection, problem.question, seed, markers, opening, texts)
 
     found: dict[str, Selection] = {}
     for id_, problem in rows.problems.items():
@@ -133,18 +142,28 @@ def _plan_shard(
                 judged = [(samples.get(problem.id, ()), problem.gold_solution)]
                 profile += error_profile(judged, job.config.thoughts.in_steps)
     plans: dict[str, Plan] = {}
+    before: Mapping[str, Collection[int]] = {}
+    drawn = list(drawn)
+    if job.takes_over:
+        with context.db.read() as session:
+            before = edited_before(session, job, [row.id for row in drawn])
     for row in drawn:
         with context.errors.of(row.problem_id):
-            plans[row.id] = _plan(job, row.text, problems[row.problem_id], profile)
+            plans[row.id] = _plan(job, row.text, problems[row.problem_id], profile, before.get(row.id, ()))
     return plans, profile
 
 
-def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None) -> Plan:
-    """It follows from the job's seed and the texts alone."""
+def _plan(job: Job, text: str, problem: ProblemRow, profile: ErrorProfile | None, before: Collection[int]) -> Plan:
+    """It follows from the job's seed and the texts alone, and from the steps edited ``before`` in jobs it extends."""
     steps = split_steps(text, job.domain, job.config.thoughts.in_steps)
     seed = derive_seed(job.config.seed, "plan", problem.question, text)
     weights = None if profile is None else _weights(job, profile)
-    planned = plan_edits(text, steps, job.config, job.domain, seed, as_problem(problem), weights)
+    config = job.config
+    if job.takes_over:  # all steps are planned, or those edited before would use up the quota
+        config = config.model_copy(update={"editing": config.editing.model_copy(update={"edits_per_solution": None})})
+    planned = plan_edits(text, steps, config, job.domain, seed, as_problem(problem), weights)
+    if job.takes_over:
+        planned = remaining_plan(planned, before, job.config.editing.edits_per_solution, seed)
     plan: Plan = {"edits": [e.as_list() for e in planned.edits], "skipped": [str(r) for r in planned.skipped.values()]}
     return plan if weights is None else {**plan, "weights": dict(weights)}
 

@@ -31,7 +31,9 @@ VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
 class Job:
     """An injection job as its stages see it; ``model`` is None where the configuration needs none.
 
-    ``editor`` is the model that edits: ``model``, or another where the configuration names one.
+    ``editor`` is the model that edits: ``model``, or another where the configuration names one. ``extends``: the job
+    that this one adds to; ``takes_over``: it edits further steps of that one's solutions. ``stopped``: the limit that
+    was reached when the job was read.
     """
 
     id: str
@@ -41,6 +43,9 @@ class Job:
     domain: Domain
     model: ModelSpec | None
     editor: ModelSpec | None = None
+    extends: str | None = None
+    takes_over: bool = False
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def load_job(session: Session, lease: Lease) -> Job:
     model = load_spec(session, row.language_model_id) if config.needs_model else None
     name = config.editing.editor_model
     editor = model if name is None else _named_spec(session, name, row.workspace_id)
-    return Job(row.id, row.workspace_id, row.problem_set_id, config, domain, model, editor)
+    named = (row.id, row.workspace_id, row.problem_set_id, config, domain, model, editor)
+    return Job(*named, row.extends, "edits_per_solution" in (row.extension or {}), row.stopped)
 
 
 def _check_kinds(versions: Mapping[str, str], domain: Domain) -> None:

@@ -6,7 +6,7 @@ stage done twice draws the same texts. The engine serves other shards meanwhile,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -18,12 +18,13 @@ from errata.prompts import solve_prompt
 from errata.seeds import derive_seed
 from errata.selection import Sample, first_wave, next_wave, sample_limit
 from models.base import new_id
-from models.jobs import SolutionRow
+from models.jobs import InjectionJob, SolutionRow
 from models.session import insert_ignore
 from models.states import Stage
 from models.workspaces import BroughtSolution, ProblemRow
 from workers.engines.base import EngineError, GenerationRequest, ModelSpec
 from workers.stages.base import Finish, StageContext
+from workers.stages.extended import drawn_before, taken_over
 from workers.stages.isolation import without
 from workers.stages.ledger import add_counts, count_samples
 from workers.stages.loading import (
@@ -45,15 +46,16 @@ def sample(context: StageContext) -> Finish:
     with context.db.read() as session:
         job = load_job(session, context.lease)
         problems = load_problems(session, job.problem_set_id, context.lease)
-        brought = job.config.sampling.source == "brought"
-        rows = _brought(session, problems) if brought else []
+        generates = job.config.sampling.source == "model" and not job.takes_over
+        rows = [] if generates else _given(session, job, problems)
+        used = drawn_before(session, job, [problem.id for problem in problems])
     context.errors.expect(len(problems), frozenset())
-    if not brought:
-        rows = _generate(context, job, problems)
+    if generates:
+        rows = _generate(context, job, problems, used)
     lost = [row for row in rows if row["problem_id"] in context.errors]
     rows = without(rows, context.errors)
     sampled = len(problems) - len(context.errors.found)
-    spared = 0 if brought else sampled * job.config.sampling.samples - len(rows)
+    spared = sampled * job.config.sampling.samples - len(rows) if generates else 0
     for row in rows:
         row |= {"id": new_id("sol"), "job_id": job.id, "shard_id": context.lease.shard_id}
 
@@ -62,6 +64,13 @@ def sample(context: StageContext) -> Finish:
         add_counts(session, context.lease, count_samples(len(problems), rows, spared, lost))
 
     return Finish(Stage.GRADE, write)
+
+
+def _given(session: Session, job: Job, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
+    """Solutions that are there already: those of the job that this one extends, or those brought along."""
+    if job.takes_over:
+        return taken_over(session, job, [problem.id for problem in problems])
+    return _brought(session, problems)
 
 
 def _brought(session: Session, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
@@ -86,8 +95,9 @@ def _brought(session: Session, problems: Sequence[ProblemRow]) -> list[dict[str,
 def solve_request(job: Job, question: str, drawn: int, count: int) -> GenerationRequest:
     """``count`` samples behind those already ``drawn``.
 
-    Sample i has the seed of the first plus i, however the samples are cut into waves; and that one depends on the job's
-    seed and the question, not on ids or positions. So what is drawn in waves is the beginning of what is drawn at once.
+    The sample of number n (from ``sampling.first`` on) has the problem's seed plus n, however the samples are cut into
+    waves; and that seed depends on the job's and the question, not on ids or positions. So what is drawn in waves is
+    the beginning of what is drawn at once.
     """
     sampling = job.config.sampling
     prompt = solve_prompt(question, job.domain, sampling)
@@ -97,7 +107,7 @@ def solve_request(job: Job, question: str, drawn: int, count: int) -> Generation
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         max_tokens=sampling.max_tokens,
-        seed=derive_seed(job.config.seed, prompt.version, question) + drawn,
+        seed=derive_seed(job.config.seed, prompt.version, question) + sampling.first + drawn,
     )
 
 
@@ -110,8 +120,13 @@ class _Drawn:
     judged: list[Sample] = field(default_factory=list)
 
 
-def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -> list[dict[str, Any]]:
-    """Wave by wave, all problems of the shard together; a job that draws all its samples at once has one wave."""
+def _generate(
+    context: StageContext, job: Job, problems: Sequence[ProblemRow], used: Mapping[str, Collection[str]]
+) -> list[dict[str, Any]]:
+    """Wave by wave, all problems of the shard together; a job that draws all its samples at once has one wave.
+
+    ``used``: texts by problem that may not be drawn again. A job that is stopped draws no further wave.
+    """
     if job.model is None:
         raise EngineError("the job samples from a language model but names none")
     drawn = [_Drawn(problem) for problem in problems]
@@ -123,14 +138,26 @@ def _generate(context: StageContext, job: Job, problems: Sequence[ProblemRow]) -
         _draw(context, job, job.model, waiting)
         # Who has all its samples is judged in `grade`: only an open problem's verdicts decide about a further wave.
         open_ = [each for each, _ in waiting if len(each.rows) < limit and each.problem.id not in errors]
+        if open_ and _is_stopped(context, job):
+            context.meter.spare(sum(limit - len(each.rows) for each in open_))
+            break
         _judge(context, job, open_)
         more: list[tuple[_Drawn, int]] = []
         for each in open_:
             with errors.of(each.problem.id):
-                more.append((each, next_wave(each.judged, job.config, job.domain, each.problem.question)))
+                texts = used.get(each.problem.id, ())
+                more.append((each, next_wave(each.judged, job.config, job.domain, each.problem.question, texts)))
         context.meter.spare(sum(limit - len(each.rows) for each, count in more if not count))
         waiting = [(each, count) for each, count in more if count]
     return [row for each in drawn for row in each.rows]
+
+
+def _is_stopped(context: StageContext, job: Job) -> bool:
+    """Whether the job has reached a limit meanwhile."""
+    if not job.config.stop.limits:
+        return False
+    with context.db.read() as session:
+        return session.scalar(select(InjectionJob.stopped).where(InjectionJob.id == job.id)) is not None
 
 
 def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[tuple[_Drawn, int]]) -> None:
@@ -147,7 +174,7 @@ def _draw(context: StageContext, job: Job, model: ModelSpec, waiting: Sequence[t
         each.rows += [
             {
                 "problem_id": each.problem.id,
-                "sample_index": before + at,
+                "sample_index": job.config.sampling.first + before + at,
                 "source": model.name,
                 "text": request.prompt.assistant_prefix + completion.text,
                 "label": None,

@@ -56,6 +56,9 @@ class RunSpec(BaseModel):
     output: Path
     reference: Path = Field(description="Folder of stored reference log-probabilities, by fingerprint.")
     last_step: int = Field(0, ge=0, description="Newest checkpoint the store knows of; 0: none was ever written.")
+    begins_with: Path | None = Field(None, description="Another run's checkpoint to begin with; None: the base model.")
+    begins_with_run: str | None = Field(None, description="That run's id, which the checkpoint's manifest names.")
+    ends_at: int | None = Field(None, description="Train nothing: make a model of the checkpoint of this step.")
     lease_seconds: float = Field(120.0, gt=0, description="After silence of the supervisor for this long, end.")
     template: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the base's entry that its chat template depends on."

@@ -180,6 +180,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
     ids = {"problem_set_id": set_id, "job_id": job_id, "pair_id": add_outputs(database, job_id, workspace_id)[0]}
     rows = add_rows(database, workspace_id, job_id)
     ids |= {"dataset_id": rows["ds"], "run_id": rows["train"], "name": "own", "path": "README.md"}
+    ids["step"] = "4"  # of the run's checkpoints
     with database.begin() as session:
         evaluation = Evaluation(id=new_id("eval"), workspace_id=workspace_id, problem_set_id=set_id, config={})
         evaluation.language_model_id = rows["model"]
@@ -258,7 +259,7 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     app.include_router(router)
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
-                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id"})  # fmt: skip
+                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
@@ -278,6 +279,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/review"): {"verdict": "accepted"},
     ("post", "{job_id}/retract"): {"reason": "r"},
     ("post", "{problem_set_id}/retract"): {"reason": "r", "problem": "p"},
+    ("post", "{job_id}/extend"): {"problems": "rest"},
+    ("put", "{job_id}/stop"): {"accepted_pairs": 1},
+    ("post", "{step}/resume"): {},
+    ("post", "{step}/model"): {"name": "m"},
     ("patch", ""): {"tags": ["t"]},
 }
 

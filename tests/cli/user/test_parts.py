@@ -15,6 +15,7 @@ from rich.console import Console
 
 from cli import CliError
 from cli.user.connection import Profile, profiles_file, read_profiles, speaks_http, target, write_profiles
+from cli.user.jobs import _stopped, _where_it_stops, state_of
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
 from cli.user.watch import summary, view, watch
@@ -112,6 +113,18 @@ def test_a_line_tells_state_share_counts_speed_and_time() -> None:
     told = summary(job("running"), 123.4)
     assert told == "inj_1 running · 40% · 64 of 128 problems · 30 samples · 123 tokens/s · 1 min 15 s left"
     assert "left" not in summary(job("succeeded"))
+
+
+def test_a_job_tells_that_it_is_paused_and_where_it_stopped() -> None:
+    assert state_of(job("running", paused_at="2026-01-01T00:00:00Z")) == "running, paused"
+    assert state_of(job("cancelled", paused_at="2026-01-01T00:00:00Z")) == "cancelled"
+    funnel = {"problems": {"skipped": {"accepted_pairs": 1144}}}
+    stopped = job("succeeded", stopped="accepted_pairs", config={"stop": {"accepted_pairs": 50}}, funnel=funnel)
+    assert _stopped(stopped) == "50 accepted pairs; 1,144 problems left"
+    assert _stopped(job("succeeded")) is None
+    stop = {"limit": "accepted_pairs", "problems": 1500, "overshoot": 32}
+    assert _where_it_stops(stop) == "at its limit of accepted pairs after about 1,500 problems, at most 32 more"
+    assert _where_it_stops({**stop, "limit": None}) == "not before its problems end: no limit is reached"
 
 
 def test_a_run_tells_its_steps() -> None:

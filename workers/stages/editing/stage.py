@@ -40,9 +40,12 @@ def edit(context: StageContext) -> Finish:
             planned: Sequence[Draft] = ()
             with context.errors.of(row.problem_id):
                 planned = drafts_of(row, as_problem(loaded.problems[row.problem_id]), job)
-            drafts += planned
             skipped += row.plan["skipped"]
             skipped += [str(Reason.ERROR)] * (len(row.plan["edits"]) - len(planned))
+            if job.stopped:  # nothing more is spent: the solutions are there, and a further job may edit them
+                skipped += [str(Reason.STOPPED)] * len(planned)
+            else:
+                drafts += planned
     missing = _ask_editors(context, job, drafts)
     following = _next(context, job, drafts)
     # Of a problem set aside, steps that no editor was asked for have no edit.

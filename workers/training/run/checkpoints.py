@@ -119,6 +119,8 @@ def resume_point(spec: RunSpec, sink: MessageSink) -> tuple[Path, dict[str, Any]
     """
     rejected: list[dict[str, Any]] = []
     found = newest_good(spec.checkpoints, lambda step, why: rejected.append({"step": step, "why": why}))
+    if found is None and spec.begins_with is not None and not (spec.last_step or rejected):
+        found = _other_run(spec.begins_with)
     if found is None and (spec.last_step or rejected):
         # Training again from step 0 would cost all that was paid for, without anybody having asked for it.
         reasons = "; ".join(r["why"] for r in rejected) or "their folders are gone"
@@ -134,6 +136,16 @@ def resume_point(spec: RunSpec, sink: MessageSink) -> tuple[Path, dict[str, Any]
     return found
 
 
+def _other_run(path: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint of another run that this one begins with. Raises CannotTrain where it is not there or damaged."""
+    try:
+        return path, verify(path)
+    except Damaged as error:
+        raise CannotTrain(
+            f"the checkpoint to begin with cannot be read ({error}). It lies where its run was trained; start a new run"
+        ) from None
+
+
 def run_metadata(spec: RunSpec, data_sha: str) -> dict[str, Any]:
     """What the manifest of a checkpoint says of its run."""
     return {
@@ -144,13 +156,19 @@ def run_metadata(spec: RunSpec, data_sha: str) -> dict[str, Any]:
     }
 
 
-def require_same_run(metadata: dict[str, Any], resume: tuple[Path, dict[str, Any]] | None) -> None:
-    """Raise CannotTrain when the checkpoint is of another run, of other data or of another configuration."""
+def require_same_run(
+    metadata: dict[str, Any], resume: tuple[Path, dict[str, Any]] | None, begins_with_run: str | None = None
+) -> None:
+    """Raise CannotTrain when the checkpoint is of another run, of other data or of another configuration.
+
+    ``begins_with_run``: another run whose checkpoint it may be as well.
+    """
     if resume is None:
         return
     folder, manifest = resume
     for key in ("run_id", "data_sha256"):
-        if manifest.get(key) != metadata[key]:
+        allowed = {metadata[key]} | ({begins_with_run} if key == "run_id" else set())
+        if manifest.get(key) not in allowed:
             raise CannotTrain(f"{folder.name} belongs to another run: its {key} is {manifest.get(key)}")
     if (apart := _difference(manifest.get("config"), metadata["config"])) is not None:
         raise CannotTrain(f"{folder.name} belongs to another run: {apart}")

@@ -51,14 +51,16 @@ def train(spec: RunSpec, sink: MessageSink) -> None:
     trainer.args.run_name = spec.run_id
     trainer.metadata = run_metadata(spec, data_sha)
     note = _choose_packing(trainer)
-    require_same_run(trainer.metadata, resume)
+    require_same_run(trainer.metadata, resume, spec.begins_with_run)
     require_room_for_run(spec.checkpoints, spec.config, trainer.checkpoint_bytes, trainer.result_bytes)
     held_out = held_out_pairs(spec.dataset_folder, tokenizer, spec.config)
-    sink.send("ready", total_steps=trainer.plan.total_steps, report=asdict(report), packing=trainer.packing, note=note)
-    _set_references(spec, trainer, held_out, folder)
-    began = time.monotonic()
+    last = trainer.plan.total_steps if spec.ends_at is None else spec.ends_at
+    sink.send("ready", total_steps=last, report=asdict(report), packing=trainer.packing, note=note)
     step = resume[1]["step"] if resume else 0
-    if resume is None or step < trainer.plan.total_steps:
+    if spec.ends_at is None:
+        _set_references(spec, trainer, held_out, folder)
+    began = time.monotonic()
+    if resume is None or step < last:
         sink.send("progress", phase="training", done=step, total=trainer.plan.total_steps)
         trainer.train(resume_from_checkpoint=str(resume[0]) if resume else None)
     else:

@@ -43,6 +43,11 @@ def run_folder(store: StoreSettings, run_id: str) -> Path:
     return files_root(store) / "training" / run_id
 
 
+def checkpoint_folder(store: StoreSettings, run_id: str, step: int) -> tuple[str, str]:
+    """Where a checkpoint lies: the root of a local file store, and the folder in it."""
+    return str(files_root(store)), f"training/{run_id}/checkpoints/step-{step:09d}"
+
+
 def mark_checkpoints_deleted(session: Session, run_id: str, steps: Sequence[int] | None = None) -> None:
     """Mark the rows of a run's checkpoints, all or of ``steps``. Before files go: no row may point at nothing."""
     query = update(Checkpoint).where(Checkpoint.run_id == run_id).values(state="deleted")
@@ -71,8 +76,20 @@ def make_spec(session: Session, store: StoreSettings, run_id: str, lease_seconds
             "lease_seconds": lease_seconds,
             "last_step": session.scalar(last) or 0,
             "lineage": _lineage(session, run),
+            **_beginning(session, store, run),
         }
     )
+
+
+def _beginning(session: Session, store: StoreSettings, run: TrainingRun) -> dict[str, Any]:
+    """What a run that begins with another one's checkpoint needs of it. Raises CannotTrain where that is gone."""
+    if run.from_run_id is None or run.from_step is None:
+        return {}
+    query = select(Checkpoint.state).where(Checkpoint.run_id == run.from_run_id, Checkpoint.step == run.from_step)
+    if session.scalar(query) != "ready":
+        raise CannotTrain(f"the checkpoint of step {run.from_step} of {run.from_run_id} was deleted: start a new run")
+    root, folder = checkpoint_folder(store, run.from_run_id, run.from_step)
+    return {"begins_with": Path(root) / folder, "begins_with_run": run.from_run_id, "ends_at": run.last_step}
 
 
 def preview_spec(
@@ -123,6 +140,7 @@ def _lineage(session: Session, run: TrainingRun) -> dict[str, Any]:
         "injection_jobs": [job.id for job in jobs],
         "problem_sets": sorted({job.problem_set_id for job in jobs}),
         **_imported(dataset),
+        **({"checkpoint": f"step {run.from_step} of {run.from_run_id}"} if run.from_run_id else {}),
     }
 
 

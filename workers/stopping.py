@@ -1,0 +1,127 @@
+"""Ending an injection job at the limits of its ``config.stop``: at so many pairs, or so many tokens.
+
+A shard starts only while the pairs and tokens of the shards in flight are not expected to reach a limit. Once one is
+reached, shards that have not begun are skipped. Those in flight go on to their end, but draw no further wave of samples
+and edit no further step. So a limit is passed by what was being generated and proven at that moment, and no more.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from errata.config import InjectionConfig
+from errata.funnel import Funnel
+from errata.stopping import Limit, StopConfig, amounts_of, may_start
+from models.events import record
+from models.jobs import InjectionJob, JobSummary, Shard
+from models.session import update_by_key, update_returning
+from models.states import TERMINAL, JobState, ShardState, Stage
+from models.summaries import count_in_summary
+from models.workspaces import PILOT_WORKSPACE
+from workers.lifecycle import Hint, complete_owner, hint_for
+
+log = logging.getLogger(__name__)
+_STEPS = 5  # of a solution that are edited and proven: 3 to 5 on GSM8K and MATH
+_PROMPT_TOKENS = 500  # of a problem and its edits
+
+
+def stop_of(session: Session, job_id: str) -> StopConfig | None:
+    """The limits of a job; None where it has none. A pilot has none: it measures what the whole job would do."""
+    real = InjectionJob.workspace_id != PILOT_WORKSPACE
+    stored = session.scalar(select(InjectionJob.config["stop"]).where(InjectionJob.id == job_id, real))
+    stop = StopConfig.model_validate(stored) if stored else None
+    return stop if stop is not None and stop.limits else None
+
+
+def _counts(session: Session, job_id: str) -> dict[str, Any]:
+    stored = session.scalar(select(JobSummary.counts).where(JobSummary.job_id == job_id))
+    return Funnel.from_dict(stored or {}).counts
+
+
+def _waiting(job_id: str) -> Any:
+    """Shards of the job that have not begun."""
+    return and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
+
+
+def may_begin(session: Session, shard: Shard) -> bool:
+    """Whether a shard may be claimed as far as its job's limits go. Locks the job where it has some: one at a time."""
+    job_id = shard.injection_job_id
+    if job_id is None or shard.stage != Stage.SAMPLE or (stop := stop_of(session, job_id)) is None:
+        return True
+    job = session.scalars(select(InjectionJob).where(InjectionJob.id == job_id).with_for_update()).one()
+    config = InjectionConfig.model_validate(job.config)
+    size, mine = func.coalesce(func.sum(Shard.stop - Shard.start), 0), Shard.injection_job_id == job_id
+    begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, Shard.stage != Stage.SAMPLE))
+    in_flight = session.scalar(select(size).where(mine, begun)) or 0
+    done = session.scalar(select(size).where(mine, Shard.state == ShardState.DONE)) or 0
+    counts, guess = _counts(session, job_id), _guess(config)
+    return may_start(stop, counts, done=int(done), in_flight=int(in_flight), guess=guess)
+
+
+def _guess(config: InjectionConfig) -> dict[Limit, float]:
+    """What a problem may bring, before any has: rather too much, as the first shards then wait for each other."""
+    steps = min(config.pairs.step_pairs_per_problem or _STEPS, _STEPS) if config.pairs.step else 0
+    prompt = float(_PROMPT_TOKENS)
+    pairs = float(steps + config.pairs.full)
+    return {"accepted_pairs": pairs, "generated_tokens": float(config.sampling.max_tokens), "prompt_tokens": prompt}
+
+
+def follow_stop(session: Session, job_id: str) -> list[Hint]:
+    """Stop the job where it has reached a limit, else a hint for a shard that may now begin. Call after a stage's end.
+
+    Answers no hints for jobs without limits. A job whose last shards are skipped here is completed.
+    """
+    stop = stop_of(session, job_id)
+    if stop is None:
+        return []
+    if stop_reached(session, job_id, stop):
+        return []
+    found = session.scalar(select(Shard.id).where(_waiting(job_id)).order_by(Shard.position).limit(1))
+    return [hint_for(found, Stage.SAMPLE)] if found is not None else []
+
+
+def stop_reached(session: Session, job_id: str, stop: StopConfig) -> bool:
+    """Stop the job if it has reached a limit; whether it has. Doing it again skips what has come back since."""
+    reached = stop.reached(counts := _counts(session, job_id))
+    if reached is None:
+        return False
+    # The job's row first: claims, cancellations and ends of stages lock it before a shard.
+    job = session.scalars(select(InjectionJob).where(InjectionJob.id == job_id).with_for_update()).one()
+    if job.state in TERMINAL or job.state == JobState.CANCELLING:
+        return True
+    if job.stopped is None:
+        job.stopped = reached
+        session.flush()
+        told = {"limit": reached, "at": stop.limits[reached], "reached": amounts_of(counts)[reached]}
+        record(session, job.workspace_id, job_id, "stopped", **told)
+        log.info("job reached its limit", extra={"job": job_id, **told})
+    _skip(session, job)
+    complete_owner(session, InjectionJob, job_id)
+    return True
+
+
+def _skip(session: Session, job: InjectionJob) -> None:
+    """End the shards that have not begun, and count their problems as skipped, with the reason."""
+    columns = (Shard.id, Shard.start, Shard.stop)
+    ended = {"state": ShardState.CANCELLED, "skipped": job.stopped}
+    rows = update_returning(session, Shard, _waiting(job.id), *columns, **ended).all()
+    if not rows:
+        return
+    parts = {row.id: Funnel().add("problems", "skipped", str(job.stopped), count=row.stop - row.start) for row in rows}
+    update_by_key(session, Shard, [{"id": id_, "ledger": {"funnel": part.counts}} for id_, part in parts.items()])
+    total = Funnel.total(part.counts for part in parts.values())
+    count_in_summary(session, job.id, total.counts)
+    skipped = total.counts["problems"]["skipped"][str(job.stopped)]
+    record(session, job.workspace_id, job.id, "skipped", shards=len(rows), problems=skipped, limit=job.stopped)
+
+
+def find_stopping(session: Session) -> list[str]:
+    """Jobs in work that have limits: for the sweeper, as the worker that reached one may have died just then."""
+    stop = InjectionJob.config["stop"]
+    going = InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
+    rows = session.execute(select(InjectionJob.id, stop).where(going, InjectionJob.workspace_id != PILOT_WORKSPACE))
+    return [job_id for job_id, stored in rows if stored and StopConfig.model_validate(stored).limits]
