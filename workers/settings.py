@@ -20,6 +20,7 @@ class WorkerSettings(BaseSettings):
     resend_limit: int = Field(256, gt=0, description="Hints re-sent per sweep, and into a queue no longer than this.")
     ask_seconds: float = Field(15.0, gt=0, description="How often an idle worker asks the database for a shard itself.")
     idempotency_days: float = Field(7.0, gt=0, description="How long a repeated POST is recognized by its key.")
+    audit_days: float = Field(365.0, ge=0, description="How long the audit log keeps its entries; 0: for good.")
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     engine_stall_seconds: float = Field(

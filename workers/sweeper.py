@@ -13,6 +13,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from models.access import AuditEntry, BrowserSession
 from models.base import db_now
 from models.deletion import purge
 from models.events import record
@@ -86,7 +87,7 @@ class Sweeper:
             for shard in expired:
                 self._end_interrupted(session, shard)
             session.flush()
-            self._delete_old_keys(session)
+            self._delete_old_rows(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
         # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
@@ -112,9 +113,13 @@ class Sweeper:
         kind = "shard_quarantined" if shard.state == ShardState.QUARANTINED else "shard_interrupted"
         record(session, owner.workspace_id, owner.id, kind, shard=shard.id, stage=shard.stage, fence=shard.fence)
 
-    def _delete_old_keys(self, session: Session) -> None:
-        old = IdempotencyKey.created_at < db_now(-86400 * self._settings.idempotency_days)
-        session.execute(delete(IdempotencyKey).where(old).execution_options(synchronize_session=False))
+    def _delete_old_rows(self, session: Session) -> None:
+        old = [delete(IdempotencyKey).where(IdempotencyKey.created_at < _days_ago(self._settings.idempotency_days))]
+        old += [delete(BrowserSession).where(BrowserSession.expires_at < db_now())]
+        if self._settings.audit_days:
+            old += [delete(AuditEntry).where(AuditEntry.created_at < _days_ago(self._settings.audit_days))]
+        for statement in old:
+            session.execute(statement.execution_options(synchronize_session=False))
 
     def _due_hints(self, session: Session, queue: str, room: int) -> list[Hint]:
         """Hints for shards that have none on its way, and for those whose hint is old where the queue has room.
@@ -132,3 +137,7 @@ class Sweeper:
         if ids:
             update_returning(session, Shard, Shard.id.in_(ids), Shard.id, hinted_at=db_now())
         return [Hint(shard_id, queue) for shard_id in ids]
+
+
+def _days_ago(days: float) -> db_now:
+    return db_now(-86400 * days)
