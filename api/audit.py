@@ -11,7 +11,7 @@ from pydantic import Field
 from sqlalchemy import Select, select
 
 from api.http.auth import Admin
-from api.http.errors import documented
+from api.http.errors import Invalid, documented
 from api.http.routing import ApiDep, StrictRoute
 from api.http.rows import Listing, PageDep, paginate
 from api.schemas import RowAnswer, Storable
@@ -60,8 +60,8 @@ class AuditFilters:
             first, after = {"done": (0, 400), "refused": (400, 500), "failed": (500, 1000)}[self.outcome]
             query = query.where(AuditEntry.status >= first, AuditEntry.status < after)
         if self.since is not None:
-            query = query.where(AuditEntry.created_at >= _utc(self.since))
-        return query if self.until is None else query.where(AuditEntry.created_at < _utc(self.until))
+            query = query.where(AuditEntry.created_at >= _utc("since", self.since))
+        return query if self.until is None else query.where(AuditEntry.created_at < _utc("until", self.until))
 
 
 def audit_filters(
@@ -100,5 +100,8 @@ def list_audit_log(caller: Admin, api: ApiDep, page: PageDep, filters: FiltersDe
     return found.listing(lambda row: AuditEntryOut.of(row, outcome=outcome_of(row.status)))
 
 
-def _utc(time: datetime) -> datetime:
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time
+def _utc(name: str, time: datetime) -> datetime:
+    try:
+        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time).astimezone(UTC)
+    except OverflowError:
+        raise Invalid.field(name, "outside of the calendar", "give a time such as 2026-01-31T12:00:00Z") from None

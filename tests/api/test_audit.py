@@ -20,7 +20,7 @@ from workers.sweeper import Sweeper
 
 #: POST and all the same no change.
 _UNCHANGING = {"/v1/training-jobs:preview"}
-#: Left out on purpose: who signs in with a key that is not valid is nobody, and signing out without a session is nothing.
+#: A sign-in with a key that is not valid is nobody's, and a sign-out without a session ends nothing.
 _NOBODY = {"/sign-in", "/sign-out"}
 
 

@@ -250,6 +250,6 @@ def test_settings_that_are_incomplete_name_the_variable(tmp_path: Path) -> None:
     for issuer in ("http://login.example.org", "ftp://x", "https://", "https://a?b=c"):
         with pytest.raises(ValidationError, match="https://"):
             ApiSettings(oidc_issuer=issuer)
+    (tmp_path / "secret").write_text("\n")
     with pytest.raises(ValidationError, match="empty"):
-        (tmp_path / "secret").write_text("\n")
         ApiSettings(oidc_client_secret_file=tmp_path / "secret")

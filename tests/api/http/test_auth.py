@@ -259,7 +259,8 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     app.include_router(router)
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
-                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "key_id", "workspace"})  # fmt: skip
+                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "key_id",
+                              "workspace"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
