@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.http.audit import concerns
@@ -76,7 +76,7 @@ class UsageOut(BaseModel):
 
 def admit_job(session: Session, workspace_id: str, table: Any) -> None:
     """Check the quotas before a job of this kind is added. Raises TooManyRequests and Conflict, naming the quota."""
-    quota = _locked(session, workspace_id)
+    quota = _locked(session, workspace_id, "jobs")
     if quota is None:
         return
     if quota.jobs is not None and (used := open_jobs(session, workspace_id)) >= quota.jobs:
@@ -94,7 +94,7 @@ def admit_job(session: Session, workspace_id: str, table: Any) -> None:
 
 def admit_problems(session: Session, workspace_id: str, more: int) -> None:
     """Check the quota before ``more`` problems are stored. Raises Conflict."""
-    quota = _locked(session, workspace_id)
+    quota = _locked(session, workspace_id, "problems")
     if quota is None or quota.problems is None:
         return
     used = stored_problems(session, workspace_id)
@@ -112,8 +112,13 @@ def _admit_tokens(session: Session, workspace_id: str, limit: int) -> None:
         raise TooManyRequests(f"quota 'tokens_per_day': {told}", headers={"Retry-After": str(wait)})
 
 
-def _locked(session: Session, workspace_id: str) -> Quota | None:
-    return session.scalars(select(Quota).where(Quota.workspace_id == workspace_id).with_for_update()).one_or_none()
+def _locked(session: Session, workspace_id: str, kind: str) -> Quota | None:
+    """The quotas, if any, with a lock to the transaction's end: a long upload delays other uploads, but no job."""
+    quota = session.get(Quota, workspace_id)
+    if quota is not None and session.get_bind().dialect.name == "postgresql":
+        key = func.hashtextextended(f"quota {kind} {workspace_id}", 0)
+        session.execute(select(func.pg_advisory_xact_lock(key)))
+    return quota
 
 
 def set_quota(session: Session, workspace_id: str, values: QuotaIn) -> None:

@@ -50,6 +50,7 @@ def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=2
         return page("sign_in.html", 401, refused=str(error.detail), oidc=bool(api.settings.oidc_issuer))
     response = RedirectResponse("/", 303)
     remember(response, request, key.strip())
+    response.delete_cookie(SESSION_COOKIE)  # who signs in with a key acts as that key
     return response
 
 

@@ -13,16 +13,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 from sqlalchemy import func, select, update
 
 from api.app import create_app
+from api.http.auth import digest
 from api.oidc.attempt import Attempt, SignInRefused
 from api.oidc.provider import Provider
 from api.oidc.rules import Rule, admitted, load_rules
 from api.settings import ApiSettings
 from models.access import AuditEntry, BrowserSession
-from models.base import db_now
+from models.base import Base, db_now
 from models.session import Database
 from models.settings import StoreSettings
 from tests.api.conftest import CheckedClient, KeptHints
@@ -31,6 +33,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own use of what Authlib is about to drop
     from oidc_provider_mock import User, run_server_in_thread
 
+Browser = Callable[[], TestClient]
 RULES = [
     {"group": "staff", "scopes": ["admin"]},
     {"email": "bob@example.org", "workspace": "bobs", "scopes": ["write"]},
@@ -49,9 +52,10 @@ def issuer() -> Iterator[str]:
         yield f"http://localhost:{server.server_port}"
 
 
-@pytest.fixture
-def settings(issuer: str, tmp_path: Path) -> ApiSettings:
+@pytest.fixture(scope="module")
+def settings(issuer: str, tmp_path_factory: pytest.TempPathFactory) -> ApiSettings:
     """As an operator sets it up."""
+    tmp_path = tmp_path_factory.mktemp("oidc")
     (tmp_path / "rules.json").write_text(json.dumps(RULES))
     (tmp_path / "secret").write_text("the secret\n")
     return ApiSettings(
@@ -62,14 +66,24 @@ def settings(issuer: str, tmp_path: Path) -> ApiSettings:
     )
 
 
-@pytest.fixture
-def browser(sqlite_database: Database, store: StoreSettings, settings: ApiSettings) -> Callable[[], CheckedClient]:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The application's: sign-ins of one test are nothing to the others."""
+    made = Database(f"sqlite:///{tmp_path_factory.mktemp('database') / 'errata.db'}")
+    Base.metadata.create_all(made.engine)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture(scope="module")
+def browser(database: Database, tmp_path_factory: pytest.TempPathFactory, settings: ApiSettings) -> Browser:
     """Browsers of one application."""
-    app = create_app(sqlite_database, store, KeptHints(sqlite_database), settings)
-    return lambda: CheckedClient(app, follow_redirects=False)
+    store = StoreSettings(ERRATA_HOME=tmp_path_factory.mktemp("home"))  # type: ignore[call-arg]
+    app = create_app(database, store, KeptHints(database), settings)
+    return lambda: TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
 
 
-def provider_answer(client: CheckedClient, subject: str) -> str:
+def provider_answer(client: TestClient, subject: str) -> str:
     """Where the provider sends the browser back to, after this person has signed in there."""
     begun = client.get("/oidc/sign-in")
     asked = parse_qs(urlsplit(begun.headers["location"]).query)
@@ -87,7 +101,7 @@ def refusal(answer: httpx.Response) -> str:
     return re.findall(r'role="alert">(.*?)<', answer.text)[0]
 
 
-def test_a_person_signs_in_acts_and_signs_out(browser: Callable[[], CheckedClient], sqlite_database: Database) -> None:
+def test_a_person_signs_in_acts_and_signs_out(browser: Browser, database: Database) -> None:
     client = browser()
     first = client.get("/")
     assert (first.status_code, "/oidc/sign-in" in first.text) == (401, True), "also on loopback without keys"
@@ -103,12 +117,12 @@ def test_a_person_signs_in_acts_and_signs_out(browser: Callable[[], CheckedClien
     assert client.post("/keys", data={"name": "x"}, headers={"origin": "http://evil.example"}).status_code == 403
     assert client.get("/v1/usage").status_code == 401, "/v1 takes no cookie"
     token = client.cookies["errata_session"]
-    with sqlite_database.read() as session:
+    with database.read() as session:
         assert token not in str([vars(row) for row in session.scalars(select(BrowserSession))])
     assert client.post("/sign-out").status_code == 303
     client.cookies.set("errata_session", token)
     assert client.get("/keys").status_code == 401, "the session has ended on the server too"
-    with sqlite_database.read() as session:
+    with database.read() as session:
         rows = session.scalars(select(AuditEntry).order_by(AuditEntry.created_at)).all()
     assert [(row.actor, row.method, row.route, row.status) for row in rows][:2] == [
         ("oidc:ann", "GET", "/oidc/callback", 303),
@@ -117,7 +131,7 @@ def test_a_person_signs_in_acts_and_signs_out(browser: Callable[[], CheckedClien
     assert (rows[-1].actor, rows[-1].route) == ("oidc:ann", "/sign-out")
 
 
-def test_rules_decide_about_workspace_and_scopes(browser: Callable[[], CheckedClient]) -> None:
+def test_rules_decide_about_workspace_and_scopes(browser: Browser) -> None:
     bob = browser()
     assert bob.get(provider_answer(bob, "bob")).status_code == 303
     page = bob.get("/workspace").text
@@ -127,9 +141,7 @@ def test_rules_decide_about_workspace_and_scopes(browser: Callable[[], CheckedCl
     assert "nobody has allowed you in" in refusal(eve.get(provider_answer(eve, "eve")))
 
 
-def test_an_answer_counts_once_and_in_its_own_browser(
-    browser: Callable[[], CheckedClient], sqlite_database: Database
-) -> None:
+def test_an_answer_counts_once_and_in_its_own_browser(browser: Browser, database: Database) -> None:
     ann, other = browser(), browser()
     callback = provider_answer(ann, "ann")
     kept = dict(ann.cookies)["errata_sign_in"]
@@ -141,19 +153,19 @@ def test_an_answer_counts_once_and_in_its_own_browser(
     ann.cookies.set("errata_sign_in", kept)
     assert "does not accept this code" in refusal(ann.get(callback))
     assert "did not sign you in" in refusal(ann.get(f"/oidc/callback?error=access_denied&state={_state(kept)}"))
-    with sqlite_database.read() as session:
-        assert session.scalar(select(func.count()).select_from(BrowserSession)) == 1
+    with database.read() as session:
+        assert session.scalar(select(func.count()).where(BrowserSession.state_sha256 == digest(_state(kept)))) == 1
 
 
 def _state(cookie: str) -> str:
     return str(json.loads(base64.urlsafe_b64decode(cookie))[0])
 
 
-def test_a_session_ends_with_its_time(browser: Callable[[], CheckedClient], sqlite_database: Database) -> None:
+def test_a_session_ends_with_its_time(browser: Browser, database: Database) -> None:
     client = browser()
     client.get(provider_answer(client, "ann"))
     assert client.get("/").status_code == 200
-    with sqlite_database.begin() as session:
+    with database.begin() as session:
         session.execute(update(BrowserSession).values(expires_at=db_now(-1)))
     assert "your session has ended" in client.get("/").text
 
@@ -189,18 +201,12 @@ def _token_for(provider: Provider, attempt: Attempt, code: str, client_id: str) 
     return str(token)
 
 
-def test_a_provider_that_is_away_is_503(sqlite_database: Database, store: StoreSettings, settings: ApiSettings) -> None:
-    away = settings.model_copy(update={"oidc_issuer": "http://127.0.0.1:9"})
-    client = CheckedClient(create_app(sqlite_database, store, KeptHints(sqlite_database), away))
-    begun = _raw(client, "/oidc/sign-in")
-    assert begun.status_code == 503
-    assert "identity provider does not answer" in begun.text
-
-
-def _raw(client: CheckedClient, path: str) -> httpx.Response:
-    """Without the check that nothing answers 5xx."""
-    answer: Any = super(CheckedClient, client).request("GET", path)
-    return answer  # type: ignore[no-any-return]
+def test_a_provider_that_is_away_is_told_so(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    state: Any = browser().app.state  # type: ignore[attr-defined]
+    away = state.api.settings.model_copy(update={"oidc_issuer": "http://127.0.0.1:9"})
+    monkeypatch.setattr(state, "oidc_provider", Provider(away), raising=False)
+    begun = browser().get("/oidc/sign-in")
+    assert (begun.status_code, "identity provider does not answer" in begun.text) == (503, True)
 
 
 def test_without_the_setting_nothing_changes(local: CheckedClient) -> None:
