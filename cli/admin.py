@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from api.http import audit, auth
 from api.http.errors import Conflict
+from api.http.scopes import Scope
 from api.quotas import QuotaIn, read_usage
 from api.quotas import set_quota as write_quota
 from cli import CliError
@@ -63,7 +64,7 @@ def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: st
     db = open_database(store)
     try:
         with db.begin() as session:
-            wanted = cast(list[auth.Scope], [scope.strip() for scope in scopes])
+            wanted = cast(list[Scope], [scope.strip() for scope in scopes])
             expires_in = timedelta(days=days) if days else None
             key, secret = auth.create_key(
                 session, name, workspace=workspace, scopes=wanted, expires_in=expires_in, created_by=_OPERATOR

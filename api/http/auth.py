@@ -26,7 +26,9 @@ from sqlalchemy.orm import Session
 from api.http.audit import identify
 from api.http.errors import Conflict, Forbidden, Unauthorized
 from api.http.routing import Api, ApiDep
-from api.http.scopes import SCOPES, Scope, includes
+from api.http.scopes import SCOPES as SCOPES
+from api.http.scopes import Scope as Scope
+from api.http.scopes import includes
 from api.settings import ApiSettings
 from models.base import db_now, new_id
 from models.session import Database, insert_ignore

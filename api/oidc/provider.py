@@ -104,7 +104,7 @@ class Provider:
             registry = jwt.JWTClaimsRegistry(
                 leeway=_LEEWAY_SECONDS,
                 iss={"essential": True, "value": self._known()["issuer"]},
-                aud={"essential": True, "value": self._settings.oidc_client_id},
+                aud={"essential": True, "value": str(self._settings.oidc_client_id)},
                 sub={"essential": True},
                 exp={"essential": True},
                 iat={"essential": True},
