@@ -6,9 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.http import audit
+from api.settings import ApiSettings
+from cli.serve import Server
 from models.access import AuditEntry
 from models.base import db_now
 from models.session import Database
@@ -140,3 +144,14 @@ def test_old_entries_are_deleted(sqlite_database: Database, store: StoreSettings
     for days, left in ((0.0, 2), (365.0, 1)):
         Sweeper(sqlite_database, KeptHints(sqlite_database), WorkerSettings(audit_days=days)).sweep()
         assert len(entries(sqlite_database)) == left
+
+
+def test_the_address_is_the_clients_where_the_proxy_is_trusted(local: CheckedClient, sqlite_database: Database) -> None:
+    app: Any = local.app
+    server = Server(app, None, None)  # type: ignore[arg-type]  # only its settings are looked at
+    assert server.config.forwarded_allow_ips == ApiSettings().trusted_proxies
+    behind = ProxyHeadersMiddleware(app, trusted_hosts="10.0.0.0/8")
+    for peer in ("10.1.2.3", "192.0.2.7"):
+        client = TestClient(behind, base_url="http://127.0.0.1:8000", client=(peer, 1))
+        client.post("/v1/keys", json={}, headers={"x-forwarded-for": "6.6.6.6, 203.0.113.9, 10.0.0.2"})
+    assert [row.address for row in entries(sqlite_database)] == ["203.0.113.9", "192.0.2.7"]
