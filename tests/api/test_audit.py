@@ -17,10 +17,13 @@ from models.access import AuditEntry
 from models.base import db_now
 from models.session import Database
 from models.settings import StoreSettings
-from tests.api.conftest import CheckedClient, KeptHints, post_job, post_problems
+from tests.api.conftest import KeptHints, post_job, post_problems
 from tests.api.http.test_auth import _routes_of, make_key
+from tests.api.plain_clients import client, local
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
+
+__all__ = ["client", "local"]
 
 #: POST and all the same no change.
 _UNCHANGING = {"/v1/training-jobs:preview"}
@@ -33,7 +36,7 @@ def entries(database: Database) -> list[AuditEntry]:
         return list(session.scalars(select(AuditEntry).order_by(AuditEntry.created_at, AuditEntry.id)))
 
 
-def test_every_changing_route_leaves_its_row(local: CheckedClient, sqlite_database: Database) -> None:
+def test_every_changing_route_leaves_its_row(local: TestClient, sqlite_database: Database) -> None:
     key_id, headers = make_key(sqlite_database, scopes=["admin"])
     local.cookies.set("errata_key", headers["authorization"].removeprefix("Bearer "))
     wanted = []
@@ -54,7 +57,7 @@ def test_every_changing_route_leaves_its_row(local: CheckedClient, sqlite_databa
 
 
 def test_an_entry_is_committed_with_its_change(
-    client: CheckedClient, database: Database, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key_id, headers = make_key(database)
     client.headers.update(headers)
@@ -69,7 +72,7 @@ def test_an_entry_is_committed_with_its_change(
     assert len(entries(database)) == 1
 
 
-def test_the_log_is_listed_filtered_and_holds_no_secret(client: CheckedClient, database: Database) -> None:
+def test_the_log_is_listed_filtered_and_holds_no_secret(client: TestClient, database: Database) -> None:
     _, admin = make_key(database, scopes=["admin"])
     _, other = make_key(database, "other", scopes=["admin"])
     made = client.post("/v1/keys", json={"name": "ci", "scopes": ["write"]}, headers=admin).json()
@@ -103,14 +106,12 @@ def test_the_log_is_listed_filtered_and_holds_no_secret(client: CheckedClient, d
     assert client.get("/v1/audit-log", headers=writer).status_code == 403
 
 
-def _as(client: CheckedClient, headers: dict[str, str]) -> CheckedClient:
+def _as(client: TestClient, headers: dict[str, str]) -> CheckedClient:
     client.headers.update(headers)
     return client
 
 
-def test_a_refused_change_after_the_commit_of_none_has_its_status(
-    local: CheckedClient, sqlite_database: Database
-) -> None:
+def test_a_refused_change_after_the_commit_of_none_has_its_status(local: TestClient, sqlite_database: Database) -> None:
     local.post("/v1/injection-jobs/inj_x/cancel")
     local.post("/v1/problem-sets", content=b"{", headers={"content-type": "application/json"})
     found = [(row.actor, row.route, row.object_id, row.status) for row in entries(sqlite_database)]
@@ -120,7 +121,7 @@ def test_a_refused_change_after_the_commit_of_none_has_its_status(
     ]
 
 
-def test_a_row_names_the_job_that_was_made_or_cancelled(local: CheckedClient, sqlite_database: Database) -> None:
+def test_a_row_names_the_job_that_was_made_or_cancelled(local: TestClient, sqlite_database: Database) -> None:
     set_id = post_problems(local)
     local.post(
         f"/v1/problem-sets/{set_id}/solutions", json={"solutions": [{"problem": 0, "source": "s", "text": "A: 0"}]}
@@ -146,7 +147,7 @@ def test_old_entries_are_deleted(sqlite_database: Database, store: StoreSettings
         assert len(entries(sqlite_database)) == left
 
 
-def test_the_address_is_the_clients_where_the_proxy_is_trusted(local: CheckedClient, sqlite_database: Database) -> None:
+def test_the_address_is_the_clients_where_the_proxy_is_trusted(local: TestClient, sqlite_database: Database) -> None:
     app: Any = local.app
     server = Server(app, None, None)  # type: ignore[arg-type]  # only its settings are looked at
     assert server.config.forwarded_allow_ips == ApiSettings().trusted_proxies

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
 from api.app import create_app
@@ -21,6 +22,9 @@ from models.settings import StoreSettings
 from models.workspaces import ApiKey
 from tests.api.conftest import CheckedClient, KeptHints
 from tests.api.http.test_auth import _routes_of, make_key
+from tests.api.plain_clients import client, local
+
+__all__ = ["client", "local"]
 
 #: What a key has that lacks a scope, by the scope.
 _LACKING: dict[str, list[str]] = {"write": ["train"], "train": ["write"], "admin": ["write", "train"], "read": []}
@@ -42,11 +46,11 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def status_of(client: CheckedClient, token: str) -> int:
+def status_of(client: TestClient, token: str) -> int:
     return client.get("/v1/usage", headers=bearer(token)).status_code
 
 
-def test_a_key_is_made_rotated_and_revoked_over_http(client: CheckedClient, database: Database) -> None:
+def test_a_key_is_made_rotated_and_revoked_over_http(client: TestClient, database: Database) -> None:
     _, admin = make_key(database, scopes=["admin"])
     made = client.post("/v1/keys", json={"name": "ci", "scopes": ["write"], "expires_in_days": 30}, headers=admin)
     assert made.status_code == 201
@@ -192,7 +196,7 @@ def test_every_route_asks_for_its_scope(shared: tuple[CheckedClient, Database]) 
     assert asked == set(_LACKING)
 
 
-def test_the_page_shows_a_secret_once(local: CheckedClient, sqlite_database: Database) -> None:
+def test_the_page_shows_a_secret_once(local: TestClient, sqlite_database: Database) -> None:
     page = local.get("/keys").text
     assert "There is no key yet" in page
     form = {"name": "<b>first</b>", "scopes": ["admin"], "token": re.findall(r'name="token" value="(\w+)"', page)[0]}

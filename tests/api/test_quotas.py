@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from api.http.errors import Conflict, TooManyRequests
@@ -13,13 +14,16 @@ from models.jobs import Estimate, InjectionJob, JobSummary
 from models.outputs import Dataset
 from models.session import Database
 from models.usage import count_job_tokens, count_tokens, next_day, tokens_on, usage_of
-from tests.api.conftest import PROBLEMS, RULES, CheckedClient, bring, post_job, post_problems
+from tests.api.conftest import PROBLEMS, RULES, bring, post_job, post_problems
 from tests.api.http.test_auth import make_key
+from tests.api.plain_clients import client, local
+
+__all__ = ["client", "local"]
 
 DEFAULT = "ws_default"
 
 
-def test_quotas_refuse_and_say_what_to_do(client: CheckedClient, database: Database) -> None:
+def test_quotas_refuse_and_say_what_to_do(client: TestClient, database: Database) -> None:
     _, headers = make_key(database, scopes=["admin"])
     client.headers.update(headers)
     set_id = post_problems(client)
@@ -43,7 +47,7 @@ def test_quotas_refuse_and_say_what_to_do(client: CheckedClient, database: Datab
     assert client.post("/v1/injection-jobs", json={"problem_set": set_id, **RULES}).status_code == 202
 
 
-def test_a_repeated_request_needs_no_second_place(local: CheckedClient, sqlite_database: Database) -> None:
+def test_a_repeated_request_needs_no_second_place(local: TestClient, sqlite_database: Database) -> None:
     set_id = post_problems(local)
     bring(local, set_id)
     local.put("/v1/workspaces/default/quota", json={"jobs": 1})
@@ -55,7 +59,7 @@ def test_a_repeated_request_needs_no_second_place(local: CheckedClient, sqlite_d
     assert "1 of 1 jobs are open" in page.text
 
 
-def test_tokens_and_pairs_are_counted_without_their_rows(client: CheckedClient, database: Database) -> None:
+def test_tokens_and_pairs_are_counted_without_their_rows(client: TestClient, database: Database) -> None:
     set_id = post_problems(client)
     bring(client, set_id)
     job_id = post_job(client, set_id)["id"]
@@ -85,7 +89,7 @@ def test_tokens_and_pairs_are_counted_without_their_rows(client: CheckedClient, 
             admit_job(session, DEFAULT, InjectionJob)
 
 
-def test_only_the_operator_sets_quotas(local: CheckedClient, sqlite_database: Database) -> None:
+def test_only_the_operator_sets_quotas(local: TestClient, sqlite_database: Database) -> None:
     _, operator = make_key(sqlite_database, scopes=["admin"])
     _, theirs = make_key(sqlite_database, "theirs", scopes=["admin"])
     path = "/v1/workspaces/theirs/quota"

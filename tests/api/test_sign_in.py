@@ -27,7 +27,10 @@ from models.access import AuditEntry, BrowserSession
 from models.base import Base, db_now
 from models.session import Database
 from models.settings import StoreSettings
-from tests.api.conftest import CheckedClient, KeptHints
+from tests.api.conftest import KeptHints
+from tests.api.plain_clients import local
+
+__all__ = ["local"]
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own use of what Authlib is about to drop
@@ -209,7 +212,7 @@ def test_a_provider_that_is_away_is_told_so(browser: Browser, monkeypatch: pytes
     assert (begun.status_code, "identity provider does not answer" in begun.text) == (503, True)
 
 
-def test_without_the_setting_nothing_changes(local: CheckedClient) -> None:
+def test_without_the_setting_nothing_changes(local: TestClient) -> None:
     assert local.get("/").status_code == 200
     for path in ("/oidc/sign-in", "/oidc/callback?code=x&state=y"):
         assert local.get(path).status_code == 404
