@@ -106,7 +106,7 @@ def test_the_log_is_listed_filtered_and_holds_no_secret(client: TestClient, data
     assert client.get("/v1/audit-log", headers=writer).status_code == 403
 
 
-def _as(client: TestClient, headers: dict[str, str]) -> CheckedClient:
+def _as(client: TestClient, headers: dict[str, str]) -> TestClient:
     client.headers.update(headers)
     return client
 
