@@ -11,6 +11,7 @@ from sqlalchemy import select
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api.http import audit
+from api.http.auth import ensure_workspace
 from api.settings import ApiSettings
 from cli.serve import Server
 from models.access import AuditEntry
@@ -135,8 +136,6 @@ def test_a_row_names_the_job_that_was_made_or_cancelled(local: TestClient, sqlit
 
 def test_old_entries_are_deleted(sqlite_database: Database, store: StoreSettings) -> None:
     with sqlite_database.begin() as session:
-        from api.http.auth import ensure_workspace
-
         workspace = ensure_workspace(session)
         for days in (1, 400):
             audit.add_entry(session, workspace, "operator", f"{days} days", None)
