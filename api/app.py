@@ -15,21 +15,25 @@ from pydantic.json_schema import models_json_schema
 
 from api import (
     argilla,
+    audit,
     dataset_shapes,
     datasets,
     estimates,
     evaluations,
+    keys,
     language_models,
     life,
     lineage,
     lm_eval,
     pairs,
+    quotas,
     rejudgings,
     retractions,
     reviews,
     service,
 )
 from api.http import errors
+from api.http.audit import Audited
 from api.http.middleware import BodyLimit, SecurityHeaders
 from api.http.routing import Api
 from api.imports import routes as imports
@@ -73,6 +77,9 @@ RESOURCES = (
     life,
     lineage,
     retractions,
+    keys,
+    quotas,
+    audit,
     service,
 )
 
@@ -92,6 +99,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     for router in (*(resource.router for resource in RESOURCES), pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Audited)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
     _describe(app)

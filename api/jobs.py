@@ -35,6 +35,7 @@ from api.http.routing import Api, ApiDep, accepted
 from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.language_models import model_names
 from api.progress import STAGES, progress_of
+from api.quotas import admit_job
 from api.schemas import RowAnswer, RowId, Tag
 from models.base import Base
 from models.curation import tagged, tags_of
@@ -166,6 +167,7 @@ class JobResource(Generic[Row, Body, Answer]):
 
                 def make() -> str:
                     row: Any
+                    admit_job(session, caller.workspace_id, self.table)
                     row, planned = self.create(session, caller.workspace_id, body)
                     if parents_hidden(session, row):
                         raise Conflict("something that this names has just been deleted; look again and name another")
@@ -187,7 +189,7 @@ class JobResource(Generic[Row, Body, Answer]):
             typed(create, caller=self.caller, body=self.body),
             methods=["POST"],
             status_code=202,
-            responses=documented(408, 409, 413, 415),
+            responses=documented(408, 409, 413, 415, 429),
             **self._described("create", self.create_name or f"create_{self.name}"),
         )
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import cached_property
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from api.oidc.rules import Rule, load_rules
 
 MEBIBYTE = 1024 * 1024
 
@@ -53,10 +58,80 @@ class ApiSettings(BaseSettings):
     previews: int = Field(2, ge=1, description="Previews of training jobs made at once; each is a process.")
     preview_seconds: float = Field(60.0, gt=0, description="A preview that takes longer is killed.")
 
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses and networks, with commas, whose X-Forwarded-For and -Proto are believed."
+    )
+    public_url: str | None = Field(None, description="Address of this service as browsers see it; default: as asked.")
+    session_hours: float = Field(12.0, gt=0, description="How long a browser stays signed in by OpenID Connect.")
+    oidc_issuer: str | None = Field(None, description="OpenID Connect provider that people sign in with.")
+    oidc_client_id: str | None = Field(None, validate_default=True)
+    oidc_client_secret_file: Path | None = Field(None, description="File with the client secret; none: public client.")
+    oidc_rules_file: Path | None = Field(
+        None, validate_default=True, description="JSON: who may sign in, to which workspace, with which scopes."
+    )
+    oidc_scope: str = Field("openid email profile", description="Scopes that the provider is asked for.")
+    oidc_groups_claim: str = Field("groups", description="The claim that lists a person's groups.")
+
+    @field_validator("public_url", "oidc_issuer")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("give an address such as https://login.example.org")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname):
+            raise ValueError("give an https:// address; http is for this machine only")
+        return value.rstrip("/")
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _client(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("missing, while ERRATA_OIDC_ISSUER is set; give the id that the provider knows this by")
+        return value
+
+    @field_validator("oidc_client_secret_file")
+    @classmethod
+    def _secret(cls, value: Path | None) -> Path | None:
+        if value is not None and not _read(value):
+            raise ValueError(f"{value}: the file is empty")
+        return value
+
+    @field_validator("oidc_rules_file")
+    @classmethod
+    def _rules(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if info.data.get("oidc_issuer") and value is None:
+            raise ValueError("missing, while ERRATA_OIDC_ISSUER is set; give a JSON file that says who may sign in")
+        if value is not None:
+            load_rules(value)
+        return value
+
+    @cached_property
+    def oidc_client_secret(self) -> str | None:
+        """The client secret; it stands in no environment variable and no log."""
+        return _read(self.oidc_client_secret_file) if self.oidc_client_secret_file else None
+
+    @cached_property
+    def oidc_rules(self) -> tuple[Rule, ...]:
+        """Who may sign in."""
+        return load_rules(self.oidc_rules_file) if self.oidc_rules_file else ()
+
     @property
     def loopback(self) -> bool:
         """Whether only this machine can reach the API."""
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return _is_loopback(self.host)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None

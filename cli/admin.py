@@ -13,16 +13,23 @@ from kombu.exceptions import OperationalError as BrokerError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from api.http import auth
+from api.http import audit, auth
+from api.http.errors import Conflict
+from api.http.scopes import Scope
+from api.quotas import QuotaIn, read_usage
+from api.quotas import set_quota as write_quota
 from cli import CliError
 from cli.common import open_database, reach_database, upgrade_database
 from models.base import new_id
 from models.settings import StoreSettings
-from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
+from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, Workspace
 from workers.app import create_celery
 from workers.engines.registry import ENGINES, PROMPTED, checked
 from workers.hearing import deaf_workers
+
+_OPERATOR = "operator"
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -57,15 +64,43 @@ def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: st
     db = open_database(store)
     try:
         with db.begin() as session:
-            wanted = cast(list[auth.Scope], [scope.strip() for scope in scopes])
+            wanted = cast(list[Scope], [scope.strip() for scope in scopes])
             expires_in = timedelta(days=days) if days else None
-            key, secret = auth.create_key(session, name, workspace=workspace, scopes=wanted, expires_in=expires_in)
+            key, secret = auth.create_key(
+                session, name, workspace=workspace, scopes=wanted, expires_in=expires_in, created_by=_OPERATOR
+            )
+            audit.add_entry(session, key.workspace_id, _OPERATOR, "errata keys create", key.id)
             told = f"{key.id} ({', '.join(map(str, key.scopes))}) for workspace '{workspace}'; shown only now:"
     except ValueError as error:
         raise CliError(str(error)) from None
+    _tell_secret(told, secret)
+
+
+def _tell_secret(told: str, secret: str) -> None:
     # Apart from the words, so that a script can take the secret from standard output.
     Console(stderr=True, highlight=False).print(told)
     print(secret)
+
+
+def rotate_key(store: StoreSettings, key_id: str, grace_hours: float) -> None:
+    """Replace a key and print the new secret. Raises CliError where there is no such valid key."""
+    try:
+        with open_database(store).begin() as session:
+            key = _key(session, key_id)
+            new, secret = auth.rotate_key(session, key, timedelta(hours=grace_hours), _OPERATOR)
+            audit.add_entry(session, key.workspace_id, _OPERATOR, "errata keys rotate", key.id)
+            until = "has ended" if key.revoked_at else f"goes on until {str(key.expires_at)[:19]} UTC"
+            told = f"{new.id} replaces {key.id}, which {until}; shown only now:"
+    except Conflict as error:
+        raise CliError(str(error.detail)) from None
+    _tell_secret(told, secret)
+
+
+def _key(session: Session, key_id: str) -> ApiKey:
+    found = session.get(ApiKey, key_id)
+    if found is None:
+        raise CliError(f"there is no key '{key_id}'; see `errata keys list`")
+    return found
 
 
 def list_keys(store: StoreSettings) -> None:
@@ -91,7 +126,28 @@ def revoke_key(store: StoreSettings, key: str) -> None:
     with open_database(store).begin() as session:
         if not auth.revoke_key(session, key):
             raise CliError(f"there is no valid key '{key}'; see `errata keys list`")
+        audit.add_entry(session, _key(session, key).workspace_id, _OPERATOR, "errata keys revoke", key)
     print(f"{key} is revoked.")
+
+
+def list_workspaces(store: StoreSettings) -> None:
+    """Print every workspace with its use and its quotas."""
+    with open_database(store).read() as session:
+        named = select(Workspace).where(Workspace.name.not_in(RESERVED_NAMES)).order_by(Workspace.created_at)
+        found = [read_usage(session, row.id) for row in session.scalars(named).all()]
+    shown = [(each.workspace, each.jobs, each.problems, each.pairs, each.tokens_today) for each in found]
+    lines = [[name, *(f"{m.used} of {'any' if m.limit is None else m.limit}" for m in rest)] for name, *rest in shown]
+    _print_table(["workspace", "jobs", "problems", "pairs", "tokens today"], lines)
+
+
+def set_quota(store: StoreSettings, workspace: str, quotas: dict[str, int | None]) -> None:
+    """Replace the quotas of a workspace. Raises CliError where there is none of this name."""
+    with open_database(store).begin() as session:
+        row = session.scalars(select(Workspace).where(Workspace.name == workspace)).one_or_none()
+        if row is None or row.name in RESERVED_NAMES:
+            raise CliError(f"there is no workspace '{workspace}'; see `errata workspaces list`")
+        write_quota(session, row.id, QuotaIn.model_validate(quotas))
+        audit.add_entry(session, row.id, _OPERATOR, "errata workspaces quota", row.id)
 
 
 def add_model(

@@ -16,7 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from cli import CliError, configure_logging, operator
-from cli.user import account, evaluations, jobs, training
+from cli.user import account, evaluations, jobs, keys, training
 from cli.user import models as user_models
 from cli.user.connection import AsJson, Url, speaks_http
 from cli.user.datasets import datasets
@@ -36,9 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_args_is_help=True)
 models = typer.Typer(help="The registry: the only language models a job may name.", no_args_is_help=True)
-app.add_typer(keys, name="keys")
+keys.register(app)
 app.add_typer(models, name="models")
 app.add_typer(problems, name="problems")
 jobs.register(app)
@@ -164,37 +163,6 @@ def demo(
     from demo.run import Options, run
 
     raise typer.Exit(run(Options(gsm8k, server, plan, random_model, keep_serving, as_json)))
-
-
-@keys.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="What the key is for.")],
-    scopes: Annotated[str, typer.Option(help="Some of read, write, train, admin.")] = "read,write,train",
-    workspace: Annotated[str, typer.Option(help="Made if new.")] = "default",
-    days: Annotated[
-        int | None, typer.Option(min=1, max=36500, help="Valid for this long; default: until revoked.")
-    ] = None,
-) -> None:
-    """Make an API key. From the first key on, every request needs one."""
-    from cli.admin import create_key as run
-
-    run(_store(), name, scopes.split(","), workspace, days)
-
-
-@keys.command("list")
-def list_keys() -> None:
-    """List keys, without their secrets."""
-    from cli.admin import list_keys as run
-
-    run(_store())
-
-
-@keys.command("revoke")
-def revoke_key(key: Annotated[str, typer.Argument(help="Its id: key_...")]) -> None:
-    """End a key at once."""
-    from cli.admin import revoke_key as run
-
-    run(_store(), key)
 
 
 @models.command("add")

@@ -40,7 +40,12 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, sock: socket.socket, stopping: threading.Event) -> None:
         config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=_STOP_SECONDS, server_header=False, access_log=False
+            app,
+            log_level="warning",
+            timeout_graceful_shutdown=_STOP_SECONDS,
+            server_header=False,
+            access_log=False,
+            forwarded_allow_ips=app.state.api.settings.trusted_proxies,
         )
         super().__init__(config)
         self._sock, self._stopping = sock, stopping

@@ -9,6 +9,7 @@ import httpx
 
 from client.errors import ErrataError
 from client.files import Datasets, LanguageModels
+from client.keys import Keys, Workspaces
 from client.life import Pairs, Retractions
 from client.resources import (
     Estimates,
@@ -51,6 +52,8 @@ class Errata:
         self.evaluations = Evaluations(self._transport)
         self.models = LanguageModels(self._transport)
         self.presets = Presets(self._transport)
+        self.keys = Keys(self._transport)
+        self.workspaces = Workspaces(self._transport)
 
     @property
     def url(self) -> str:

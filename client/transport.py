@@ -62,7 +62,7 @@ class Transport:
                     raise ServiceUnreachable(f"{self.base_url} does not answer: {error}") from error
                 time.sleep(_pause(attempt))
                 continue
-            if response.status_code in _RETRIED and attempt < self._retries:
+            if response.status_code in _RETRIED and attempt < self._retries and not _far_off(response.headers):
                 time.sleep(_pause(attempt, response.headers))
                 continue
             if response.status_code >= 400:
@@ -96,6 +96,12 @@ class Transport:
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
+
+
+def _far_off(headers: Mapping[str, str]) -> bool:
+    """Whether the service says that trying soon is no use, as for a quota of the day."""
+    told = headers.get("retry-after", "")
+    return told.isdecimal() and float(told) > _LONGEST_WAIT
 
 
 def _pause(attempt: int, headers: Mapping[str, str] | None = None) -> float:

@@ -18,7 +18,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
-from models import curation  # noqa: F401  # imports every module with tables, so that the metadata is complete
+from models import access, curation  # noqa: F401  # import every module with tables, so that the metadata is complete
 from models.base import Base
 from models.session import use_wal
 

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, inspect, or_, select, text, tuple_, update
 
 from errata.types import Verdict
+from models.access import AuditEntry, BrowserSession
 from models.base import Base, db_now
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
 from models.leases import OWNERS
@@ -82,6 +83,21 @@ RULES: tuple[Rule, ...] = (
         "keys of requests that may come again",
         IdempotencyKey,
         lambda days: IdempotencyKey.created_at < db_now(-_DAY * days),
+    ),
+    # Nothing is done with a session that has expired; it lies about for as long as such a key, which is days.
+    Rule(
+        "sessions",
+        "idempotency_days",
+        "sign-ins that have expired",
+        BrowserSession,
+        lambda days: BrowserSession.expires_at < db_now(-_DAY * days),
+    ),
+    Rule(
+        "audit",
+        "audit_days",
+        "entries of the audit log",
+        AuditEntry,
+        lambda days: AuditEntry.created_at < db_now(-_DAY * days),
     ),
     Rule("events", "event_days", "events of what has ended", Event, _old_events),
     Rule(

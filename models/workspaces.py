@@ -36,7 +36,10 @@ class Owned(Identified):
 
 
 class ApiKey(Owned, Timestamped, Base):
-    """``errata_<id>_<secret>``; of the secret only its SHA-256 (hex) is kept."""
+    """``errata_<id>_<secret>``; of the secret only its SHA-256 (hex) is kept.
+
+    ``created_by`` is the actor that made it (models.access.AuditEntry), ``replaced_by`` the key it was rotated to.
+    """
 
     __tablename__ = "api_keys"
     name: Mapped[str]
@@ -45,6 +48,8 @@ class ApiKey(Owned, Timestamped, Base):
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
+    created_by: Mapped[str | None]
+    replaced_by: Mapped[str | None]
 
 
 class IdempotencyKey(Timestamped, Base):

@@ -24,6 +24,7 @@ class WorkerSettings(BaseSettings):
     sample_days: float | None = Field(
         None, gt=0, description="How long samples that are not correct, and edits without a pair, outlive their job."
     )
+    audit_days: float = Field(365.0, ge=0, description="How long the audit log keeps its entries; 0: for good.")
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     engine_stall_seconds: float = Field(
@@ -42,4 +43,5 @@ class WorkerSettings(BaseSettings):
     @property
     def retention(self) -> dict[str, float | None]:
         """After how many days old rows go, by the setting of each rule of models.retention; null: never."""
-        return self.model_dump(include={"idempotency_days", "event_days", "sample_days"})
+        days = self.model_dump(include={"idempotency_days", "event_days", "sample_days"})
+        return {**days, "audit_days": self.audit_days or None}

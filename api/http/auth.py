@@ -1,7 +1,7 @@
 """API keys: ``errata_<id>_<secret>``, of whose secret only the SHA-256 is kept.
 
-Scopes: ``read`` < ``write`` (problem sets, jobs, datasets, evaluations) and ``train`` (training jobs), each of which
-includes ``read``; ``admin`` includes all. A key opens one workspace. On loopback, until the first key exists, requests
+Scopes (api.http.scopes): ``read``, ``write`` (problem sets, jobs, datasets, evaluations), ``train`` (training jobs),
+``admin`` (keys, quotas, the audit log). A key opens one workspace. On loopback, until the first key exists, requests
 need none and belong to the default workspace; such requests must come from this machine's own pages (``Host`` and
 ``Origin`` are checked), so that no web site can drive the API through a visitor's browser.
 """
@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
@@ -23,15 +23,17 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
-from api.http.errors import Forbidden, Unauthorized
+from api.http.audit import identify
+from api.http.errors import Conflict, Forbidden, Unauthorized
 from api.http.routing import Api, ApiDep
+from api.http.scopes import SCOPES as SCOPES
+from api.http.scopes import Scope as Scope
+from api.http.scopes import includes
 from api.settings import ApiSettings
 from models.base import db_now, new_id
 from models.session import Database, insert_ignore
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, Workspace
 
-Scope = Literal["read", "write", "train", "admin"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 _USED_EVERY_SECONDS = 60
 #: In one statement, as it stands before every keyless request: whether there is a key, and the default workspace.
 _STANDING = select(exists(select(ApiKey.id)), exists(select(Workspace.id).where(Workspace.id == DEFAULT_WORKSPACE)))
@@ -44,15 +46,26 @@ class BindingRefused(RuntimeError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is asking: a workspace and what its key allows. ``key_id`` is None for keyless requests on loopback."""
+    """Who is asking: a workspace and what its key or session allows.
+
+    ``key_id`` is None for keyless requests on loopback and for people who signed in by OpenID Connect. ``subject`` is
+    set for the latter alone; ``name`` is the key's or the person's.
+    """
 
     workspace_id: str
     scopes: frozenset[str]
     key_id: str | None = None
+    subject: str | None = None
+    name: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """As the audit log names them."""
+        return self.key_id or (f"oidc:{self.subject}" if self.subject else "anonymous")
 
     def may(self, scope: Scope) -> bool:
-        """Whether the key's scopes include this one."""
-        return scope in self.scopes or "admin" in self.scopes or (scope == "read" and bool(self.scopes))
+        """Whether the scopes include this one."""
+        return includes(self.scopes, scope)
 
 
 def create_key(
@@ -62,8 +75,9 @@ def create_key(
     workspace: str = "default",
     scopes: Iterable[Scope] = ("read", "write", "train"),
     expires_in: timedelta | None = None,
+    created_by: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """Make a key for a workspace (made too if new), in the caller's transaction.
+    """Make a key for a workspace (made too if new), in the caller's transaction; ``created_by``: the actor.
 
     The answer holds the whole key, which is shown once and kept nowhere. Raises ValueError for an unknown scope
     and for the service's own workspaces, which nobody opens.
@@ -73,15 +87,43 @@ def create_key(
     wanted = sorted(set(scopes))
     if not wanted or set(wanted) - set(SCOPES):
         raise ValueError(f"scopes must be some of {', '.join(SCOPES)}")
+    return _add_key(session, ensure_workspace(session, workspace), name, wanted, expires_in, created_by)
+
+
+def rotate_key(session: Session, key: ApiKey, grace: timedelta, created_by: str | None = None) -> tuple[ApiKey, str]:
+    """Replace a key: a new one of its name, scopes and length of validity, while the old one goes on for ``grace``.
+
+    In the caller's transaction. Raises Conflict for a key that is not valid any more or was replaced before.
+    """
+    session.refresh(key, with_for_update=True)  # of two at once the second sees the first's
+    now = session.scalars(select(db_now())).one()
+    if key.replaced_by:
+        raise Conflict(f"the key was rotated before: {key.replaced_by} replaces it; rotate that one")
+    if key.revoked_at or (key.expires_at and key.expires_at <= now):
+        raise Conflict("the key is revoked or expired; create another one")
+    lifetime = key.expires_at - key.created_at if key.expires_at else None
+    new, secret = _add_key(session, key.workspace_id, key.name, key.scopes, lifetime, created_by)
+    key.replaced_by = new.id
+    if grace:
+        key.expires_at = min(key.expires_at or now + grace, now + grace)
+    else:
+        key.revoked_at = now
+    session.flush()
+    return new, secret
+
+
+def _add_key(
+    session: Session, workspace_id: str, name: str, scopes: list[Any], lifetime: timedelta | None, by: str | None
+) -> tuple[ApiKey, str]:
     public, secret = new_id("key"), secrets.token_hex(24)
-    expires_at = datetime.now(UTC) + expires_in if expires_in else None
     key = ApiKey(
         id=public,
-        workspace_id=ensure_workspace(session, workspace),
+        workspace_id=workspace_id,
         name=name,
-        secret_sha256=_digest(secret),
-        scopes=list(wanted),
-        expires_at=expires_at,
+        secret_sha256=digest(secret),
+        scopes=list(scopes),
+        expires_at=datetime.now(UTC) + lifetime if lifetime else None,
+        created_by=by,
     )
     session.add(key)
     session.flush()
@@ -110,7 +152,7 @@ def any_key(session: Session) -> bool:
 
 def check_binding(settings: ApiSettings, db: Database) -> None:
     """Raises BindingRefused when the API would be reachable from elsewhere without a usable key in the database."""
-    if settings.loopback:
+    if settings.loopback or settings.oidc_issuer:  # with a provider, every page needs a sign-in and every request a key
         return
     # A key that is revoked or expired opens nothing, so it protects nothing either.
     usable = exists(
@@ -135,7 +177,7 @@ def authenticate(
     sending one still work.
     """
     if given is not None and given.credentials.startswith("errata_"):
-        return _by_key(api, given.credentials)
+        return known_caller(request, _by_key(api, given.credentials))
     return anonymous(request, api)
 
 
@@ -143,14 +185,20 @@ def anonymous(request: Request, api: Api) -> Caller:
     """The default workspace, for a keyless request from this machine. Raises Unauthorized."""
     with api.db.look() as session:
         keyed, known = session.execute(_STANDING).one()
-    if not api.settings.loopback or api.settings.require_key == "always" or keyed:
+    if not api.settings.loopback or api.settings.require_key == "always" or api.settings.oidc_issuer or keyed:
         raise _unauthorized("this needs an API key: send 'Authorization: Bearer errata_<id>_<secret>'")
     if not _from_this_machine(request):
         raise Forbidden("a keyless request must come from this machine's own pages, not from another site's")
     if not known:
         with api.db.begin() as session:
             ensure_workspace(session)
-    return Caller(DEFAULT_WORKSPACE, frozenset(SCOPES))
+    return known_caller(request, Caller(DEFAULT_WORKSPACE, frozenset(SCOPES)))
+
+
+def known_caller(request: Request, caller: Caller) -> Caller:
+    """The caller, noted for the audit log."""
+    identify(request.scope, caller.workspace_id, caller.actor, caller.name)
+    return caller
 
 
 def _by_key(api: Api, token: str) -> Caller:
@@ -161,17 +209,19 @@ def _by_key(api: Api, token: str) -> Caller:
         key = session.get(ApiKey, f"key_{parts[1]}")
     now = datetime.now(UTC)
     # The digest is compared in constant time, and for an unknown id as well.
-    matches = hmac.compare_digest(_digest(parts[2]), key.secret_sha256 if key else _digest(""))
+    matches = hmac.compare_digest(digest(parts[2]), key.secret_sha256 if key else digest(""))
     if key is None or not matches or key.revoked_at or (key.expires_at and key.expires_at <= now):
         raise _unauthorized("this API key is unknown, revoked or expired")
     # Written once a minute at most: reading requests must not each wait for the write lock.
     if key.last_used_at is None or now - key.last_used_at > timedelta(seconds=_USED_EVERY_SECONDS):
+        stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < db_now(-_USED_EVERY_SECONDS))
         with api.db.begin() as session:
-            session.execute(update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=db_now()))
-    return Caller(key.workspace_id, frozenset(str(scope) for scope in key.scopes), key.id)
+            session.execute(update(ApiKey).where(ApiKey.id == key.id, stale).values(last_used_at=db_now()))
+    return Caller(key.workspace_id, frozenset(str(scope) for scope in key.scopes), key.id, name=key.name)
 
 
-def _digest(secret: str) -> str:
+def digest(secret: str) -> str:
+    """What is stored of a secret of high entropy: its SHA-256, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -200,9 +250,11 @@ def requires(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
             raise Forbidden(f"this key lacks the scope '{scope}'; use one made with it")
         return caller
 
+    check.scope = scope  # type: ignore[attr-defined]  # read by api.http.routing.scope_of
     return check
 
 
 Reader = Annotated[Caller, Depends(requires("read"))]
 Writer = Annotated[Caller, Depends(requires("write"))]
 Trainer = Annotated[Caller, Depends(requires("train"))]
+Admin = Annotated[Caller, Depends(requires("admin"))]

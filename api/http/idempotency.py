@@ -18,6 +18,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from api.http.audit import concerns
 from api.http.errors import Conflict, Invalid
 from api.http.routing import Api
 from models.session import insert_ignore
@@ -60,6 +61,14 @@ def once(
     ``body`` is the request as JSON-friendly data, or its digest. The answer is the resource's id and whether it is new.
     Raises Conflict and Invalid as the module says.
     """
+    row_id, new = _once(session, api, who, workspace_id, body, make)
+    concerns(row_id)
+    return row_id, new
+
+
+def _once(
+    session: Session, api: Api, who: Idempotency, workspace_id: str, body: Any, make: Callable[[], str]
+) -> tuple[str, bool]:
     if who.key is None:
         return make(), True
     digest = hashlib.sha256(json.dumps(body, sort_keys=True, default=str).encode()).hexdigest()

@@ -19,6 +19,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.http import strict_json
 from api.http.errors import BadRequest, FieldError, Invalid, documented
+from api.http.scopes import Scope
 from api.settings import ApiSettings
 from models.session import Database
 from models.settings import StoreSettings
@@ -70,7 +71,15 @@ class StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route that knows all its query parameters: a misspelt filter must not silently match everything."""
+    """A route that knows all its query parameters: a misspelt filter must not silently match everything.
+
+    OpenAPI tells the scope that a key needs for it, as ``x-required-scope``.
+    """
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if (scope := scope_of(self.dependant)) is not None:
+            self.openapi_extra = {**(self.openapi_extra or {}), "x-required-scope": scope}
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its request made strict."""
@@ -88,6 +97,12 @@ class StrictRoute(APIRoute):
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def scope_of(dependant: Dependant) -> Scope | None:
+    """The scope that the dependencies of a route require (api.http.auth.requires); None where it asks for no key."""
+    found: Scope | None = getattr(dependant.call, "scope", None)
+    return found or next((scope for below in dependant.dependencies if (scope := scope_of(below))), None)
 
 
 def _query_names(dependant: Dependant) -> set[str]:

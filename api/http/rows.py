@@ -28,7 +28,7 @@ from models.curation import Retraction
 from models.jobs import Estimate, InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
-from models.workspaces import ProblemSet
+from models.workspaces import ApiKey, ProblemSet
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -55,6 +55,7 @@ KINDS: dict[type[Base], Kind] = {
     Rejudging: Kind("rejudge", "rejudging", "/v1/rejudgings"),
     Retraction: Kind("retract", "retraction", "/v1/retractions"),
     Estimate: Kind("est", "estimate", "/v1/estimates"),
+    ApiKey: Kind("key", "API key", "/v1/keys"),
 }
 _BY_PREFIX = {kind.prefix: kind for kind in KINDS.values()}
 _ID = re.compile(r"[a-z]+_[0-9a-z]{1,40}")

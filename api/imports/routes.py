@@ -25,6 +25,7 @@ from api.http.uploads import Upload, UploadDep
 from api.imports.ingest import Ingest, Recognised, recognised
 from api.imports.report import Report
 from api.imports.schemas import ImportIn
+from api.quotas import admit_job
 from errata.imports.config import FormatName, ImportConfig
 from models.base import new_id
 from models.files import FileStore
@@ -57,7 +58,10 @@ def _param(text: str) -> Any:
 @router.post(
     "/import",
     status_code=202,
-    responses={200: {"model": DatasetOut, "description": "The same import came before."}, **documented(409, 413, 415)},
+    responses={
+        200: {"model": DatasetOut, "description": "The same import came before."},
+        **documented(409, 413, 415, 429),
+    },
     openapi_extra=_body(),
 )
 def import_dataset(
@@ -175,6 +179,7 @@ def _store(api: Api, who: Idempotency, dataset: Dataset, key: str) -> tuple[str,
         found = _existing(session, dataset.workspace_id, key)
         if found is not None:
             return found
+        admit_job(session, dataset.workspace_id, Dataset)
         if dataset.config is None:
             raise Conflict("the dataset of this import has just ended without files; send the file again")
         # One that ended without files gives its key away.

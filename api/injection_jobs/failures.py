@@ -14,6 +14,7 @@ from api.http.errors import Conflict, documented
 from api.http.routing import ApiDep, accepted, make_router
 from api.http.rows import Listing, PageDep, paginate, path_row
 from api.injection_jobs.jobs import InjectionJobOut, jobs
+from api.quotas import admit_job
 from api.schemas import RowAnswer
 from models.jobs import InjectionJob, ProblemError, Shard
 from models.states import TERMINAL, JobState
@@ -57,7 +58,7 @@ def list_failed_problems(caller: Reader, api: ApiDep, job_id: str, page: PageDep
     )
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409))
+@router.post("/{job_id}/retry", status_code=202, responses=documented(404, 409, 429))
 def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Response) -> InjectionJobOut:
     """Try again what failed. A running job takes its quarantined shards up again, and the answer is that job.
 
@@ -93,6 +94,7 @@ def retry_job(session: Session, job: InjectionJob) -> tuple[InjectionJob, list[H
     positions = missing_positions(session, job)
     if not positions:
         raise Conflict("the job lacks no problem: there is nothing to retry")
+    admit_job(session, job.workspace_id, InjectionJob)
     return plan_retry(session, job, positions)
 
 

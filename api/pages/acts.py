@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 
 from api.datasets import jobs as datasets
 from api.evaluations import jobs as evaluations
+from api.http.audit import leave_out
 from api.http.auth import Caller, Scope
-from api.http.errors import Conflict, Forbidden, Invalid
+from api.http.errors import Conflict, Forbidden, Invalid, TooManyRequests
 from api.http.idempotency import Idempotency, once
 from api.http.routing import Api, ApiDep
 from api.http.rows import path_row
@@ -32,7 +33,8 @@ from api.language_models import model_names
 from api.pages.format import flat
 from api.pages.forms import FORMS, Form, Values, as_curl, body_of, checked, with_values
 from api.pages.overview import pair_count
-from api.pages.rendering import PageRoute, Viewer, is_live, page
+from api.pages.rendering import PageRoute, Viewer, check_origin, is_live, page
+from api.quotas import admit_job
 from api.training.checkpoints import run_from
 from api.training.routes import cancel_run, move_run
 from api.training.routes import jobs as training_jobs
@@ -57,13 +59,6 @@ async def given_values(request: Request) -> Values:
     return values
 
 
-def check_origin(request: Request) -> None:
-    """Raises HTTPException where the browser says that the form is another site's."""
-    origin = request.headers.get("origin")  # browsers send it with every POST; others need no guard
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
-        raise HTTPException(403, "The form must be sent from this site's own page.")
-
-
 Given = Annotated[Values, Depends(given_values)]
 
 
@@ -81,10 +76,11 @@ def send_form(request: Request, api: ApiDep, viewer: Viewer, name: str, given: G
     """Start what the form says, or show the request it would send. What is refused comes back with the reason."""
     form = _form(given.get("act", [name])[0], viewer)
     if "check" in given:
+        leave_out()
         return _form_page(request, api, viewer, FORMS[name], name, given, check=True)
     try:
         row_id = _start(api, viewer, form, given)
-    except (Invalid, Conflict) as error:
+    except (Invalid, Conflict, TooManyRequests) as error:
         return _form_page(request, api, viewer, FORMS[name], name, given, refused=error)
     return RedirectResponse(f"{form.goes_to}/{row_id}", 303)
 
@@ -106,6 +102,7 @@ def _start(api: Api, viewer: Caller, form: Form, given: Values) -> str:
         body = checked(form, sent)
 
         def make() -> str:
+            admit_job(session, viewer.workspace_id, form.table)
             row, planned = form.create(session, viewer.workspace_id, body)
             hints.extend(planned)
             return str(row.id)
@@ -125,7 +122,7 @@ def _form_page(
     values: Values,
     *,
     check: bool = False,
-    refused: Invalid | Conflict | None = None,
+    refused: Invalid | Conflict | TooManyRequests | None = None,
 ) -> Response:
     curl: str | None = None
     settings: list[tuple[str, str]] = []

@@ -26,8 +26,9 @@ from api.language_models import visible
 from api.training.routes import new_training_job
 from api.training.schemas import TrainingJobIn
 from errata.config import PRESETS
-from models.jobs import InjectionJob
-from models.outputs import Dataset
+from models.base import Base
+from models.jobs import Estimate, InjectionJob
+from models.outputs import Dataset, Evaluation, TrainingRun
 from models.states import TERMINAL, JobState
 from models.workspaces import LanguageModel, ProblemSet
 from workers.dispatch import TRAINING_PRESETS, Hint
@@ -72,6 +73,7 @@ class Form:
     about: str
     scope: Scope
     url: str
+    table: type[Base]
     body: type[BaseModel]
     create: Callable[[Session, str, Any], tuple[Any, list[Hint]]]
     goes_to: str
@@ -229,6 +231,7 @@ FORMS: dict[str, Form] = {
         "Solutions are sampled or taken as brought, verified, edited into subtle errors, and paired.",
         "write",
         "/v1/injection-jobs",
+        InjectionJob,
         InjectionJobIn,
         new_injection_job,
         "/jobs",
@@ -241,6 +244,7 @@ FORMS: dict[str, Form] = {
         "A pilot over a few problems forecasts pairs, tokens and time.",
         "write",
         "/v1/injection-jobs:estimate",
+        Estimate,
         EstimateIn,
         new_estimate,
         "/estimates",
@@ -252,6 +256,7 @@ FORMS: dict[str, Form] = {
         "The pairs of ended jobs become files, once and for good.",
         "write",
         "/v1/datasets",
+        Dataset,
         DatasetIn,
         new_dataset,
         "/datasets",
@@ -263,6 +268,7 @@ FORMS: dict[str, Form] = {
         "A run takes a frozen dataset and a start model, and makes a new model.",
         "train",
         "/v1/training-jobs",
+        TrainingRun,
         TrainingJobIn,
         new_training_job,
         "/training",
@@ -274,6 +280,7 @@ FORMS: dict[str, Form] = {
         "The model answers a problem set, and its answers are verified.",
         "write",
         "/v1/evaluations",
+        Evaluation,
         EvaluationIn,
         new_evaluation,
         "/evaluations",

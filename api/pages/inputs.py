@@ -18,9 +18,8 @@ from api.http.routing import ApiDep
 from api.http.rows import PageRequest, paginate, path_row
 from api.http.uploads import UploadDep
 from api.language_models import find_model, model_names, visible
-from api.pages.acts import check_origin
 from api.pages.format import flat
-from api.pages.rendering import PageRoute, Viewer, is_live, page
+from api.pages.rendering import PageRoute, Viewer, check_origin, is_live, page
 from api.problem_sets.routes import take_problems
 from errata.types import Domain
 from models.base import db_now

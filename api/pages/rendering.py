@@ -1,8 +1,8 @@
 """What every page needs: its viewer, its template, and an answer that is a page also where it is a refusal.
 
 On loopback without keys the viewer is the default workspace, as over ``/v1``. Otherwise a browser signs in with an API
-key, kept in a cookie that scripts cannot read, other sites cannot send, and ``/v1`` ignores. Everything rendered is
-autoescaped, and nothing is inline.
+key, kept in a cookie that scripts cannot read, other sites cannot send, and ``/v1`` ignores; or a person signs in by
+OpenID Connect (api.pages.sessions). Everything rendered is autoescaped, and nothing is inline.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -18,15 +19,19 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from sqlalchemy import select
 
-from api.http.auth import Caller, authenticate
+from api.http.auth import Caller, authenticate, digest, known_caller
 from api.http.errors import Forbidden, Invalid, Unauthorized
-from api.http.routing import ApiDep
+from api.http.routing import Api, ApiDep
 from api.pages import format as fmt
 from errata.event_sentences import sentence_of
+from models.access import BrowserSession
+from models.base import db_now
 from models.states import TERMINAL
 
 COOKIE = "errata_key"
+SESSION_COOKIE = "errata_session"
 _SIGNED_IN_SECONDS = 12 * 3600
 _API = Path(__file__).parent.parent
 STATIC = _API / "static"
@@ -34,17 +39,24 @@ _TITLES = {403: "Not with this key", 404: "Not found"}
 
 
 class SignInNeeded(Unauthorized):
-    """No key, or one that is not valid: the pages answer with the sign-in form."""
+    """No key, or one that is not valid: the pages answer with the sign-in form. ``oidc``: with its button too."""
+
+    def __init__(self, detail: str, *, oidc: bool = False) -> None:
+        super().__init__(detail)
+        self.oidc = oidc
 
 
 def viewer(request: Request, api: ApiDep) -> Caller:
     """Who is looking. Raises SignInNeeded, or Forbidden for a key that may not read."""
-    key = request.cookies.get(COOKIE)
+    oidc = bool(api.settings.oidc_issuer)
+    token, key = request.cookies.get(SESSION_COOKIE), request.cookies.get(COOKIE)
+    if oidc and token:
+        return _person(request, api, token)
     given = HTTPAuthorizationCredentials(scheme="Bearer", credentials=key) if key else None
     try:
         caller = authenticate(request, api, given)
     except Unauthorized as error:
-        raise SignInNeeded(str(error.detail)) from None
+        raise SignInNeeded(str(error.detail), oidc=oidc) from None
     if not caller.may("read"):
         raise Forbidden("this key may not read")
     return caller
@@ -53,10 +65,34 @@ def viewer(request: Request, api: ApiDep) -> Caller:
 Viewer = Annotated[Caller, Depends(viewer)]
 
 
+def _person(request: Request, api: Api, token: str) -> Caller:
+    """Whose session the cookie is. Raises SignInNeeded."""
+    with api.db.read() as session:
+        live = (BrowserSession.token_sha256 == digest(token), BrowserSession.expires_at > db_now())
+        row = session.scalars(select(BrowserSession).where(*live)).one_or_none()
+    if row is None:
+        raise SignInNeeded("your session has ended; sign in again", oidc=True)
+    scopes = frozenset(str(scope) for scope in row.scopes)
+    return known_caller(request, Caller(row.workspace_id, scopes, subject=row.subject, name=row.name))
+
+
+def check_origin(request: Request) -> None:
+    """Raises HTTPException where the browser says that the form is another site's."""
+    origin = request.headers.get("origin")  # browsers send it with every POST; others need no guard
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
+        raise HTTPException(403, "The form must be sent from this site's own page.")
+
+
 def remember(response: Response, request: Request, key: str) -> None:
     """Keep the key for this browser: HttpOnly, SameSite=Strict, and Secure wherever the page came over TLS."""
-    secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, key, max_age=_SIGNED_IN_SECONDS, httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(
+        COOKIE, key, max_age=_SIGNED_IN_SECONDS, httponly=True, samesite="strict", secure=secure(request)
+    )
+
+
+def secure(request: Request) -> bool:
+    """Whether the page came over TLS, so that its cookies go over nothing else."""
+    return request.url.scheme == "https"
 
 
 def is_live(state: str) -> bool:
@@ -118,7 +154,8 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except SignInNeeded as error:
                 # A first visit is no refusal: only a cookie that was sent and not accepted is told about.
-                return page("sign_in.html", 401, refused=None if not request.cookies else str(error.detail))
+                refused = None if not request.cookies else str(error.detail)
+                return page("sign_in.html", 401, refused=refused, oidc=error.oidc)
             except (RequestValidationError, Invalid) as error:
                 if request.method == "POST":
                     return _refusal(422, str(getattr(error, "detail", "The form could not be read.")))

@@ -10,19 +10,16 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form, Query, Request
-from fastapi.responses import RedirectResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.datasets import read_dataset_file, send_dataset_file
-from api.http.auth import authenticate
-from api.http.errors import Invalid, Unauthorized
+from api.http.errors import Invalid
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import acts, comparison, contents, inputs, overview, pair_parts, pairs
-from api.pages.acts import check_origin
+from api.pages import access, acts, comparison, contents, inputs, overview, pair_parts, pairs, sessions
 from api.pages.dataset import CARD, card_html, dataset_context
 from api.pages.evaluation import evaluation_context
 from api.pages.format import flat
@@ -30,7 +27,7 @@ from api.pages.forms import FORMS
 from api.pages.jobs import job_context
 from api.pages.overview import SECTIONS, SectionName
 from api.pages.pair import pair_context
-from api.pages.rendering import PageRoute, Viewer, is_live, page, remember, viewer
+from api.pages.rendering import PageRoute, Viewer, is_live, page, viewer
 from api.pages.training import training_context
 from models.base import db_now
 from models.jobs import InjectionJob, PairRow
@@ -204,21 +201,9 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
     return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", may_write=may_write, **context)
 
 
-@router.post("/sign-in")
-def sign_in(request: Request, api: ApiDep, key: Annotated[str, Form(max_length=200)] = "") -> Response:
-    """Keep an API key for this browser. Only from our own form: another site must not sign a visitor in."""
-    check_origin(request)
-    try:
-        authenticate(request, api, HTTPAuthorizationCredentials(scheme="Bearer", credentials=key.strip()))
-    except Unauthorized as error:
-        return page("sign_in.html", 401, refused=str(error.detail))
-    response = RedirectResponse("/", 303)
-    remember(response, request, key.strip())
-    return response
-
-
-for _more in (acts.router, inputs.router, contents.router, comparison.router, pair_parts.router):
-    router.include_router(_more)
+_MORE = (acts, inputs, contents, comparison, pair_parts, access, sessions)
+for _router in (module.router for module in _MORE):
+    router.include_router(_router)
 _add_detail("jobs", "job", job_context)
 _add_detail("datasets", "dataset", dataset_context)
 _add_detail("training", "training", training_context)

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from api.http.errors import Conflict, Unavailable
 from api.problem_sets.ingest import ProblemFile
 from api.problem_sets.shapes import reference_text
+from api.quotas import admit_problems
 from models.base import new_ids
 from models.receiving import Receiving, ReceivingLost
 from models.session import Database, insert_ignore
@@ -66,6 +67,7 @@ def store_problem_set(
     found = session.scalars(_of(identity).where(ProblemSet.content_sha256 == problems.content_sha256)).first()
     if found is not None:
         return found.id, False
+    admit_problems(session, identity.workspace_id, problems.count)
     values = {
         **asdict(identity),
         "problem_count": problems.count,

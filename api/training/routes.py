@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import Query, Response
+from fastapi import Depends, Query, Response
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
+from api.http.audit import leave_out
 from api.http.auth import Reader, Trainer
 from api.http.errors import Conflict, Invalid, TooManyRequests, documented
 from api.http.routing import ApiDep, make_router
@@ -151,7 +152,11 @@ jobs = JobResource(
 jobs.register(router)
 
 
-@router.post("/training-jobs:preview", responses=documented(408, 409, 413, 415, 429))
+@router.post(
+    "/training-jobs:preview",
+    dependencies=[Depends(leave_out)],  # it starts and stores nothing
+    responses=documented(408, 409, 413, 415, 429),
+)
 def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) -> TrainingPreviewOut:
     """What a training job would train on: tokens with the trained spans marked, counts and estimates. Makes no job."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)

@@ -87,6 +87,10 @@ def test_retries_end() -> None:
     script = Script(*[httpx.Response(429, headers={"Retry-After": "0"}) for _ in range(2)])
     with pytest.raises(RateLimited):
         client(script, retries=1).models.list()
+    script = Script(httpx.Response(429, headers={"Retry-After": "40000"}))  # a quota of the day: no use to wait here
+    with pytest.raises(RateLimited):
+        client(script, retries=3).models.list()
+    assert len(script.asked) == 1
 
 
 def test_an_error_that_is_no_problem_document_is_told_as_text() -> None:

@@ -1,4 +1,4 @@
-"""The README's picture: ``make screenshot`` starts a service, makes pairs from solutions below, and takes docs/pair.png.
+"""The README's picture: ``make screenshot`` starts a service, makes pairs of the rows below, and takes docs/pair.png.
 
 Everything on it is real: the pair, its proof and its values come from a job of that service. Needs chromium.
 """
@@ -61,4 +61,4 @@ def _picture(url: str) -> None:
 
 if __name__ == "__main__":
     take()
-    print(f"wrote {TARGET}", file=sys.stderr)
+    sys.stderr.write(f"wrote {TARGET}\n")

@@ -23,6 +23,7 @@ from models.leases import Lease
 from models.outputs import Evaluation, EvaluationSample, Rejudging, VerdictChangeRow
 from models.session import insert_ignore, update_by_key
 from models.states import Stage
+from models.usage import count_tokens
 from models.workspaces import ProblemRow
 from workers.engines.base import GenerationRequest
 from workers.stages.base import Finish, StageContext
@@ -74,6 +75,8 @@ def answer(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)
+        generated = sum(row["completion_tokens"] for row in rows)
+        count_tokens(session, evaluation.workspace_id, evaluation.id, generated)
 
     return Finish(Stage.JUDGE, write)
 

@@ -196,6 +196,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         )
         session.add(rejudging)
     ids["rejudging_id"] = rejudging.id
+    ids |= {"key_id": "key_" + mine["authorization"].split("_")[1], "workspace": "mine"}
     operations = routes_with_ids(client.app, set(ids))
     assert len(operations) >= 40, "the list is the application's own"
     for method, path in operations:
@@ -259,7 +260,8 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     app.include_router(router)
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
-                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step"})  # fmt: skip
+                              "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step", "key_id",
+                              "workspace"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
@@ -284,6 +286,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "{step}/resume"): {},
     ("post", "{step}/model"): {"name": "m"},
     ("patch", ""): {"tags": ["t"]},
+    ("put", "/quota"): {"jobs": 1},
 }
 
 

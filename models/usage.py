@@ -1,0 +1,109 @@
+"""What a workspace uses: jobs at once, stored problems and pairs, tokens generated today. No pair is ever counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from models.access import TokenUse
+from models.base import db_now
+from models.jobs import Estimate, InjectionJob, JobSummary
+from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
+from models.states import TERMINAL
+from models.workspaces import ProblemSet
+
+_JOBS: tuple[Any, ...] = (InjectionJob, Dataset, TrainingRun, Evaluation, Rejudging)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a workspace uses now; ``resets_at`` is when the day of ``tokens_today`` ends (UTC)."""
+
+    jobs: int
+    problems: int
+    pairs: int
+    tokens_today: int
+    resets_at: datetime
+
+
+def usage_of(session: Session, workspace_id: str) -> Usage:
+    """The use of a workspace. Reads a row per job and per problem set, none per problem or pair."""
+    now = session.scalars(select(db_now())).one()
+    return Usage(
+        open_jobs(session, workspace_id),
+        stored_problems(session, workspace_id),
+        stored_pairs(session, workspace_id),
+        tokens_on(session, workspace_id, now),
+        next_day(now),
+    )
+
+
+def open_jobs(session: Session, workspace_id: str) -> int:
+    """Jobs of every kind that have not ended; a pilot counts for the workspace of its estimate."""
+    ended = sorted(TERMINAL)
+    counts = [
+        session.scalar(select(func.count()).where(table.workspace_id == workspace_id, table.state.not_in(ended))) or 0
+        for table in _JOBS
+    ]
+    pilots = (
+        select(func.count())
+        .select_from(Estimate)
+        .join(InjectionJob, InjectionJob.id == Estimate.pilot_id)
+        .where(Estimate.workspace_id == workspace_id, InjectionJob.state.not_in(ended))
+    )
+    return sum(counts) + (session.scalar(pilots) or 0)
+
+
+def stored_problems(session: Session, workspace_id: str) -> int:
+    """Problems of all sets of a workspace."""
+    total = select(func.sum(ProblemSet.problem_count)).where(ProblemSet.workspace_id == workspace_id)
+    return int(session.scalar(total) or 0)
+
+
+def stored_pairs(session: Session, workspace_id: str) -> int:
+    """Pairs of all injection jobs of a workspace, as their summaries say (models.summaries)."""
+    total = func.sum(JobSummary.counts["pairs"]["total"].as_integer())
+    query = select(total).join(InjectionJob, InjectionJob.id == JobSummary.job_id)
+    return int(session.scalar(query.where(InjectionJob.workspace_id == workspace_id)) or 0)
+
+
+def tokens_on(session: Session, workspace_id: str, now: datetime) -> int:
+    """Tokens generated on the day (UTC) of ``now`` by stages that ended well."""
+    query = select(func.sum(TokenUse.tokens)).where(TokenUse.workspace_id == workspace_id, TokenUse.day == _day(now))
+    return int(session.scalar(query) or 0)
+
+
+def next_day(now: datetime) -> datetime:
+    """The next midnight, UTC."""
+    return (now.astimezone(UTC) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def count_tokens(session: Session, workspace_id: str, subject_id: str, tokens: int) -> None:
+    """Add generated tokens to today's use, in the caller's transaction; the row stays locked to its end."""
+    if tokens <= 0:
+        return
+    make: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    day = _day(session.scalars(select(db_now())).one())
+    row = {"workspace_id": workspace_id, "day": day, "subject_id": subject_id, "tokens": tokens}
+    statement = make(TokenUse).values(row)
+    keys = [TokenUse.workspace_id, TokenUse.day, TokenUse.subject_id]
+    added = {"tokens": TokenUse.tokens + statement.excluded.tokens}
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=added))
+
+
+def count_job_tokens(session: Session, job_id: str, tokens: int) -> None:
+    """Add tokens generated for an injection job to the use of its workspace; a pilot's to its estimate's."""
+    owner = func.coalesce(Estimate.workspace_id, InjectionJob.workspace_id)
+    query = select(owner).select_from(InjectionJob).outerjoin(Estimate, Estimate.pilot_id == InjectionJob.id)
+    workspace_id = session.scalar(query.where(InjectionJob.id == job_id)) if tokens > 0 else None
+    if workspace_id is not None:
+        count_tokens(session, workspace_id, job_id, tokens)
+
+
+def _day(now: datetime) -> str:
+    return now.astimezone(UTC).date().isoformat()
