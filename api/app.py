@@ -23,6 +23,7 @@ from api import (
     life,
     lineage,
     lm_eval,
+    metrics,
     pairs,
     rejudgings,
     retractions,
@@ -31,6 +32,7 @@ from api import (
 )
 from api.http import errors
 from api.http.middleware import BodyLimit, SecurityHeaders
+from api.http.observed import Observed
 from api.http.routing import Api
 from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
@@ -42,7 +44,9 @@ from api.problem_sets import routes as problem_sets
 from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
 from api.training import routes as training
+from api.webhooks import routes as webhooks
 from errata.output_config import DatasetConfig
+from models.health import Health
 from models.session import Database
 from models.settings import StoreSettings
 from workers.dispatch import Dispatcher
@@ -69,7 +73,9 @@ RESOURCES = (
     life,
     lineage,
     retractions,
+    webhooks,
     service,
+    metrics,
 )
 
 
@@ -84,12 +90,15 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
         openapi_url="/openapi.json",
     )
     app.state.api = Api.of(db, store, dispatcher, settings)
+    app.state.health = Health(db, store, dispatcher.answers)
+    app.state.stored_metrics = metrics.StoredMetrics(app.state.api)
     errors.install(app)
     for router in (*(resource.router for resource in RESOURCES), pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Observed)
     _describe(app)
     return app
 

@@ -8,10 +8,13 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.telemetry.settings import MetricsRules
+from models.webhook_urls import WebhookRules
+
 MEBIBYTE = 1024 * 1024
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
     """Where the API listens and what it accepts. Sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="ignore")

@@ -1,28 +1,23 @@
-"""Commands that change or show one thing in the database and end: schema, keys, registry, health."""
+"""Commands that change or show one thing in the database and end: schema, keys, registry."""
 
 from __future__ import annotations
 
 import json
-import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
-from kombu.exceptions import OperationalError as BrokerError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
 
 from api.http import auth
 from cli import CliError
-from cli.common import open_database, reach_database, upgrade_database
+from cli.common import open_database, upgrade_database
 from models.base import new_id
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, ApiKey, LanguageModel, Workspace
-from workers.app import create_celery
 from workers.engines.registry import ENGINES, PROMPTED, checked
-from workers.hearing import deaf_workers
 
 
 def migrate(store: StoreSettings, *, check: bool) -> None:
@@ -32,24 +27,6 @@ def migrate(store: StoreSettings, *, check: bool) -> None:
     else:
         upgrade_database(store)
     print("The database is at this version's schema.")
-
-
-def health(store: StoreSettings, url: str | None) -> None:
-    """Raises CliError naming what does not answer."""
-    reach_database(store).dispose()
-    try:
-        if not store.embedded:
-            with create_celery(store.broker_url).connection_for_write(connect_timeout=3) as broker:
-                broker.ensure_connection(max_retries=1, timeout=3)
-        if url:
-            httpx.get(url, timeout=5).raise_for_status()
-    except (BrokerError, OSError) as error:
-        raise CliError(f"the broker does not answer: {error}") from None
-    except httpx.HTTPError as error:
-        raise CliError(f"{url} does not answer: {error}") from None
-    if deaf := deaf_workers(store.workers_folder, socket.gethostname()):
-        raise CliError("; ".join(deaf))
-    print("healthy")
 
 
 def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: str, days: int | None) -> None:

@@ -20,6 +20,7 @@ from client.resources import (
     TrainingJobs,
 )
 from client.transport import Transport
+from client.webhooks import Webhooks
 
 
 class Errata:
@@ -51,6 +52,7 @@ class Errata:
         self.evaluations = Evaluations(self._transport)
         self.models = LanguageModels(self._transport)
         self.presets = Presets(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def url(self) -> str:

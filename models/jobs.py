@@ -119,6 +119,7 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
     state: Mapped[str] = mapped_column(default=ShardState.QUEUED)
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
     progress: Mapped[dict[str, Any] | None]
+    traceparent: Mapped[str | None]  # W3C trace context of the request that made it (models.telemetry.tracing)
 
 
 class StageColumns:

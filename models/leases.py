@@ -48,6 +48,7 @@ class Lease:
     stop: int
     worker: str
     positions: tuple[int, ...] | None = None
+    traceparent: str | None = None
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
@@ -193,7 +194,8 @@ def claim(
     if is_first and move(session, table, owner_id, JobState.RUNNING):
         log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
-    return Lease(shard.id, owner_id, Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
+    place = (Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
+    return Lease(shard.id, owner_id, *place, shard.traceparent)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:

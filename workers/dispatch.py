@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from models.logs import BROKER
-from workers.app import RUN_SHARD
+from workers.app import GENERATION, GRADING, RUN_SHARD
 from workers.engines.registry import can_score
 from workers.lifecycle import (
     Hint,
@@ -37,6 +37,7 @@ from workers.training.supervise.preview import preview as preview_training
 from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
+    "QUEUES",
     "TRAINING_PRESETS",
     "TRAINING_TABLES",
     "Dispatcher",
@@ -64,6 +65,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+QUEUES = (GENERATION, GRADING)
 
 
 class Dispatcher:

@@ -16,12 +16,14 @@ from sqlalchemy.orm import Session
 from models.base import db_now
 from models.deletion import purge
 from models.events import record
+from models.heartbeats import forget_dead
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
 from models.logs import DATABASE
 from models.session import Database, passing, update_returning
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
+from models.telemetry.metrics import HINTS_SENT, LEASES_EXPIRED
 from models.workspaces import IdempotencyKey
 from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
@@ -87,10 +89,15 @@ class Sweeper:
                 self._end_interrupted(session, shard)
             session.flush()
             self._delete_old_keys(session)
+            forget_dead(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
         # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
-        return Swept(len(expired), sum(self._complete(*row) for row in incomplete), self._dispatcher.send(hints))
+        sent = self._dispatcher.send(hints)
+        HINTS_SENT.inc(sent)
+        for shard in expired:
+            LEASES_EXPIRED.labels(shard.stage).inc()
+        return Swept(len(expired), sum(self._complete(*row) for row in incomplete), sent)
 
     def _complete(self, table: OwnerTable, row_id: str) -> bool:
         """In a transaction of its own: a job that cannot be ended (written by another version) delays no other."""

@@ -24,6 +24,7 @@ from models.outputs import Event
 from models.session import update_by_key
 from models.states import Stage
 from models.summaries import count_in_summary
+from models.telemetry.metrics import hold_funnel
 from workers.engines.base import Completion, Journal
 
 Rows = Sequence[dict[str, Any]]
@@ -39,6 +40,7 @@ def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     shard.ledger = {**shard.ledger, "funnel": funnel.counts}
     session.flush()  # the shard's row is locked before the summary's, everywhere
     count_in_summary(session, lease.owner_id, part.counts)
+    hold_funnel(session, part.counts)
 
 
 def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:
