@@ -13,7 +13,7 @@ ENV PATH=/venv/bin:$PATH
 # The dependencies first, in a layer that a change of the code leaves alone.
 COPY pyproject.toml README.md LICENSE ./
 RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-print('\n'.join(p['dependencies'] + p['optional-dependencies']['server']))" > /requirements.txt \
+print('\n'.join(p['dependencies'] + p['optional-dependencies']['server'] + p['optional-dependencies']['otel']))" > /requirements.txt \
  && pip install -r /requirements.txt
 
 FROM build AS build-torch

@@ -128,7 +128,8 @@ def add_deliveries(session: Session, endpoints: Sequence[WebhookEndpoint], event
 
 def add_test(session: Session, endpoint: WebhookEndpoint) -> WebhookDelivery:
     """A delivery of type ``webhook.test``, to be sent at once."""
-    row = WebhookDelivery(**_row(endpoint, TEST, {"webhook": endpoint.id}, datetime.now(UTC), None))
+    now = session.scalars(select(db_now())).one()
+    row = WebhookDelivery(**_row(endpoint, TEST, {"webhook": endpoint.id}, now, None))
     session.add(row)
     session.flush()
     return row
@@ -138,7 +139,7 @@ def _row(endpoint: WebhookEndpoint, name: str, data: dict[str, Any], at: datetim
     stamp = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     body = json.dumps({"type": name, "timestamp": stamp, "data": data}, ensure_ascii=False, separators=(",", ":"))
     ids = {"id": new_id("msg"), "workspace_id": endpoint.workspace_id, "endpoint_id": endpoint.id, "event_id": event}
-    return {**ids, "type": name, "body": body, "next_attempt_at": db_now()}
+    return {**ids, "type": name, "body": body, "next_attempt_at": at}
 
 
 def _data(event: Event) -> dict[str, Any]:

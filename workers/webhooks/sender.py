@@ -57,7 +57,7 @@ class WebhookSender:
 
     def __init__(self, db: Database, settings: WorkerSettings, send: Post | None = None) -> None:
         self._db, self._settings = db, settings
-        self._send = send or (lambda *message: post(*message, settings, settings.webhook_timeout_seconds))
+        self._send = send or self._post
         self._stop = threading.Event()
         self._busy: set[str] = set()
         self._pruned = -_PRUNE_EVERY_SECONDS
@@ -70,6 +70,9 @@ class WebhookSender:
                 self._guarded(self._start, pool)
                 self._guarded(self._prune_sometimes)
                 stop.wait(self._settings.webhook_poll_seconds)
+
+    def _post(self, url: str, headers: dict[str, str], body: str) -> Answer:
+        return post(url, headers, body, self._settings, self._settings.webhook_timeout_seconds)
 
     def send_due(self) -> int:
         """Send what is due, in this thread; how many messages were tried."""
