@@ -41,7 +41,10 @@ _PACE_STEPS = 50
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}}, **documented(401, 404, 422)},
+    responses={
+        200: {"content": {"text/plain": {}, "application/openmetrics-text": {}}},
+        **documented(401, 404, 422, 503),
+    },
 )
 def get_metrics(
     request: Request, api: ApiDep, accept: Annotated[str, Header(max_length=1_000, include_in_schema=False)] = ""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -13,32 +12,29 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 from sqlalchemy import event
 
-from api.http.auth import SCOPES, create_key
+from api.http.auth import SCOPES, create_key, ensure_workspace
+from api.http.routing import Api
+from api.metrics import StoredMetrics
 from api.settings import ApiSettings
+from errata.config import resolve
+from models.jobs import InjectionJob
 from models.outputs import Metric, TrainingRun
 from models.session import Database
-from models.telemetry.metrics import FUNNEL, STAGES, funnel_leaves, hold_funnel, timed
+from models.settings import StoreSettings
+from models.telemetry.metrics import FUNNEL, STAGES, exposition, funnel_leaves, hold_funnel, timed
 from models.telemetry.port import PortRefused, metrics_port
-from tests.api.conftest import CheckedClient, bring, post_job, post_problems
+from models.workspaces import ProblemSet
+from tests.api.conftest import CheckedClient, KeptHints
 from tests.api.http.test_auth import add_rows
+from workers.lifecycle import plan_injection
 
 TOKEN = "operators-own-token"
 ALLOWED = {"authorization": f"Bearer {TOKEN}"}
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@pytest.fixture
-def scraped(make_client: Callable[..., CheckedClient]) -> CheckedClient:
-    client = make_client(metrics_token=TOKEN)
-    state: Any = client.app
-    state.state.stored_metrics._kept_seconds = 0.0
-    return client
-
-
-def scrape(client: CheckedClient) -> Values:
-    answer = client.get("/metrics", headers=ALLOWED)
-    assert answer.status_code == 200
-    families = list(text_string_to_metric_families(answer.text))
+def read(text: str) -> Values:
+    families = list(text_string_to_metric_families(text))
     assert all(family.documentation for family in families)
     return {(s.name, frozenset(s.labels.items())): s.value for family in families for s in family.samples}
 
@@ -47,69 +43,70 @@ def at(values: Values, name: str, **labels: str) -> float | None:
     return values.get((name, frozenset(labels.items())))
 
 
-def test_jobs_shards_training_and_requests(scraped: CheckedClient, database: Database) -> None:
-    set_id = post_problems(scraped)
-    bring(scraped, set_id)
-    job = post_job(scraped, set_id)
-    rows = add_rows(database, "ws_default", job["id"])
+def test_what_the_database_says(database: Database, store: StoreSettings) -> None:
+    with database.begin() as session:
+        ensure_workspace(session)
+        session.add(ProblemSet(id="pset", workspace_id="ws_default", name="p", domain="math", content_sha256=""))
+        session.flush()
+        config = resolve("rules").model_dump(mode="json")
+        job = InjectionJob(id="inj_1", workspace_id="ws_default", problem_set_id="pset", config=config)
+        session.add(job)
+        plan_injection(session, job, 5)
+    rows = add_rows(database, "ws_default", "inj_1")
     with database.begin() as session:
         run = session.get_one(TrainingRun, rows["train"])
         run.state, run.step, run.total_steps = "running", 3, 9
-        session.add(Metric(run_id=run.id, step=3, phase="train", values={"loss": 0.5, "tokens": 10}))
-    before = scrape(scraped)
-    assert at(before, "errata_shards", stage="sample", state="queued") == 1
-    assert at(before, "errata_shards_due", stage="sample") == 1
-    assert at(before, "errata_jobs", kind="injection_job", state="queued") == 1
-    assert at(before, "errata_jobs", kind="training_run", state="running") == 1
-    assert at(before, "errata_training_loss", run=rows["train"]) == 0.5
-    assert at(before, "errata_training_step", run=rows["train"]) == 3
-    assert at(before, "errata_processes", role="grading") == 0
-    assert at(before, "errata_leases_overdue") == 0
-    assert at(before, "errata_broker_up") == 0, "this client has none"
-    assert any(name == "errata_build_info" for name, _ in before)
-    for _ in range(2):
-        scraped.get(f"/v1/injection-jobs/{job['id']}")
-    after = scrape(scraped)
-    served = {"method": "GET", "route": "/v1/injection-jobs/{job_id}", "status": "200"}
-    assert (at(after, "errata_http_requests_total", **served) or 0) == (
-        at(before, "errata_http_requests_total", **served) or 0
-    ) + 2
-    labels = {name for _, pairs in after for name, _ in pairs}
-    assert not labels & {"workspace", "job", "model", "key"}
-    text = scraped.get("/metrics", headers={**ALLOWED, "accept": "application/openmetrics-text; version=1.0.0"}).text
-    assert list(read_openmetrics(text))
+        for step in (2, 3):
+            metric = Metric(run_id=run.id, step=step, phase="train", values={"loss": step / 4, "tokens": 10})
+            metric.created_at = datetime(2026, 1, 1, 0, 0, 5 * step, tzinfo=UTC)
+            session.add(metric)
+    stored = StoredMetrics(Api.of(database, store, KeptHints(database), ApiSettings()))
+    found = read(exposition("", stored)[0].decode())
+    assert at(found, "errata_shards", stage="sample", state="queued") == 1
+    assert at(found, "errata_shards_due", stage="sample") == 1
+    assert at(found, "errata_jobs", kind="injection_job", state="queued") == 1
+    assert at(found, "errata_jobs", kind="training_run", state="running") == 1
+    assert at(found, "errata_training_loss", run=rows["train"]) == 0.75
+    assert at(found, "errata_training_tokens_per_second", run=rows["train"]) == 2.0
+    assert at(found, "errata_training_step", run=rows["train"]) == 3
+    assert at(found, "errata_processes", role="grading") == 0
+    assert at(found, "errata_leases_overdue") == at(found, "errata_webhooks_pending") == 0
+    assert at(found, "errata_broker_up") == 0, "there is none"
+    assert any(name == "errata_build_info" for name, _ in found)
 
 
-def test_only_the_operators_token_opens_it(local: CheckedClient, make_client: Any, sqlite_database: Database) -> None:
+def test_requests_are_counted_and_only_the_operators_token_opens_it(
+    local: CheckedClient, sqlite_database: Database
+) -> None:
     off = local.get("/metrics", headers=ALLOWED)
     assert off.status_code == 404
     assert "ERRATA_METRICS_TOKEN" in off.json()["detail"]
     local.app.state.api.settings.metrics_token = ApiSettings(metrics_token=TOKEN).metrics_token  # type: ignore[attr-defined]
+    statements: list[str] = []
+    event.listen(sqlite_database.engine, "before_cursor_execute", lambda *told: statements.append(told[2]))
+    before = read(local.get("/metrics", headers=ALLOWED).text)
+    first = [statement for statement in statements if statement.startswith("SELECT")]
+    assert 0 < len(first) < 12
+    assert not any(f"FROM {table}" in statement for statement in first for table in ("pairs", "solutions", "edits"))
+    statements.clear()
+    for _ in range(2):
+        local.get("/v1/injection-jobs/inj_none")
+    asked = len(statements)
+    after = read(local.get("/metrics", headers=ALLOWED).text)
+    assert len(statements) == asked, "scrapes close together read the database once"
+    served = {"method": "GET", "route": "/v1/injection-jobs/{job_id}", "status": "404"}
+    counts = [at(values, "errata_http_requests_total", **served) or 0 for values in (before, after)]
+    assert counts[1] == counts[0] + 2
+    assert not {name for _, pairs in after for name, _ in pairs} & {"workspace", "job", "model", "key"}
+    text = local.get("/metrics", headers={**ALLOWED, "accept": "application/openmetrics-text; version=1.0.0"}).text
+    assert list(read_openmetrics(text))
     with sqlite_database.begin() as session:
         _, key = create_key(session, "k", scopes=SCOPES)
     for header in ({}, {"authorization": f"Bearer {key}"}, {"authorization": TOKEN}, {"authorization": "Bearer é"}):
         sent = {name: value.encode("latin-1") for name, value in header.items()}
         assert local.get("/metrics", headers=sent).status_code == 401
-    assert local.get("/metrics", headers=ALLOWED).status_code == 200
     with pytest.raises(ValidationError, match="at least 16 characters"):
         ApiSettings(metrics_token="short")
-
-
-def test_scrapes_close_together_read_the_database_once(local: CheckedClient, sqlite_database: Database) -> None:
-    local.app.state.api.settings.metrics_token = ApiSettings(metrics_token=TOKEN).metrics_token  # type: ignore[attr-defined]
-    statements: list[str] = []
-
-    def note(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(sqlite_database.engine, "before_cursor_execute", note)
-    local.get("/metrics", headers=ALLOWED)
-    first = [statement for statement in statements if statement.startswith("SELECT")]
-    assert 0 < len(first) < 12
-    assert not any(f"FROM {table}" in statement for statement in first for table in ("pairs", "solutions", "edits"))
-    statements.clear()
-    local.get("/metrics", headers=ALLOWED)
-    assert statements == []
 
 
 def test_the_funnel_is_counted_when_it_is_committed(sqlite_database: Database) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text, update
 
+from api.http.errors import Unavailable
+from api.service import readyz
 from models import health, migrate
 from models.base import db_now
 from models.health import GIBIBYTE, Health, check_database, check_processes, check_storage
@@ -24,7 +27,8 @@ def parts(client: CheckedClient) -> dict[str, dict[str, Any]]:
     return {part["name"]: part for part in answer.json()["parts"]}
 
 
-def test_what_is_missing_is_named_with_a_remedy(client: CheckedClient, database: Database) -> None:
+def test_what_is_missing_is_named_with_a_remedy(local: CheckedClient, sqlite_database: Database) -> None:
+    client, database = local, sqlite_database
     found = parts(client)
     assert [found[name]["state"] for name in ("database", "storage", "engine")] == ["ok"] * 3
     for name in ("workers.generation", "workers.grading", "sweeper", "broker", "migrations"):
@@ -67,7 +71,7 @@ def test_a_process_beats_from_its_start_to_its_end(sqlite_database: Database) ->
         assert heard(session) == []
 
 
-def test_the_schema(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_schema(database: Database) -> None:
     def state() -> tuple[str, str]:
         part = check_database(database)[1]
         return part.state, part.detail
@@ -95,13 +99,11 @@ def test_storage(store: StoreSettings, tmp_path: Path, monkeypatch: pytest.Monke
     assert str(tmp_path) not in broken.detail
 
 
-def test_a_database_that_is_away_is_a_refusal_that_says_so(
-    local: CheckedClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(local, "check", lambda _: None)
-    away: Any = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
-    local.app.state.health = Health(away, local.app.state.api.store, lambda: True)  # type: ignore[attr-defined]
-    answer = local.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["errors"][0]["field"] == "database"
-    assert "DATABASE_URL" in answer.json()["errors"][0]["remedy"]
+def test_a_database_that_is_away_is_a_refusal_that_says_so(store: StoreSettings) -> None:
+    away = Database("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    state = SimpleNamespace(health=Health(away, store, lambda: True))
+    with pytest.raises(Unavailable) as refused:
+        readyz(cast(Any, SimpleNamespace(app=SimpleNamespace(state=state))))
+    away.dispose()
+    assert [error.field for error in refused.value.errors] == ["database"]
+    assert "DATABASE_URL" in refused.value.errors[0].remedy

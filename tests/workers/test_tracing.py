@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from sqlalchemy import select
 
 from api.app import create_app
 from api.settings import ApiSettings
-from models.jobs import Shard
 from models.telemetry import tracing
-from tests.api.conftest import CheckedClient, bring, post_job, post_problems
+from tests.api.conftest import bring, post_job, post_problems
 from tests.workers.injection_jobs import run_shards
 from workers.engines.openai_http import Server, ServerLoop
 from workers.engines.registry import OpenAISettings
@@ -75,7 +74,8 @@ def by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
 
 
 def test_from_the_request_to_the_shards_stages(services: Services, spans: InMemorySpanExporter) -> None:
-    client = CheckedClient(create_app(services.db, services.store, services.dispatcher, ApiSettings()))
+    app = create_app(services.db, services.store, services.dispatcher, ApiSettings())
+    client = TestClient(app, base_url="http://127.0.0.1:8000")
     set_id = post_problems(client, 1)
     bring(client, set_id, 1)
     client.headers["traceparent"] = CALLER
@@ -165,13 +165,3 @@ def test_without_variables_nothing_is_imported() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env={}, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
-
-
-def test_shards_that_no_trace_made_have_none(services: Services) -> None:
-    client = CheckedClient(create_app(services.db, services.store, services.dispatcher, ApiSettings()))
-    set_id = post_problems(client, 1)
-    bring(client, set_id, 1)
-    client.headers["traceparent"] = CALLER
-    post_job(client, set_id)
-    with services.db.read() as session:
-        assert session.scalars(select(Shard.traceparent)).all() == [None]
