@@ -21,10 +21,14 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from api.app import create_app
 from api.settings import ApiSettings
+from errata.types import Message, Prompt
 from models.telemetry import tracing
+from models.telemetry.metrics import ENGINE_SECONDS, ENGINE_TOKENS
 from tests.api.conftest import bring, post_job, post_problems
 from tests.workers.injection_jobs import run_shards
+from workers.engines.base import Completion, EngineError, GenerationRequest, ModelSpec
 from workers.engines.openai_http import Server, ServerLoop
+from workers.engines.pool import EnginePool
 from workers.engines.registry import OpenAISettings
 from workers.runner import Services
 
@@ -165,3 +169,31 @@ def test_without_variables_nothing_is_imported() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, env={}, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+class Answering(EnginePool):
+    """A pool whose engine answers at once."""
+
+    def _generate(self, *_: Any) -> list[list[Completion]]:
+        return [[Completion("x", "stop", 3, 4, 1), Completion("y", "length", 0, 5)]]
+
+
+def test_batches_of_engines_are_counted_and_traced(spans: InMemorySpanExporter) -> None:
+    def tokens(kind: str) -> float:
+        return float(ENGINE_TOKENS.labels("openai", kind)._value.get())
+
+    before = [tokens(kind) for kind in ("prompt", "completion", "cached")]
+    request = GenerationRequest(Prompt((Message("user", "?"),), "", "v1"))
+    with tracing.span("stage", parent=CALLER):
+        Answering().generate(ModelSpec("m", "openai"), [request])
+    assert [tokens(kind) for kind in ("prompt", "completion", "cached")] == [
+        before[0] + 3,
+        before[1] + 9,
+        before[2] + 1,
+    ]
+    batch = by_name(spans)["engine generate"]
+    assert format(batch.context.trace_id, "032x") == TRACE
+    assert dict(batch.attributes or {})["errata.completion_tokens"] == 9
+    with pytest.raises(EngineError):
+        EnginePool().generate(ModelSpec("m", "nowhere"), [request])
+    assert ("unknown", "generate", "EngineError") in ENGINE_SECONDS._metrics, "no name from outside becomes a label"

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from models.telemetry.metrics import ENGINE_SECONDS, ENGINE_TOKENS, timed
 from models.telemetry.tracing import span
@@ -247,7 +247,11 @@ def _observed(model: ModelSpec, operation: str, requests: int) -> Iterator[list[
     """A batch, told of in metrics and trace. What it gave is added to the list, whose tokens are counted."""
     engine = model.engine if model.engine in ENGINES else "unknown"
     spent: list[Completion | Scores] = []
-    about = {"gen_ai__operation__name": operation, "gen_ai__request__model": model.name, "errata__requests": requests}
+    about: dict[str, Any] = {
+        "gen_ai__operation__name": operation,
+        "gen_ai__request__model": model.name,
+        "errata__requests": requests,
+    }
     with timed(ENGINE_SECONDS, engine, operation), span(f"engine {operation}", errata__engine=engine, **about) as told:
         yield spent
         for kind in ("prompt", "completion", "cached"):
