@@ -25,6 +25,7 @@ from api import (
     life,
     lineage,
     lm_eval,
+    metrics,
     pairs,
     quotas,
     rejudgings,
@@ -35,6 +36,7 @@ from api import (
 from api.http import errors
 from api.http.audit import Audited
 from api.http.middleware import BodyLimit, SecurityHeaders
+from api.http.observed import Observed
 from api.http.routing import Api
 from api.imports import routes as imports
 from api.injection_jobs import contents as job_contents
@@ -48,7 +50,9 @@ from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
 from api.training import checkpoints as training_checkpoints
 from api.training import routes as training
+from api.webhooks import routes as webhooks
 from errata.output_config import DatasetConfig
+from models.health import Health
 from models.session import Database
 from models.settings import StoreSettings
 from workers.dispatch import Dispatcher
@@ -80,7 +84,9 @@ RESOURCES = (
     keys,
     quotas,
     audit,
+    webhooks,
     service,
+    metrics,
 )
 
 
@@ -95,6 +101,8 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
         openapi_url="/openapi.json",
     )
     app.state.api = Api.of(db, store, dispatcher, settings)
+    app.state.health = Health(db, store, dispatcher.answers)
+    app.state.stored_metrics = metrics.StoredMetrics(app.state.api)
     errors.install(app)
     for router in (*(resource.router for resource in RESOURCES), pages):
         app.include_router(router)
@@ -102,6 +110,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     app.add_middleware(Audited)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Observed)
     _describe(app)
     return app
 

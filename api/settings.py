@@ -12,11 +12,13 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.oidc.rules import Rule, load_rules
+from models.telemetry.settings import MetricsRules
+from models.webhook_urls import WebhookRules
 
 MEBIBYTE = 1024 * 1024
 
 
-class ApiSettings(BaseSettings):
+class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
     """Where the API listens and what it accepts. Sizes in bytes, times in seconds."""
 
     model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="ignore")

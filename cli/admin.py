@@ -1,15 +1,12 @@
-"""Commands that change or show one thing in the database and end: schema, keys, registry, health."""
+"""Commands that change or show one thing in the database and end: schema, keys, registry."""
 
 from __future__ import annotations
 
 import json
-import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import httpx
-from kombu.exceptions import OperationalError as BrokerError
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy import select
@@ -21,13 +18,11 @@ from api.http.scopes import Scope
 from api.quotas import QuotaIn, read_usage
 from api.quotas import set_quota as write_quota
 from cli import CliError
-from cli.common import open_database, reach_database, upgrade_database
+from cli.common import open_database, upgrade_database
 from models.base import new_id
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, Workspace
-from workers.app import create_celery
 from workers.engines.registry import ENGINES, PROMPTED, checked
-from workers.hearing import deaf_workers
 
 _OPERATOR = "operator"
 
@@ -39,24 +34,6 @@ def migrate(store: StoreSettings, *, check: bool) -> None:
     else:
         upgrade_database(store)
     print("The database is at this version's schema.")
-
-
-def health(store: StoreSettings, url: str | None) -> None:
-    """Raises CliError naming what does not answer."""
-    reach_database(store).dispose()
-    try:
-        if not store.embedded:
-            with create_celery(store.broker_url).connection_for_write(connect_timeout=3) as broker:
-                broker.ensure_connection(max_retries=1, timeout=3)
-        if url:
-            httpx.get(url, timeout=5).raise_for_status()
-    except (BrokerError, OSError) as error:
-        raise CliError(f"the broker does not answer: {error}") from None
-    except httpx.HTTPError as error:
-        raise CliError(f"{url} does not answer: {error}") from None
-    if deaf := deaf_workers(store.workers_folder, socket.gethostname()):
-        raise CliError("; ".join(deaf))
-    print("healthy")
 
 
 def create_key(store: StoreSettings, name: str, scopes: list[str], workspace: str, days: int | None) -> None:
@@ -137,7 +114,7 @@ def list_workspaces(store: StoreSettings) -> None:
         found = [read_usage(session, row.id) for row in session.scalars(named).all()]
     shown = [(each.workspace, each.jobs, each.problems, each.pairs, each.tokens_today) for each in found]
     lines = [[name, *(f"{m.used} of {'any' if m.limit is None else m.limit}" for m in rest)] for name, *rest in shown]
-    _print_table(["workspace", "jobs", "problems", "pairs", "tokens today"], lines)
+    print_table(["workspace", "jobs", "problems", "pairs", "tokens today"], lines)
 
 
 def set_quota(store: StoreSettings, workspace: str, quotas: dict[str, int | None]) -> None:

@@ -16,7 +16,10 @@ from cli import CliError
 from models import migrate
 from models.session import Database
 from models.settings import StoreSettings
+from models.telemetry.port import PortRefused, metrics_port
+from models.telemetry.tracing import TracingRefused, start_tracing, stop_tracing
 from workers.child_process import watch_parent
+from workers.settings import WorkerSettings
 
 
 def upgrade_database(store: StoreSettings) -> None:
@@ -55,6 +58,27 @@ def _unreachable(error: OperationalError | OSError) -> CliError:
         return CliError(f"{error.filename}: {error.strerror}; set ERRATA_HOME to a folder that can be written")
     told = str(error.orig).strip().splitlines()[0]
     return CliError(f"the database cannot be reached: {told}; DATABASE_URL names it, or ERRATA_HOME its folder")
+
+
+@contextmanager
+def observed(role: str, settings: WorkerSettings | None = None) -> Iterator[None]:
+    """Send traces where the environment asks for them, and show metrics on the port of ``settings``. Raises CliError.
+
+    Without ``settings`` (the API, which has ``/metrics``) no port is opened.
+    """
+    token = settings.metrics_token if settings else None
+    port = metrics_port(
+        settings.metrics_host if settings else "", settings.metrics_port if settings else None,
+        token.get_secret_value() if token else None,
+    )  # fmt: skip
+    try:
+        start_tracing(role)
+        with port:
+            yield
+    except (TracingRefused, PortRefused) as error:
+        raise CliError(str(error)) from None
+    finally:
+        stop_tracing()
 
 
 def need_broker(store: StoreSettings, command: str) -> None:

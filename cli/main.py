@@ -23,6 +23,7 @@ from cli.user.datasets import datasets
 from cli.user.output import clean
 from cli.user.pairs import pairs
 from cli.user.problems import problems
+from cli.user.webhooks import webhooks
 from workers.engines.registry import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ app.add_typer(problems, name="problems")
 jobs.register(app)
 app.add_typer(pairs, name="pairs")
 app.add_typer(datasets, name="datasets")
+app.add_typer(webhooks, name="webhooks")
 training.register(app)
 evaluations.register(app)
 user_models.register(models)
@@ -132,11 +134,17 @@ def migrate(check: Annotated[bool, typer.Option("--check", help="Change nothing;
 
 
 @app.command()
-def health(url: Annotated[str | None, typer.Option(help="An API to ask as well.")] = None) -> None:
-    """Fail unless database and broker (and the API, if given) answer: for health checks of containers."""
-    from cli.admin import health as run
+def health(
+    url: Annotated[
+        str | None, typer.Option(help="An API to ask as well, such as http://127.0.0.1:8000/readyz.")
+    ] = None,
+    strict: Annotated[bool, typer.Option(help="Fail too where something waits: no worker, an engine away.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every part with its state and remedy.")] = False,
+) -> None:
+    """Name what is missing, and fail where nothing works without it: for people and health checks of containers."""
+    from cli.health import health as run
 
-    run(_store(), url)
+    run(_store(), url, as_json=as_json, strict=strict)
 
 
 @app.command()

@@ -15,14 +15,17 @@ from celery import signals
 from celery.platforms import EX_OK
 from celery.worker import state
 
-from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent
+from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
+from workers.beats import Beats
 from workers.dispatch import Dispatcher
 from workers.hearing import HintWatch, rebuild_consumer, start_watch
+from workers.runner import worker_name
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
 from workers.training.supervise.daemon import TrainerDaemon
+from workers.webhooks.sender import WebhookSender
 from workers.worker import build_services, close_services
 
 _TICK_SECONDS = 0.05
@@ -74,7 +77,8 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         rebuild = partial(rebuild_consumer, celery)
         start_watch(HintWatch(services, queue, rebuild=rebuild, restart=restart, status=status))
     try:
-        celery.start()
+        with observed("worker", settings), Beats(db, services.name, queues, settings.heartbeat_seconds):
+            celery.start()
     finally:
         close_services(services)
         if again.is_set():
@@ -92,11 +96,15 @@ def spare_collector() -> None:
 
 
 def sweeper(store: StoreSettings) -> None:
-    """Sweep until a signal comes."""
+    """Sweep and send webhooks until a signal comes."""
     need_broker(store, "sweeper")
-    db = open_database(store)
-    with stop_on_signals() as stop:
-        Sweeper(db, Dispatcher(create_celery(store.broker_url)), WorkerSettings(), store).run(stop)
+    db, settings = open_database(store), WorkerSettings()
+    beats = Beats(db, worker_name(), ["sweeper"], settings.heartbeat_seconds)
+    with stop_on_signals() as stop, observed("sweeper", settings), beats:
+        sender = threading.Thread(target=WebhookSender(db, settings).run, args=(stop,), name="webhooks", daemon=True)
+        sender.start()
+        Sweeper(db, Dispatcher(create_celery(store.broker_url)), settings, store).run(stop)
+        sender.join(settings.webhook_timeout_seconds)
     db.dispose()
 
 

@@ -19,7 +19,7 @@ from api.http.auth import BindingRefused, check_binding
 from api.http.memory import bound_heaps
 from api.settings import ApiSettings
 from cli import CliError
-from cli.common import need_broker, open_database, stop_on_signals, stop_with_parent, upgrade_database
+from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent, upgrade_database
 from models.session import Database
 from models.settings import StoreSettings
 from workers.app import create_celery
@@ -161,7 +161,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
     upgrade_database(store)
     db = open_database(store)
     app = create_celery(store.broker_url)
-    with _listening(settings, db, next_free=port is None) as sock, stop_on_signals():
+    with observed("serve"), _listening(settings, db, next_free=port is None) as sock, stop_on_signals():
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
@@ -178,7 +178,7 @@ def api(store: StoreSettings, host: str | None, port: int | None) -> None:
     settings = _settings(host, port)
     db = open_database(store)
     dispatcher = Dispatcher(create_celery(store.broker_url))
-    with _listening(settings, db, next_free=False) as sock, stop_on_signals():
+    with observed("api"), _listening(settings, db, next_free=False) as sock, stop_on_signals():
         Server(create_app(db, store, dispatcher, settings), sock, threading.Event()).serve_until_stopped()
     db.dispose()
 

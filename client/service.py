@@ -21,6 +21,7 @@ from client.resources import (
     TrainingJobs,
 )
 from client.transport import Transport
+from client.webhooks import Webhooks
 
 
 class Errata:
@@ -54,6 +55,7 @@ class Errata:
         self.presets = Presets(self._transport)
         self.keys = Keys(self._transport)
         self.workspaces = Workspaces(self._transport)
+        self.webhooks = Webhooks(self._transport)
 
     @property
     def url(self) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
 from models.outputs import Event
+from models.webhooks import add_deliveries, endpoints_of
 
 _HELD = "errata.events"
 
@@ -37,12 +38,16 @@ def _insert(session: Session) -> None:
     if not held:
         return
     session.flush()  # whatever else may wait for a lock does so before
+    endpoints = endpoints_of(session, held)
     # Sorted, so that two transactions with events of the same subjects take their locks in one order. Each lock is held
     # until its transaction has ended: only then may another give out a greater id.
     if session.get_bind().dialect.name == "postgresql":
         for subject in sorted({told.subject_id for told in held}):
             session.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(subject, 0))))
     session.add_all(held)
+    if endpoints:
+        session.flush()
+        add_deliveries(session, endpoints, held)
 
 
 @event.listens_for(Session, "after_soft_rollback")

@@ -141,6 +141,19 @@ class FileStore:
         for file in files:
             self._fs.put_file(str(file), self._name(f"{path}/{file.relative_to(folder).as_posix()}"))
 
+    def probe(self, name: str) -> None:
+        """Write a small file, read it back and delete it. Raises what the file system raises where it cannot."""
+        place = f"{_TMP}/{name}"
+        if self.is_local:
+            self.local_path(place).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._fs.pipe_file(self._name(place), b"errata")
+            if self._fs.cat_file(self._name(place)) != b"errata":
+                raise OSError("what was written reads otherwise")
+        finally:
+            with suppress(OSError):
+                self._fs.rm_file(self._name(place))
+
     def names(self, path: str) -> list[str]:
         """Relative paths of every file under a folder, sorted; empty when it is not there."""
         base = self._name(path)

@@ -124,6 +124,7 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
     skipped: Mapped[str | None]  # of a cancelled one that never began: the limit of its job that was reached before
     ledger: Mapped[dict[str, Any]] = mapped_column(default=dict)
     progress: Mapped[dict[str, Any] | None]
+    traceparent: Mapped[str | None]  # W3C trace context of the request that made it (models.telemetry.tracing)
 
 
 class StageColumns:

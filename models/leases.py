@@ -49,6 +49,7 @@ class Lease:
     worker: str
     positions: tuple[int, ...] | None = None
     injects: bool = False  # whether the owner is an injection job
+    traceparent: str | None = None
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
@@ -194,8 +195,8 @@ def claim(
     if is_first and move(session, table, owner_id, JobState.RUNNING):
         log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
-    place = (shard.fence, shard.start, shard.stop)
-    return Lease(shard.id, owner_id, Stage(shard.stage), *place, worker, positions, table is InjectionJob)
+    place = (Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
+    return Lease(shard.id, owner_id, *place, table is InjectionJob, shard.traceparent)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:

@@ -154,3 +154,8 @@ _engines: dict[str, Outage] = {}
 def engine_outage(name: str) -> Outage:
     """The outage of the engine that serves this language model."""
     return _engines.setdefault(name, Outage(f"engine of {name}"))
+
+
+def engines_away() -> list[str]:
+    """Language models whose engine is away, as far as this process was told."""
+    return sorted(name for name, outage in list(_engines.items()) if outage.lasts)

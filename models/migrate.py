@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -18,11 +19,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
-from models import access, curation  # noqa: F401  # import every module with tables, so that the metadata is complete
+from models import access, curation, heartbeats, webhooks  # noqa: F401  # all modules with tables: complete metadata
 from models.base import Base
 from models.session import use_wal
 
-__all__ = ["Base", "check", "connect", "downgrade", "upgrade"]
+__all__ = ["Base", "check", "connect", "downgrade", "revision", "standing", "upgrade"]
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "migrations"
 LOCK_TIMEOUT_SECONDS = 10  # a migration gives up on a table in use rather than queue every request behind itself
@@ -58,6 +59,26 @@ def check(db_url: str) -> list[str]:
         if set(found) != set(wanted):
             return [f"it is at {' '.join(found) or 'no revision'} instead of {' '.join(wanted)}"]
         return [repr(difference) for difference in compare_metadata(context, Base.metadata)]
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision that a database is at; None where it has none."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@cache
+def _revisions() -> tuple[str, frozenset[str]]:
+    """This version's newest revision, and all that it knows."""
+    scripts = ScriptDirectory(str(SCRIPTS))
+    return str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def standing(found: str | None) -> Literal["head", "behind", "newer", "unknown"]:
+    """How a database's revision stands to this version; ``newer`` is one that this version does not know."""
+    head, known = _revisions()
+    if found is None:
+        return "unknown"
+    return "head" if found == head else "behind" if found in known else "newer"
 
 
 @contextmanager

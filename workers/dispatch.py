@@ -9,7 +9,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from models.logs import BROKER
-from workers.app import RUN_SHARD
+from workers.app import GENERATION, GRADING, RUN_SHARD
 from workers.dataset_templates import trained_with_template
 from workers.engines.registry import can_score
 from workers.lifecycle import (
@@ -40,6 +40,7 @@ from workers.training.supervise.registry import checkpoint_folder
 from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
+    "QUEUES",
     "TRAINING_PRESETS",
     "TRAINING_TABLES",
     "Dispatcher",
@@ -70,6 +71,7 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+QUEUES = (GENERATION, GRADING)
 
 
 class Dispatcher:

@@ -26,6 +26,7 @@ from models.results import evaluation_result, job_funnel, rejudging_result
 from models.session import update_returning
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
 from models.summaries import add_summary, settle_summary
+from models.telemetry.tracing import traceparent
 from models.workspaces import ProblemRow
 from workers.app import GENERATION, GRADING
 
@@ -135,14 +136,14 @@ def _plan(
     session.flush()
     if isinstance(owner, InjectionJob):
         add_summary(session, owner)
-    hints = []
+    hints, trace = [], traceparent()
     for position, start in enumerate(range(0, stop, size)):
         place: dict[str, Any] = {"position": position, "start": start, "stop": min(start + size, stop)}
         if positions is not None:  # each shard keeps its own part of the list
             part = positions[start : start + size]
             place |= {"start": 0, "stop": len(part), "positions": part}
         # Marked as hinted although the hint goes out after the commit: the sweeper would send a second one meanwhile.
-        shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), **place)
+        shard = Shard(id=new_id("shard"), stage=stage, hinted_at=db_now(), traceparent=trace, **place)
         setattr(shard, column_of(type(owner)), owner.id)
         session.add(shard)
         hints.append(hint_for(shard.id, stage))

@@ -33,6 +33,8 @@ from models.logs import DATABASE, bound
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
+from models.telemetry.metrics import STAGES, timed
+from models.telemetry.tracing import span
 from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
@@ -166,9 +168,7 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         lease = _claim(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
-        with bound(job=lease.owner_id, shard=lease.shard_id, stage=str(lease.stage)):
-            outcome = _attempt(services, lease, queue)
-            _tell(outcome)
+        outcome = _observed(services, lease, queue)
         if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
@@ -188,6 +188,22 @@ def _follow_stop(services: Services, job_id: str) -> None:
     with services.db.begin() as session:
         hints = follow_stop(session, job_id)
     services.dispatcher.send(hints)
+
+
+def _observed(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
+    """One attempt, told of in log, metrics and trace."""
+    stage, ids = str(lease.stage), {"job": lease.owner_id, "shard": lease.shard_id}
+    about = {f"errata__{name}": value for name, value in {**ids, "stage": stage, "fence": lease.fence}.items()}
+    with (
+        bound(**ids, stage=stage),
+        timed(STAGES, stage) as label,
+        span(f"shard {stage}", "consumer", lease.traceparent, **about) as told,
+    ):
+        outcome = _attempt(services, lease, queue)
+        label[0] = str(outcome)
+        told.set(errata__outcome=str(outcome))
+        _tell(outcome)
+    return outcome
 
 
 def _tell(outcome: ShardOutcome) -> None:

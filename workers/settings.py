@@ -5,8 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from models.telemetry.settings import MetricsRules, PortRules
+from models.webhook_urls import WebhookRules
 
-class WorkerSettings(BaseSettings):
+
+class WorkerSettings(WebhookRules, PortRules, MetricsRules, BaseSettings):
     """Times in seconds. Leases must outlive a few missed heartbeats: expiry is at least three of them."""
 
     model_config = SettingsConfigDict(env_prefix="ERRATA_", extra="ignore")
@@ -39,6 +42,10 @@ class WorkerSettings(BaseSettings):
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")
+    webhook_poll_seconds: float = Field(2.0, gt=0, description="How often webhooks to be sent are looked for.")
+    webhook_timeout_seconds: float = Field(10.0, gt=0, description="Longest time that one attempt may take.")
+    webhook_disable_days: float = Field(5.0, gt=0, description="A webhook that fails for so long is disabled.")
+    webhook_keep_days: float = Field(30.0, gt=0, description="How long deliveries that ended are listed.")
 
     @property
     def retention(self) -> dict[str, float | None]:

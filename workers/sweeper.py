@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from models.base import db_now
 from models.deletion import purge
 from models.events import record
+from models.heartbeats import forget_dead
 from models.jobs import Shard
 from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
 from models.logs import DATABASE
@@ -25,6 +26,7 @@ from models.retention import delete_old
 from models.session import Database, passing, update_returning
 from models.settings import StoreSettings
 from models.states import JobState, ShardState
+from models.telemetry.metrics import HINTS_SENT, LEASES_EXPIRED
 from workers.app import GENERATION, GRADING
 from workers.dispatch import Dispatcher
 from workers.lifecycle import Hint, complete_owner, find_incomplete, stages_of
@@ -110,12 +112,17 @@ class Sweeper:
             for shard in expired:
                 self._end_interrupted(session, shard)
             session.flush()
+            forget_dead(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
             stopping = find_stopping(session)
         hints += [hint for job_id in stopping for hint in self._follow_stop(job_id)]
         # Hints go out after the commit: a worker that is faster than it would find nothing to claim.
-        return Swept(len(expired), sum(self._complete(*row) for row in incomplete), self._dispatcher.send(hints))
+        sent = self._dispatcher.send(hints)
+        HINTS_SENT.inc(sent)
+        for shard in expired:
+            LEASES_EXPIRED.labels(shard.stage).inc()
+        return Swept(len(expired), sum(self._complete(*row) for row in incomplete), sent)
 
     def _complete(self, table: OwnerTable, row_id: str) -> bool:
         """In a transaction of its own: a job that cannot be ended (written by another version) delays no other."""

@@ -15,6 +15,7 @@ from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, RUN_SHARD, create_celery
+from workers.beats import Beats
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.engines.registry import interpreters
@@ -25,6 +26,7 @@ from workers.runner import Services, ShardOutcome, run_shard, worker_name
 from workers.settings import WorkerSettings
 from workers.stages import STAGES
 from workers.sweeper import Sweeper
+from workers.webhooks.sender import WebhookSender
 
 log = logging.getLogger(__name__)
 _DATABASE_WAIT_SECONDS = 1.0
@@ -99,15 +101,19 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
         _queue_worker(other, GRADING, settings.grading_threads),
     ]
     sweeper = Sweeper(services.db, services.dispatcher, settings, services.store)
+    sender = WebhookSender(services.db, settings)
+    beats = Beats(services.db, services.name, (GENERATION, GRADING, "sweeper"), settings.heartbeat_seconds)
     threads = [
         *(threading.Thread(target=worker.start, name="celery", daemon=True) for worker in workers),
         threading.Thread(target=sweeper.run, args=(services.stopping,), name="sweeper", daemon=True),
+        threading.Thread(target=sender.run, args=(services.stopping,), name="webhooks", daemon=True),
         *(threading.Thread(target=HintWatch(services, queue).run, daemon=True) for queue in (GENERATION, GRADING)),
     ]
     for thread in threads:
         thread.start()
     try:
-        yield
+        with beats:
+            yield
     finally:
         services.stopping.set()
         for worker in workers:

@@ -28,6 +28,7 @@ from models.curation import Retraction
 from models.jobs import Estimate, InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
+from models.webhooks import WebhookDelivery, WebhookEndpoint
 from models.workspaces import ApiKey, ProblemSet
 
 T = TypeVar("T")
@@ -56,6 +57,8 @@ KINDS: dict[type[Base], Kind] = {
     Retraction: Kind("retract", "retraction", "/v1/retractions"),
     Estimate: Kind("est", "estimate", "/v1/estimates"),
     ApiKey: Kind("key", "API key", "/v1/keys"),
+    WebhookEndpoint: Kind("hook", "webhook", "/v1/webhooks"),
+    WebhookDelivery: Kind("msg", "webhook delivery", "/v1/webhooks/{id}/deliveries"),
 }
 _BY_PREFIX = {kind.prefix: kind for kind in KINDS.values()}
 _ID = re.compile(r"[a-z]+_[0-9a-z]{1,40}")

@@ -176,7 +176,17 @@ def test_an_entry_that_could_not_be_served_is_refused(errata: Errata, engine: st
 
 
 def test_health(errata: Errata) -> None:
-    assert errata("health").out.strip() == "healthy"
+    assert "migrations: it has no tables; run `errata migrate`" in errata("health").refusal()
+    errata("migrate")
+    told = errata("health").out.strip().splitlines()
+    assert told[-1] == "healthy"
+    assert told[0].startswith("workers.generation: none was heard lately: jobs that ask a language model wait; start")
+    assert "workers.grading" in errata("health", "--strict").refusal()
+    parts = {part["name"]: part["state"] for part in json.loads(errata("health", "--json").out)["parts"]}
+    assert parts == {
+        "database": "ok", "migrations": "ok", "workers.generation": "degraded", "workers.grading": "degraded",
+        "sweeper": "degraded", "engine": "ok", "broker": "ok", "storage": "ok",
+    }  # fmt: skip
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = f"127.0.0.1:{taken.getsockname()[1]}"  # bound but not listening: connections are refused

@@ -20,7 +20,7 @@ def test_it_listens_where_it_says_and_ends_without_leaving_processes(tmp_path: P
     with Running("serve", "--port", "0", env=environment(tmp_path)) as serve:
         url = serve.url()
         assert url.startswith("http://127.0.0.1:")
-        assert httpx.get(f"{url}/readyz").json() == {"status": "ok"}
+        assert httpx.get(f"{url}/readyz").json()["status"] in ("ok", "degraded")
         assert httpx.get(f"{url}/v1/injection-jobs").json()["data"] == []
         until(lambda: len(serve.tree()) >= 2, "the trainer")
         tree = serve.tree()

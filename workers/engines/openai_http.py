@@ -26,6 +26,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from models.telemetry.metrics import ENGINE_HTTP_SECONDS, timed
+from models.telemetry.tracing import span, trace_headers
 from workers.engines.base import Cancelled, EngineError
 from workers.engines.openai_stream import STREAMED, StreamedAnswer
 from workers.engines.registry import OpenAISettings
@@ -128,8 +130,12 @@ class Server:
     async def _once(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None = None) -> Answer:
         try:
             # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                answer = await self._exchange(method, url, body, tell)
+            with timed(ENGINE_HTTP_SECONDS) as outcome, span(f"{method} {urlsplit(url).path}", "client") as told:
+                told.set(http__request__method=method, server__address=urlsplit(url).hostname)
+                async with asyncio.timeout(self._settings.timeout_seconds):
+                    answer = await self._exchange(method, url, body, tell)
+                outcome[0] = str(answer.status)
+                told.set(http__response__status_code=answer.status)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             raise _Transient("no connection") from error
         except TimeoutError:
@@ -155,7 +161,10 @@ class Server:
                 proxy=_proxy(self._settings.base_url),
             )
         # No redirects: the key would travel to wherever the server points.
-        async with self._session.request(method, url, json=body, allow_redirects=False) as response:
+        trace = trace_headers()
+        async with self._session.request(
+            method, url, json=body, allow_redirects=False, headers=trace or None
+        ) as response:
             content = await (_read_stream(response, tell) if tell is not None else response.read())
             return Answer(response.status, response.headers, content)
 

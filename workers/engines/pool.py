@@ -8,8 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from models.telemetry.metrics import ENGINE_SECONDS, ENGINE_TOKENS, timed
+from models.telemetry.tracing import span
 from workers.engines.base import (
     Cancelled,
     Completion,
@@ -81,6 +83,19 @@ class EnginePool:
         if not requests:
             return []
         journal = Journal() if journal is None else journal
+        with _observed(model, "generate", len(requests)) as spent:
+            found = self._generate(model, requests, cancelled, journal, follow_up)
+            spent += [completion for completions in found for completion in completions]
+        return found
+
+    def _generate(
+        self,
+        model: ModelSpec,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        journal: Journal,
+        follow_up: FollowUp | None,
+    ) -> list[list[Completion]]:
         kind = _kind(model, journal)
         if not kind.in_child:
             return self._by_server(kind, model, requests, cancelled, journal, follow_up)
@@ -105,6 +120,14 @@ class EnginePool:
         if not requests:
             return []
         journal = Journal() if journal is None else journal
+        with _observed(model, "score", len(requests)) as spent:
+            found = self._score(model, requests, cancelled, journal)
+            spent += found
+        return found
+
+    def _score(
+        self, model: ModelSpec, requests: Sequence[ScoreRequest], cancelled: Callable[[], bool], journal: Journal
+    ) -> list[Scores]:
         kind = _kind(model, journal)
         if kind.in_child:
             return self._by_child(
@@ -217,6 +240,24 @@ class EnginePool:
             if key not in self._servers:
                 self._servers[key] = load_class(kind.implementation)(model.name, model.config, self._loop)
             return self._servers[key]
+
+
+@contextmanager
+def _observed(model: ModelSpec, operation: str, requests: int) -> Iterator[list[Completion | Scores]]:
+    """A batch, told of in metrics and trace. What it gave is added to the list, whose tokens are counted."""
+    engine = model.engine if model.engine in ENGINES else "unknown"
+    spent: list[Completion | Scores] = []
+    about: dict[str, Any] = {
+        "gen_ai__operation__name": operation,
+        "gen_ai__request__model": model.name,
+        "errata__requests": requests,
+    }
+    with timed(ENGINE_SECONDS, engine, operation), span(f"engine {operation}", errata__engine=engine, **about) as told:
+        yield spent
+        for kind in ("prompt", "completion", "cached"):
+            tokens = sum(getattr(each, f"{kind}_tokens", 0) for each in spent)
+            ENGINE_TOKENS.labels(engine, kind).inc(tokens)
+            told.set(**{f"errata__{kind}_tokens": tokens})
 
 
 def _kind(model: ModelSpec, journal: Journal) -> EngineKind:

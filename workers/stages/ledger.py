@@ -24,6 +24,7 @@ from models.outputs import Event
 from models.session import update_by_key
 from models.states import Stage
 from models.summaries import count_in_summary
+from models.telemetry.metrics import hold_funnel
 from models.usage import count_job_tokens
 from workers.engines.base import Completion, Journal
 
@@ -42,6 +43,7 @@ def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     count_in_summary(session, lease.owner_id, part.counts)
     generated = sum(spent.get("completion", 0) for spent in part.counts["tokens"].values())
     count_job_tokens(session, lease.owner_id, generated)
+    hold_funnel(session, part.counts)
 
 
 def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:

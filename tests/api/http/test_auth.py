@@ -197,6 +197,8 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         session.add(rejudging)
     ids["rejudging_id"] = rejudging.id
     ids |= {"key_id": "key_" + mine["authorization"].split("_")[1], "workspace": "mine"}
+    ids["webhook_id"] = client.post("/v1/webhooks", json={"url": "https://example.com/hooks"}).json()["id"]
+    ids["delivery_id"] = client.post(f"/v1/webhooks/{ids['webhook_id']}/test").json()["id"]
     operations = routes_with_ids(client.app, set(ids))
     assert len(operations) >= 40, "the list is the application's own"
     for method, path in operations:
@@ -214,6 +216,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         "models",
         "estimates",
         "rejudgings",
+        "webhooks",
     ):
         assert client.get(f"/v1/{path}", headers=theirs).json()["data"] == [], path
         assert len(client.get(f"/v1/{path}", headers=mine).json()["data"]) >= 1, path
@@ -261,7 +264,7 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
                               "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step", "key_id",
-                              "workspace"})  # fmt: skip
+                              "workspace", "webhook_id", "delivery_id"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
@@ -285,6 +288,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "{job_id}/stop"): {"accepted_pairs": 1},
     ("post", "{step}/resume"): {},
     ("post", "{step}/model"): {"name": "m"},
+    ("patch", "{webhook_id}"): {"enabled": False},
     ("patch", ""): {"tags": ["t"]},
     ("put", "/quota"): {"jobs": 1},
 }

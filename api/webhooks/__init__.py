@@ -1,0 +1,1 @@
+"""``/v1/webhooks``: who is told of what happens, and what became of every message."""
