@@ -17,6 +17,7 @@ from models.jobs import InjectionJob, Shard
 from models.migrate import Base
 from models.session import Database
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
+from tests.chaos.sizes import size
 from tests.processes import ROOT
 from tests.proxies import Proxy
 from tests.workers.road import PROBLEMS, ROAD, Recorder, job_state, make_job, make_services, outcomes, shards, through
@@ -126,7 +127,7 @@ def test_1000_cancel_interleavings(database: Database, tmp_path: Path) -> None:
     [shard] = shards(database)
     seen: set[str] = set()
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(1000):
+        for _ in range(size(1000, 100)):
             _afresh(database)
             together = threading.Barrier(2)
 
