@@ -33,7 +33,7 @@ from models.session import Database
 from models.states import TERMINAL, JobState
 from tests.chaos.forked import Nursery
 from tests.chaos.posted import KINDS_OF_SUMS, post_sums, state_of, sum_at
-from tests.ops.own_services import OwnServer, own_services
+from tests.ops.own_services import OwnRedis, OwnServer, own_services
 from tests.processes import Running, environment
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
@@ -97,9 +97,7 @@ def ledger_adds_up(database: Database, job_id: str) -> bool:
 class Storm:
     """A job under kills: workers are killed in turn by chance, and replaced."""
 
-    def __init__(
-        self, database: Database, nursery: Nursery, rng: random.Random, servers: Sequence[OwnServer]
-    ) -> None:
+    def __init__(self, database: Database, nursery: Nursery, rng: random.Random, servers: Sequence[OwnServer]) -> None:
         self._database, self._nursery, self._rng, self._servers = database, nursery, rng, servers
         self.kills = self.service_kills = 0
 
@@ -119,8 +117,7 @@ class Storm:
                 time.sleep(self._rng.uniform(0, 0.2))
                 self.kills += 1
                 if services and self.kills % services == 0:
-                    self._rng.choice(self._servers).restart()
-                    self.service_kills += 1
+                    self._lose_a_service()
                 else:
                     at = self._rng.randrange(len(workers))
                     workers[at].kill_tree()
@@ -130,6 +127,14 @@ class Storm:
             sweeper = self._nursery.start("sweeper") if sweeper.ended else sweeper
             time.sleep(0.05)
         return self._state(job_id)[0]
+
+    def _lose_a_service(self) -> None:
+        """Kill one of the servers and start it again; every second Redis has lost its hints as well."""
+        server = self._rng.choice(self._servers)
+        if isinstance(server, OwnRedis) and self._rng.random() < 0.5:
+            server.wipe()
+        server.restart()
+        self.service_kills += 1
 
     def _state(self, job_id: str) -> tuple[str, int]:
         try:
@@ -156,7 +161,7 @@ def embedded(folder: Path, kills: int, shards: int, rng: random.Random) -> dict[
 
 
 def _calm(database: Database, env: dict[str, str], nursery: Nursery | None = None) -> Pairs:
-    """The pairs of every question that jobs ask, made by processes that nobody disturbs; without a nursery, by serve."""
+    """The pairs of every question that jobs ask, made undisturbed; without a nursery, by ``errata serve``."""
     job_id, _ = post_sums(database, KINDS_OF_SUMS)
     with ExitStack() as stack:
         if nursery is None:

@@ -26,7 +26,7 @@ STEPS = size(10_000, 500)
 
 
 def claim_and_release(url: str, number: int, claims: int) -> tuple[list[tuple[str, int]], list[str]]:
-    """Claim shards at random and give them back until so many claims succeeded: shards with their fences, and errors."""
+    """Claim shards at random and give them back, until so many claims succeeded: what was claimed, and errors."""
     database, rng = Database(url), random.Random(number)
     taken: list[tuple[str, int]] = []
     errors: list[str] = []

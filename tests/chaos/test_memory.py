@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,13 +39,17 @@ def watched(process: psutil.Process, peak: list[int]) -> Iterator[None]:
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform != "linux", reason="resident sizes and glibc's heaps")
-def test_a_service_that_read_a_large_body_gives_its_memory_back(tmp_path: Path) -> None:
+def test_a_service_that_read_a_large_body_gives_its_memory_back(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """A document whose every row is refused: a million objects, and an error with its frames for each listed row."""
-    body = b'{"name":"x","problems":[' + b",".join([b'{"question":"","gold_answer":[{"a":1},{"b":2},{"c":3}]}'] * ROWS) + b"]}"
+    row = b'{"question":"","gold_answer":[{"a":1},{"b":2},{"c":3}]}'
+    body = b'{"name":"x","problems":[' + b",".join([row] * ROWS) + b"]}"
     with Running("serve", "--port", "0", "--no-trainer", env=environment(tmp_path)) as service:
         process = psutil.Process(service.child.pid)
         with httpx.Client(base_url=service.url(), timeout=600) as client:
-            small = client.post("/v1/problem-sets", json={"name": "x", "problems": [{"question": "", "gold_answer": []}]})
+            few = {"name": "x", "problems": [{"question": "", "gold_answer": []}]}
+            small = client.post("/v1/problem-sets", json=few)
             assert small.status_code == 422, small.text
             before = process.memory_info().rss
             peak = [before]
@@ -54,5 +58,6 @@ def test_a_service_that_read_a_large_body_gives_its_memory_back(tmp_path: Path) 
             assert answer.status_code == 422, answer.text[:300]
             assert peak[0] - before > 60 * MIB, "else there is nothing to give back"
             until(lambda: process.memory_info().rss - before < 40 * MIB, "the memory to go back", 120)
-            print(*(f"{size // MIB} MiB" for size in (before, peak[0], process.memory_info().rss)))
+            sizes = (before, peak[0], process.memory_info().rss)
+            record_property("MiB before, at the peak, after", [size // MIB for size in sizes])
             assert client.get("/readyz").status_code == 200

@@ -115,6 +115,11 @@ class OwnRedis(OwnServer):
             return bool(Redis(port=self.port).ping())
         return False
 
+    def wipe(self) -> None:
+        """Lose everything that it holds, as a FLUSHALL by mistake would."""
+        with Redis(port=self.port) as client:
+            client.flushall()
+
 
 class OwnPostgres(OwnServer):
     """PostgreSQL on a data folder of its own."""

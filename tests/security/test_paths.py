@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from pathlib import Path
 
 import pytest
@@ -47,8 +46,8 @@ def dataset_id(local: CheckedClient, sqlite_database: Database, store: StoreSett
 
 def test_no_address_leads_out_of_a_dataset(local: CheckedClient, dataset_id: str) -> None:
     assert local.get(f"/v1/datasets/{dataset_id}/files/README.md").text == "mine"
-    for path, method in itertools.product(OUTWARD, ("GET", "HEAD")):
-        answer = TestClient.request(local, method, f"/v1/datasets/{dataset_id}/files/{path}")
+    for path in OUTWARD:
+        answer = TestClient.request(local, "GET", f"/v1/datasets/{dataset_id}/files/{path}")
         assert answer.status_code in (404, 405, 307), (path, answer.status_code)
         assert SECRET not in answer.text
         assert "root:" not in answer.text

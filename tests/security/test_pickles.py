@@ -73,7 +73,7 @@ def hostile_model(request: pytest.FixtureRequest, tmp_path: Path, canary: Path) 
 
 
 def test_an_engine_refuses_it(hostile_model: Path, canary: Path) -> None:
-    with pytest.raises(ValueError, match="is a pickle.*give a folder with"):
+    with pytest.raises(ValueError, match=r"is a pickle.*give a folder with"):
         TransformersEngine({"path": str(hostile_model)})
     assert not canary.exists()
 
@@ -98,7 +98,7 @@ def test_an_adapter_in_pickles_is_refused(tmp_path: Path, canary: Path) -> None:
 
 
 def test_a_trainer_refuses_it(hostile_model: Path, canary: Path) -> None:
-    with pytest.raises(CannotTrain, match="the base model: .* is a pickle"):
+    with pytest.raises(CannotTrain, match=r"the base model: .* is a pickle"):
         local_folder(str(hostile_model), None)
     with pytest.raises((OSError, ValueError, RuntimeError, pickle.UnpicklingError)):
         load_model(hostile_model, resolve("errata", {}))
