@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, update
+from sqlalchemy import make_url, select, update
 from sqlalchemy.exc import OperationalError
 
 from models.base import db_now
@@ -42,10 +42,11 @@ def stalling(postgres_url: str) -> Iterator[tuple[Database, Database, Proxy]]:
 
 def test_a_statement_without_an_answer_ends_by_itself(stalling: tuple[Database, Database, Proxy]) -> None:
     _, database, proxy = stalling
-    database.ping()
-    proxy.flowing.clear()
-    with pytest.raises(OperationalError, match=r"no answer from the database within 1\.25 s") as caught:
-        database.ping()
+    with database.read() as session:
+        session.scalar(select(Shard.id))
+        proxy.flowing.clear()
+        with pytest.raises(OperationalError, match=r"no answer from the database within 1\.25 s") as caught:
+            session.scalar(select(Shard.id))
     assert passing(caught.value), "the same may be tried again"
     proxy.flowing.set()
     database.ping()  # on a new connection: the pool gave the stalled ones up
