@@ -26,9 +26,11 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     answer_seconds: float = 75.0
 
-    def wait(self, gen: Any, interval: float = _INTERVAL_SECONDS, **options: Any) -> Any:
+    def wait(self, gen: Any, interval: float = _INTERVAL_SECONDS, timeout: float | None = None) -> Any:
         """What ``gen`` returns. Raises ``psycopg.OperationalError`` when no answer comes in time."""
-        return super().wait(self._bounded(gen), interval, **options)
+        if timeout is None:  # which psycopg before 3.3 does not know
+            return super().wait(self._bounded(gen), interval)
+        return super().wait(self._bounded(gen), interval, timeout)
 
     def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         deadline = time.monotonic() + self.answer_seconds

@@ -59,13 +59,10 @@ class OwnServer(ABC):
         until(up, type(self).__name__, 60)
 
     def _spawned(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            user=self.user(),
-            start_new_session=True,
-        )
+        with (self.folder / "server.log").open("ab") as log:
+            return subprocess.Popen(
+                self.command(), stdout=log, stderr=subprocess.STDOUT, user=self.user(), start_new_session=True
+            )
 
     def kill(self) -> None:
         """SIGKILL for it and its children, as a power cut would be for what it has not written."""
