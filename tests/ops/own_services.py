@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -125,9 +126,6 @@ class OwnPostgres(OwnServer):
         super().__init__(folder)
         self._data = folder / "data"
         if self.user() is not None:  # it refuses to run as root
-            for above in (folder, *folder.parents):
-                if above.stat().st_uid == os.getuid() and above != Path("/"):
-                    above.chmod(above.stat().st_mode | 0o711)
             shutil.chown(folder, str(self.user()))
         initdb = [_binary("initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=self.user())
@@ -171,16 +169,20 @@ def _binary(name: str) -> str:
 
 @contextmanager
 def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
-    """Both, started, and killed at the end."""
+    """Both, started, and killed at the end. PostgreSQL's files are not in ``folder``.
+
+    pytest closes the folder that all its temporary ones are in to other users whenever a session starts: a PostgreSQL
+    that runs as another user could no longer reach its files, and ended.
+    """
     if shutil.which("redis-server") is None:
         lacking("needs a redis-server of its own")
-    for name in ("postgres", "redis"):
-        (folder / name).mkdir()
-    postgres, redis = OwnPostgres(folder / "postgres"), OwnRedis(folder / "redis")
-    try:
-        for server in (postgres, redis):
-            server.start()
-        yield postgres, redis
-    finally:
-        for server in (postgres, redis):
-            server.kill()
+    (folder / "redis").mkdir()
+    with tempfile.TemporaryDirectory(prefix="errata-postgres-") as own:
+        postgres, redis = OwnPostgres(Path(own)), OwnRedis(folder / "redis")
+        try:
+            for server in (postgres, redis):
+                server.start()
+            yield postgres, redis
+        finally:
+            for server in (postgres, redis):
+                server.kill()
