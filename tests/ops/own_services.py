@@ -177,7 +177,7 @@ def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
     if shutil.which("redis-server") is None:
         lacking("needs a redis-server of its own")
     (folder / "redis").mkdir()
-    with tempfile.TemporaryDirectory(prefix="errata-postgres-") as own:
+    with tempfile.TemporaryDirectory(prefix="errata-postgres-", ignore_cleanup_errors=True) as own:
         postgres, redis = OwnPostgres(Path(own)), OwnRedis(folder / "redis")
         try:
             for server in (postgres, redis):
