@@ -102,7 +102,10 @@ def test_a_trainer_refuses_it(hostile_model: Path, canary: Path) -> None:
     assert not canary.exists()
 
 
-def test_it_cannot_be_registered(hostile_model: Path, canary: Path, tmp_path: Path) -> None:
+def test_it_cannot_be_registered(canary: Path, tmp_path: Path) -> None:
+    hostile_model = tmp_path / "hostile"
+    hostile_model.mkdir()
+    write_hostile(hostile_model / "pytorch_model.bin", canary, ARCHIVE)
     store = StoreSettings(ERRATA_HOME=tmp_path / "home")
     upgrade(store.database_url)
     with pytest.raises(CliError, match="is a pickle"):
@@ -116,7 +119,7 @@ def test_a_hub_id_is_left_to_the_library() -> None:
 
 def test_a_resumed_run_opens_none_that_was_put_into_its_checkpoint(tmp_path: Path, canary: Path) -> None:
     """The names are those that transformers' own trainer would unpickle."""
-    spec = make_spec(tmp_path, epochs=2, checkpoint_every=1, batch_size=8)
+    spec = make_spec(tmp_path, epochs=1, checkpoint_every=1, batch_size=8)
     run(spec, stop_at=1)
     [*_, step] = steps(spec.checkpoints)
     folder = spec.checkpoints / checkpoint_name(step)
