@@ -13,6 +13,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 MODEL ?=
 CHAOS ?= small
+EXAMPLES ?= 10
 MODELS ?=
 TORCH_INDEX ?=
 ARGS ?=
@@ -25,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-llamacpp test-consumers lock sbom licences lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers lock sbom licences lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -73,6 +74,10 @@ endif
 
 test-chaos: $(VENV)/.dev ## Kill workers, PostgreSQL and Redis of its own under jobs (CHAOS=full: the sizes of docs/reliability.md)
 	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -n 0 -m chaos tests/chaos $(ARGS)
+
+test-security: $(VENV)/.dev ## Ask every route what schemathesis derives, alone and in sequence, and the hostile corpus (EXAMPLES per operation)
+	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not services" \
+	 tests/security tests/api/http $(ARGS)
 
 test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)
 	@$(BIN)/python -m pip install --quiet $(PIP_ARGS) xllamacpp==2026.10.11549 || echo "left out: no xllamacpp" >&2

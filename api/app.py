@@ -43,6 +43,7 @@ from api.injection_jobs import contents as job_contents
 from api.injection_jobs import extensions as job_extensions
 from api.injection_jobs import failures as job_failures
 from api.injection_jobs import jobs as injection_jobs
+from api.links import add_links
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
 from api.problem_sets import routes as problem_sets
@@ -116,7 +117,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
 
 
 def _describe(app: FastAPI) -> None:
-    """OpenAPI with the schemas that only hand-written request bodies and refusals refer to."""
+    """OpenAPI with links, and with the schemas that only hand-written request bodies and refusals refer to."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -127,6 +128,7 @@ def _describe(app: FastAPI) -> None:
             schemas = schema.setdefault("components", {}).setdefault("schemas", {})
             for name, definition in extra["$defs"].items():
                 schemas.setdefault(name, definition)
+            add_links(schema)
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -24,14 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from errata.funnel import Funnel, FunnelError
 from models import migrate
 from models.jobs import EditRow, InjectionJob, PairRow, ProblemOutcome, Shard, SolutionRow
 from models.session import Database
 from models.states import TERMINAL, JobState
+from tests.chaos.forked import Nursery
 from tests.chaos.posted import KINDS_OF_SUMS, post_sums, state_of, sum_at
-from tests.ops.own_services import OwnServer, own_services
+from tests.ops.own_services import OwnRedis, OwnServer, own_services
 from tests.processes import Running, environment
 from workers.app import create_celery
 from workers.dispatch import Dispatcher
@@ -43,7 +45,10 @@ SETTINGS = {
     "ERRATA_RESEND_AFTER_SECONDS": "4",
     "ERRATA_LOG_LEVEL": "ERROR",
 }
+SERVE = ("serve", "--port", "0", "--no-trainer")
 WORKER = ("worker", "--queues", "generation,grading")
+_TELL_SECONDS = 10.0
+_BEFORE_THE_LAST = 0.8  # of the shards: the rest is still to do when the last kill comes
 Pairs = dict[str, Counter[tuple[str, str, str]]]
 
 
@@ -90,42 +95,51 @@ def ledger_adds_up(database: Database, job_id: str) -> bool:
 
 
 class Storm:
-    """A job under kills: ``processes`` are killed in turn by chance, and replaced."""
+    """A job under kills: workers are killed in turn by chance, and replaced."""
 
-    def __init__(
-        self, database: Database, env: dict[str, str], rng: random.Random, servers: Sequence[OwnServer]
-    ) -> None:
-        self._database, self._env, self._rng, self._servers = database, env, rng, servers
+    def __init__(self, database: Database, nursery: Nursery, rng: random.Random, servers: Sequence[OwnServer]) -> None:
+        self._database, self._nursery, self._rng, self._servers = database, nursery, rng, servers
         self.kills = self.service_kills = 0
 
-    def run(self, stack: ExitStack, job_id: str, shards: int, kills: int, services: int, seconds: float) -> str:
-        """Spread the kills over the job, and see it to its end; the state it then has."""
-        workers = [stack.enter_context(Running(*WORKER, env=self._env)) for _ in range(3)]
-        sweeper = stack.enter_context(Running("sweeper", env=self._env))
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
+    def run(self, job_id: str, shards: int, kills: int, services: int, seconds: float) -> str:
+        """Spread the kills over four fifths of the job, and see it to its end; the state it then has."""
+        workers = [self._nursery.start(*WORKER) for _ in range(3)]
+        sweeper = self._nursery.start("sweeper")
+        began = told = time.monotonic()
+        while time.monotonic() < began + seconds:
             state, done = self._state(job_id)
             if state in TERMINAL:
                 return state
-            if self.kills < kills and done >= shards * self.kills / (kills + 1):
+            if time.monotonic() > told + _TELL_SECONDS:
+                told = time.monotonic()
+                print(f"{told - began:.0f} s: {done} of {shards} shards, {self.kills} kills", file=sys.stderr)
+            if self.kills < kills and done >= _BEFORE_THE_LAST * shards * self.kills / kills:
                 time.sleep(self._rng.uniform(0, 0.2))
                 self.kills += 1
                 if services and self.kills % services == 0:
-                    self._rng.choice(self._servers).restart()
-                    self.service_kills += 1
-                    continue
-                at = self._rng.randrange(len(workers))
-                workers[at].kill_tree()
-                workers[at] = stack.enter_context(Running(*WORKER, env=self._env))
-            if sweeper.ended:
-                sweeper = stack.enter_context(Running("sweeper", env=self._env))
+                    self._lose_a_service()
+                else:
+                    at = self._rng.randrange(len(workers))
+                    workers[at].kill_tree()
+                    workers[at] = self._nursery.start(*WORKER)
+                continue
+            workers = [self._nursery.start(*WORKER) if each.ended else each for each in workers]
+            sweeper = self._nursery.start("sweeper") if sweeper.ended else sweeper
             time.sleep(0.05)
         return self._state(job_id)[0]
+
+    def _lose_a_service(self) -> None:
+        """Kill one of the servers and start it again; every second Redis has lost its hints as well."""
+        server = self._rng.choice(self._servers)
+        if isinstance(server, OwnRedis) and self._rng.random() < 0.5:
+            server.wipe()
+        server.restart()
+        self.service_kills += 1
 
     def _state(self, job_id: str) -> tuple[str, int]:
         try:
             return state_of(self._database, job_id)
-        except Exception:  # its server is being started again
+        except SQLAlchemyError:  # its server is being started again
             return "", 0
 
 
@@ -135,25 +149,27 @@ def embedded(folder: Path, kills: int, shards: int, rng: random.Random) -> dict[
     url = f"sqlite:///{folder / 'errata.db'}"
     migrate.upgrade(url)
     database = Database(url)
-    calm = _calm(database, env, ("serve", "--port", "0", "--no-trainer"))
+    calm = _calm(database, env)
     job_id, _ = post_sums(database, shards)
     for at in range(kills):
-        with Running("serve", "--port", "0", "--no-trainer", env=env):
-            _wait(database, job_id, int(shards * (at + 1) / (kills + 1)), 120)
+        with Running(*SERVE, env=env):
+            _wait(database, job_id, int(shards * (at + 1) / (kills + 1)), 600)
             time.sleep(rng.uniform(0, 0.2))
-    with Running("serve", "--port", "0", "--no-trainer", env=env):
-        _wait(database, job_id, shards + 1, 300)
+    with Running(*SERVE, env=env):
+        _wait(database, job_id, shards + 1, 600)
     return _report(database, job_id, calm, shards)
 
 
-def _calm(database: Database, env: dict[str, str], command: tuple[str, ...]) -> Pairs:
-    """The pairs of every question that jobs ask, made by a process that nobody disturbs."""
+def _calm(database: Database, env: dict[str, str], nursery: Nursery | None = None) -> Pairs:
+    """The pairs of every question that jobs ask, made undisturbed; without a nursery, by ``errata serve``."""
     job_id, _ = post_sums(database, KINDS_OF_SUMS)
     with ExitStack() as stack:
-        stack.enter_context(Running(*command, env=env))
-        if command == WORKER:
-            stack.enter_context(Running("sweeper", env=env))
-        _wait(database, job_id, KINDS_OF_SUMS + 1, 300)
+        if nursery is None:
+            stack.enter_context(Running(*SERVE, env=env))
+        else:
+            for command in (WORKER, ("sweeper",)):
+                stack.callback(nursery.start(*command).kill_tree)
+        _wait(database, job_id, KINDS_OF_SUMS + 1, 600)
     return pairs_of(database, job_id)
 
 
@@ -185,12 +201,13 @@ def storm(folder: Path, kills: int, shards: int, services: int, seconds: float, 
         migrate.upgrade(postgres.url)
         database = Database(postgres.url)
         env = environment(folder, DATABASE_URL=postgres.url, BROKER_URL=redis.url, **SETTINGS)
-        calm = _calm(database, env, WORKER)
+        nursery = stack.enter_context(Nursery(env))
+        calm = _calm(database, env, nursery)
         job_id, hints = post_sums(database, shards)
         Dispatcher(create_celery(redis.url)).send(hints)
         began = time.monotonic()
-        runs = Storm(database, env, random.Random(seed), (postgres, redis))
-        runs.run(stack, job_id, shards, kills, services, seconds)
+        runs = Storm(database, nursery, random.Random(seed), (postgres, redis))
+        runs.run(job_id, shards, kills, services, seconds)
         took = round(time.monotonic() - began, 1)
         report = _report(database, job_id, calm, shards)
         database.dispose()

@@ -23,6 +23,7 @@ from models.base import new_id
 from models.settings import StoreSettings
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, Workspace
 from workers.engines.registry import ENGINES, PROMPTED, checked
+from workers.engines.weights import refuse_pickles
 
 _OPERATOR = "operator"
 
@@ -172,6 +173,8 @@ def _engine_config(engine: str, path: str | None, revision: str | None, settings
         config[key] = None if value == "null" else value
     folder = config.get("path") or config.get("tokenizer")
     try:
+        for weights in (config.get("path"), config.get("adapter")):
+            refuse_pickles(weights or "")
         return checked(engine, {**(_of_folder(Path(folder)) if folder else {}), **config})
     except ValueError as error:
         raise CliError(f"{error}; give --path or --setting name=value") from None

@@ -35,7 +35,7 @@ def upgrade_database(store: StoreSettings) -> None:
 def reach_database(store: StoreSettings) -> Database:
     """The database of these settings, whatever its schema. Raises CliError when it is away."""
     try:
-        db = Database(store.database_url)
+        db = Database(store.database_url, statement_seconds=store.statement_seconds)
         db.ping()
     except (OperationalError, OSError) as error:
         raise _unreachable(error) from None

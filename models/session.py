@@ -17,9 +17,11 @@ from sqlalchemy.orm import Session, sessionmaker
 from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from models.base import Base
+from models.connections import BoundedConnection
 from models.logs import DATABASE
 
 log = logging.getLogger(__name__)
+STATEMENT_SECONDS = 60.0
 _SQLITE_WAIT_SECONDS = 30
 _PASSING_ON_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 #: Classes and codes of SQLSTATE (PostgreSQL, appendix A): connection, resources, shutdown and start, rollback, locks.
@@ -27,11 +29,18 @@ _PASSING_STATES = ("08", "53", "57P", "40", "55P03")
 
 
 class Database:
-    """An engine and its sessions. ``begin()`` is one transaction: committed on success, rolled back on error."""
+    """An engine and its sessions. ``begin()`` is one transaction: committed on success, rolled back on error.
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    On PostgreSQL the server ends a statement after ``statement_seconds``, and an idle transaction too. A connection on
+    which nothing is heard for a quarter longer than that is given up.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, statement_seconds: float = STATEMENT_SECONDS) -> None:
         self.url = url
-        self.engine = _sqlite_engine(url) if url.startswith("sqlite") else _postgres_engine(url, pool_size)
+        if url.startswith("sqlite"):
+            self.engine = _sqlite_engine(url)
+        else:
+            self.engine = _postgres_engine(url, pool_size, statement_seconds)
         # Rows stay readable after their commit: stages compute with rows of sessions that are closed.
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
@@ -140,9 +149,10 @@ def use_wal(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode=WAL")
 
 
-def _postgres_engine(url: str, pool_size: int) -> Engine:
-    # Timeouts bound a half-open connection; the pool pings so that a restarted server costs one reconnect.
-    return create_engine(
+def _postgres_engine(url: str, pool_size: int, statement_seconds: float) -> Engine:
+    bound = round(1000 * statement_seconds)
+    # The pool pings so that a restarted server costs one reconnect.
+    engine = create_engine(
         url,
         hide_parameters=True,  # they hold texts of users, and errors are logged and stored
         pool_pre_ping=True,
@@ -152,7 +162,8 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
         pool_recycle=1800,
         connect_args={
             "connect_timeout": 5,
-            "options": "-c statement_timeout=60000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000",
+            "options": f"-c statement_timeout={bound} -c lock_timeout={min(10_000, bound)} "
+            f"-c idle_in_transaction_session_timeout={bound}",
             "keepalives": 1,
             "keepalives_idle": 15,
             "keepalives_interval": 5,
@@ -160,6 +171,14 @@ def _postgres_engine(url: str, pool_size: int) -> Engine:
             "tcp_user_timeout": 30000,
         },
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: Any, _record: Any, arguments: Any, options: Any) -> BoundedConnection:
+        connection = BoundedConnection.connect(*arguments, **options)
+        connection.answer_seconds = 1.25 * statement_seconds
+        return connection
+
+    return engine
 
 
 def _sqlite_engine(url: str) -> Engine:

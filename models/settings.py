@@ -34,6 +34,12 @@ class StoreSettings(BaseSettings):
     )
     files_url: str | None = Field(None, alias="ERRATA_FILES_URL", description="fsspec URL; default: a folder of home.")
 
+    statement_seconds: float = Field(
+        60.0,
+        alias="ERRATA_STATEMENT_SECONDS",
+        ge=1,
+        description="Longest that PostgreSQL takes over a statement; a quarter later its connection is given up.",
+    )
     kinds_file: Path | None = Field(
         None, alias="ERRATA_KINDS_FILE", description="JSON file with error kinds of the operator's own."
     )

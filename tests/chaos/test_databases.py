@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,12 +18,13 @@ from models.jobs import InjectionJob, Shard
 from models.migrate import Base
 from models.session import Database
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage
+from tests.chaos.sizes import size
 from tests.processes import ROOT
 from tests.proxies import Proxy
 from tests.workers.road import PROBLEMS, ROAD, Recorder, job_state, make_job, make_services, outcomes, shards, through
 from workers import lifecycle
 from workers.runner import ShardOutcome, run_shard
-from workers.stages.base import Finish, StageContext
+from workers.stages.base import Finish, StageContext, StageFunction
 from workers.sweeper import Sweeper
 
 
@@ -79,6 +81,27 @@ def test_three_sweepers(database: Database, tmp_path: Path) -> None:
     assert sorted(hints) == sorted(shard.id for shard in shards(database))
 
 
+def test_100_duplicates_of_each_hint(database: Database, tmp_path: Path) -> None:
+    """Delivered by four threads at once: each stage of each shard runs once, and nothing fails."""
+    make_job(database)
+    ran: Counter[tuple[str, str]] = Counter()
+
+    def counted(stage: Stage) -> StageFunction:
+        def run(context: StageContext) -> Finish:
+            ran[context.lease.shard_id, stage] += 1
+            return ROAD[stage](context)
+
+        return run
+
+    services = make_services(database, tmp_path, {stage: counted(stage) for stage in ROAD})
+    hints = [shard.id for shard in shards(database)] * 100
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda shard: run_shard(services, shard), hints))
+    assert ran == Counter((shard.id, stage) for shard in shards(database) for stage in ROAD)
+    assert {(shard.state, shard.failures, shard.interruptions) for shard in shards(database)} == {("done", 0, 0)}
+    assert (job_state(database), outcomes(database)) == (JobState.SUCCEEDED, PROBLEMS)
+
+
 SKEWED = """
 import sys, time, datetime
 shift = float(sys.argv[3])
@@ -126,7 +149,7 @@ def test_1000_cancel_interleavings(database: Database, tmp_path: Path) -> None:
     [shard] = shards(database)
     seen: set[str] = set()
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(1000):
+        for _ in range(size(1000, 100)):
             _afresh(database)
             together = threading.Barrier(2)
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-from sqlalchemy import update
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from sqlalchemy import delete, update
 
 from models import leases
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
-from models.migrate import Base
 from models.session import Database
 from models.states import ShardState, Stage
 from models.workspaces import DEFAULT_WORKSPACE, ProblemSet, Workspace
@@ -26,25 +23,19 @@ workers = st.sampled_from(["a", "b"])
 class LeaseMachine(RuleBasedStateMachine):
     """One shard, two workers that may hold stale leases; the model is five integers and a state."""
 
-    def __init__(self) -> None:
+    steps = 0  # of all examples
+
+    def __init__(self, database: Database) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.db = Database(f"sqlite:///{Path(self.folder.name) / 'm.db'}")
-        Base.metadata.create_all(self.db.engine)
+        self.db = database
         with self.db.begin() as session:
-            session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
-            session.flush()
-            session.add(ProblemSet(id="p", workspace_id=DEFAULT_WORKSPACE, name="p", domain="math", content_sha256=""))
-            session.flush()
-            session.add(InjectionJob(id="j", workspace_id=DEFAULT_WORKSPACE, problem_set_id="p", config={}))
-            session.flush()
             session.add(Shard(id="s", injection_job_id="j", position=0, stage=STAGES[0]))
         self.held: dict[str, leases.Lease] = {}
         self.state, self.stage, self.fence, self.failures, self.interruptions = "queued", 0, 0, 0, 0
 
     def teardown(self) -> None:
-        self.db.dispose()
-        self.folder.cleanup()
+        with self.db.begin() as session:
+            session.execute(delete(Shard))
 
     def _valid(self, worker: str) -> bool:
         lease = self.held.get(worker)
@@ -108,6 +99,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_row_is_as_modelled(self) -> None:
+        LeaseMachine.steps += 1
         with self.db.read() as session:
             shard = session.get_one(Shard, "s")
             seen = (shard.state, shard.stage, shard.fence, shard.failures, shard.interruptions)
@@ -115,7 +107,28 @@ class LeaseMachine(RuleBasedStateMachine):
         assert (shard.worker is not None) == (shard.state == ShardState.RUNNING)
 
 
-LeaseMachine.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
-)
-TestLeaseMachine = LeaseMachine.TestCase
+def add_job(database: Database) -> None:
+    """The job that the machine's shard belongs to, in a database without rows."""
+    with database.begin() as session:
+        session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
+        session.flush()
+        session.add(ProblemSet(id="p", workspace_id=DEFAULT_WORKSPACE, name="p", domain="math", content_sha256=""))
+        session.flush()
+        session.add(InjectionJob(id="j", workspace_id=DEFAULT_WORKSPACE, problem_set_id="p", config={}))
+
+
+def run_machine(database: Database, examples: int) -> int:
+    """Run so many examples of 40 rules at most; the number of rules that were run."""
+    add_job(database)
+    LeaseMachine.steps = 0
+    options = settings(
+        max_examples=examples, stateful_step_count=40, deadline=None, database=None, derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    run_state_machine_as_test(lambda: LeaseMachine(database), settings=options)  # type: ignore[no-untyped-call]
+    return LeaseMachine.steps
+
+
+def test_lease_machine(database: Database) -> None:
+    """``tests/chaos/test_leases.py`` runs it for 10,000 steps."""
+    assert run_machine(database, 12) > 200

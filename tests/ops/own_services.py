@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,13 +60,10 @@ class OwnServer(ABC):
         until(up, type(self).__name__, 60)
 
     def _spawned(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            self.command(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            user=self.user(),
-            start_new_session=True,
-        )
+        with (self.folder / "server.log").open("ab") as log:
+            return subprocess.Popen(
+                self.command(), stdout=log, stderr=subprocess.STDOUT, user=self.user(), start_new_session=True
+            )
 
     def kill(self) -> None:
         """SIGKILL for it and its children, as a power cut would be for what it has not written."""
@@ -115,6 +113,11 @@ class OwnRedis(OwnServer):
             return bool(Redis(port=self.port).ping())
         return False
 
+    def wipe(self) -> None:
+        """Lose everything that it holds, as a FLUSHALL by mistake would."""
+        with Redis(port=self.port) as client:
+            client.flushall()
+
 
 class OwnPostgres(OwnServer):
     """PostgreSQL on a data folder of its own."""
@@ -123,9 +126,6 @@ class OwnPostgres(OwnServer):
         super().__init__(folder)
         self._data = folder / "data"
         if self.user() is not None:  # it refuses to run as root
-            for above in (folder, *folder.parents):
-                if above.stat().st_uid == os.getuid() and above != Path("/"):
-                    above.chmod(above.stat().st_mode | 0o711)
             shutil.chown(folder, str(self.user()))
         initdb = [_binary("initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=self.user())
@@ -169,16 +169,20 @@ def _binary(name: str) -> str:
 
 @contextmanager
 def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
-    """Both, started, and killed at the end."""
+    """Both, started, and killed at the end. PostgreSQL's files are not in ``folder``.
+
+    pytest closes the folder that all its temporary ones are in to other users whenever a session starts: a PostgreSQL
+    that runs as another user could no longer reach its files, and ended.
+    """
     if shutil.which("redis-server") is None:
         lacking("needs a redis-server of its own")
-    for name in ("postgres", "redis"):
-        (folder / name).mkdir()
-    postgres, redis = OwnPostgres(folder / "postgres"), OwnRedis(folder / "redis")
-    try:
-        for server in (postgres, redis):
-            server.start()
-        yield postgres, redis
-    finally:
-        for server in (postgres, redis):
-            server.kill()
+    (folder / "redis").mkdir()
+    with tempfile.TemporaryDirectory(prefix="errata-postgres-", ignore_cleanup_errors=True) as own:
+        postgres, redis = OwnPostgres(Path(own)), OwnRedis(folder / "redis")
+        try:
+            for server in (postgres, redis):
+                server.start()
+            yield postgres, redis
+        finally:
+            for server in (postgres, redis):
+                server.kill()

@@ -32,6 +32,7 @@ from workers.engines.rendering import prompt_ids
 from workers.engines.sampling import next_tokens, uniforms
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
 from workers.engines.templates import with_template_values
+from workers.engines.weights import refuse_pickles
 
 _STOP_WINDOW = 16  # tokens decoded at each step to look for a stop string
 _SCORED_LOGITS = 1 << 26  # logits held at once while texts are scored: 256 MiB in float32
@@ -59,11 +60,12 @@ class TransformersEngine:
         if threads := int(os.environ.get("ERRATA_TORCH_THREADS", "0")):
             torch.set_num_threads(threads)
         path, revision = config["path"], config.get("revision")
+        refuse_pickles(path)
         self.device = torch.device(config.get("device") or _best_device())
         dtype = getattr(torch, config.get("dtype") or "float32")
         tokenizer = AutoTokenizer.from_pretrained(path, revision=revision, padding_side="left")
         self.tokenizer: Any = with_template_values(tokenizer, config)
-        model: Any = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype)
+        model: Any = AutoModelForCausalLM.from_pretrained(path, revision=revision, dtype=dtype, use_safetensors=True)
         self.model = model.to(self.device).eval()
         self.batch_size = int(config.get("batch_size", 64))
         limits = (config.get("max_context"), getattr(self.model.config, "max_position_embeddings", None))

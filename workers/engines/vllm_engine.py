@@ -38,6 +38,7 @@ from workers.engines.registry import PROMPTED, VllmSettings
 from workers.engines.rendering import prompt_ids
 from workers.engines.scoring import ScoredText, TextScorer, unscored
 from workers.engines.templates import with_template_values
+from workers.engines.weights import refuse_pickles
 
 _AHEAD = 2  # requests in vLLM, in sequences it can run at once: what waits there is ready when a sequence ends
 _PER_STEP = 32  # requests handed over between two steps
@@ -74,6 +75,7 @@ class VllmEngine:
 
     def __init__(self, config: dict[str, Any]) -> None:
         settings = VllmSettings.model_validate(config)
+        refuse_pickles(settings.path)
         # An adapter belongs to a batch (``submit``), not to the model that is loaded for many.
         values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter", *PROMPTED})
         if "revision" in values:  # vLLM pins weights and tokenizer apart
@@ -222,11 +224,18 @@ class VllmEngine:
         return _needed(self._scorer).scores(unit, text, told, output.num_cached_tokens or 0)
 
     def _adapter(self, folder: str | None) -> LoRARequest | None:
-        """vLLM's handle of an adapter; it loads the weights at the first request that names it."""
+        """vLLM's handle of an adapter; it loads the weights at the first request that names it.
+
+        Raises EngineError for one in pickles, and where no room was made for any.
+        """
         if folder is None:
             return None
         if self._adapters is None:
             raise EngineError("this model was loaded without room for adapters: give its entry max_lora_rank")
+        try:
+            refuse_pickles(folder)
+        except ValueError as error:
+            raise EngineError(str(error)) from None
         number = len(self._adapters) + 1  # vLLM tells adapters apart by a number from 1 on
         return self._adapters.setdefault(folder, LoRARequest(f"adapter-{number}", number, folder))
 

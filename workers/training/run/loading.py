@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from workers.engines.templates import with_template_values
+from workers.engines.weights import refuse_pickles
 from workers.training.config import TrainingConfig
 from workers.training.protocol import CannotTrain
 
@@ -39,8 +40,15 @@ def require_packages(config: TrainingConfig) -> None:
 
 
 def local_folder(path: str, revision: str | None) -> Path:
-    """The folder of a registered model; a hub id is fetched (safetensors and JSON only)."""
+    """The folder of a registered model; a hub id is fetched (safetensors and JSON only).
+
+    Raises CannotTrain for a folder that is not there, or whose weights are pickles.
+    """
     folder = Path(path)
+    try:
+        refuse_pickles(folder)
+    except ValueError as error:
+        raise CannotTrain(f"the base model: {error}") from None
     if folder.is_dir():
         return folder
     if folder.is_absolute():
