@@ -2,7 +2,7 @@
 
 Columns that may be null: they are added without rewriting a table.
 
-Revision ID: 0015
+Revision ID: 0012
 Revises: 0011
 """
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0015"
+revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None

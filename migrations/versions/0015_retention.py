@@ -2,15 +2,15 @@
 
 A column that may be null: it is added without rewriting the table.
 
-Revision ID: 0018
-Revises: 0011
+Revision ID: 0015
+Revises: 0014
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
-down_revision = "0011"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 

@@ -2,15 +2,15 @@
 
 A column that may be null: it is added without rewriting the table.
 
-Revision ID: 0019
-Revises: 0011
+Revision ID: 0016
+Revises: 0015
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0019"
-down_revision = "0011"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
