@@ -30,6 +30,7 @@ def row(at: int) -> dict[str, Any]:
 
 ROWS = [row(at) for at in range(len(THINGS))]
 AGAIN = {**ROWS[0], "prompt": ROWS[0]["prompt"].replace(" ", "  ").upper()}
+GOLDLESS = {"prompt": "Which colour has the sky on a clear day?", "chosen": "Blue it is.", "rejected": "It is green."}
 CONFIG = {"split": {"test": 0.3}}
 
 
@@ -38,7 +39,7 @@ def test_imported_rows_pass_the_gates(
 ) -> None:
     problems = [{"question": ROWS[5]["prompt"], "gold_answer": "23"}]
     client.post("/v1/problem-sets", json={"name": "exam", "benchmark": True, "problems": problems})
-    sent = send(client, [*ROWS, AGAIN], config=CONFIG).json()
+    sent = send(client, [*ROWS, AGAIN, GOLDLESS], config=CONFIG).json()
     assert sent["imported"]["ignored_columns"] == ["score"], "a gold answer is used"
     made = finish(sent["id"])
     gates = made["manifest"]["gates"]
@@ -52,6 +53,7 @@ def test_imported_rows_pass_the_gates(
         *("warning", len(WRONG)),
         len(ROWS) + 1,
     )
+    assert "Not checked: 1, because their rows tell no gold answer" in gates["labels"]["sentence"]
     assert (gates["contamination"]["found"], gates["contamination"]["rows"][0]["benchmark"]) == (1, "exam")
     assert (gates["near_duplicates"]["found"], gates["duplicate_pairs"]["found"]) == (1, 1)
     assert gates["shortcuts"]["figure"] is not None
@@ -72,13 +74,6 @@ def test_a_gate_refuses_an_import(client: CheckedClient, finish: Finish) -> None
     assert "labels: The label of 1 of 5 checked pairs does not hold" in failed["error"]
     events = client.get(f"/v1/datasets/{sent}/events").json()["data"]
     assert [event["type"] for event in events][-2:] == ["gates_refused", "failed"]
-
-
-def test_rows_without_gold_answers_say_so(client: CheckedClient, finish: Finish) -> None:
-    rows = [{name: value for name, value in each.items() if name != "gold_answer"} for each in ROWS[:4]]
-    told = finish(send(client, rows).json()["id"])["manifest"]["gates"]["labels"]
-    assert (told["state"], told["figure"]) == ("not_measured", None)
-    assert "Not checked: 4, because their rows tell no gold answer" in told["sentence"]
 
 
 @pytest.mark.parametrize(("gold", "why"), [(True, "neither a text nor a number"), ([1], "neither a text nor a number")])

@@ -101,7 +101,7 @@ def test_a_dataset_is_made_shown_and_downloaded(errata: Errata, job: str, tmp_pa
     assert (folder / "manifest.json").is_file()
 
 
-def test_a_file_is_imported_renamed_tagged_mixed_and_deleted(errata: Errata, job: str, tmp_path: Path) -> None:
+def test_a_file_is_imported_renamed_tagged_and_deleted(errata: Errata, job: str, tmp_path: Path) -> None:
     file = tmp_path / "theirs.jsonl"
     rows = [{"q": f"Q{at}?", "good": "yes", "bad": "no"} for at in range(3)] + [{"q": "Q?", "good": "a", "bad": "a"}]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -112,18 +112,14 @@ def test_a_file_is_imported_renamed_tagged_mixed_and_deleted(errata: Errata, job
     assert "'chosen' and 'rejected' are equal (first lines: 4)" in done.stderr
     assert "renamed" in errata("datasets", "rename", made, "renamed").stdout
     assert errata("datasets", "tag", made, "b", "a").stdout.split() == ["a", "b"]
-    assert errata("datasets", "tag", made, "--remove", "b").stdout.split() == ["a"]
-    assert "not worded as Errata asks" in errata("datasets", "create", "mix", "--mix", made, status=1).stderr
     assert "nothing was deleted" in errata("datasets", "rm", made, status=1).stderr
     errata("datasets", "rm", made, "--yes")
-    assert made not in errata("datasets", "list").stdout
 
 
 def test_a_problem_set_goes_with_what_was_made_of_it(errata: Errata, files: tuple[Path, Path]) -> None:
     posted = errata("problems", "upload", str(files[0]), "--name", "gone").stdout.split()[0]
     assert "Add --yes" in errata("problems", "rm", posted, status=1).stderr
     assert errata("problems", "rm", posted, "--yes").stdout.strip() == posted
-    assert "no such problem set" in errata("problems", "show", posted, status=1).stderr
     assert "no such language model" in errata("models", "rm", "nobody", "--yes", status=1).stderr
 
 
