@@ -76,6 +76,8 @@ class ShardOutcome(StrEnum):
 _JOB_GOES_ON = frozenset(
     {ShardOutcome.ADVANCED, ShardOutcome.CONTINUES, ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED}
 )
+# After these nothing counts towards a job's limits, and the database may be away.
+_NOTHING_WRITTEN = frozenset({ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED, ShardOutcome.RELEASED})
 
 
 def worker_name() -> str:
@@ -172,7 +174,7 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         if outcome not in _JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
-        if lease.injects:
+        if lease.injects and outcome not in _NOTHING_WRITTEN:
             _follow_stop(services, lease.owner_id)
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
