@@ -187,7 +187,7 @@ def whole(url: str, home: Path) -> dict[str, Any]:
         if dataset.manifest is None:
             raise RuntimeError(f"the freeze failed: {dataset.error}")
         shapes = dataset.manifest["rows"]
-    shares = {gate: round(each / seconds, 3) for gate, each in gates[0].seconds.most_common()}
+    shares = {gate: round(each / seconds, 3) for gate, each in sorted(gates[0].seconds.items(), key=lambda of: -of[1])}
     return {"freeze_seconds": round(seconds, 1), "freeze_rss_mb": round(rss), "shapes": shapes, "gates": shares}
 
 

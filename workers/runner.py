@@ -20,7 +20,6 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -29,12 +28,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 from models import leases
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
-from models.logs import DATABASE, bound
+from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
-from models.telemetry.metrics import STAGES, timed
-from models.telemetry.tracing import span
 from workers.app import GRADING
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
@@ -42,6 +39,8 @@ from workers.engines.meter import Meter
 from workers.hints import Hints
 from workers.judge import JudgePool
 from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
+from workers.outcomes import JOB_GOES_ON, NOTHING_WRITTEN, observed
+from workers.outcomes import ShardOutcome as ShardOutcome
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
@@ -52,32 +51,6 @@ log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
 # Whether a shard must run alone is decided per worker: two threads of one worker must not claim at the same moment.
 _claim_lock = threading.Lock()
-
-
-class ShardOutcome(StrEnum):
-    """What became of one try to run a shard's stage; for logs and tests."""
-
-    STOPPING = "stopping"  # this worker starts nothing more
-    NOT_CLAIMED = "not claimed"
-    ADVANCED = "advanced"
-    CONTINUES = "continues"  # advanced, and this worker runs the next stage at once: run_shard never answers it
-    DONE = "done"
-    CANCELLED = "cancelled"
-    RELEASED = "released"
-    FAILED = "failed"
-    QUARANTINED = "quarantined"
-    INTERRUPTED = "interrupted"
-    ENGINE_LOST = "engine lost"
-    DISCARDED = "discarded"  # the lease was lost: another worker has the shard, nothing was written
-
-
-# After all others the job may have no shard left to run: a shard that should wait again ends instead where its owner is
-# being cancelled (models.leases), and then nobody else would complete the owner.
-_JOB_GOES_ON = frozenset(
-    {ShardOutcome.ADVANCED, ShardOutcome.CONTINUES, ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED}
-)
-# After these nothing counts towards a job's limits, and the database may be away.
-_NOTHING_WRITTEN = frozenset({ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED, ShardOutcome.RELEASED})
 
 
 def worker_name() -> str:
@@ -170,11 +143,12 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         lease = _claim(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
-        outcome = _observed(services, lease, queue)
-        if outcome not in _JOB_GOES_ON:
+        with observed(lease) as told:
+            told.outcome = outcome = _attempt(services, lease, queue)
+        if outcome not in JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
-        if lease.injects and outcome not in _NOTHING_WRITTEN:
+        if lease.injects and outcome not in NOTHING_WRITTEN:
             _follow_stop(services, lease.owner_id)
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
@@ -190,31 +164,6 @@ def _follow_stop(services: Services, job_id: str) -> None:
     with services.db.begin() as session:
         hints = follow_stop(session, job_id)
     services.dispatcher.send(hints)
-
-
-def _observed(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
-    """One attempt, told of in log, metrics and trace."""
-    stage, ids = str(lease.stage), {"job": lease.owner_id, "shard": lease.shard_id}
-    about = {f"errata__{name}": value for name, value in {**ids, "stage": stage, "fence": lease.fence}.items()}
-    with (
-        bound(**ids, stage=stage),
-        timed(STAGES, stage) as label,
-        span(f"shard {stage}", "consumer", lease.traceparent, **about) as told,
-    ):
-        outcome = _attempt(services, lease, queue)
-        label[0] = str(outcome)
-        told.set(errata__outcome=str(outcome))
-        _tell(outcome)
-    return outcome
-
-
-def _tell(outcome: ShardOutcome) -> None:
-    if outcome is ShardOutcome.DISCARDED:
-        log.warning("the lease was lost; what the stage made is discarded")
-    elif outcome is ShardOutcome.QUARANTINED:
-        log.error("the shard is quarantined")
-    else:
-        log.debug("a stage ended", extra={"outcome": str(outcome)})
 
 
 def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:

@@ -13,15 +13,17 @@ from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
-from errata.gates.labels import LabelCheck
+from errata.gates.labels import Label, LabelCheck
 from errata.gates.lengths import Count
 from errata.prompts import solve_prompt
 from errata.thoughts import Markers
-from errata.types import Domain, Problem
+from errata.types import Domain, Problem, Verdict
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
-from workers.engines.base import EngineError
+from workers.engines.base import Cancelled, EngineError
 from workers.engines.rendering import LocalTokenizer
+from workers.judge import JudgeItem
+from workers.stages.base import StageContext
 
 _PAGE = 500
 CHARACTERS: tuple[str, Count] = ("characters", lambda texts: [len(text) for text in texts])
@@ -218,3 +220,16 @@ def local_counter(model: LanguageModel | None) -> tuple[str, Count] | None:
 
 def _counting(tokenizer: Any) -> Count:
     return lambda texts: [len(found.ids) for found in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+
+def judged(context: StageContext, pairs: Sequence[CheckedPair]) -> list[tuple[Label, str]]:
+    """What each pair's label comes to. Raises Cancelled where the judge stopped early."""
+    asked = [(pair, role, text) for pair in pairs for role, text in pair.check.texts.items()]
+    items = [JudgeItem(pair.check.problem, text, pair.check.domain, pair.thoughts) for pair, _, text in asked]
+    judged = context.judge.judge_many(items, context.cancelled)
+    if len(judged) < len(items):
+        raise Cancelled
+    verdicts: dict[str, dict[str, Verdict]] = {pair.pair_id: {} for pair in pairs}
+    for (pair, role, _), found in zip(asked, judged, strict=True):
+        verdicts[pair.pair_id][role] = found.verdict
+    return [pair.check.result(verdicts[pair.pair_id]) for pair in pairs]

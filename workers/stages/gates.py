@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import time
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -28,13 +28,11 @@ from errata.gates.lengths import PairLength, measure, summary
 from errata.gates.near_duplicates import Clusters, NearDuplicates
 from errata.gates.report import MOST_ROWS, GateReport, refusal, report
 from errata.gates.signatures import digest, masked_names
-from errata.types import Verdict
 from models.jobs import InjectionJob
 from models.outputs import Dataset
 from workers.engines.base import Cancelled
-from workers.judge import JudgeItem
 from workers.stages.base import StageContext
-from workers.stages.gate_rows import CheckedPair, CheckedRows, JobRowsToCheck, TextFile, benchmark_problems
+from workers.stages.gate_rows import CheckedRows, JobRowsToCheck, TextFile, benchmark_problems, judged
 
 _SHOWN = 160  # characters of a question in a row of evidence
 _EVERY = 1_000  # questions or pairs between two looks at whether the freeze is cancelled
@@ -61,7 +59,7 @@ class DatasetGates:
         self._clusters: Clusters | None = None
         self._side: dict[int, int] = {}
         self._cluster_of: dict[int, int] = {}
-        self.seconds: Counter[GateName] = Counter()
+        self.seconds: defaultdict[GateName, float] = defaultdict(float)
         self._exact, self._near = array("Q"), array("Q")
         self._heap: list[tuple[int, int]] = []
 
@@ -287,8 +285,8 @@ class DatasetGates:
         try:
             for pairs in rows.pairs(self._sample(gate.sample)):
                 unjudged.update(pair.unjudged for pair in pairs if pair.unjudged)
-                judged = [pair for pair in pairs if not pair.unjudged]
-                for pair, (label, why) in zip(judged, _judged(context, judged), strict=True):
+                judgeable = [pair for pair in pairs if not pair.unjudged]
+                for pair, (label, why) in zip(judgeable, judged(context, judgeable), strict=True):
                     counts[label] += 1
                     if label is Label.WRONG and len(found) < MOST_ROWS:
                         found.append({"pair_id": pair.pair_id, "type": pair.check.type, "why": why})
@@ -329,19 +327,6 @@ class DatasetGates:
         cut = f"; of {told['error_cut_off']:.1%} the error itself is cut off."
         said += cut if unit != "characters" else f": {rows.no_tokenizer}."
         return report("lengths", gate, figure, said, found=len(over), rows=listed, details=told)
-
-
-def _judged(context: StageContext, pairs: Sequence[CheckedPair]) -> list[tuple[Label, str]]:
-    """What each pair's label comes to. Raises Cancelled where the judge stopped early."""
-    asked = [(pair, role, text) for pair in pairs for role, text in pair.check.texts.items()]
-    items = [JudgeItem(pair.check.problem, text, pair.check.domain, pair.thoughts) for pair, _, text in asked]
-    judged = context.judge.judge_many(items, context.cancelled)
-    if len(judged) < len(items):
-        raise Cancelled
-    verdicts: dict[str, dict[str, Verdict]] = {pair.pair_id: {} for pair in pairs}
-    for (pair, role, _), found in zip(asked, judged, strict=True):
-        verdicts[pair.pair_id][role] = found.verdict
-    return [pair.check.result(verdicts[pair.pair_id]) for pair in pairs]
 
 
 def _squeezed(text: str) -> str:
