@@ -124,7 +124,8 @@ def _variants(signed: Signed, distinct: Indices) -> Indices:
     owners = signed.variant_of[kept].astype(np.int64)
     edges = _equal(signed.variants[kept], "number_variant")
     edges[:, 1:] = np.sort(owners[edges[:, 1:]], axis=1)
-    return edges[edges[:, 1] != edges[:, 2]]
+    apart: Indices = edges[edges[:, 1] != edges[:, 2]]
+    return apart
 
 
 def _compared(distinct: Indices, signed: Signed, read: Callable[[int], Canonical]) -> Indices:
@@ -170,7 +171,7 @@ def _alike(kin: Hashes, stand: Indices, bands: NDArray[np.uint32]) -> Iterator[i
         yield from np.setdiff1d(again, of_kin, assume_unique=True).tolist()
 
 
-def _proposed(band: NDArray[np.uint32]) -> Hashes:
+def _proposed(band: NDArray[np.uint32] | Hashes) -> Hashes:
     """Pairs of places with the same hash, as one number each: all pairs of a small group, neighbours of a large one."""
     order = np.argsort(band, kind="stable")
     ordered = band[order]
