@@ -128,6 +128,8 @@ def test_refusals_say_what_to_do_and_have_a_status(errata: Errata, job: str, tmp
     assert "give one of errata" in errata("inject", found["id"], "--preset", "nope", status=1).stderr
     assert "config.sampling.sampels" in errata("inject", found["id"], "--set", "sampling.sampels=1", status=1).stderr
     assert "no such problem set" in errata("problems", "show", "pset_1", status=1).stderr
+    hub = ("problems", "upload", "hub:openai/gsm8k", "--split", "test")
+    assert "ERRATA_HUB_INTAKE=true" in errata(*hub, status=1).stderr
     assert "is no job" in errata("jobs", "show", "pset_1", status=1).stderr
     assert "already ended" in errata("jobs", "cancel", job, status=1).stderr
     assert "errata serve" in errata("jobs", "list", status=4, ERRATA_URL="http://127.0.0.1:9").stderr
