@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select, update
 
 from models.jobs import PairRow
@@ -13,10 +15,12 @@ PROGRAM = {"kind": "program", "chosen": " \\boxed{1}", "rejected": " \\boxed{2}"
 STAYS = {"chosen": " \\boxed{1}", "rejected": " \\boxed{1}", "why": "answer_stays"}
 
 
-def test_a_preview_counts_rows_and_says_what_helps(client: CheckedClient, database: Database) -> None:
+def test_a_preview_counts_rows_says_what_helps_and_refuses_as_a_freeze_does(
+    client: CheckedClient, database: Database
+) -> None:
     """The job has five solutions, four step pairs and a full pair."""
     job = job_with_pairs(client, database)
-    body = {"name": "d", "jobs": [job]}
+    body: dict[str, Any] = {"name": "d", "jobs": [job]}
     unknown = client.post("/v1/datasets/preview", json=body).json()
     assert (unknown["unknown"], unknown["exact"], unknown["notes"]) == (5, False, [])
     with database.begin() as session:
@@ -34,14 +38,10 @@ def test_a_preview_counts_rows_and_says_what_helps(client: CheckedClient, databa
     assert more["notes"] == []
     made = client.post("/v1/datasets", json=body).json()
     assert made["notes"] == told["notes"], "the answer to the freeze says the same"
-
-
-def test_a_preview_filters_and_refuses_as_a_freeze_does(client: CheckedClient, database: Database) -> None:
-    job = job_with_pairs(client, database)
     with database.begin() as session:
         first = session.scalars(select(PairRow).where(PairRow.type == "step").limit(1)).one()
         first.rest, first.review = PROGRAM, "accepted"
-    body = {"name": "d", "jobs": [job], "config": {"reviews": "accepted", "max_pairs": 3}}
+    body |= {"config": {"reviews": "accepted", "max_pairs": 3}}
     told = client.post("/v1/datasets/preview", json=body).json()
     assert (told["pairs"], told["whole"], told["exact"], told["notes"]) == ({"step": 1}, {"step": 1}, False, [])
     assert told["default_shape"] == "whole_conversational"
@@ -52,4 +52,4 @@ def test_a_preview_filters_and_refuses_as_a_freeze_does(client: CheckedClient, d
         refused = client.post(path, json=nothing)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "config")
         assert "no pair of these jobs passes" in refused.json()["errors"][0]["message"]
-    assert client.get("/v1/datasets").json()["data"] == []
+    assert [row["id"] for row in client.get("/v1/datasets").json()["data"]] == [made["id"]], "previews make nothing"

@@ -31,9 +31,11 @@ def row(at: int) -> dict[str, Any]:
 ROWS = [row(at) for at in range(len(THINGS))]
 AGAIN = {**ROWS[0], "prompt": ROWS[0]["prompt"].replace(" ", "  ").upper()}
 GOLDLESS = {"prompt": "Which colour has the sky on a clear day?", "chosen": "Blue it is.", "rejected": "It is green."}
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # what is checked lies in files
 CONFIG = {"split": {"test": 0.3}}
 
 
+@ON_SQLITE
 def test_imported_rows_pass_the_gates(
     client: CheckedClient, finish: Finish, table: Table, database: Database, store: StoreSettings
 ) -> None:
@@ -65,22 +67,11 @@ def test_imported_rows_pass_the_gates(
     card = FileStore(store.files).read_bytes(f"{folder}/README.md").decode()
     assert "labels checked again | **warning**" in card
     assert "no model of the workspace has its tokenizer on this machine" in card
-
-
-def test_a_gate_refuses_an_import(client: CheckedClient, finish: Finish) -> None:
     config = CONFIG | {"gates": {"labels": {"action": "refuse"}, "shortcuts": {"action": "off"}}}
-    sent = send(client, ROWS[:5], config=config).json()["id"]
-    failed = finish(sent, "failed")
-    assert "labels: The label of 1 of 5 checked pairs does not hold" in failed["error"]
-    events = client.get(f"/v1/datasets/{sent}/events").json()["data"]
+    refused = send(client, ROWS[:5], config=config).json()["id"]
+    assert "labels: The label of 1 of 5 checked pairs does not hold" in finish(refused, "failed")["error"]
+    events = client.get(f"/v1/datasets/{refused}/events").json()["data"]
     assert [event["type"] for event in events][-2:] == ["gates_refused", "failed"]
-
-
-@pytest.mark.parametrize(("gold", "why"), [(True, "neither a text nor a number"), ([1], "neither a text nor a number")])
-def test_a_gold_answer_that_is_none_is_told(local: CheckedClient, gold: Any, why: str) -> None:
-    answer = send(local, [{**ROWS[0], "gold_answer": gold}, ROWS[1]]).json()["imported"]
-    assert (answer["pairs"], answer["rejected_count"]) == (1, 1)
-    assert why in answer["rejected"][0]["reason"]
 
 
 def own(at: int, **changes: Any) -> dict[str, Any]:
@@ -92,6 +83,7 @@ def own(at: int, **changes: Any) -> dict[str, Any]:
 STEP = {"type": "step", "prefix": "First.\n", "error_kind": "operator", "step_index": 1, "form": "consistent"}
 
 
+@ON_SQLITE
 def test_an_imported_dataset_is_mixed_and_filtered(client: CheckedClient, finish: Finish, table: Table) -> None:
     rows = [own(at, **(STEP if at < 6 else {})) for at in range(12)]
     sent = send(client, rows, license="mit", source_url="https://example.org/rows").json()
@@ -130,12 +122,9 @@ def test_an_imported_dataset_is_mixed_and_filtered(client: CheckedClient, finish
             [error] = answer.json()["errors"]
             assert error["field"] == field
             assert error["remedy"]
-
-
-def test_prompts_of_another_wording_cannot_be_mixed(client: CheckedClient, finish: Finish) -> None:
-    sent = send(client, ROWS[:3]).json()["id"]
-    finish(sent)
-    answer = client.post("/v1/datasets", json={"name": "mix", "datasets": [{"id": sent}]})
+    other = send(client, ROWS[:3]).json()["id"]
+    finish(other)
+    answer = client.post("/v1/datasets", json={"name": "mix", "datasets": [{"id": other}]})
     [error] = answer.json()["errors"]
     assert (answer.status_code, error["field"]) == (422, "datasets.0.id")
     assert "3 of its 3 prompts are not worded as Errata asks" in error["message"]

@@ -116,13 +116,6 @@ def test_a_file_is_imported_renamed_tagged_and_deleted(errata: Errata, job: str,
     errata("datasets", "rm", made, "--yes")
 
 
-def test_a_problem_set_goes_with_what_was_made_of_it(errata: Errata, files: tuple[Path, Path]) -> None:
-    posted = errata("problems", "upload", str(files[0]), "--name", "gone").stdout.split()[0]
-    assert "Add --yes" in errata("problems", "rm", posted, status=1).stderr
-    assert errata("problems", "rm", posted, "--yes").stdout.strip() == posted
-    assert "no such language model" in errata("models", "rm", "nobody", "--yes", status=1).stderr
-
-
 def test_refusals_say_what_to_do_and_have_a_status(errata: Errata, job: str, tmp_path: Path) -> None:
     [found] = errata.rows("problems", "list")
     assert "give one of errata" in errata("inject", found["id"], "--preset", "nope", status=1).stderr

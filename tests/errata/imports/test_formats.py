@@ -13,7 +13,16 @@ from errata.imports.config import ImportConfig, checked_mapping
 from errata.imports.exports import exports
 from errata.imports.formats import known_format, mapped
 from errata.imports.pairing import Pairing
-from errata.imports.rows import Imported, ImportedPair, ImportedSide, as_row, check, plain_prompt, prompt_messages
+from errata.imports.rows import (
+    Imported,
+    ImportedPair,
+    ImportedSide,
+    as_row,
+    check,
+    plain_prompt,
+    prompt_messages,
+    with_gold,
+)
 from errata.imports.turns import Ask, RowProblem, dialogue
 from errata.prompts import solve_prompt
 
@@ -278,3 +287,16 @@ def test_mappings() -> None:
     for wrong in (["prompt"], {"prompt": 3}, {"promt": "x"}):
         with pytest.raises(ValueError):
             checked_mapping(wrong)
+
+
+@pytest.mark.parametrize(
+    ("gold", "kept"), [(" 18 ", " 18 "), (18, "18"), (18.0, "18"), (0.5, "0.5"), ("", None), (None, None)]
+)
+def test_a_pairs_gold_answer_is_kept_as_text(gold: Any, kept: str | None) -> None:
+    pair = ImportedPair(Ask("Q"), "a", "b")
+    assert as_row(with_gold(pair, {"gold_answer": gold}))["gold_answer"] == kept
+    side = ImportedSide(Ask("Q"), "a", True)
+    assert with_gold(side, {"gold_answer": gold}) is side
+    for wrong in (True, [1]):
+        with pytest.raises(RowProblem, match="neither a text nor a number"):
+            with_gold(pair, {"gold_answer": wrong})
