@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from api.http import audit, auth
@@ -109,13 +109,19 @@ def revoke_key(store: StoreSettings, key: str) -> None:
 
 
 def list_workspaces(store: StoreSettings) -> None:
-    """Print every workspace with its use and its quotas."""
+    """Print every workspace with its keys that are valid, its use and its quotas."""
     with open_database(store).read() as session:
-        named = select(Workspace).where(Workspace.name.not_in(RESERVED_NAMES)).order_by(Workspace.created_at)
-        found = [read_usage(session, row.id) for row in session.scalars(named).all()]
-    shown = [(each.workspace, each.jobs, each.problems, each.pairs, each.tokens_today) for each in found]
-    lines = [[name, *(f"{m.used} of {'any' if m.limit is None else m.limit}" for m in rest)] for name, *rest in shown]
-    print_table(["workspace", "jobs", "problems", "pairs", "tokens today"], lines)
+        counted = select(func.count()).where(ApiKey.workspace_id == Workspace.id, ApiKey.revoked_at.is_(None))
+        named = select(Workspace, counted.scalar_subquery()).where(Workspace.name.not_in(RESERVED_NAMES))
+        found = [
+            (keys, read_usage(session, row.id)) for row, keys in session.execute(named.order_by(Workspace.created_at))
+        ]
+    lines = []
+    for keys, use in found:
+        measures = (use.jobs, use.problems, use.pairs, use.tokens_today)
+        told = [f"{m.used} of {'any' if m.limit is None else m.limit}" for m in measures]
+        lines.append([use.workspace, str(keys), *told])
+    print_table(["workspace", "keys", "jobs", "problems", "pairs", "tokens today"], lines)
 
 
 def set_quota(store: StoreSettings, workspace: str, quotas: dict[str, int | None]) -> None:

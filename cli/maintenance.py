@@ -1,12 +1,10 @@
-"""What ``errata backup``, ``restore``, ``verify``, ``purge`` and ``workspaces`` do (see cli.operator)."""
+"""What ``errata backup``, ``restore``, ``verify``, ``purge`` and ``workspaces delete`` do (see cli.operator)."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-
-from sqlalchemy import func, select
 
 from cli import CliError
 from cli.admin import print_table
@@ -17,7 +15,6 @@ from models.retention import RULES, compact, count_old, delete_old
 from models.settings import StoreSettings
 from models.stored import orphans, remove_orphans, verify_files
 from models.workspace_deletion import WorkspaceInUse, count_workspace, delete_workspace
-from models.workspaces import RESERVED_NAMES, ApiKey, Workspace
 from workers.settings import WorkerSettings
 
 
@@ -97,15 +94,6 @@ def _tell(
         print(f"{verb}, without a row: {folder}")
     if not deleted:
         print("Nothing was deleted; `errata purge --yes` does it.")
-
-
-def list_workspaces(store: StoreSettings) -> None:
-    """Print the workspaces with their keys."""
-    with open_database(store).read() as session:
-        keys = select(func.count()).where(ApiKey.workspace_id == Workspace.id, ApiKey.revoked_at.is_(None))
-        query = select(Workspace, keys.scalar_subquery()).where(Workspace.name.not_in(RESERVED_NAMES))
-        rows = session.execute(query.order_by(Workspace.created_at)).all()
-    print_table(["name", "id", "keys", "made (UTC)"], [[w.name, w.id, str(n), str(w.created_at)[:19]] for w, n in rows])
 
 
 def remove_workspace(store: StoreSettings, name: str, *, yes: bool) -> None:

@@ -1,4 +1,4 @@
-"""``errata backup``, ``restore``, ``verify``, ``purge`` and ``workspaces``: care for what a service has stored.
+"""``errata backup``, ``restore``, ``verify``, ``purge`` and ``workspaces delete``: care for what a service has stored.
 
 They work on the database and the file store of the settings, whether or not the service runs.
 """
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.user.keys import workspaces
+
 if TYPE_CHECKING:
     from models.settings import StoreSettings
 
-workspaces = typer.Typer(help="Workspaces: each has its own keys and rows.", no_args_is_help=True)
 Yes = Annotated[bool, typer.Option("--yes", help="Delete; without it only tell what would go.")]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON.")]
 
@@ -22,7 +23,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     for command in (backup, restore, verify, purge):
         app.command()(command)
-    app.add_typer(workspaces, name="workspaces")
 
 
 def backup(folder: Annotated[Path, typer.Argument(help="The new folder to write.")]) -> None:
@@ -58,14 +58,6 @@ def purge(
     from cli.maintenance import purge_service
 
     purge_service(_store(), yes=yes, vacuum=compact, as_json=as_json)
-
-
-@workspaces.command("list")
-def list_workspaces() -> None:
-    """List the workspaces."""
-    from cli.maintenance import list_workspaces as run
-
-    run(_store())
 
 
 @workspaces.command("delete")

@@ -20,8 +20,8 @@ ALLOWED = frozenset(
     {
         "0BSD", "3-Clause BSD License", "Apache 2.0", "Apache 2.0 License", "Apache Software License", "Apache-2.0",
         "Apache-2.0 WITH LLVM-exception", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
-        "CNRI-Python", "DFSG approved", "ISC", "ISC License (ISCL)", "LGPL-3.0-only", "MIT", "MIT License", "MIT-CMU",
-        "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Python Software Foundation License",
+        "CNRI-Python", "DFSG approved", "ISC", "ISC License (ISCL)", "LGPL-3.0-only", "MIT", "MIT License", "MIT-0",
+        "MIT-CMU", "MPL-2.0", "Mozilla Public License 2.0 (MPL 2.0)", "PSF-2.0", "Python Software Foundation License",
         "Python-2.0", "Zlib",
     }
 )  # fmt: skip

@@ -15,6 +15,7 @@ from api.http.routing import ApiDep, accepted, make_router
 from api.http.rows import body_row, path_row
 from api.injection_jobs.jobs import InjectionJobOut, check_brought, jobs
 from api.injection_jobs.prompting import prompt_versions
+from api.quotas import admit_job
 from api.schemas import Name, Request, RowId
 from errata.config import InjectionConfig
 from errata.stopping import StopConfig
@@ -120,6 +121,7 @@ def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[
     positions = _positions(session, job, problem_set, config, body)
     if prompt_versions(config, domain) != job.prompt_versions:
         raise Conflict("the prompts have changed since the job was accepted; start a new job instead")
+    admit_job(session, job.workspace_id, InjectionJob)
     added = InjectionJob(
         id=new_id("inj"),
         workspace_id=job.workspace_id,

@@ -27,7 +27,7 @@ from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
 from models.results import running_progress
-from models.states import JobState, ShardState
+from models.states import TERMINAL, JobState, ShardState
 from models.workspaces import BroughtSolution, LanguageModel, ProblemSet
 from workers.dispatch import Hint, can_score, plan_injection
 
@@ -192,8 +192,9 @@ def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     answer.progress.tokens, answer.progress.made = tokens_of(funnel, running), made_of(funnel, running)
     answer.funnel = funnel.to_dict()
     answer.advice = advise(funnel.counts) if job.state == JobState.SUCCEEDED else None
-    added = select(InjectionJob).where(InjectionJob.extends == job.id).order_by(InjectionJob.created_at)
-    answer.extended_by = [ExtensionOut.of(other) for other in session.scalars(added)]
+    if job.state in TERMINAL:  # only such a job can be extended, and one that runs is asked for often
+        added = select(InjectionJob).where(InjectionJob.extends == job.id).order_by(InjectionJob.created_at)
+        answer.extended_by = [ExtensionOut.of(other) for other in session.scalars(added)]
     # Most jobs have none, and are not asked for them.
     answer.quarantined = _quarantined(session, job.id) if answer.progress.shards.quarantined else []
     return answer

@@ -15,6 +15,7 @@ from api.http.downloads import StoredFile, manifest_files
 from api.http.errors import Conflict, NotFound, documented
 from api.http.routing import Api, ApiDep, accepted, make_router
 from api.http.rows import path_row
+from api.quotas import admit_job
 from api.schemas import ModelName
 from api.schemas import Request as Body
 from api.training.routes import check_name, jobs
@@ -107,6 +108,7 @@ def _start(
 ) -> TrainingJobOut:
     with api.db.begin() as session:
         ended = path_row(session, TrainingRun, run_id, workspace_id)
+        admit_job(session, workspace_id, TrainingRun)
         run = run_from(session, ended, step, name, trains=trains)
         session.flush()
         answer = jobs.one(session, run.id)

@@ -16,13 +16,13 @@ from api.settings import ApiSettings
 from cli.serve import Server
 from models.access import AuditEntry
 from models.base import db_now
+from models.retention import delete_old
 from models.session import Database
 from models.settings import StoreSettings
-from tests.api.conftest import KeptHints, post_job, post_problems
+from tests.api.conftest import post_job, post_problems
 from tests.api.http.test_auth import _routes_of, make_key
 from tests.api.plain_clients import client, local
 from workers.settings import WorkerSettings
-from workers.sweeper import Sweeper
 
 __all__ = ["client", "local"]
 
@@ -142,7 +142,7 @@ def test_old_entries_are_deleted(sqlite_database: Database, store: StoreSettings
         session.flush()
         session.query(AuditEntry).filter(AuditEntry.route == "400 days").update({"created_at": db_now(-400 * 86400)})
     for days, left in ((0.0, 2), (365.0, 1)):
-        Sweeper(sqlite_database, KeptHints(sqlite_database), WorkerSettings(audit_days=days)).sweep()
+        delete_old(sqlite_database, WorkerSettings(audit_days=days).retention)
         assert len(entries(sqlite_database)) == left
 
 

@@ -29,7 +29,7 @@ __all__ = ["client", "local"]
 
 #: What a key has that lacks a scope, by the scope.
 _LACKING: dict[str, list[str]] = {"write": ["train"], "train": ["write"], "admin": ["write", "train"], "read": []}
-_OPEN = {"/healthz", "/readyz"}
+_OPEN = {"/healthz", "/readyz", "/metrics"}  # metrics have a token of their own
 
 
 @pytest.fixture(scope="module")

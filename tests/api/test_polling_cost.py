@@ -51,7 +51,7 @@ def ended(client: CheckedClient, database: Database) -> str:
 
 def test_a_request_asks_little(client: CheckedClient, database: Database, ended: str) -> None:
     for url, most in (
-        (f"/v1/injection-jobs/{ended}", 4),  # who asks, the row, its shards in groups, its tags
+        (f"/v1/injection-jobs/{ended}", 5),  # who asks, the row, its shards in groups, its tags, its extensions
         ("/v1/injection-jobs?state=succeeded&limit=10", 4),
         ("/v1/pairs?error_kind=arithmetic&limit=10", 3),  # who asks, the pairs, their problems
     ):
