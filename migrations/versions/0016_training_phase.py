@@ -8,6 +8,7 @@ Revises: 0015
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0016"
 down_revision = "0015"
@@ -16,7 +17,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("training_runs", sa.Column("doing", sa.JSON(), nullable=True))
+    doing = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
+    op.add_column("training_runs", sa.Column("doing", doing, nullable=True))
 
 
 def downgrade() -> None:

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import update
 
 from cli import CliError
-from cli.admin import health
+from cli.health import health
 from models.base import db_now
 from models.jobs import InjectionJob, Shard
 from models.migrate import Base
@@ -168,7 +168,7 @@ def test_a_job_that_is_being_cancelled_is_not_asked_for(database: Database, tmp_
 
 def test_health_names_a_deaf_worker(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = StoreSettings(ERRATA_HOME=tmp_path, DATABASE_URL=database.url, BROKER_URL="memory://")  # type: ignore[call-arg]
-    monkeypatch.setattr("cli.admin.socket.gethostname", lambda: "host")
+    monkeypatch.setattr("cli.health.socket.gethostname", lambda: "host")
     health(store, None)
     watched = Watched(database, tmp_path)
     watched.watch._status = store.workers_folder / f"host-{os.getpid()}-generation.json"
