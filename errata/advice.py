@@ -103,6 +103,16 @@ ADVICE: Mapping[Reason, Advice] = {
         "could not be carried to a wrong answer", "set proof.mode to 'static', or raise proof.continuations.k"
     ),
     Reason.NOT_CHOSEN: Advice("are beyond the number of pairs per problem", "raise pairs.step_pairs_per_problem"),
+    Reason.DRAWN_BEFORE: Advice(
+        "were drawn by the job that this one extends",
+        "raise sampling.temperature, or extend it by problems instead of samples",
+    ),
+    Reason.EDITED_BEFORE: Advice(
+        "were edited by the job that this one extends", "extend it by samples or problems instead of edits"
+    ),
+    Reason.STOPPED: Advice(
+        "were left out because the job had reached its limit", "raise its limit (stop), or extend it by problems 'rest'"
+    ),
 }
 """For every reason what to say of it, and the settings that change it."""
 

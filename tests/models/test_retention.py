@@ -26,7 +26,8 @@ from tests.workers.injection_jobs import Deaf
 from workers.settings import WorkerSettings
 from workers.sweeper import Sweeper
 
-DAYS = {"idempotency_days": 7.0, "event_days": 30.0, "sample_days": 30.0}
+DAYS = {"idempotency_days": 7.0, "event_days": 30.0, "sample_days": 30.0, "audit_days": 365.0}
+TOLD = {"idempotency_keys": 1, "sessions": 1, "audit": 1, "events": 2, "edits": 1, "samples": 2}
 
 
 def ago(days: float) -> datetime:
@@ -77,6 +78,17 @@ def job(database: Database) -> Database:
             {"workspace_id": DEFAULT_WORKSPACE, "route": "r", "key": key, "request_sha256": "0", "created_at": at}
             for key, at in (("old", ago(8)), ("new", ago(6)))
         ],
+        "audit_entries": [
+            {"id": f"audit_{days}", "workspace_id": DEFAULT_WORKSPACE, "actor": "operator", "method": "POST",
+             "route": "r", "status": 200, "created_at": ago(days)}
+            for days in (400, 300)
+        ],
+        "browser_sessions": [
+            {"id": f"session_{days}", "workspace_id": DEFAULT_WORKSPACE, "token_sha256": str(days),
+             "state_sha256": str(days), "subject": "s", "name": "n", "scopes": ["read"],
+             "expires_at": ago(days), "created_at": ago(90)}
+            for days in (8, 6)
+        ],
     }  # fmt: skip
     with database.begin() as session:
         for table, values in rows.items():
@@ -92,7 +104,7 @@ def ids(database: Database, table: Any, of: str) -> set[str]:
 
 def test_what_is_told_goes_and_nothing_else(job: Database) -> None:
     told = count_old(job, DAYS)
-    assert told == {"idempotency_keys": 1, "events": 2, "edits": 1, "samples": 2}
+    assert told == TOLD
     assert ids(job, SolutionRow, "old") == {"right", "spare", "wrong", "idle", "none"}, "only told"
     assert delete_old(job, DAYS) == told
     # Datasets are frozen from pairs and correct samples: those stay.
@@ -116,11 +128,12 @@ def test_a_deletion_that_ran_out_of_time_goes_on(job: Database, monkeypatch: pyt
     gone = delete_old(job, DAYS, seconds=-1.0)
     assert set(gone.values()) == {0}
     assert count_old(job, DAYS)["samples"] == 2, "the job is not marked as done"
-    assert delete_old(job, DAYS) == {"idempotency_keys": 1, "events": 2, "edits": 1, "samples": 2}
+    assert delete_old(job, DAYS) == TOLD
 
 
 def test_what_no_setting_names_is_kept(job: Database) -> None:
-    assert delete_old(job, {**DAYS, "event_days": None, "sample_days": None}) == {"idempotency_keys": 1}
+    unset = dict.fromkeys(("event_days", "sample_days", "audit_days"))
+    assert delete_old(job, {**DAYS, **unset}) == {"idempotency_keys": 1, "sessions": 1}
     assert len(ids(job, SolutionRow, "old")) == 5
 
 

@@ -48,7 +48,8 @@ def test_no_address_leads_out_of_a_dataset(local: CheckedClient, dataset_id: str
     assert local.get(f"/v1/datasets/{dataset_id}/files/README.md").text == "mine"
     for path in OUTWARD:
         answer = TestClient.request(local, "GET", f"/v1/datasets/{dataset_id}/files/{path}")
-        assert answer.status_code in (404, 405, 307), (path, answer.status_code)
+        # A client makes "files/." to "files", which is the list.
+        assert answer.status_code in (404, 405, 307) or answer.json()["object"] == "list", (path, answer.status_code)
         assert SECRET not in answer.text
         assert "root:" not in answer.text
 

@@ -38,7 +38,9 @@ def test_links_lead_to_operations_with_parameters_that_they_have(local: CheckedC
             schema = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
             assert set(link["requestBody"]) <= set(document["components"]["schemas"][schema]["properties"])
     reached = {link["operationId"] for link in links}
-    rows = {name for name, (path, _) in operations.items() if path.startswith("/v1/") and path.count("{") == 1}
+    # A workspace is named, and by its operator: nothing answers with one.
+    ours = {name: path for name, (path, _) in operations.items() if "{workspace}" not in path}
+    rows = {name for name, path in ours.items() if path.startswith("/v1/") and path.count("{") == 1}
     assert reached >= rows, "every operation on one row is linked to"
 
 
