@@ -54,7 +54,8 @@ class Server(uvicorn.Server):
         """Print the address when requests are answered."""
         await super().startup(sockets)
         if self.started:
-            print(f"Errata listens on {address(self._sock)}", flush=True)
+            # One write, line break included: another process of the tree may write its log to the same pipe.
+            print(f"Errata listens on {address(self._sock)}\n", end="", flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Running stages release their shards while open requests are answered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -78,7 +79,10 @@ class Running:
         until(lambda: self.ended or any(LISTENS in line for line in list(self.output)), "an address")
         lines = [line for line in self.output if line.startswith(LISTENS)]
         assert lines, f"it ended instead: {self.text}"
-        return lines[0].removeprefix(LISTENS)
+        # Another process's log may follow on the same line: both write to one pipe.
+        found = re.match(r"https?://[^\s/{]+:\d+", lines[0].removeprefix(LISTENS))
+        assert found, lines[0]
+        return found[0]
 
     def tree(self) -> list[psutil.Process]:
         """The process and everything it started that still runs."""
