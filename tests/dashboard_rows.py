@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata.config import resolve
-from errata.funnel import Funnel
 from models.base import Base, db_now
 from models.events import record
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.outputs import Checkpoint, Dataset, DatasetSource, Evaluation, EvaluationSample, Metric, TrainingRun
 from models.session import Database
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
+from tests.dashboard_funnel import EDITS, editor_of, funnel
 
 HOSTILE = (
     "<script>window.hacked=1</script></style></title><img src=x onerror=window.hacked=1>"
@@ -31,31 +31,6 @@ STEPS = (
 QUESTION = (
     "Mara packs 6 crates with 12 pears each. She sells 45 pears at the market and cooks the rest into jam, which takes"
     " 3 pears per jar. How many jars does she fill?"
-)
-#: step index, kind, the edited step, evidence kind, evidence
-EDITS: tuple[tuple[int, str, str, str, dict[str, Any]], ...] = (
-    (
-        0,
-        "calculation",
-        "Step 1: Mara packs 6 crates of 12 pears, so she has 6 * 12 = 82 pears.\n",
-        "contradiction",
-        {"equation": "6 * 12 = 82", "left": "72", "right": "82", "original": "6 * 12 = 72"},
-    ),
-    (
-        1,
-        "operator",
-        "Step 2: She sells 45 of them, so 72 + 45 = 27 pears are left.\n",
-        "contradiction",
-        {"equation": "72 + 45 = 27", "left": "117", "right": "27", "original": "72 - 45 = 27"},
-    ),
-    (
-        2,
-        "misreading",
-        "Step 3: Each jar takes 3 apples, so she fills 27 / 3 = 9 jars.\n",
-        "divergence",
-        {"rate": 0.875, "low": 0.529, "high": 0.978, "original_rate": 0.0, "original_low": 0.0, "k": 8}
-        | {"original_high": 0.324},
-    ),
 )
 OTHER_WORKSPACE = "ws_other"
 
@@ -143,37 +118,6 @@ def _solution(session: Session, job: str, shard: str, problem: str, index: int, 
 def _pair(session: Session, row_id: str, key: str, **values: Any) -> None:
     defaults = {"workspace_id": DEFAULT_WORKSPACE, "source": "tiny", "language_model": "tiny", "seed": 4711}
     _add(session, PairRow(id=row_id, pair_key=key, prompt_version="edit-errata/1", **(defaults | values)))
-
-
-def editor_of(kind: str) -> str:
-    """Who made the edit of a kind."""
-    return "slip" if kind == "operator" else "words"
-
-
-def funnel() -> Funnel:
-    """A funnel that adds up: one problem, two samples, four steps, three edits that all became pairs."""
-    found = Funnel().add("problems", "total").add("problems", "kept")
-    for verdict in ("correct", "incorrect"):
-        found.add("samples", "total").add("samples", "verdicts", verdict).add("samples", "drawn", verdict)
-    found.add("samples", "total").add("samples", "verdicts", "incorrect").add("samples", "unused", "not_drawn")
-    found.add("steps", "total", count=4).add("steps", "edited", count=3).add("steps", "skipped", "answer_step")
-    found.add("edits", "total", count=3).add("edits", "proven", "contradiction", count=2)
-    found.add("edits", "proven", "divergence")
-    for _, kind, _, evidence, _ in EDITS:
-        found.add("pairs", "total").add("pairs", "by_type", "step").add("pairs", "by_kind", kind)
-        editor = editor_of(kind)
-        found.add("pairs", "by_evidence", evidence).add("pairs", "by_editor", editor)
-        for name in ("asked", "total", "kept", "proven", "pairs"):
-            place = ("edits", "by_editor", editor)
-            found.add(*place, name)
-            if name != "kept":
-                found.add(*place, "kinds", kind, name)
-    for name, count in (("prompt_tokens", 900), ("completion_tokens", 120), ("cached_tokens", 700)):
-        found.add("edits", "by_editor", "words", name, count=count)
-    found.add("pairs", "total").add("pairs", "by_type", "full")
-    found.add_tokens("sample", 300, 420, 100).add_tokens("edit", 900, 120, 700)
-    found.check()
-    return found
 
 
 def _finished_job(session: Session, ids: Filled) -> None:
@@ -338,7 +282,7 @@ def _outputs(session: Session, ids: Filled) -> None:
         values |= {"step/logp_chosen": -9.0 + step / 60, "step/logp_rejected": -9.0 - step / 20}
         values |= {"kind/operator/accuracy": 0.75, "kind/operator/margin": 0.5, "kind/calculation/accuracy": 0.5}
         if step == 30:
-            values["loss"] = None  # type: ignore[assignment]  # what a non-finite loss is stored as
+            values["loss"] = None  # what a non-finite loss is stored as
         _add(session, Metric(run_id=ids.training, step=step, phase="train", values=values))
         if step % 20 == 0:
             _add(session, Metric(run_id=ids.training, step=step, phase="eval", values={"loss": 0.8 / step**0.5}))

@@ -20,7 +20,7 @@ from api.pages.pair import proof_of
 from api.pages.rendering import STATIC
 from errata.funnel import Funnel
 from errata.types import Reason
-from tests.dashboard_rows import funnel
+from tests.dashboard_funnel import funnel
 
 
 def drawn(runs: tuple[Run, ...]) -> str:

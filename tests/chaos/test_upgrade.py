@@ -20,6 +20,7 @@ from models.session import Database
 from models.states import JobState
 from tests.chaos.posted import KINDS_OF_SUMS, post_sums, state_of, sum_at
 from tests.chaos.sizes import size
+from tests.lacking import lacking
 from tests.ops.own_services import own_services
 from tests.processes import ROOT, Running, environment, until
 
@@ -50,7 +51,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
             with tarfile.open(fileobj=io.BytesIO(git("archive", commit))) as archive:
                 archive.extractall(folder, filter="data")
             return folder
-    pytest.skip("no earlier version is in this checkout's history")
+    return lacking("no earlier version is in this checkout's history: fetch it whole")
 
 
 @contextmanager
