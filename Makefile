@@ -26,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers lock sbom licences lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long lock sbom licences lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -49,9 +49,9 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos"; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos"; fi; \
+	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
@@ -84,6 +84,9 @@ test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (
 	@$(BIN)/python -m tests.real.fetch data/models || [ $$? = 3 ]
 	@ERRATA_GGUF=$(CURDIR)/data/models/smollm2.gguf ERRATA_REAL_MODEL=$(CURDIR)/data/models/smollm2 \
 	 $(BIN)/python -m pytest -q -n 0 -m llamacpp tests/workers/engines $(ARGS)
+
+test-long: $(VENV)/.dev ## Run the tests that take minutes: long texts, longer runs of two processes, more kills (needs both services)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadscope -m "long" $(ARGS)
 
 test-consumers: $(VENV)/.dev ## Load frozen datasets with Axolotl, LLaMA-Factory, Tinker, Oumi, lm-eval (environments in data/, 1.7 GB)
 	@$(BIN)/python -m tests.consumers.environments data/consumers

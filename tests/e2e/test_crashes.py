@@ -138,6 +138,7 @@ def test_a_worker_killed_among_separate_processes(
             check(errata, job, unbroken)
 
 
+@pytest.mark.long
 @pytest.mark.services
 def test_the_demo_on_separate_processes_with_a_worker_killed(
     prepared: Prepare, postgres_url: str, broker_url: str

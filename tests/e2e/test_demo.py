@@ -60,6 +60,7 @@ def test_the_whole_road_with_the_miniature(tmp_path: Path) -> None:
     assert {"start", "problems", "inject", "freeze", "dpo", "control", "evaluate"} <= set(result["seconds"])
 
 
+@pytest.mark.long
 def test_an_untrained_model_walks_the_same_road_to_an_empty_funnel(tmp_path: Path) -> None:
     result = run_demo(tmp_path, "--plan", "small", "--random-model")
     check_adds_up(result["funnel"])

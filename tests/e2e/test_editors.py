@@ -93,6 +93,7 @@ def test_what_a_pilot_suggests_is_posted_as_it_stands_and_gives_pairs(errata: Er
     assert len({pair.problem for pair in errata.pairs.list(job=job.id)}) == COUNT
 
 
+@pytest.mark.long
 def test_a_service_killed_among_its_editors_ends_with_the_same_pairs(prepared: Prepare, errata: Errata) -> None:
     config = {**BROUGHT, "shard_size": 2, "editing": NONSENSE}
     expected = contents(errata, errata.injection_jobs.wait(start(errata, "errata", config).id, timeout_seconds=300))

@@ -36,7 +36,9 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(params=["embedded", pytest.param("production", marks=pytest.mark.services)])
+@pytest.fixture(
+    params=[pytest.param("embedded", marks=pytest.mark.long), pytest.param("production", marks=pytest.mark.services)]
+)
 def url(request: pytest.FixtureRequest, prepared: Prepare) -> Iterator[str]:
     """A service with a worker and a trainer."""
     with ExitStack() as stack:

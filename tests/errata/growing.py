@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 _ATTEMPTS = 6
-_FLOOR = 0.2  # seconds of CPU: below it a clock tells more about the machine than about growth
+_FLOOR = 0.08  # seconds of CPU: below it a clock tells more about the machine than about growth
 
 
 def _seconds(function: Callable[[str], object], text: str, repeats: int) -> float:
@@ -41,7 +41,7 @@ def _near_linear(function: Callable[[str], object], shorter: str, longer: str) -
             return True
         # The shorter text's largest time is as noisy upwards as the longer one's least is not: take least of both.
         small = _seconds(function, shorter, 3 if attempt else 1)
-        if best < (len(longer) / len(shorter)) ** 1.5 * small + 0.1:
+        if best < (len(longer) / len(shorter)) ** 1.5 * small + _FLOOR / 2:
             return True
         best = min(best, _seconds(function, longer, 1))
     return False

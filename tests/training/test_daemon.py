@@ -22,6 +22,11 @@ from workers.training.supervise.settings import TrainerSettings
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.parametrize(
+    "database_url",
+    [pytest.param("sqlite", marks=pytest.mark.long), pytest.param("postgres", marks=pytest.mark.services)],
+    indirect=True,
+)
 def test_dataset_and_base_model_in_trained_model_out(
     database: Database, store: StoreSettings, settings: TrainerSettings, make_run: Callable[..., str]
 ) -> None:

@@ -108,7 +108,7 @@ def test_weights_in_4_bits_have_a_reference_of_their_own(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launch", ["ddp-cpu", "fsdp-cpu"])
+@pytest.mark.parametrize("launch", [pytest.param("ddp-cpu", marks=pytest.mark.long), "fsdp-cpu"])
 def test_two_processes_compute_in_bfloat16_as_one(launch: str, tmp_path: Path) -> None:
     options = {"dtype": "bfloat16", "max_steps": 3}
     told = [m["values"] for m in in_two_processes(make_spec(tmp_path, "two", **options), tmp_path, launch=launch)

@@ -60,7 +60,7 @@ def in_two_processes(
     return said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("launch", ["ddp-cpu", "fsdp-cpu"])
 def test_two_processes_stop_and_resume_as_if_unbroken(launch: str, tmp_path: Path) -> None:
     """With dropout, so that the random states of both processes must be where they were.
@@ -83,7 +83,10 @@ def test_two_processes_stop_and_resume_as_if_unbroken(launch: str, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("launch", "tied"), [("ddp-cpu", True), ("fsdp-cpu", True), ("fsdp-cpu", False)])
+@pytest.mark.parametrize(
+    ("launch", "tied"),
+    [("ddp-cpu", True), pytest.param("fsdp-cpu", True, marks=pytest.mark.long), ("fsdp-cpu", False)],
+)
 def test_two_processes_train_as_one(launch: str, tied: bool, tmp_path: Path) -> None:
     """Some problems have more pairs than others, so that one process has more passes to make than the other."""
     make_model(tmp_path / "base", tied=tied)
@@ -102,7 +105,7 @@ def test_two_processes_train_as_one(launch: str, tied: bool, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lora", [None, {"r": 4, "alpha": 8}])
+@pytest.mark.parametrize("lora", [None, pytest.param({"r": 4, "alpha": 8}, marks=pytest.mark.long)])
 def test_what_shards_wrote_goes_on_in_one_process(lora: dict[str, Any] | None, tmp_path: Path) -> None:
     """A checkpoint is whole: weights and moments of every parameter, under the names one process gives them.
 

@@ -53,6 +53,11 @@ def test_a_loaded_adapter_keeps_the_rank_its_base_was_loaded_for() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgres", marks=[pytest.mark.services, pytest.mark.long])],
+    indirect=True,
+)
 def test_an_adapter_answers_as_its_merged_twin_and_is_no_base(
     database: Database, store: StoreSettings, settings: TrainerSettings, make_run: Callable[..., str]
 ) -> None:

@@ -31,6 +31,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # slow ones, the same on both
+BOTH = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgres", marks=[pytest.mark.services, pytest.mark.long])],
+    indirect=True,
+)
 
 
 @contextmanager
@@ -72,6 +77,7 @@ def state(database: Database, run_id: str) -> str:
     return read_run(database, run_id).state
 
 
+@BOTH
 def test_killed_process_is_restarted_from_its_checkpoint(
     database: Database, store: StoreSettings, settings: TrainerSettings, make_run: Callable[..., str]
 ) -> None:
@@ -227,6 +233,7 @@ def start_daemon(database: Database, store: StoreSettings) -> subprocess.Popen[b
     return subprocess.Popen([sys.executable, "-c", DAEMON], env=environment)
 
 
+@BOTH
 def test_a_killed_daemon_is_followed_by_the_next(
     database: Database, store: StoreSettings, make_run: Callable[..., str]
 ) -> None:
