@@ -123,13 +123,10 @@ def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
-    return pa.array([_canonical(text) for text in text_list(column)], pa.string())
-
-
-def _canonical(value: str | None) -> str | None:
-    if value is None or value == "null":
-        return None
-    return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS).decode()
+    # All at once as one list: a call of the reader for each text costs as much as the reading.
+    values = orjson.loads(f"[{','.join('null' if text is None else text for text in text_list(column))}]")
+    texts = [None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
+    return pa.array(texts, pa.binary()).cast(pa.string())
 
 
 def text_list(column: pa.ChunkedArray) -> list[str | None]:
