@@ -19,6 +19,8 @@ from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from workers.stages.copying import copied
+
 _AHEAD = 1  # items made before they are asked for
 _CSV = arrow_csv.ParseOptions(newlines_in_values=True)
 T = TypeVar("T")
@@ -65,10 +67,8 @@ def fetch(session: Session, query: Select[Any]) -> Rows:
 
 
 def _copied(raw: Any, compiled: Any) -> Rows:
-    with raw.cursor() as cursor, cursor.copy(f"COPY ({compiled}) TO STDOUT (FORMAT csv)", compiled.params) as copy:
-        lines = list(copy)
-    data = b"".join(lines)
-    return Rows(data, len(lines), len(data))
+    lines, count = copied(raw.driver_connection, str(compiled), compiled.params)
+    return Rows(lines, count, len(lines))
 
 
 def _selected(raw: Any, compiled: Any) -> Rows:
@@ -78,6 +78,14 @@ def _selected(raw: Any, compiled: Any) -> Rows:
     looked_at = rows[:: max(1, len(rows) // 64)]
     size = sum(len(value) for row in looked_at for value in row if isinstance(value, str))
     return Rows(rows, len(rows), size * len(rows) // max(1, len(looked_at)))
+
+
+def give_back() -> None:
+    """Return to the system what Arrow keeps of tables that are gone.
+
+    It keeps several times what a table needs, of each thread apart: a thread that makes tables calls this now and then.
+    """
+    pa.default_memory_pool().release_unused()
 
 
 def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
