@@ -137,9 +137,9 @@ def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     return pa.array(texts, pa.binary()).cast(pa.string())
 
 
-def text_list(column: pa.ChunkedArray) -> list[str | None]:
-    """The texts of a column; several times as fast as ``to_pylist``, which makes a scalar of each first."""
-    found: list[str | None] = column.to_numpy(zero_copy_only=False).tolist()
+def text_list(column: pa.ChunkedArray) -> list[Any]:
+    """The texts of a column, None for null; several times as fast as ``to_pylist``, which makes a scalar of each."""
+    found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
     return found
 
 

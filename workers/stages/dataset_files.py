@@ -278,8 +278,8 @@ class DatasetFiles:
             return
         columns = (text_list(table[name]) for name in ("question", "domain", "prefix", "chosen", "rejected"))
         found: list[tuple[str, str, str]] = []
-        for rest, question, domain, *texts in zip(rests, *columns, strict=True):
-            sides = whole_sides(*texts, rest)
+        for rest, question, domain, prefix, chosen, rejected in zip(rests, *columns, strict=True):
+            sides = whole_sides(prefix, chosen, rejected, rest)
             if sides is not None:
                 found.append((user_message(question, domain), *sides))
         for shape, rows_of in shapes:

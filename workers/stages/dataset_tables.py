@@ -145,9 +145,9 @@ class _Writer:
     def _records(self, table: pa.Table, rests: Iterable[Rest | None]) -> Iterator[PairRecord]:
         jobs = text_list(table["job_id"])
         thoughts = {job_id: self.chosen.thoughts(job_id) for job_id in set(jobs)}
-        columns = [value_list(table[name]) for name in PAIR_FIELDS]
-        for job_id, rest, *values in zip(jobs, rests, *columns, strict=True):
-            yield PairRecord(*values, thoughts=thoughts[job_id], rest=rest)
+        columns = (value_list(table[name]) for name in PAIR_FIELDS)
+        for values in zip(*columns, (thoughts[job_id] for job_id in jobs), rests, strict=True):
+            yield PairRecord(*values)  # its fields are the columns in order, then these two
 
     def _add_samples(self, source: Source) -> None:
         """The correct samples of a source; where pairs were drawn, those of the problems that have pairs."""
