@@ -11,6 +11,7 @@ thrown away.
 of ``--rounds`` each, so that other work on the machine hurts neither more. ``rss_rise_mb``: by how much the resident
 memory of the process rose at most meanwhile. ``freeze_seconds`` and ``freeze_rss_mb``: of the whole stage with the
 default shapes, audit, hashes and all, in a process of its own: how long it took and how large that process was at most.
+``freeze_cpu_seconds``: the processor time of that process and of the judge's children, without the database's.
 ``gates``: which share of those seconds each gate took, the audit with the shortcuts.
 
 ``parquet_cpu_us``, ``jsonl_cpu_us`` and ``bare_cpu_us``: microseconds of processor time a pair in this process, without
@@ -156,6 +157,13 @@ def written(database: Database, home: Path, lease: leases.Lease, form: str) -> S
         return began.since()
 
 
+def processor_seconds() -> float:
+    """User and system seconds of this process and of its children, those that live and those that ended."""
+    process = psutil.Process()
+    spent = [process.cpu_times(), *(child.cpu_times() for child in process.children(recursive=True))]
+    return sum(each.user + each.system + each.children_user + each.children_system for each in spent)
+
+
 @contextmanager
 def gates_watched() -> Iterator[list[DatasetGates]]:
     """The gates of the freezes that run meanwhile, with the seconds that each took."""
@@ -174,9 +182,9 @@ def whole(url: str, home: Path) -> dict[str, Any]:
     database = Database(url)
     lease = claimed(database)
     with memory() as largest, gates_watched() as gates:
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), processor_seconds()
         finish = freezing.freeze(context_of(database, home, lease))
-        seconds = time.perf_counter() - began
+        seconds, cpu = time.perf_counter() - began, processor_seconds() - cpu
         rss = largest()
     with database.begin() as session:
         if leases.finish(session, lease, finish.next_stage) is None:
@@ -188,7 +196,8 @@ def whole(url: str, home: Path) -> dict[str, Any]:
             raise RuntimeError(f"the freeze failed: {dataset.error}")
         shapes = dataset.manifest["rows"]
     shares = {gate: round(each / seconds, 3) for gate, each in sorted(gates[0].seconds.items(), key=lambda of: -of[1])}
-    return {"freeze_seconds": round(seconds, 1), "freeze_rss_mb": round(rss), "shapes": shapes, "gates": shares}
+    told = {"freeze_seconds": round(seconds, 1), "freeze_cpu_seconds": round(cpu, 1), "freeze_rss_mb": round(rss)}
+    return {**told, "shapes": shapes, "gates": shares}
 
 
 def measure(url: str, home: Path, pairs: int, rounds: int) -> dict[str, Any]:

@@ -101,9 +101,9 @@ class AuditReport:
         return {**asdict(self), "sentence": self.sentence, "warning": self.sentence if self.shortcut else None}
 
 
-def audit_rank(pair: AuditPair) -> int:
+def audit_rank(problem: str, chosen: str, rejected: str) -> int:
     """The hash that decides whether a pair is sampled: the smallest ones are."""
-    return derive_seed("audit", pair.problem, pair.chosen, pair.rejected)
+    return derive_seed("audit", problem, chosen, rejected)
 
 
 class AuditSample:
@@ -117,15 +117,18 @@ class AuditSample:
         self._heap: list[tuple[int, AuditPair]] = []
         self.offered = 0
 
-    def add(self, pair: AuditPair, rank: int | None = None) -> None:
-        """Offer one pair. ``rank``: its ``audit_rank``, where it is known already."""
+    def add(self, pair: AuditPair) -> None:
+        """Offer one pair."""
+        self.offer(audit_rank(pair.problem, pair.chosen, pair.rejected), pair.problem, pair.chosen, pair.rejected)
+
+    def offer(self, rank: int, problem: str, chosen: str, rejected: str) -> None:
+        """Offer the pair of this ``audit_rank``."""
         self.offered += 1
         # heapq pops the smallest entry: negative hashes let the largest hash leave when the heap is full.
-        entry = (-(audit_rank(pair) if rank is None else rank), pair)
         if len(self._heap) < self._limit:
-            heapq.heappush(self._heap, entry)
-        else:
-            heapq.heappushpop(self._heap, entry)
+            heapq.heappush(self._heap, (-rank, AuditPair(problem, chosen, rejected)))
+        elif -rank >= self._heap[0][0]:  # of a large dataset nearly none: an object of each would cost more than this
+            heapq.heappushpop(self._heap, (-rank, AuditPair(problem, chosen, rejected)))
 
     def pairs(self) -> list[AuditPair]:
         """The pairs kept, in an order of their own."""
@@ -140,7 +143,8 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
         return AuditReport(type, len(looked_at), problems)
     features = _Features([side for pair in looked_at for side in (pair.chosen, pair.rejected)])
     labels = np.array([0, 1] * len(looked_at))
-    groups = np.array([pair.problem for pair in looked_at for _ in range(2)])
+    # Numbers in the order of the texts: the folds are the same, and texts would be compared anew for each of them.
+    _, groups = np.unique([pair.problem for pair in looked_at for _ in range(2)], return_inverse=True)
     aucs: list[float] = []
     scores = np.zeros(len(labels))
     for fitted, held in GroupKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels, groups):
@@ -212,6 +216,7 @@ class _Features:
                 continue
             self.names += [shown(name) for name in vectorizer.get_feature_names_out()]
         self.matrix = hstack(columns).tocsr()
+        self.matrix.sort_indices()  # once: every fit would sort the rows that it gets
 
 
 def _ends(text: str) -> str:

@@ -14,6 +14,7 @@ from errata.shapes.records import (
     SampleRecord,
     evidence_text,
     user_message,
+    whole_sides,
 )
 from errata.shapes.registry import SHAPES, Shape
 
@@ -36,4 +37,5 @@ __all__ = [
     "shapes_of",
     "shapes_table",
     "user_message",
+    "whole_sides",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 from errata.prompts import solve_message
@@ -21,6 +22,7 @@ Turn = list[dict[str, str]]
 SEPARATOR = "\n\n"
 
 
+@lru_cache(maxsize=256)  # the pairs and samples of a problem come one after the other
 def user_message(question: str, domain: str) -> str:
     """What a solver is asked."""
     return solve_message(question, Domain(domain))
@@ -39,6 +41,14 @@ def assistant_turn(content: str) -> Turn:
 def evidence_text(detail: dict[str, Any] | None) -> str | None:
     """Evidence as JSON text with sorted keys: a column of one type, whatever the kind of proof."""
     return None if detail is None else json.dumps(detail, ensure_ascii=False, sort_keys=True)
+
+
+def whole_sides(prefix: str, chosen: str, rejected: str, rest: Rest | None) -> tuple[str, str] | None:
+    """``PairRecord.whole`` of its columns."""
+    if rest is None or rest.kind is None:
+        return None
+    one, other = (prefix + chosen + rest.chosen).lstrip(), (prefix + rejected + rest.rejected).lstrip()
+    return None if one == other else (one, other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +103,7 @@ class PairRecord:
     @property
     def whole(self) -> tuple[str, str] | None:
         """Both sides from the solution's beginning to an answer, without white space at the start; None: left out."""
-        if self.rest is None or self.rest.kind is None:
-            return None
-        chosen = (self.prefix + self.chosen + self.rest.chosen).lstrip()
-        rejected = (self.prefix + self.rejected + self.rest.rejected).lstrip()
-        return None if chosen == rejected else (chosen, rejected)
+        return whole_sides(self.prefix, self.chosen, self.rejected, self.rest)
 
 
 PAIR_FIELDS: Fields = {

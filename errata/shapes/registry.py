@@ -46,7 +46,8 @@ class Shape:
     ``about``: what it is; ``trainers``: whom it is for; ``loader``: what reads it, exactly; ``eos``: what becomes of
     the end of sequence, and for which settings that is right. ``ends``: where completions end. ``chat_template``:
     whether the consumer applies the model's. ``trl``: the trainers of TRL that train on it correctly as it stands.
-    ``rows`` makes rows of a pair, ``samples`` of a correct sample; none where the shape does not apply.
+    ``rows`` makes rows of a pair, ``samples`` of a correct sample; none where the shape does not apply. ``of_sides``:
+    where rows need no more of a pair than its whole sides, what makes them of these; ``rows`` then says the same.
     """
 
     name: ShapeName
@@ -60,6 +61,7 @@ class Shape:
     rows: Callable[[PairRecord], list[Row]] = _nothing
     samples: Callable[[SampleRecord], list[Row]] | None = None
     trl: tuple[TrlTrainer, ...] = ()
+    of_sides: whole.OfSides | None = None
 
 
 def _strings(*names: str) -> Fields:
@@ -95,8 +97,9 @@ _ALL = (
         "answer",
         "not applied",
         _strings("prompt", "chosen", "rejected"),
-        whole.whole,
+        whole.of_pairs(whole.whole),
         trl=_PREFERENCE_TRAINERS,
+        of_sides=whole.whole,
     ),
     Shape(
         "whole_conversational",
@@ -107,8 +110,9 @@ _ALL = (
         "answer",
         "applied",
         {**_TURNS},
-        whole.whole_conversational,
+        whole.of_pairs(whole.whole_conversational),
         trl=_PREFERENCE_TRAINERS,
+        of_sides=whole.whole_conversational,
     ),
     Shape(
         "whole_kto",
@@ -119,8 +123,9 @@ _ALL = (
         "answer",
         "not applied",
         {"prompt": "string", "completion": "string", "label": "bool"},
-        whole.whole_kto,
+        whole.of_pairs(whole.whole_kto),
         trl=("KTOTrainer",),
+        of_sides=whole.whole_kto,
     ),
     Shape(
         "whole_kto_conversational",
@@ -131,8 +136,9 @@ _ALL = (
         "answer",
         "applied",
         {"prompt": _MESSAGES, "completion": _MESSAGES, "label": "bool"},
-        whole.whole_kto_conversational,
+        whole.of_pairs(whole.whole_kto_conversational),
         trl=("KTOTrainer",),
+        of_sides=whole.whole_kto_conversational,
     ),
     Shape(
         "whole_openai",
@@ -143,7 +149,8 @@ _ALL = (
         "answer",
         "applied",
         {**_OPENAI},
-        whole.whole_openai,
+        whole.of_pairs(whole.whole_openai),
+        of_sides=whole.whole_openai,
     ),
     Shape(
         "sft",

@@ -7,58 +7,54 @@ would have its last token merged with the completion's first, and no chat templa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from errata.shapes.records import SEPARATOR, PairRecord, Row, SampleRecord, assistant_turn, user_turn
 
-
-def whole(pair: PairRecord) -> list[Row]:
-    """One row in the standard preference format; none of a pair that has no whole form."""
-    return [
-        {"prompt": pair.user_message + SEPARATOR, "chosen": chosen, "rejected": rejected}
-        for chosen, rejected in _sides(pair)
-    ]
+OfSides = Callable[[str, str, str], list[Row]]
+"""Rows of what the solver was asked, the whole chosen side and the whole rejected side."""
 
 
-def whole_conversational(pair: PairRecord) -> list[Row]:
+def of_pairs(rows: OfSides) -> Callable[[PairRecord], list[Row]]:
+    """The rows of a pair by those of its whole sides; none of a pair that has no whole form."""
+
+    def of_pair(pair: PairRecord) -> list[Row]:
+        sides = pair.whole
+        return [] if sides is None else rows(pair.user_message, *sides)
+
+    return of_pair
+
+
+def whole(asked: str, chosen: str, rejected: str) -> list[Row]:
+    """One row in the standard preference format."""
+    return [{"prompt": asked + SEPARATOR, "chosen": chosen, "rejected": rejected}]
+
+
+def whole_conversational(asked: str, chosen: str, rejected: str) -> list[Row]:
     """One row in the conversational preference format."""
-    return [
-        {
-            "prompt": user_turn(pair.user_message),
-            "chosen": assistant_turn(chosen),
-            "rejected": assistant_turn(rejected),
-        }
-        for chosen, rejected in _sides(pair)
-    ]
+    return [{"prompt": user_turn(asked), "chosen": assistant_turn(chosen), "rejected": assistant_turn(rejected)}]
 
 
-def whole_kto(pair: PairRecord) -> list[Row]:
+def whole_kto(asked: str, chosen: str, rejected: str) -> list[Row]:
     """Two unpaired rows."""
-    prompt = pair.user_message + SEPARATOR
-    return [
-        {"prompt": prompt, "completion": side, "label": right}
-        for sides in _sides(pair)
-        for side, right in zip(sides, (True, False), strict=True)
-    ]
+    sides = ((chosen, True), (rejected, False))
+    return [{"prompt": asked + SEPARATOR, "completion": side, "label": right} for side, right in sides]
 
 
-def whole_kto_conversational(pair: PairRecord) -> list[Row]:
+def whole_kto_conversational(asked: str, chosen: str, rejected: str) -> list[Row]:
     """Two unpaired rows of turns."""
-    prompt = user_turn(pair.user_message)
-    return [
-        {"prompt": prompt, "completion": assistant_turn(side), "label": right}
-        for sides in _sides(pair)
-        for side, right in zip(sides, (True, False), strict=True)
-    ]
+    sides = ((chosen, True), (rejected, False))
+    return [{"prompt": user_turn(asked), "completion": assistant_turn(side), "label": right} for side, right in sides]
 
 
-def whole_openai(pair: PairRecord) -> list[Row]:
+def whole_openai(asked: str, chosen: str, rejected: str) -> list[Row]:
     """One row in OpenAI's preference format."""
     return [
         {
-            "input": {"messages": user_turn(pair.user_message)},
+            "input": {"messages": user_turn(asked)},
             "preferred_output": assistant_turn(chosen),
             "non_preferred_output": assistant_turn(rejected),
         }
-        for chosen, rejected in _sides(pair)
     ]
 
 
@@ -80,8 +76,3 @@ def sft_conversational(sample: SampleRecord) -> list[Row]:
     """One row of turns: the prompt and the completion."""
     completion = assistant_turn(sample.completion.lstrip())
     return [{"prompt": user_turn(sample.user_message), "completion": completion}]
-
-
-def _sides(pair: PairRecord) -> list[tuple[str, str]]:
-    found = pair.whole
-    return [] if found is None else [found]

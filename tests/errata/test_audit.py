@@ -115,6 +115,20 @@ def test_the_sample_depends_on_content_and_not_on_order() -> None:
     assert max(positions) > 240
 
 
+def test_a_sample_of_pairs_with_equal_hashes_does_not_depend_on_their_order() -> None:
+    """Hashes have 31 bits: of a million pairs some have the same."""
+    offered = [(at % 3, f"problem {at}", f"chosen {at}", "rejected") for at in range(60)]
+    samples = []
+    for order in (offered, offered[::-1], offered[1::2] + offered[::2]):
+        sample = AuditSample(limit=30)
+        for pair in order:
+            sample.offer(*pair)
+        assert sample.offered == 60
+        samples.append(sample.pairs())
+    assert samples[0] == samples[1] == samples[2]
+    assert sum(int(pair.problem.split()[1]) % 3 == 0 for pair in samples[0]) == 20
+
+
 def test_style_counts_what_its_names_say() -> None:
     assert style("Wait, 3  + 4 = \\boxed{7}\n<<3+4=7>>") == [34.0, 19.0, 1.0, 6.0, 1.0, 1.0, 2.0, 1.0, 1.0]
 

@@ -19,6 +19,8 @@ from sqlalchemy import Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from workers.stages.copying import copied
+
 _AHEAD = 1  # items made before they are asked for
 _CSV = arrow_csv.ParseOptions(newlines_in_values=True)
 T = TypeVar("T")
@@ -65,10 +67,8 @@ def fetch(session: Session, query: Select[Any]) -> Rows:
 
 
 def _copied(raw: Any, compiled: Any) -> Rows:
-    with raw.cursor() as cursor, cursor.copy(f"COPY ({compiled}) TO STDOUT (FORMAT csv)", compiled.params) as copy:
-        lines = list(copy)
-    data = b"".join(lines)
-    return Rows(data, len(lines), len(data))
+    lines, count = copied(raw.driver_connection, str(compiled), compiled.params)
+    return Rows(lines, count, len(lines))
 
 
 def _selected(raw: Any, compiled: Any) -> Rows:
@@ -78,6 +78,14 @@ def _selected(raw: Any, compiled: Any) -> Rows:
     looked_at = rows[:: max(1, len(rows) // 64)]
     size = sum(len(value) for row in looked_at for value in row if isinstance(value, str))
     return Rows(rows, len(rows), size * len(rows) // max(1, len(looked_at)))
+
+
+def give_back() -> None:
+    """Return to the system what Arrow keeps of tables that are gone.
+
+    It keeps several times what a table needs, of each thread apart: a thread that makes tables calls this now and then.
+    """
+    pa.default_memory_pool().release_unused()
 
 
 def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
@@ -123,18 +131,15 @@ def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
-    return pa.array([_canonical(text) for text in text_list(column)], pa.string())
+    # All at once as one list: a call of the reader for each text costs as much as the reading.
+    values = orjson.loads(f"[{','.join('null' if text is None else text for text in text_list(column))}]")
+    texts = [None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
+    return pa.array(texts, pa.binary()).cast(pa.string())
 
 
-def _canonical(value: str | None) -> str | None:
-    if value is None or value == "null":
-        return None
-    return orjson.dumps(orjson.loads(value), option=orjson.OPT_SORT_KEYS).decode()
-
-
-def text_list(column: pa.ChunkedArray) -> list[str | None]:
-    """The texts of a column; several times as fast as ``to_pylist``, which makes a scalar of each first."""
-    found: list[str | None] = column.to_numpy(zero_copy_only=False).tolist()
+def text_list(column: pa.ChunkedArray) -> list[Any]:
+    """The texts of a column, None for null; several times as fast as ``to_pylist``, which makes a scalar of each."""
+    found: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
     return found
 
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from errata.rests import LeftOut
+from errata.rests import LeftOut, Rest
 from errata.seeds import Split
-from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape
-from workers.stages.bulk_reading import text_list, value_list
-from workers.stages.rest_tally import RestTally
+from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape, user_message, whole_sides
+from workers.stages.bulk_reading import give_back, text_list, value_list
+from workers.stages.rest_tally import RestTally, one_line
 
 _ROW_GROUP, _GROUP_BYTES = 10_000, 16_000_000  # held in memory per table
 _LONG = ("question", "prefix", "chosen", "rejected", "prompt", "completion", "evidence_detail", "pair_id")
@@ -73,13 +74,18 @@ class TableWriter:
 
     def add(self, row: Row) -> None:
         """Write one row."""
-        line = orjson.dumps(row, option=_LINE)
-        if self._lines is not None:
-            self._lines.write(line)
-        self.rows += 1
-        if self._parquet is not None:
-            self._made.append(row)
-            self._count(1, len(line))
+        self.add_rows((row,))
+
+    def add_rows(self, rows: Iterable[Row]) -> None:
+        """Write rows one after the other."""
+        for row in rows:
+            line = orjson.dumps(row, option=_LINE)
+            if self._lines is not None:
+                self._lines.write(line)
+            self.rows += 1
+            if self._parquet is not None:
+                self._made.append(row)
+                self._count(1, len(line))
 
     def add_table(self, table: pa.Table) -> None:
         """Write a table's rows: its columns of the schema's names."""
@@ -112,6 +118,7 @@ class TableWriter:
             # As one chunk: where tables happened to end would stand in the pages.
             self._parquet.write_table(pa.concat_tables(self._held).combine_chunks())
         self._held, self._made, self._rows, self._bytes = [], [], 0, 0
+        give_back()
 
     def close(self) -> None:
         """Finish both files."""
@@ -193,25 +200,26 @@ class Auditor:
 
     def add(self, pair: AuditedPair) -> None:
         """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
-        self._offer(pair.type, pair.question, pair.chosen, pair.rejected, pair.error_kind, getattr(pair, "form", None))
+        form = getattr(pair, "form", None)
+        self._offer(pair.type, one_line(pair.question), pair.chosen, pair.rejected, pair.error_kind, form)
 
     def add_table(self, table: pa.Table) -> None:
         """Offer a table of pairs."""
         names = ("type", "question", "chosen", "rejected", "error_kind", "form")
-        for row in zip(*(text_list(table[name]) for name in names), strict=True):
-            self._offer(*row)
+        for type_, question, *more in zip(*(text_list(table[name]) for name in names), strict=True):
+            self._offer(type_, one_line(question), *more)
 
-    def _offer(self, type_: str, question: str, chosen: str, rejected: str, kind: str | None, form: str | None) -> None:
-        sample = self._samples.setdefault(type_, self._module.AuditSample())
-        sides = self._module.AuditPair(" ".join(question.split()), chosen, rejected)
-        rank = self._module.audit_rank(sides)
-        sample.add(sides, rank)
+    def _offer(self, type_: str, problem: str, chosen: str, rejected: str, kind: str | None, form: str | None) -> None:
+        if type_ not in self._samples:
+            self._samples[type_] = self._module.AuditSample()
+        rank = self._module.audit_rank(problem, chosen, rejected)
+        self._samples[type_].offer(rank, problem, chosen, rejected)
         if type_ == "step" and kind:
             # Pairs made before there were forms leave the result standing, as the paper's do.
             group = (kind, form or "stands")
             if group not in self._kinds:
                 self._kinds[group] = self._module.AuditSample(self._module.KIND_MAX_PAIRS)
-            self._kinds[group].add(sides, rank)
+            self._kinds[group].offer(rank, problem, chosen, rejected)
 
     def report(self) -> dict[str, Any]:
         """Per pair type what a classifier reached that never sees the question (errata.audit), as JSON values."""
@@ -243,21 +251,39 @@ class DatasetFiles:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def add_pairs(self, table: pa.Table, records: Iterable[PairRecord], split: Split) -> None:
+    def add_pairs(
+        self, table: pa.Table, rests: Sequence[Rest | None], records: Iterable[PairRecord], split: Split
+    ) -> None:
         """Count pairs of one side, offer them to the audit, and write them in every shape.
 
-        ``table`` has the columns of ``steps_and_full``, one row per pair; ``records`` are the same pairs.
+        ``table`` has the columns of ``steps_and_full``, one row per pair; ``rests`` and ``records`` are theirs.
+        A record is asked for only where a shape needs more of a pair than its whole sides.
         """
         self.counts.add(table, split)
         self.auditor.add_table(table)
         for shape in self._shapes:
             if shape.name == "steps_and_full":
                 self.add_table(shape, split, table)
-        made = [shape for shape in self._shapes if shape.samples is None and shape.name != "steps_and_full"]
+        self.rests.add_table(table, rests)
+        self._add_whole(table, rests, split)
+        made = [each for each in self._shapes if not (each.samples or each.of_sides or each.name == "steps_and_full")]
         for record in records if made else ():
-            self.rests.add(record)
             for shape in made:
                 self.add_rows(shape, split, shape.rows(record))
+
+    def _add_whole(self, table: pa.Table, rests: Sequence[Rest | None], split: Split) -> None:
+        """Write the shapes that are made of a pair's whole sides: of columns, as an object per pair costs more."""
+        shapes = [(shape, shape.of_sides) for shape in self._shapes if shape.of_sides is not None]
+        if not shapes:
+            return
+        columns = (text_list(table[name]) for name in ("question", "domain", "prefix", "chosen", "rejected"))
+        found: list[tuple[str, str, str]] = []
+        for rest, question, domain, prefix, chosen, rejected in zip(rests, *columns, strict=True):
+            sides = whole_sides(prefix, chosen, rejected, rest)
+            if sides is not None:
+                found.append((user_message(question, domain), *sides))
+        for shape, rows_of in shapes:
+            self.add_rows(shape, split, chain.from_iterable(rows_of(*each) for each in found))
 
     def add_table(self, shape: Shape, split: Split, table: pa.Table) -> None:
         """Write the rows of a table in one shape and split: its columns of the shape's names."""
@@ -274,9 +300,10 @@ class DatasetFiles:
                 self.add_rows(shape, split, shape.samples(sample))
 
     def add_rows(self, shape: Shape, split: Split, rows: Iterable[Row]) -> None:
-        """Write rows of one shape and split."""
-        for row in rows:
-            self._writer(shape, split).add(row)
+        """Write rows of one shape and split. No table is opened where there are none."""
+        coming = iter(rows)
+        for first in coming:
+            self._writer(shape, split).add_rows(chain((first,), coming))
 
     def _writer(self, shape: Shape, split: Split) -> TableWriter:
         key = (shape.name, split)

@@ -12,7 +12,7 @@ from errata.rests import LeftOut, Rest, RestKind, allowing_right_answers
 from errata.types import Domain
 from models.jobs import PairRow
 from workers.stages.base import StageContext
-from workers.stages.bulk_reading import fetch
+from workers.stages.bulk_reading import fetch, text_list
 from workers.stages.dataset_rows import in_slices
 from workers.stages.dataset_selection import DatasetSelection
 from workers.stages.rests import older_rests
@@ -33,11 +33,13 @@ class Rests:
         """
         if not self._chosen.with_rests:
             return [None] * table.num_rows
-        ids = table["pair_id"].to_pylist()
-        stored = table["rest"].to_pylist() if "rest" in table.column_names else self._stored(ids)
-        known = [None if told in (None, "null") else Rest.from_dict(orjson.loads(told)) for told in stored]
-        known = [rest or given for rest, given in zip(known, _of_imports(table), strict=True)]
-        older = self._older(table.filter(pa.array([rest is None for rest in known], pa.bool_())))
+        ids = text_list(table["pair_id"])
+        stored = text_list(table["rest"]) if "rest" in table.column_names else self._stored(ids)
+        known = [None if told is None or told == "null" else Rest.from_dict(orjson.loads(told)) for told in stored]
+        if None in known:
+            known = [rest or given for rest, given in zip(known, _of_imports(table), strict=True)]
+        missing = [rest is None for rest in known]
+        older = self._older(table.filter(pa.array(missing, pa.bool_()))) if any(missing) else {}
         return [self._allowed(rest or older.get(id_)) for id_, rest in zip(ids, known, strict=True)]
 
     def _allowed(self, rest: Rest | None) -> Rest | None:

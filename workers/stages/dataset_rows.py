@@ -6,7 +6,7 @@ made. Memory holds a few tables of some thousand rows: the next ones are read wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +22,7 @@ from errata.seeds import SPLITS, Split
 from errata.shapes import SHAPES
 from models.jobs import PairRow, Shard, SolutionRow
 from models.workspaces import ProblemRow
-from workers.stages.bulk_reading import Rows, ahead, fetch
+from workers.stages.bulk_reading import Rows, ahead, fetch, give_back
 
 _ROWS, _BYTES = 4_000, 8_000_000  # of one table, about; a problem's rows are never parted
 _FIRST, _LEAST, _MOST = 64, 8, 65_536  # problems asked for at a time; at least so many of a shard
@@ -115,8 +115,7 @@ class JobRows:
             ProblemRow.problem_set_id == self.problem_set_id, *self.problem_conditions
         )
         ranges = self._ranges(table, asked, problems)
-        read = ((found.table(_schema(theirs)), rows.table(_schema(mine))) for found, rows in ranges)
-        with closing(ahead(read)) as tables:
+        with closing(ahead(_read(ranges, _schema(theirs), _schema(mine)))) as tables:
             for found, rows in tables:
                 part = _arranged(found, rows, keys, side)
                 lost = rows.num_rows - sum(each.num_rows for _, each in part)
@@ -154,6 +153,15 @@ class JobRows:
                 start = shards[at][1] if at < len(shards) else stop
             else:
                 start = stop
+
+
+def _read(
+    ranges: Iterable[tuple[Rows, Rows]], theirs: pa.Schema, mine: pa.Schema
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The problems and rows of ranges as tables."""
+    for problems, rows in ranges:
+        yield problems.table(theirs), rows.table(mine)
+        give_back()
 
 
 def _arranged(problems: pa.Table, rows: pa.Table, keys: Sequence[str], side: Side) -> list[tuple[Split, pa.Table]]:

@@ -235,11 +235,23 @@ def _passes(table: pa.Table, filters: DatasetFilters) -> Any:
 
 def _prompts(columns: Mapping[str, Any]) -> pa.Array:
     """The column ``prompt``, as PairRecord has it: what the solver was asked and the steps before."""
-    asked = pc.binary_join_element_wise(columns["question"], columns["domain"], _APART)
+    domains = pc.unique(columns["domain"]).to_pylist()
+    # A job has one domain: then its questions are told apart by themselves.
+    asked = columns["question"] if len(domains) == 1 else _joined(columns["question"], columns["domain"])
     encoded = asked.combine_chunks().dictionary_encode()
-    parts = (each.rpartition(_APART) for each in encoded.dictionary.to_pylist())
-    messages = pa.array([user_message(question, domain) for question, _, domain in parts], pa.string())
+    told = encoded.dictionary.to_pylist()
+    parts = [(each, domains[0]) for each in told] if len(domains) == 1 else [_parted(each) for each in told]
+    messages = pa.array([user_message(question, domain) for question, domain in parts], pa.string())
     return pc.binary_join_element_wise(messages.take(encoded.indices), columns["prefix"], SEPARATOR)
+
+
+def _joined(questions: Any, domains: Any) -> Any:
+    return pc.binary_join_element_wise(questions, domains, _APART)
+
+
+def _parted(joined: str) -> tuple[str, str]:
+    question, _, domain = joined.rpartition(_APART)
+    return question, domain
 
 
 def _sides(table: pa.Table, side: Side) -> Generator[tuple[Split, pa.Table]]:

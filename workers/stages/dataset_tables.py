@@ -139,14 +139,15 @@ class _Writer:
         with self.gates.timed("duplicate_pairs"):
             for texts in zip(*(text_list(table[name]) for name in _GATED), strict=True):
                 self.gates.add_pair(*texts)
-        self.written.files.add_pairs(table, self._records(table, self.rests.of(table)), split)
+        rests = self.rests.of(table)
+        self.written.files.add_pairs(table, rests, self._records(table, rests), split)
 
     def _records(self, table: pa.Table, rests: Iterable[Rest | None]) -> Iterator[PairRecord]:
-        jobs = table["job_id"].to_pylist()
+        jobs = text_list(table["job_id"])
         thoughts = {job_id: self.chosen.thoughts(job_id) for job_id in set(jobs)}
-        columns = [value_list(table[name]) for name in PAIR_FIELDS]
-        for job_id, rest, *values in zip(jobs, rests, *columns, strict=True):
-            yield PairRecord(**dict(zip(PAIR_FIELDS, values, strict=True)), thoughts=thoughts[job_id], rest=rest)
+        columns = (value_list(table[name]) for name in PAIR_FIELDS)
+        for values in zip(*columns, (thoughts[job_id] for job_id in jobs), rests, strict=True):
+            yield PairRecord(*values)  # its fields are the columns in order, then these two
 
     def _add_samples(self, source: Source) -> None:
         """The correct samples of a source; where pairs were drawn, those of the problems that have pairs."""
@@ -158,7 +159,7 @@ class _Writer:
                     raise Cancelled
                 if problems is not None:
                     table = table.filter(pc.is_in(table["problem_id"], value_set=problems))
-                reasons = table["finish_reason"].to_pylist()
-                columns = (table[name].to_pylist() for name in SAMPLE)
+                reasons = text_list(table["finish_reason"])
+                columns = (text_list(table[name]) for name in SAMPLE)
                 for reason, *values in zip(reasons, *columns, strict=True):
                     self.written.files.add_sample(SampleRecord(*values), split, cut=reason == CUT)

@@ -11,6 +11,7 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -62,6 +63,7 @@ class DatasetGates:
         self.seconds: defaultdict[GateName, float] = defaultdict(float)
         self._exact, self._near = array("Q"), array("Q")
         self._heap: list[tuple[int, int]] = []
+        self._sampled = max(config.labels.sample, config.lengths.sample)
 
     def __enter__(self) -> DatasetGates:
         return self
@@ -107,14 +109,14 @@ class DatasetGates:
         self._near.append(self._near_key(question, chosen, rejected))
         # The smallest digests are an even sample that does not depend on the order; equal ones decide by place.
         entry = (-exact, -at)
-        if len(self._heap) < max(self._config.labels.sample, self._config.lengths.sample):
+        if len(self._heap) < self._sampled:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heappushpop(self._heap, entry)
 
     def _near_key(self, question: str, chosen: str, rejected: str) -> int:
         """Equal for pairs of one cluster of questions whose sides say the same."""
-        key = digest(question)
+        key = _question_digest(question)
         cluster = self._cluster_of.get(key)
         if cluster is None:
             return digest(f"{key}\x1f{_squeezed(chosen)}\x1f{_squeezed(rejected)}")
@@ -327,6 +329,11 @@ class DatasetGates:
         cut = f"; of {told['error_cut_off']:.1%} the error itself is cut off."
         said += cut if unit != "characters" else f": {rows.no_tokenizer}."
         return report("lengths", gate, figure, said, found=len(over), rows=listed, details=told)
+
+
+@lru_cache(maxsize=256)  # the pairs of a problem come one after the other
+def _question_digest(question: str) -> int:
+    return digest(question)
 
 
 def _squeezed(text: str) -> str:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from typing import Any
 
-from errata.rests import LeftOut, RestKind
-from errata.shapes import PairRecord
+import pyarrow as pa
+
+from errata.rests import LeftOut, Rest, RestKind
+from workers.stages.bulk_reading import text_list
+
+
+@lru_cache(maxsize=256)  # the pairs of a problem come one after the other
+def one_line(question: str) -> str:
+    """A question without its line breaks and double spaces: what the audit tells problems apart by."""
+    return " ".join(question.split())
 
 
 class RestTally:
@@ -25,23 +34,32 @@ class RestTally:
     def _module(self) -> Any:
         return importlib.import_module("errata.audit")  # scikit-learn takes seconds to load
 
-    def add(self, pair: PairRecord) -> None:
-        """Count one pair. Nothing is counted where no whole shape is written: then rests are not looked for."""
-        rest = pair.rest
-        if rest is None or rest.kind is None:
-            if rest is not None and rest.why is not None:
-                self._left_out[rest.why] += 1
-            return
-        self._pairs[rest.kind] += 1
-        if pair.type != "step":  # audited as full pairs are
-            return
-        lengths = self._lengths.setdefault(rest.kind, Counter())
-        lengths.update(steps=1, chosen=len(rest.chosen), rejected=len(rest.rejected))
+    def add_table(self, table: pa.Table, rests: Sequence[Rest | None]) -> None:
+        """Count a table of pairs with their rests. None: no whole shape is written, so that rests were not looked for.
+
+        The audit takes step pairs alone: full pairs are audited as such.
+        """
+        columns = (text_list(table[name]) for name in ("type", "question", "chosen", "rejected"))
+        for rest, type_, question, chosen, rejected in zip(rests, *columns, strict=True):
+            if rest is None:
+                continue
+            if rest.kind is None:
+                self._left_out.update(() if rest.why is None else (rest.why,))
+                continue
+            self._pairs[rest.kind] += 1
+            if type_ == "step":
+                self._add_step(rest.kind, one_line(question), chosen, rejected, rest)
+
+    def _add_step(self, kind: RestKind, problem: str, chosen: str, rejected: str, rest: Rest) -> None:
+        lengths = self._lengths.setdefault(kind, Counter())
+        lengths["steps"] += 1
+        lengths["chosen"] += len(rest.chosen)
+        lengths["rejected"] += len(rest.rejected)
         lengths["longer"] += len(rest.rejected) > len(rest.chosen)
-        if rest.kind not in self._samples:
-            self._samples[rest.kind] = self._module.AuditSample(self._module.KIND_MAX_PAIRS)
-        sides = (pair.chosen + rest.chosen, pair.rejected + rest.rejected)
-        self._samples[rest.kind].add(self._module.AuditPair(" ".join(pair.question.split()), *sides))
+        if kind not in self._samples:
+            self._samples[kind] = self._module.AuditSample(self._module.KIND_MAX_PAIRS)
+        sides = (chosen + rest.chosen, rejected + rest.rejected)
+        self._samples[kind].offer(self._module.audit_rank(problem, *sides), problem, *sides)
 
     def report(self) -> dict[str, Any]:
         """As JSON values, for the manifest. Lengths are mean characters behind the step, of step pairs alone."""

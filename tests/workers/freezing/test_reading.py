@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Integer, Text, literal, select, text, union_all, update
 from sqlalchemy.exc import DBAPIError
 
@@ -144,6 +145,51 @@ def test_a_broken_query_raises_what_the_runner_knows(database: Database) -> None
     with database.read() as session, pytest.raises(DBAPIError) as raised:
         fetch(session, select(text("missing")).select_from(text("nowhere")))
     assert not passing(raised.value)
+
+
+def test_rows_of_every_size_come_whole(database: Database) -> None:
+    """Rows that come in many pieces, and many rows that come in one."""
+    sizes = [1, 3_000_000, *range(300), 70_000]
+    parts = [
+        select(literal(at, Integer).label("at"), literal("é" * n, Text).label("text")) for at, n in enumerate(sizes)
+    ]
+    rows = union_all(*parts).subquery()
+    with database.read() as session:
+        found = fetch(session, select(rows.c.at, rows.c.text).order_by(rows.c.at))
+        assert found.count == len(sizes)
+        assert [len(said) for said in found.table(TWO)["text"].to_pylist()] == sizes
+
+
+def test_an_error_amid_the_rows_is_raised_and_the_connection_goes_on(tables_url: str) -> None:
+    database = Database(tables_url)
+    with database.read() as session:
+        for _ in range(2):
+            with pytest.raises(DBAPIError, match="division by zero") as raised:
+                fetch(session, select(text("1 / (9000 - g), g")).select_from(text("generate_series(1, 10000) g")))
+            assert not raised.value.connection_invalidated
+            session.rollback()
+            found = fetch(session, select(text("1, 'again'"))).table(TWO)
+            assert found.to_pylist() == [{"number": 1, "text": "again"}]
+    database.dispose()
+
+
+def test_rows_are_read_in_the_sessions_transaction(tables_url: str) -> None:
+    """Also where the reading is the first that the session does."""
+    database = Database(tables_url)
+    with database.read() as session:
+        fetch(session, select(text("1")))
+        state = session.connection().connection.driver_connection.info.transaction_status  # type: ignore[union-attr]
+        assert state is TransactionStatus.INTRANS
+    database.dispose()
+
+
+def test_a_connection_lost_amid_the_rows_is_told_as_lost(tables_url: str) -> None:
+    database = Database(tables_url)
+    ends_itself = "CASE WHEN g = 9000 THEN pg_terminate_backend(pg_backend_pid())::text ELSE 'text' END"
+    with pytest.raises(DBAPIError) as raised, database.read() as session:
+        fetch(session, select(text(f"g, {ends_itself}")).select_from(text("generate_series(1, 10000) g")))
+    assert passing(raised.value)
+    database.dispose()
 
 
 def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
