@@ -203,6 +203,7 @@ def _change(life: Life, api: Api, caller: Caller, row_id: str, body: TagsPatch) 
         if name is None and body.tags is None:
             known = " or ".join(f"`{field}`" for field in life.body.model_fields)
             raise Invalid.field("body", "nothing is changed", f"give {known}")
+        lock_row(session, row)  # of two at once the second replaces what the first gave
         if name is not None and name != row.name:
             if isinstance(row, LanguageModel):
                 training.check_name(session, caller.workspace_id, name, "name")
