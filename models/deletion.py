@@ -215,6 +215,8 @@ def hide(session: Session, rows: Sequence[Any]) -> None:
         model.name, model.base_model_id = model.id, None
     for row in rows:
         row.workspace_id = DELETED_WORKSPACE
+        if isinstance(row, Dataset):
+            row.import_key = None  # another workspace's same import may be being deleted as well
     session.execute(delete(Tag).where(Tag.subject_id.in_(ids)))
     # A repeated request whose resource is gone makes it anew.
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)))

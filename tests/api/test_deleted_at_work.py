@@ -16,7 +16,7 @@ from models.retention import count_old, delete_old
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState, ShardState, Stage
-from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet
+from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, ProblemRow, ProblemSet, Workspace
 from tests.api.conftest import bring, post_job, post_problems
 from tests.api.outputs import dataset_with_files, set_state
 from tests.api.plain_clients import client, local
@@ -122,6 +122,19 @@ def test_a_row_that_something_refers_to_keeps_no_other_from_going(
         assert session.get(Evaluation, judged["evaluations"]) is None
         hide(session, [session.get_one(Rejudging, judged["rejudgings"])])
     assert purge(database, store, 60)
+
+
+def test_the_same_import_is_deleted_in_two_workspaces_at_once(sqlite_database: Database) -> None:
+    with sqlite_database.begin() as session:
+        for name in ("ws_a", "ws_b"):
+            session.add(Workspace(id=name, name=name))
+            session.flush()
+            values: dict[str, Any] = {"name": "d", "config": {}, "state": "succeeded", "import_key": "same"}
+            session.add(Dataset(id=f"ds_{name}", workspace_id=name, **values))
+        session.flush()
+        hide(session, session.scalars(select(Dataset)).all())
+    with sqlite_database.read() as session:
+        assert session.scalars(select(Dataset.import_key)).all() == [None, None]
 
 
 def test_samples_are_kept_while_they_are_added_to_and_then_not_added_to(
