@@ -268,7 +268,7 @@ class JobResource(Generic[Row, Body, Answer]):
         def list_events(
             request: Request, caller: Reader, api: ApiDep, row_id: str, page: PageDep, last_event_id: LastEventId = None
         ) -> Any:
-            return events.answer(request, api, self.table, row_id, caller.workspace_id, page, last_event_id, told)
+            return events.answer(request, api, self.table, row_id, caller, page, last_event_id, told)
 
         router.add_api_route(
             path,

@@ -20,7 +20,7 @@ from api import datasets, evaluations, language_models
 from api.http.auth import Caller, Reader, Trainer, Writer
 from api.http.errors import Conflict, FieldError, Invalid, documented
 from api.http.routing import Api, ApiDep, make_router
-from api.http.rows import KINDS, Listing, path_row
+from api.http.rows import KINDS, Listing, lock_row, path_row
 from api.injection_jobs import jobs as injection_jobs
 from api.jobs import JobResource, typed
 from api.problem_sets.schemas import ProblemSetOut
@@ -203,6 +203,7 @@ def _change(life: Life, api: Api, caller: Caller, row_id: str, body: TagsPatch) 
         if name is None and body.tags is None:
             known = " or ".join(f"`{field}`" for field in life.body.model_fields)
             raise Invalid.field("body", "nothing is changed", f"give {known}")
+        lock_row(session, row)  # of two at once the second replaces what the first gave
         if name is not None and name != row.name:
             if isinstance(row, LanguageModel):
                 training.check_name(session, caller.workspace_id, name, "name")
@@ -224,7 +225,7 @@ def _told(row: Any) -> DependentOut:
 def _delete(life: Life, api: Api, caller: Caller, row_id: str, *, cascade: bool) -> DeletionOut:
     with api.db.begin() as session:
         row = life.row(session, row_id, caller.workspace_id, own=True)
-        session.refresh(row, with_for_update=True)  # nothing new may come to depend on it meanwhile
+        lock_row(session, row)  # nothing new may come to depend on it meanwhile
         others = dependents(session, row)
         told = [_told(one) for one in (row, *others)]
         if others and not cascade:

@@ -14,9 +14,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from api.http.auth import Caller, Reader, Writer
-from api.http.errors import documented
+from api.http.errors import NotFound, documented
 from api.http.routing import Api, ApiDep, make_router
-from api.http.rows import Listing, PageDep, paginate, path_row
+from api.http.rows import Listing, PageDep, lock_row, paginate, path_row
 from api.lineage import HoldingDataset, holding
 from api.pairs import named_problems
 from api.reviews import Reason, key_name
@@ -73,13 +73,16 @@ def _add(session: Session, caller: Caller, body: RetractionIn, **subject: Any) -
     about = {"reason": body.reason, "reviewer": reviewer, "key_id": caller.key_id, "workspace_id": caller.workspace_id}
     if insert_ignore(session, Retraction, [{"id": new_id("retract"), **about, **subject}]):
         record(session, caller.workspace_id, next(iter(subject.values())), "retracted", reason=body.reason)
-    return session.scalars(select(Retraction.id).filter_by(**subject)).one()
+    return session.scalars(select(Retraction.id).filter_by(**subject)).first() or ""
 
 
 def _told(api: Api, retraction_id: str) -> RetractionOut:
     # In a session that only reads: what it reached is read from files, which takes its time.
     with api.db.read() as session:
-        return _answer(api, session, session.get_one(Retraction, retraction_id))
+        row = session.get(Retraction, retraction_id)
+        if row is None:
+            raise NotFound("the retraction was taken back at the same moment; retract it again if that was not meant")
+        return _answer(api, session, row)
 
 
 @router.post("/injection-jobs/{job_id}/retract", responses=documented(404, 413, 415))
@@ -122,6 +125,7 @@ def withdraw_retraction(caller: Writer, api: ApiDep, retraction_id: str) -> Retr
     """Take a retraction back: later freezes take the pairs again."""
     with api.db.begin() as session:
         row = path_row(session, Retraction, retraction_id, caller.workspace_id)
+        lock_row(session, row)  # of two at once the second finds it gone
         answer = RetractionOut.of(row)
         session.execute(delete(Retraction).where(Retraction.id == row.id))
         subject = row.job_id or str(row.problem_id)

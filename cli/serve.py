@@ -32,6 +32,8 @@ from workers.worker import build_services, close_services, embedded_worker
 log = logging.getLogger(__name__)
 _PORTS_TRIED = 100
 _CHILD_STOP_SECONDS = 30.0
+#: Proxies keep an idle connection for 60 s: closed here before, it may be just the one that they send a request by.
+_IDLE_SECONDS = 75
 _STOP_SECONDS = 5  # an open event stream holds a graceful stop no longer than this
 
 
@@ -43,6 +45,7 @@ class Server(uvicorn.Server):
             app,
             log_level="warning",
             timeout_graceful_shutdown=_STOP_SECONDS,
+            timeout_keep_alive=_IDLE_SECONDS,
             server_header=False,
             access_log=False,
             forwarded_allow_ips=app.state.api.settings.trusted_proxies,

@@ -11,7 +11,7 @@ from client.progress import Record
 
 
 class Webhook(Record):
-    """An address that is told of events. ``secret`` is known only right after it was made."""
+    """An address that is told of events. ``secret`` is known only right after it was made or rotated."""
 
     id: str
     url: str
@@ -19,6 +19,7 @@ class Webhook(Record):
     description: str | None
     enabled: bool
     disabled_reason: str | None
+    previous_until: datetime | None = None
     failing_since: datetime | None
     delivered_at: datetime | None
     created_at: datetime
@@ -65,6 +66,11 @@ class Webhooks(Resource):
         """Change ``url``, ``events``, ``description`` or ``enabled``."""
         answer = self._transport.request("PATCH", f"{self.path}/{webhook_id}", json=changes)
         return Webhook.model_validate(answer.json())
+
+    def rotate(self, webhook_id: str, *, overlap_hours: float = 24.0) -> Webhook:
+        """Replace the secret: the answer tells the new one. The old one signs as well for so many hours."""
+        answer = self._transport.post(f"{self.path}/{webhook_id}/rotate", {"overlap_hours": overlap_hours})
+        return Webhook.model_validate(answer)
 
     def delete(self, webhook_id: str) -> Webhook:
         """Delete a webhook with its deliveries."""

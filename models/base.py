@@ -95,6 +95,11 @@ class Timestamped:
     created_at: Mapped[datetime] = mapped_column(default=db_now())
 
 
+def storable(text: str) -> str:
+    """The text as both databases take it: NUL and halves of surrogate pairs, which errors may quote, are escaped."""
+    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def new_id(prefix: str) -> str:
     """A public id: ``prefix_`` and 20 characters (100 random bits) without look-alikes."""
     # Five bits a letter: 100 bits are 20 letters.

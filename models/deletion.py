@@ -13,11 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, inspect, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, inspect, or_, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from models.base import Base
 from models.curation import Retraction, Review, Tag
+from models.extensions import family
 from models.files import FileStore, UnsafePath
 from models.imports import staged_folder
 from models.jobs import (
@@ -86,14 +88,15 @@ def _of_problems(set_id: str) -> ColumnElement[bool]:
     return Retraction.problem_id.in_(select(ProblemRow.id).where(ProblemRow.problem_set_id == set_id))
 
 
-def _of_shards(job_id: str) -> ColumnElement[bool]:
-    return ProblemError.shard_id.in_(select(Shard.id).where(Shard.injection_job_id == job_id))
+def _errors_of(column: Any) -> tuple[Any, Any]:
+    """The problems in error of the shards of the owner that this column names."""
+    return ProblemError, lambda owner_id: ProblemError.shard_id.in_(select(Shard.id).where(column == owner_id))
 
 
 #: In the order in which rows can go; each with what belongs to it, in the order in which that can go.
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
-    Rejudging: (VerdictChangeRow.rejudging_id, Shard.rejudging_id),
-    Evaluation: (EvaluationSample.evaluation_id, Shard.evaluation_id),
+    Rejudging: (VerdictChangeRow.rejudging_id, _errors_of(Shard.rejudging_id), Shard.rejudging_id),
+    Evaluation: (EvaluationSample.evaluation_id, _errors_of(Shard.evaluation_id), Shard.evaluation_id),
     TrainingRun: (Metric.run_id, Checkpoint.run_id),
     Dataset: (DatasetSource.dataset_id, Shard.dataset_id),
     Estimate: (),
@@ -104,7 +107,7 @@ _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
         EditRow.job_id,
         ProblemOutcome.job_id,
         SolutionRow.job_id,
-        (ProblemError, _of_shards),
+        _errors_of(Shard.injection_job_id),
         Shard.injection_job_id,
     ),
     LanguageModel: (),
@@ -140,7 +143,7 @@ def _referring(session: Session, row: Any) -> Iterator[Any]:
 
 
 def still_running(session: Session, rows: Sequence[Any]) -> list[Any]:
-    """Those of the rows, and of the jobs that name one as their editor, that have not ended. Locks the rows."""
+    """Those of the rows, and of what reads them at work, that have not ended. Locks the rows."""
     running = []
     for row in sorted(rows, key=lambda row: (row.__tablename__, row.id)):
         session.refresh(row, with_for_update=True)
@@ -154,7 +157,24 @@ def still_running(session: Session, rows: Sequence[Any]) -> list[Any]:
         for job in session.scalars(open_jobs):
             if (job.config.get("editing") or {}).get("editor_model") in models and job not in running:
                 running.append(job)
-    return running
+    return running + [row for row in _readers_at_work(session, {row.id for row in rows}) if row not in running]
+
+
+def _readers_at_work(session: Session, ids: set[str]) -> Iterator[Any]:
+    """What has not ended and looks up one of these rows without depending on it once it has.
+
+    An extension or a retry looks up what the jobs before it drew and edited, a mix reads the files of its datasets, and
+    a run that goes on from a checkpoint reads that of another run.
+    """
+    further = select(InjectionJob).where(or_(InjectionJob.extends.is_not(None), InjectionJob.retry_of.is_not(None)))
+    for job in session.scalars(further.where(InjectionJob.state.not_in(sorted(TERMINAL)))):
+        if ids & set(family(session, job.id)):
+            yield job
+    for dataset in session.scalars(select(Dataset).where(Dataset.state.not_in(sorted(TERMINAL)))):
+        if ids & {mixed["id"] for mixed in dataset.config.get("datasets") or ()}:
+            yield dataset
+    resumed = TrainingRun.from_run_id.in_(sorted(ids))
+    yield from session.scalars(select(TrainingRun).where(resumed, TrainingRun.state.not_in(sorted(TERMINAL))))
 
 
 def parents_hidden(session: Session, row: Any) -> bool:
@@ -195,6 +215,8 @@ def hide(session: Session, rows: Sequence[Any]) -> None:
         model.name, model.base_model_id = model.id, None
     for row in rows:
         row.workspace_id = DELETED_WORKSPACE
+        if isinstance(row, Dataset):
+            row.import_key = None  # another workspace's same import may be being deleted as well
     session.execute(delete(Tag).where(Tag.subject_id.in_(ids)))
     # A repeated request whose resource is gone makes it anew.
     session.execute(delete(IdempotencyKey).where(IdempotencyKey.resource_id.in_(ids)))
@@ -204,24 +226,27 @@ def hide(session: Session, rows: Sequence[Any]) -> None:
 def purge(db: Database, store: StoreSettings, seconds: float) -> bool:
     """Delete what belongs to hidden rows, their files and then themselves, for about ``seconds``. True: all is gone.
 
-    Raises what the database raises. Files that cannot be deleted are logged, and their row stays for the next time.
+    Raises what the database raises. Files that cannot be deleted are logged, and their row stays for the next time; so
+    does a row that something refers to, which must not keep others from going.
     """
     until = time.monotonic() + seconds
     files = FileStore(store.files)
     done = True
     for table in _CONTENTS:
         for row in _hidden(db, table):
-            if not _empty(db, row, until):
-                return False
             try:
+                if not _empty(db, row, until):
+                    return False
                 _remove_files(files, store, row)
+                with db.begin() as session:
+                    session.execute(delete(Event).where(Event.subject_id == row.id))
+                    session.execute(delete(table).where(inspect(table).primary_key[0] == row.id))
             except OSError as error:
                 log.warning("the files of %s cannot be deleted: %s", row.id, error)
                 done = False
-                continue
-            with db.begin() as session:
-                session.execute(delete(Event).where(Event.subject_id == row.id))
-                session.execute(delete(table).where(inspect(table).primary_key[0] == row.id))
+            except IntegrityError as error:
+                log.error("%s cannot be deleted: %s", row.id, error.orig)
+                done = False
     return done
 
 

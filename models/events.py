@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
+from models.base import storable
 from models.outputs import Event
 from models.webhooks import add_deliveries, endpoints_of
 
@@ -21,9 +22,13 @@ _HELD = "errata.events"
 
 
 def record(session: Session, workspace_id: str, subject_id: str, kind: str, **data: Any) -> None:
-    """Add one event to the caller's transaction: it is seen exactly when what it tells of is, and not before."""
+    """Add one event to the caller's transaction: it is seen exactly when what it tells of is, and not before.
+
+    Texts in ``data`` may hold what no database takes, such as an error that quotes NUL: that is escaped.
+    """
     held = session.info.setdefault(_HELD, [])
-    held.append(Event(workspace_id=workspace_id, subject_id=subject_id, type=kind, data=data))
+    told = {name: storable(value) if isinstance(value, str) else value for name, value in data.items()}
+    held.append(Event(workspace_id=workspace_id, subject_id=subject_id, type=kind, data=told))
 
 
 def after(session: Session, subject_id: str, last_id: int = 0, limit: int = 100) -> Sequence[Event]:

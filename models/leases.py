@@ -17,7 +17,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, null, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
-from models.base import db_now
+from models.base import db_now, storable
 from models.jobs import InjectionJob, Shard
 from models.outputs import Dataset, Evaluation, Rejudging
 from models.session import update_returning
@@ -241,6 +241,19 @@ def _withdraw_if_cancelling(session: Session, shard: Shard) -> None:
         shard.state = ShardState.CANCELLED
 
 
+def withdraw_unwanted(session: Session) -> int:
+    """End every shard that waits although its owner is being cancelled; how many those were.
+
+    A cancellation ends what waits. What is requeued in the same moment, by an expiry or a retry, it may not see.
+    """
+    count = 0
+    for column, table in OWNERS:
+        cancelling = select(table.id).where(table.state == JobState.CANCELLING)
+        waiting = and_(Shard.state == ShardState.QUEUED, getattr(Shard, column).in_(cancelling))
+        count += len(update_returning(session, Shard, waiting, Shard.id, state=ShardState.CANCELLED).all())
+    return count
+
+
 def finish(session: Session, lease: Lease, next_stage: Stage | None) -> Shard | None:
     """The fenced state change that must come first in a finishing transaction; None: discard everything.
 
@@ -273,7 +286,7 @@ def fail(session: Session, lease: Lease, error: str, *, backoff_seconds: float =
     failures += 1
     state = ShardState.QUARANTINED if failures >= MAX_FAILURES else ShardState.QUEUED
     delay = db_now(backoff_seconds * 2 ** (failures - 1))
-    ended = _end(session, lease, state=state, failures=failures, error=error, next_run_at=delay)
+    ended = _end(session, lease, state=state, failures=failures, error=storable(error), next_run_at=delay)
     return None if ended is None else state
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, inspect, or_, select, text, tuple_, update
+from sqlalchemy.orm import aliased
 
 from errata.types import Verdict
 from models.access import AuditEntry, BrowserSession
@@ -49,7 +50,10 @@ def _old_events(days: float) -> ColumnElement[bool]:
 
 
 def _old_jobs(days: float) -> Select[Any]:
-    """Jobs that ended so long ago, whose samples are all there and are not being judged again."""
+    """Jobs that ended so long ago, whose samples are all there and are neither being judged again nor added to."""
+    added = aliased(InjectionJob)
+    of_it = or_(added.extends == InjectionJob.id, added.retry_of == InjectionJob.id)
+    extended = exists().where(of_it, added.state.not_in(sorted(TERMINAL)))
     judged = exists().where(Rejudging.injection_job_id == InjectionJob.id, Rejudging.state.not_in(sorted(TERMINAL)))
     return select(InjectionJob.id).where(
         InjectionJob.state.in_(sorted(TERMINAL)),
@@ -57,6 +61,7 @@ def _old_jobs(days: float) -> Select[Any]:
         InjectionJob.samples_deleted_at.is_(None),
         InjectionJob.workspace_id != DELETED_WORKSPACE,
         ~judged,
+        ~extended,
     )
 
 

@@ -8,6 +8,7 @@ name that changes in between leads nowhere else.
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator
@@ -17,6 +18,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOCAL_NAMES = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Of no public host, though Python's lists of this version say so: IANA's special-purpose registries.
+_SPECIAL = tuple(ipaddress.ip_network(each) for each in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
+_MOST_NAME = 253
 
 
 class WebhookRules(BaseModel):
@@ -77,11 +83,22 @@ def check_url(url: str, rules: WebhookRules) -> tuple[str, str, int]:
     literal = _literal(host)
     if literal is not None:
         check_address(literal, scheme, port, rules)
-    elif not rules.webhook_networks:
+    else:
+        _check_name(host.removesuffix("."))
+    if literal is None and not rules.webhook_networks:
         if "." not in host.rstrip(".") or host.rstrip(".").lower().endswith(_LOCAL_NAMES):
             raise RefusedAddress(f"{host} is no public name; the operator may list its network")
         _check_public(scheme, port, rules)
     return scheme, host, port
+
+
+def _check_name(name: str) -> None:
+    """Raises RefusedAddress for what no name is. One that ends in a number is an address in a form of long ago."""
+    labels = name.split(".")
+    if len(name) > _MOST_NAME or not all(_LABEL.fullmatch(label) for label in labels):
+        raise RefusedAddress("this is no name of a host; give a URL such as https://example.com/hooks")
+    if _NUMBER.fullmatch(labels[-1]):
+        raise RefusedAddress(f"{name} is neither a name nor an address; write an IPv4 address as four decimal numbers")
 
 
 def _literal(host: str) -> Address | None:
@@ -125,5 +142,7 @@ def inner_address(address: Address) -> Address:
 def is_public(address: Address) -> bool:
     """Whether an address is one of the public internet: not private, link-local, shared, multicast or reserved."""
     if isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address.teredo is not None):
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)

@@ -50,6 +50,8 @@ _MOST_TEXT = 2_000
 class WebhookEndpoint(Owned, Timestamped, Base):
     """An address that is told of events. ``secret`` signs what is sent, so it is kept as it is.
 
+    Until ``previous_until`` the secret before the last rotation signs as well.
+
     ``events`` lists types of EVENT_TYPES. While ``disabled_at`` is set nothing is sent and no delivery is made;
     ``disabled_reason`` says why. ``failing_since``: when the first of the failures without a success between them was.
     """
@@ -59,6 +61,8 @@ class WebhookEndpoint(Owned, Timestamped, Base):
     events: Mapped[list[Any]]
     description: Mapped[str | None]
     secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    previous_until: Mapped[datetime | None]
     disabled_at: Mapped[datetime | None]
     disabled_reason: Mapped[str | None] = mapped_column(Text)
     failing_since: Mapped[datetime | None]

@@ -178,8 +178,9 @@ def pause(session: Session, job: InjectionJob) -> bool:
 
 
 def resume(session: Session, job: InjectionJob) -> list[Hint] | None:
-    """Let a paused job go on: hints for its waiting shards. None: it was not paused."""
-    paused = (InjectionJob.id == job.id) & InjectionJob.paused_at.is_not(None)
+    """Let a paused job go on: hints for its waiting shards. None: it was not paused, or is not in work any more."""
+    going = InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
+    paused = (InjectionJob.id == job.id) & going & InjectionJob.paused_at.is_not(None)
     if update_returning(session, InjectionJob, paused, InjectionJob.id, paused_at=None).first() is None:
         return None
     record(session, job.workspace_id, job.id, "resumed")

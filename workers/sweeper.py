@@ -19,7 +19,7 @@ from models.deletion import purge
 from models.events import record
 from models.heartbeats import forget_dead
 from models.jobs import Shard
-from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in
+from models.leases import OwnerTable, expire, is_waiting, load_owner, owner_in, withdraw_unwanted
 from models.logs import DATABASE
 from models.receiving import hide_abandoned
 from models.retention import delete_old
@@ -112,6 +112,7 @@ class Sweeper:
             for shard in expired:
                 self._end_interrupted(session, shard)
             session.flush()
+            withdraw_unwanted(session)
             forget_dead(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)

@@ -37,6 +37,7 @@ from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, Workspa
 _USED_EVERY_SECONDS = 60
 #: In one statement, as it stands before every keyless request: whether there is a key, and the default workspace.
 _STANDING = select(exists(select(ApiKey.id)), exists(select(Workspace.id).where(Workspace.id == DEFAULT_WORKSPACE)))
+_UNREVOKED = ApiKey.revoked_at.is_(None)
 _bearer = HTTPBearer(auto_error=False, description="An API key: errata_<id>_<secret>")
 
 
@@ -116,13 +117,14 @@ def _add_key(
     session: Session, workspace_id: str, name: str, scopes: list[Any], lifetime: timedelta | None, by: str | None
 ) -> tuple[ApiKey, str]:
     public, secret = new_id("key"), secrets.token_hex(24)
+    now = session.scalars(select(db_now())).one()
     key = ApiKey(
         id=public,
         workspace_id=workspace_id,
         name=name,
         secret_sha256=digest(secret),
         scopes=list(scopes),
-        expires_at=datetime.now(UTC) + lifetime if lifetime else None,
+        expires_at=now + lifetime if lifetime else None,
         created_by=by,
     )
     session.add(key)
@@ -143,6 +145,18 @@ def revoke_key(session: Session, key_id: str) -> bool:
         update(ApiKey).where(ApiKey.id == key_id, ApiKey.revoked_at.is_(None)).values(revoked_at=db_now())
     ).returning(ApiKey.id)
     return session.execute(statement).first() is not None
+
+
+def still_allowed(api: Api, caller: Caller) -> bool:
+    """Whether who began to read may go on: a key that is neither revoked nor expired, or none where none is needed.
+
+    For answers that last: what a session of a browser opened is not asked for again.
+    """
+    with api.db.look() as session:
+        if caller.key_id is not None:
+            valid = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > db_now())
+            return bool(session.scalar(select(exists().where(ApiKey.id == caller.key_id, _UNREVOKED, valid))))
+        return caller.subject is not None or not any_key(session)
 
 
 def any_key(session: Session) -> bool:
@@ -206,8 +220,8 @@ def _by_key(api: Api, token: str) -> Caller:
     if len(parts) != 3 or parts[0] != "errata" or not token.isascii() or not token.isprintable():
         raise _unauthorized("this is not an API key; keys read errata_<id>_<secret>")
     with api.db.look() as session:
-        key = session.get(ApiKey, f"key_{parts[1]}")
-    now = datetime.now(UTC)
+        found = session.execute(select(ApiKey, db_now()).where(ApiKey.id == f"key_{parts[1]}")).first()
+    key, now = found or (None, datetime.now(UTC))
     # The digest is compared in constant time, and for an unknown id as well.
     matches = hmac.compare_digest(digest(parts[2]), key.secret_sha256 if key else digest(""))
     if key is None or not matches or key.revoked_at or (key.expires_at and key.expires_at <= now):

@@ -21,7 +21,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
@@ -214,6 +214,13 @@ def install(app: FastAPI) -> None:
     def _unstorable(request: Request, error: DataError) -> JSONResponse:
         log.warning("value refused by the database at %s: %s", request.url.path, error.orig)
         return response(request, 422, "a value is outside what can be stored; give smaller numbers or shorter text")
+
+    @app.exception_handler(IntegrityError)
+    def _collided(request: Request, error: IntegrityError) -> JSONResponse:
+        # What is looked up before is refused in its own words: this is left to two requests at the same moment.
+        log.warning("a change collided with another at %s: %s", request.url.path, type(error.orig).__name__)
+        told = "it collides with what another request changed at the same moment; look again, then repeat it"
+        return response(request, 409, told)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)

@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import anyio
@@ -22,6 +23,7 @@ from sqlalchemy.orm import Session
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
 
+from api.http.auth import Caller, still_allowed
 from api.http.errors import Invalid, documented
 from api.http.routing import Api
 from api.http.rows import Listing, PageRequest, decode, encode, path_row
@@ -35,6 +37,7 @@ from models.states import TERMINAL
 _CURSOR = "events"
 _BATCH = 100
 _PROGRESS_SECONDS = 2.0  # workers write it no more often
+_ALLOWED_SECONDS = 5.0  # how long a stream outlives its key at most
 ProgressOf = Callable[[Session, str], dict[str, Any]]
 """How far the row of this id is, as JSON values; empty while it has not moved."""
 EVENT_RESPONSES = {
@@ -69,20 +72,21 @@ def answer(
     api: Api,
     table: type[Any],
     row_id: str,
-    workspace_id: str,
+    caller: Caller,
     page: PageRequest,
     last: str | None,
     progress_of: ProgressOf | None = None,
 ) -> Response | Listing[EventOut]:
     """The events of one row, as the request prefers them; a stream tells its progress too, where it is known.
 
-    Raises NotFound and Invalid.
+    Raises NotFound and Invalid. A stream breaks off within seconds once its key is revoked or has expired; who connects
+    again is refused.
     """
     with api.db.read() as session:
-        path_row(session, table, row_id, workspace_id)
+        path_row(session, table, row_id, caller.workspace_id)
     after = _position(page.after, last)
     if "text/event-stream" in request.headers.get("accept", ""):
-        stream = _stream(api, table, row_id, after, progress_of)
+        stream = _stream(api, table, row_id, after, progress_of, partial(still_allowed, api, caller))
         return EventSourceResponse(stream, ping=api.settings.event_heartbeat_seconds, sep="\n")
     with api.db.read() as session:
         rows = events.after(session, row_id, after, page.limit + 1)
@@ -104,11 +108,20 @@ def _position(after: str | None, last: str | None) -> int:
 
 
 async def _stream(
-    api: Api, table: type[Any], row_id: str, after: int, progress_of: ProgressOf | None
+    api: Api,
+    table: type[Any],
+    row_id: str,
+    after: int,
+    progress_of: ProgressOf | None,
+    allowed: Callable[[], bool],
 ) -> AsyncIterator[dict[str, Any]]:
     told: dict[str, Any] = {}
-    looked = time.monotonic()  # the first look would tell of jobs that end in a moment
+    looked = asked = time.monotonic()  # the first look would tell of jobs that end in a moment
     while True:
+        if time.monotonic() - asked >= _ALLOWED_SECONDS:
+            if not await run_in_threadpool(allowed):
+                return
+            asked = time.monotonic()
         ended, rows = await run_in_threadpool(_look, api, table, row_id, after)
         for row in rows:
             after = row.id

@@ -7,6 +7,7 @@ request waits for a thread of the pool, and once enough requests wait for the lo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from threading import BoundedSemaphore
@@ -18,7 +19,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 
 from api.http import strict_json
-from api.http.errors import BadRequest, FieldError, Invalid, documented
+from api.http.errors import BadRequest, FieldError, Invalid, UnsupportedMediaType, documented
 from api.http.scopes import Scope
 from api.settings import ApiSettings
 from models.session import Database
@@ -57,7 +58,9 @@ class StrictRequest(Request):
     """A request whose ``json()`` refuses what :mod:`api.http.strict_json` refuses. Raises BadRequest."""
 
     async def json(self) -> Any:
-        """The body's value."""
+        """The body's value. Raises BadRequest for what is no JSON, UnsupportedMediaType for what is compressed."""
+        if self.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise UnsupportedMediaType("this body is read as it is: send it without Content-Encoding")
         body = await self.body()
         try:
             if len(body) <= _INLINE_BYTES:
@@ -94,9 +97,19 @@ class StrictRoute(APIRoute):
                     FieldError(field=name[:80], message="unknown query parameter", remedy=remedy) for name in unknown
                 )
                 raise Invalid(f"unknown query parameters: {len(unknown)}", listed)
+            if len(request.query_params.multi_items()) > len(request.query_params):
+                raise _given_twice(request)
             return await handle(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def _given_twice(request: Request) -> Invalid:
+    """The refusal of parameters that are given more than once: only one of their values would count."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in counts.items() if count > 1]
+    listed = (FieldError(field=name, message="given more than once", remedy="give one value") for name in twice)
+    return Invalid(f"query parameters given more than once: {', '.join(twice)}", listed)
 
 
 def scope_of(dependant: Dependant) -> Scope | None:

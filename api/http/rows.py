@@ -20,6 +20,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from fastapi import Depends, Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Select, literal, select, tuple_
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from api.http.errors import Invalid, NotFound
@@ -81,6 +82,21 @@ def body_row(session: Session, table: type[TableRow], row_id: str, workspace_id:
         message = f"there is no such {kind.name}{_hint(row_id, kind.prefix)}"
         raise Invalid.field(field, message, f"give an id that starts with '{kind.prefix}_', from GET {kind.url}")
     return row
+
+
+def lock_row(session: Session, row: Any) -> None:
+    """Lock a row of the caller's to the end of the transaction and read it anew. Raises NotFound: it was just deleted.
+
+    Without the look behind the lock, what a deletion has hidden meanwhile would be built upon.
+    """
+    name = KINDS[type(row)].name if type(row) in KINDS else "language model"
+    workspace_id = row.workspace_id
+    try:
+        session.refresh(row, with_for_update=True)
+    except InvalidRequestError:  # it is gone altogether
+        raise NotFound(f"there is no such {name}") from None
+    if row.workspace_id != workspace_id:
+        raise NotFound(f"there is no such {name}")
 
 
 def _find(session: Session, table: type[TableRow], row_id: str, workspace_id: str) -> TableRow | None:

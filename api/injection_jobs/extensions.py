@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Writer
 from api.http.errors import Conflict, Invalid, documented
 from api.http.routing import ApiDep, accepted, make_router
-from api.http.rows import body_row, path_row
+from api.http.rows import body_row, lock_row, path_row
 from api.injection_jobs.jobs import InjectionJobOut, check_brought, jobs
 from api.injection_jobs.prompting import prompt_versions
 from api.quotas import admit_job
@@ -21,6 +21,7 @@ from errata.config import InjectionConfig
 from errata.stopping import StopConfig
 from errata.types import Domain
 from models.base import new_id
+from models.deletion import parents_hidden
 from models.events import record
 from models.extensions import family, finished_positions, new_positions, untouched_positions
 from models.jobs import InjectionJob
@@ -91,7 +92,7 @@ def set_injection_job_stop(
 
 def set_stop(session: Session, job: InjectionJob, stop: StopConfig) -> list[Hint]:
     """Give a job in work other limits, in the caller's transaction. Raises Conflict where it is too late."""
-    session.refresh(job, with_for_update=True)
+    lock_row(session, job)
     if job.state in TERMINAL or job.state == JobState.CANCELLING or job.stopped is not None:
         why = f"it reached its limit '{job.stopped}'" if job.stopped else f"it is {job.state}"
         raise Conflict(f"the limits cannot be changed: {why}; extend the job with `problems: rest` once it has ended")
@@ -103,7 +104,7 @@ def set_stop(session: Session, job: InjectionJob, stop: StopConfig) -> list[Hint
 
 def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[InjectionJob, list[Hint]]:
     """The job that adds to an ended one, and its hints: none where it is there already. Raises Conflict and Invalid."""
-    session.refresh(job, with_for_update=True)  # of two at once the second sees what the first made
+    lock_row(session, job)  # of two at once the second sees what the first made
     if job.state not in TERMINAL:
         raise Conflict(f"the job is {job.state}; extend it once it has ended")
     same = select(InjectionJob).where(InjectionJob.extends == job.id, InjectionJob.retry_of.is_(None))
@@ -115,6 +116,7 @@ def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[
     if body.stop is None and StopConfig.model_validate(job.config.get("stop") or {}).limits:
         told = "the job has limits, and it is open which ones its extension has"
         raise Invalid.field("stop", told, "give its limits, which count its own pairs and tokens; or {} for none")
+    _check_samples(session, job, body)
     problem_set = _problem_set(session, job, body)
     domain = Domain(problem_set.domain)
     config = _config(job, body)
@@ -135,8 +137,20 @@ def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[
     )
     session.add(added)
     session.flush()
+    if parents_hidden(session, added):
+        raise Conflict("its problem set or its language model has just been deleted")
     record(session, job.workspace_id, job.id, "extended", by=added.id, **body.spec)
     return added, plan_positions(session, added, positions)
+
+
+def _check_samples(session: Session, job: InjectionJob, body: ExtensionIn) -> None:
+    """Raises Conflict where what was sampled and edited before must be known, and was deleted for its age."""
+    if body.samples is None and body.edits_per_solution is None:
+        return
+    old = (InjectionJob.id.in_(family(session, job.id)), InjectionJob.samples_deleted_at.is_not(None))
+    if (deleted := session.scalars(select(InjectionJob.id).where(*old)).first()) is not None:
+        told = f"samples and edits of job {deleted} were deleted for their age, so what is new cannot be told"
+        raise Conflict(f"{told}; extend it by problems, or start a new job")
 
 
 def _problem_set(session: Session, job: InjectionJob, body: ExtensionIn) -> ProblemSet:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import Reader, Writer
 from api.http.errors import Conflict, documented
 from api.http.routing import ApiDep, accepted, make_router
-from api.http.rows import Listing, PageDep, paginate, path_row
+from api.http.rows import Listing, PageDep, lock_row, paginate, path_row
 from api.injection_jobs.jobs import InjectionJobOut, jobs
 from api.quotas import admit_job
 from api.schemas import RowAnswer
@@ -77,8 +77,7 @@ def retry_injection_job(caller: Writer, api: ApiDep, job_id: str, response: Resp
 
 def retry_job(session: Session, job: InjectionJob) -> tuple[InjectionJob, list[Hint]]:
     """The job that goes on, a new one where this one has ended, and hints. Raises Conflict where there is none."""
-    # Locked: of two retries at once the second sees what the first made.
-    session.refresh(job, with_for_update=True)
+    lock_row(session, job)  # of two retries at once the second sees what the first made
     if job.state == JobState.CANCELLING:
         raise Conflict("the job is being cancelled; retry it once it has ended")
     if job.state not in TERMINAL:
@@ -121,5 +120,6 @@ def resume_job(session: Session, job: InjectionJob) -> list[Hint]:
     """Let a paused job go on, in the caller's transaction. Raises Conflict where it is not paused."""
     hints = resume(session, job)
     if hints is None:
-        raise Conflict("the job is not paused")
+        going = job.state in (JobState.QUEUED, JobState.RUNNING)
+        raise Conflict("the job is not paused" if going else f"the job cannot go on: it is {job.state}")
     return hints

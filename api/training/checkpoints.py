@@ -14,13 +14,14 @@ from api.http.auth import Reader, Trainer
 from api.http.downloads import StoredFile, manifest_files
 from api.http.errors import Conflict, NotFound, documented
 from api.http.routing import Api, ApiDep, accepted, make_router
-from api.http.rows import path_row
+from api.http.rows import lock_row, path_row
 from api.quotas import admit_job
 from api.schemas import ModelName
 from api.schemas import Request as Body
 from api.training.routes import check_name, jobs
 from api.training.schemas import TrainingJobOut
 from models.base import new_id
+from models.deletion import parents_hidden
 from models.events import record
 from models.files import FileStore
 from models.folders import MANIFEST
@@ -118,6 +119,7 @@ def _start(
 
 def run_from(session: Session, ended: TrainingRun, step: int, name: str | None, *, trains: bool) -> TrainingRun:
     """Add a run that begins with a checkpoint of an ended one, in the caller's transaction. Raises as the routes do."""
+    lock_row(session, ended)  # a deletion waits, and then sees the run that reads its checkpoint
     _checkpoint(session, ended, step)
     if ended.state not in TERMINAL:
         remedy = "pause and resume it, or cancel it first" if trains else "cancel it first, or wait for its end"
@@ -141,5 +143,7 @@ def run_from(session: Session, ended: TrainingRun, step: int, name: str | None, 
     )
     session.add(run)
     session.flush()
+    if parents_hidden(session, run):
+        raise Conflict("its dataset or its base model has just been deleted")
     record(session, ended.workspace_id, run.id, "queued", from_run=ended.id, from_step=step)
     return run

@@ -17,11 +17,12 @@ from api.http.auth import Reader, Writer
 from api.http.errors import Conflict, NotFound, documented
 from api.http.idempotency import IdempotencyDep, once
 from api.http.routing import ApiDep, make_router
-from api.http.rows import Listing, PageDep, child_listing, paginate, path_row
+from api.http.rows import Listing, PageDep, child_listing, lock_row, paginate, path_row
 from api.webhooks.schemas import (
     DeliveryBodyOut,
     DeliveryOut,
     NewWebhookOut,
+    SecretRotationIn,
     WebhookChange,
     WebhookIn,
     WebhookOut,
@@ -31,6 +32,7 @@ from api.webhooks.schemas import (
 )
 from models.base import db_now, new_id
 from models.webhooks import WebhookDelivery, WebhookEndpoint, add_test
+from models.workspaces import Workspace
 
 router = make_router("/v1/webhooks", "webhooks")
 MOST_WEBHOOKS = 20  # per workspace: each event is written once per webhook
@@ -48,12 +50,13 @@ def create_webhook(
     require_url(body.url, api.settings)
 
     def make() -> str:
+        # Locked: of two requests at once the second counts what the first made.
+        session.execute(select(Workspace.id).where(Workspace.id == caller.workspace_id).with_for_update(key_share=True))
         counted = select(func.count()).where(WebhookEndpoint.workspace_id == caller.workspace_id)
         if (session.scalar(counted) or 0) >= MOST_WEBHOOKS:
             raise Conflict(f"there are {MOST_WEBHOOKS} webhooks already; delete one first")
-        secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         row = WebhookEndpoint(
-            id=new_id("hook"), workspace_id=caller.workspace_id, secret=secret, **body.model_dump(mode="json")
+            id=new_id("hook"), workspace_id=caller.workspace_id, secret=_new_secret(), **body.model_dump(mode="json")
         )
         session.add(row)
         session.flush()
@@ -87,7 +90,7 @@ def get_webhook(caller: Reader, api: ApiDep, webhook_id: str) -> WebhookOut:
 
 @router.patch("/{webhook_id}", responses=documented(404, 413, 415))
 def change_webhook(caller: Writer, api: ApiDep, webhook_id: str, body: WebhookChange) -> WebhookOut:
-    """Change where messages go and of which events, or turn a webhook off and on. The secret stays."""
+    """Change where messages go and of which events, or turn a webhook off and on. The secret stays: see `rotate`."""
     with api.db.begin() as session:
         row = path_row(session, WebhookEndpoint, webhook_id, caller.workspace_id)
         if body.url is not None:
@@ -100,6 +103,25 @@ def change_webhook(caller: Writer, api: ApiDep, webhook_id: str, body: WebhookCh
             row.disabled_at, row.disabled_reason = db_now(), "its owner turned it off"
         session.flush()
         return webhook_answer(row)
+
+
+@router.post("/{webhook_id}/rotate", responses=documented(404, 408, 413, 415))
+def rotate_webhook_secret(
+    caller: Writer, api: ApiDep, webhook_id: str, body: SecretRotationIn | None = None
+) -> NewWebhookOut:
+    """Replace the secret that signs. The answer has the new one, this once.
+
+    For `overlap_hours` every message is signed by both, new one first, so that receivers can change over meanwhile. A
+    further rotation in that time ends the secret before the last.
+    """
+    hours = (body or SecretRotationIn()).overlap_hours
+    with api.db.begin() as session:
+        row = path_row(session, WebhookEndpoint, webhook_id, caller.workspace_id)
+        lock_row(session, row)  # of two at once each tells the secret that it replaced
+        row.previous_secret, row.secret = (row.secret if hours else None), _new_secret()
+        row.previous_until = db_now(3600.0 * hours)
+        session.flush()
+        return new_webhook_answer(row)
 
 
 @router.delete("/{webhook_id}", responses=documented(404))
@@ -156,6 +178,10 @@ def redeliver(caller: Writer, api: ApiDep, webhook_id: str, delivery_id: str, re
         answer = DeliveryOut.of(row)
     _told_where(response, answer)
     return answer
+
+
+def _new_secret() -> str:
+    return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
 
 
 def _delivery(session: Session, webhook_id: str, delivery_id: str, workspace_id: str) -> WebhookDelivery:

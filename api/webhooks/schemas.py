@@ -17,6 +17,7 @@ def _once(events: list[EventType]) -> list[EventType]:
     return [name for name in EVENT_TYPES if name in events]
 
 
+MOST_OVERLAP_HOURS = 24 * 30
 Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=8, max_length=MOST_URL), Storable]
 Events = Annotated[list[EventType], Field(min_length=1, max_length=100), AfterValidator(_once)]
 Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), Storable]
@@ -39,6 +40,14 @@ class WebhookChange(Request):
     enabled: bool | None = Field(None, description="True: send again, what waits included. False: send nothing.")
 
 
+class SecretRotationIn(Request):
+    """How long the secret before signs as well."""
+
+    overlap_hours: Annotated[float, Field(ge=0, le=MOST_OVERLAP_HOURS)] = Field(
+        24.0, description="For so long each message has a signature by either secret; 0 ends the old one at once."
+    )
+
+
 class WebhookOut(RowAnswer):
     """A webhook. Its secret is told once, when it is made."""
 
@@ -49,13 +58,16 @@ class WebhookOut(RowAnswer):
     description: str | None
     enabled: bool
     disabled_reason: str | None = Field(description="Why it is disabled: by its owner, or because it failed for days.")
+    previous_until: datetime | None = Field(
+        description="Until when the secret before the last rotation signs as well; null: it was never rotated."
+    )
     failing_since: datetime | None = Field(description="Since when no message was delivered although some were due.")
     delivered_at: datetime | None = Field(description="The last success.")
     created_at: datetime
 
 
 class NewWebhookOut(WebhookOut):
-    """A webhook that was just made."""
+    """A webhook that was just made, or whose secret was just rotated."""
 
     secret: str = Field(description="Signs every message. Keep it: it is told only now.")
 

@@ -81,6 +81,23 @@ def disable(webhook: WebhookId, url: Url = None) -> None:
         say(f"{webhook} is disabled")
 
 
+@webhooks.command("rotate")
+def rotate(
+    webhook: WebhookId,
+    overlap_hours: Annotated[float, typer.Option(help="For so long the old secret signs as well.")] = 24.0,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replace the secret that signs. The new one is printed, this once."""
+    with connected(url) as errata:
+        made = errata.webhooks.rotate(webhook, overlap_hours=overlap_hours)
+        if as_json:
+            print_record(made.id, {}, made, as_json=True)
+            return
+        say(f"{webhook} is signed with a new secret, and with the old one for {overlap_hours:g} hours; shown only now:")
+        print(made.secret)
+
+
 @webhooks.command("delete")
 def delete(webhook: WebhookId, url: Url = None) -> None:
     """Delete a webhook with its deliveries."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from models.base import new_id
@@ -27,7 +28,7 @@ def set_state(database: Database, table: type[Any], row_id: str, state: str, **v
         session.execute(update(table).where(table.id == row_id).values(state=state, **values))
 
 
-def job_with_pairs(client: CheckedClient, database: Database) -> str:
+def job_with_pairs(client: TestClient, database: Database) -> str:
     set_id = post_problems(client)
     bring(client, set_id)
     job_id = str(post_job(client, set_id)["id"])
@@ -55,7 +56,7 @@ def graded_job(client: CheckedClient, database: Database) -> dict[str, Any]:
     return job
 
 
-def dataset_with_files(client: CheckedClient, database: Database, store: StoreSettings) -> str:
+def dataset_with_files(client: TestClient, database: Database, store: StoreSettings) -> str:
     job_id = job_with_pairs(client, database)
     dataset_id = str(client.post("/v1/datasets", json={"name": "d", "jobs": [job_id]}).json()["id"])
     files = FileStore(store.files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select, update
 
 from api.stop_forecast import forecast_stop
@@ -19,7 +20,7 @@ from tests.api.test_injection_jobs import add_model
 BROUGHT = {"sampling": {"source": "brought"}}
 
 
-def ended(client: CheckedClient, database: Database, skipped: tuple[int, ...] = (), **config: Any) -> str:
+def ended(client: TestClient, database: Database, skipped: tuple[int, ...] = (), **config: Any) -> str:
     """A job of five problems, one a shard, that ended; some of its shards were skipped at its limit."""
     set_id = post_problems(client)
     bring(client, set_id)
@@ -43,7 +44,7 @@ def positions(database: Database, job_id: str) -> list[int]:
         return [position for shard in session.scalars(query) for position in shard]
 
 
-def extend(client: CheckedClient, job_id: str, **body: Any) -> Any:
+def extend(client: TestClient, job_id: str, **body: Any) -> Any:
     return client.post(f"/v1/injection-jobs/{job_id}/extend", json=body)
 
 

@@ -133,9 +133,9 @@ def test_the_documents_way_to_verify_works() -> None:
     secret, body = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtMTIz", '{"type":"webhook.test"}'
 
     now = int(time.time())
-    headers = signed_headers(secret, "msg_1", now, body)
+    headers = signed_headers([secret], "msg_1", now, body)
     assert there["verify"](secret, headers, body.encode())["type"] == "webhook.test"
-    old = signed_headers(secret, "msg_1", now - 3600, body)
+    old = signed_headers([secret], "msg_1", now - 3600, body)
     for wrong in (old, {**headers, "webhook-id": "msg_2"}, {**headers, "webhook-signature": "v1,AAAA"}):
         with pytest.raises(ValueError):
             there["verify"](secret, wrong, body.encode())

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 import httpx
 import pytest
 
+from api.app import create_app
+from api.settings import ApiSettings
 from cli import CliError
-from cli.serve import address, bind
+from cli.serve import Server, address, bind
+from models.session import Database
+from models.settings import StoreSettings
+from tests.api.conftest import KeptHints
 from tests.processes import Running, environment, errata, until
 
 pytestmark = pytest.mark.slow
@@ -86,3 +92,11 @@ def test_the_trainer_ends_when_serve_is_killed(tmp_path: Path) -> None:
         os.kill(serve.child.pid, 9)
         serve.child.wait(120)
         until(lambda: not any(process.is_running() for process in others), "the trainer to end", 120)
+
+
+def test_an_idle_connection_outlasts_a_proxys(sqlite_database: Database, tmp_path: Path) -> None:
+    """Proxies keep one for 60 seconds: closed here before, it may be just the one that the next request is sent by."""
+    store = StoreSettings(ERRATA_HOME=tmp_path)  # type: ignore[call-arg]
+    app = create_app(sqlite_database, store, KeptHints(sqlite_database), ApiSettings())
+    with socket.socket() as sock:
+        assert Server(app, sock, threading.Event()).config.timeout_keep_alive > 60

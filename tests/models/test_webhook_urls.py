@@ -15,7 +15,8 @@ LISTED = WebhookRules(webhook_networks="10.0.0.0/8, fd00::/8")
 
 @pytest.mark.parametrize(
     "url",
-    ["https://example.com/hooks", "https://example.com:8443/", "https://1.1.1.1/", "https://[2606:4700::1111]/a?b=c",
+    ["https://example.com/hooks", "https://example.com:8443/", "https://1.1.1.1/", "https://example.com./",
+     "https://a1.b-c._d.com/", "https://[2606:4700::1111]/a?b=c",
      "https://[::ffff:1.1.1.1]/"],
 )  # fmt: skip
 def test_public_addresses(url: str) -> None:
@@ -33,6 +34,10 @@ def test_public_addresses(url: str) -> None:
         "https://169.254.169.254/latest/meta-data/", "https://100.64.0.1/", "https://224.0.0.1/", "https://240.0.0.1/",
         "https://[::]/", "https://[::1]/", "https://[fe80::1]/", "https://[fe80::1%25eth0]/", "https://[fc00::1]/",
         "https://[fec0::1]/", "https://[ff02::1]/", "https://[::ffff:10.1.2.3]/", "https://[::ffff:7f00:1]/",
+        "https://2130706433/", "https://0177.0.0.1/", "https://127.1/", "https://0x7f.0.0.1/", "https://1.0x/",
+        "https://.example.com/", "https://example..com/", f"https://{'a' * 64}.com/", f"https://{'a.' * 130}com/",
+        "https://-a.com/", "https://a b.com/", "https://192.0.0.8/", "https://192.88.99.1/", "https://[3fff::1]/",
+        "https://[64:ff9b:1::7f00:1]/",
         "https://[::7f00:1]/", "https://[64:ff9b::a9fe:a9fe]/", "https://[2002:a01:203::1]/", "https://[2001::1]/",
     ],
 )  # fmt: skip

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from errata.types import Reason
+from models.base import storable
 from models.jobs import ProblemError, ProblemOutcome
 from models.leases import Lease
 from models.session import insert_ignore
@@ -95,7 +96,7 @@ def store_errors(session: Session, lease: Lease, errors: ProblemErrors, *, in_fu
         return
     insert_ignore(session, ProblemError, [_row(lease, *each) for each in errors.found.items()])
     for problem_id, error in errors.found.items():
-        told = _plain(describe(error))[:500]
+        told = describe(error)[:500]
         record_shard_event(session, lease, "problem_failed", problem=problem_id, error=told)
     if not in_funnel:
         return
@@ -121,13 +122,9 @@ def _row(lease: Lease, problem_id: str, error: Exception) -> dict[str, Any]:
         "stage": str(lease.stage),
         "type": type(error).__name__[:200],
         # A text of the database holds no NUL, and an error may quote one.
-        "message": _plain(describe(error)),
-        "trace": _plain(trace[-_TRACE:]),
+        "message": storable(describe(error)),
+        "trace": storable(trace[-_TRACE:]),
     }
-
-
-def _plain(text: str) -> str:
-    return text.replace("\x00", "\\x00").encode("utf-8", "backslashreplace").decode()
 
 
 def without(rows: Sequence[dict[str, Any]], errors: ProblemErrors) -> list[dict[str, Any]]:

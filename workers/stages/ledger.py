@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
 from errata.types import EditorName, EvidenceKind, Form, Reason
-from models.base import db_now
+from models.base import db_now, storable
 from models.events import record
 from models.jobs import EditRow, Shard
 from models.leases import Lease, load_owner
@@ -215,7 +215,7 @@ def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -
 
 def record_engine_away(session: Session, lease: Lease, error: str) -> None:
     """``engine_unavailable``, unless the job has the same from a moment ago: every waiting shard finds it out."""
-    data = {"shard": lease.shard_id, "error": error[:500]}
+    data = {"shard": lease.shard_id, "error": storable(error[:500])}
     known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
     if data["error"] not in [event.get("error") for event in known]:
         _record(session, lease, "engine_unavailable", **data)

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -48,7 +48,7 @@ class Claimed:
     attempt: int
     round: int
     url: str
-    secret: str
+    secrets: tuple[str, ...]  # during the overlap of a rotation two
     body: str
 
 
@@ -112,7 +112,7 @@ class WebhookSender:
             if claimed is None:
                 break
             # The time of the attempt, by this clock: receivers refuse what is older than minutes.
-            headers = signed_headers(claimed.secret, claimed.id, int(time.time()), claimed.body)
+            headers = signed_headers(claimed.secrets, claimed.id, int(time.time()), claimed.body)
             answer = self._send(claimed.url, headers, claimed.body)
             WEBHOOKS.labels("delivered" if answer.delivered else "failed").inc()
             with self._db.begin() as session:
@@ -141,17 +141,19 @@ def _is_due() -> tuple[Any, ...]:
 
 def claim(session: Session, endpoint_id: str, seconds: float) -> Claimed | None:
     """Take an endpoint's oldest message that is due; for ``seconds`` no other sender gets it. None: there is none."""
-    query = select(WebhookDelivery, WebhookEndpoint).join(WebhookEndpoint)
+    overlap = and_(WebhookEndpoint.previous_secret.is_not(None), WebhookEndpoint.previous_until > db_now())
+    query = select(WebhookDelivery, WebhookEndpoint, overlap).join(WebhookEndpoint)
     due = query.where(WebhookDelivery.endpoint_id == endpoint_id, *_is_due())
     oldest = due.order_by(WebhookDelivery.created_at, WebhookDelivery.id).limit(1)
     row = session.execute(oldest.with_for_update(skip_locked=True, of=WebhookDelivery)).first()
     if row is None:
         return None
-    delivery, endpoint = row
+    delivery, endpoint, overlaps = row
+    secrets = (endpoint.secret, *((endpoint.previous_secret,) if overlaps else ()))
     delivery.attempts, delivery.round = delivery.attempts + 1, delivery.round + 1
     delivery.attempted_at, delivery.next_attempt_at = db_now(), db_now(seconds)
     counts = (delivery.attempts, delivery.round)
-    return Claimed(delivery.id, endpoint.id, *counts, endpoint.url, endpoint.secret, delivery.body)
+    return Claimed(delivery.id, endpoint.id, *counts, endpoint.url, secrets, delivery.body)
 
 
 def settle(session: Session, claimed: Claimed, answer: Answer, disable_days: float) -> None:
@@ -199,6 +201,8 @@ def wait_seconds(attempts: int, retry_after: float | None) -> float | None:
 
 
 def prune(session: Session, keep_days: float) -> None:
-    """Delete deliveries that ended so many days ago."""
+    """Delete deliveries that ended so many days ago, and secrets whose time of overlap is over."""
     old = (WebhookDelivery.state != "pending") & (WebhookDelivery.created_at < db_now(-86_400 * keep_days))
     session.execute(delete(WebhookDelivery).where(old).execution_options(synchronize_session=False))
+    over = (WebhookEndpoint.previous_until <= db_now()) & WebhookEndpoint.previous_secret.is_not(None)
+    update_returning(session, WebhookEndpoint, over, WebhookEndpoint.id, previous_secret=None)
