@@ -45,7 +45,7 @@ def test_refused_datasets(client: CheckedClient, database: Database) -> None:
         ({"jobs": [empty]}, "jobs"),
         ({"jobs": []}, "jobs"),
         ({"jobs": [set_id]}, "jobs.0"),
-        ({"jobs": [job_id, job_id]}, "config.jobs"),
+        ({"jobs": [job_id, job_id]}, "jobs"),
         ({"jobs": "inj_x"}, "jobs"),
         ({"config": {"jobs": [job_id]}}, "config.jobs"),
         ({"config": {"split": {"test": 1.5}}}, "config.split.test"),
@@ -127,7 +127,7 @@ def test_a_mix_names_finished_datasets(
     refused: list[tuple[dict[str, Any], str]] = [
         ({"datasets": [{"id": "ds_none"}]}, "datasets.0.id"),
         ({"datasets": [{"id": dataset_id, "weight": -1}]}, "datasets.0.weight"),
-        ({"datasets": [{"id": dataset_id}, {"id": dataset_id}]}, "config"),
+        ({"datasets": [{"id": dataset_id}, {"id": dataset_id}]}, "datasets"),
         ({"datasets": [], "jobs": []}, "jobs"),
     ]
     for change, field in refused:
