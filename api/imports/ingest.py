@@ -89,7 +89,8 @@ def _needs(known: Format) -> str:
 
 
 def _unreadable(error: Unreadable) -> BadRequest:
-    return BadRequest(str(error), [FieldError(field="file", message=str(error), remedy="repair the file")])
+    message, remedy = error.told()
+    return BadRequest(str(error), [FieldError(field="file", message=message, remedy=remedy)])
 
 
 class Ingest:

@@ -115,8 +115,16 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"config": {"editing": {"kinds": {}}}}, "config.editing.kinds", "above 0"),
     ({"config": {"sampling": {"source": "brought"}}}, "config.sampling.source", "no solutions were brought"),
     ({"config": {"editing": {"editor_model": "nope"}}}, "config.editing.editor_model", "no language model"),
-    ({"config": {"editing": {"editor": "rules", "editor_model": "tiny"}}}, "config.editing.editor_model", "asks no model"),
-    ({"config": {"editing": {"editor": "rules", "fallback": ["slip"]}}}, "config.editing.fallback", "nobody edits behind"),
+    (
+        {"config": {"editing": {"editor": "rules", "editor_model": "tiny"}}},
+        "config.editing.editor_model",
+        "asks no model",
+    ),
+    (
+        {"config": {"editing": {"editor": "rules", "fallback": ["slip"]}}},
+        "config.editing.fallback",
+        "nobody edits behind",
+    ),
     ({"preset": "slip", "config": {"editing": {"fallback": ["slip"]}}}, "config.editing.fallback", "may occur once"),
     ({"config": {"editing": {"fallback": ["model"]}}}, "config.editing.fallback.0", "slip"),
     ({"config": {"editing": {"slips": {"positions": []}}}}, "config.editing.slips.positions", "at least 1"),

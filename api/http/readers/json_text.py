@@ -92,14 +92,14 @@ def _only_list(text: _Text) -> Iterator[RawRow]:
         if text.peek() == "[":
             found.append(key[:80])
             if len(found) > 1:
-                raise Unreadable(f"{_ONE_LIST}; this object has '{found[0]}' and '{found[1]}': send one list a file")
+                raise Unreadable(f"{_ONE_LIST}, and this has '{found[0]}' and '{found[1]}'; send one list a file")
             yield from text.items()
         else:
             text.value()
         if text.peek() != "}":
             text.take(",")
     if not found:
-        raise Unreadable(f"{_ONE_LIST}; this object has no list in it")
+        raise Unreadable(f"{_ONE_LIST}, and this object has no list in it; send a list, or JSON lines")
     text.take("}")
 
 

@@ -74,10 +74,10 @@ def _rows(reader: Any, before: int, header: list[str]) -> Iterator[RawRow]:
         names = [name.strip() for name in first]
         header += [name for name in names if name]
         if not header:
-            raise Unreadable("the file is empty; a table must start with a header of column names")
+            raise Unreadable("the file is empty; send a table that starts with a header of column names")
         if len(set(header)) != len(header):
             twice = next(name for name in header if header.count(name) > 1)
-            raise Unreadable(f"a table must start with distinct column names; '{twice[:80]}' stands there twice")
+            raise Unreadable(f"the column '{twice[:80]}' stands there twice; rename or drop one")
         width = len(names)
         for cells in reader:
             if len(cells) != width:

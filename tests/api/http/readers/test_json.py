@@ -60,7 +60,7 @@ def test_a_damaged_document_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b'{"train": [{"a": 1}], "test": []}', "has 'train' and 'test': send one list a file"),
+        (b'{"train": [{"a": 1}], "test": []}', "has 'train' and 'test'; send one list a file"),
         (b'{"a": 1}', "has no list in it"),
         (b"", "the file is empty"),
     ],
