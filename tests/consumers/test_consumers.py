@@ -61,7 +61,7 @@ def ended(texts: list[str], dataset: Path) -> None:
 
 
 def test_axolotl(check: Check, dataset: Path) -> None:
-    found = check("axolotl", "dpo", "kto", "sft", "process_reward")
+    found = check("axolotl", "dpo", "kto", "sft")
     agree([(row["prompt"], row["chosen"], row["rejected"]) for row in found["dpo"]], dataset)
     unpaired = {(row["prompt"], row["completion"], row["label"]) for row in rows(dataset, "whole_kto")}
     assert {(row["prompt"], row["completion"], row["label"]) for row in found["kto"]} == unpaired
