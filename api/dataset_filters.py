@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy import ColumnElement, Select, exists, func, select
 from sqlalchemy.orm import Session
 
 from api.http.errors import Invalid
 from errata.imports.mixing import imports_of, unanswered
 from errata.output_config import DatasetConfig
+from errata.types import Form
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, DatasetSource
 from models.pair_filters import pair_conditions, problem_conditions
 from models.workspaces import ProblemRow
 
 _SHOWN = 20  # values that an answer lists
+_OF_STEPS = ("kinds", "forms", "editors", "evidence", "require_evidence", "distance", "step_index")
 
 
 def check_filters(session: Session, config: DatasetConfig) -> None:
@@ -53,16 +55,55 @@ def check_filters(session: Session, config: DatasetConfig) -> None:
     _check(session, "config.quotas.kind", PairRow.error_kind, kinds, of_jobs, others)
     if not config.datasets:
         _check_some(session, config)
+        _check_steps(session, config)
+        _check_quotas(session, config)
+
+
+def _passing(config: DatasetConfig) -> Select[str]:
+    """The ids of the jobs' pairs that pass the filters, as far as the database can tell."""
+    found = select(PairRow.id).where(PairRow.job_id.in_(config.jobs), *pair_conditions(config))
+    if of_problems := problem_conditions(config):
+        found = found.where(PairRow.problem_id.in_(select(ProblemRow.id).where(*of_problems)))
+    return found
 
 
 def _check_some(session: Session, config: DatasetConfig) -> None:
     """Refuse filters of which each has pairs and all together have none. Raises Invalid."""
-    found = select(PairRow.id).where(PairRow.job_id.in_(config.jobs), *pair_conditions(config))
-    if of_problems := problem_conditions(config):
-        found = found.where(PairRow.problem_id.in_(select(ProblemRow.id).where(*of_problems)))
-    if not session.scalar(select(exists(found))):
+    if not session.scalar(select(exists(_passing(config)))):
         remedy = "drop one of them; POST /v1/datasets/preview counts what a configuration takes"
         raise Invalid.field("config", "no pair of these jobs passes all of these filters", remedy)
+
+
+def _check_steps(session: Session, config: DatasetConfig) -> None:
+    """Refuse filters of step pairs that none passes: full pairs alone would be left. Raises Invalid."""
+    given = [name for name in _OF_STEPS if getattr(config, name)]
+    if "step" not in config.types or not given:
+        return
+    if not session.scalar(select(exists(_passing(config).where(PairRow.type == "step")))):
+        field = f"config.{given[0]}" if len(given) == 1 else "config"
+        told = f"no step pair of these jobs passes {' and '.join(given)}"
+        raise Invalid.field(field, told, 'loosen it; or give `types: ["full"]` for full pairs alone')
+
+
+def _check_quotas(session: Session, config: DatasetConfig) -> None:
+    """Refuse quotas that the pairs that pass the filters cannot fill, or that leave none. Raises Invalid."""
+    types = config.quotas.type
+    if all((quota := types.get(name)) is not None and quota.at_most == 0 for name in config.types):
+        raise Invalid.field("config.quotas.type", "no pair of any type is left", "raise `at_most` of one type")
+    steps = PairRow.type == "step"
+    groups: dict[str, Callable[[str], list[ColumnElement[bool]]]] = {
+        "type": lambda name: [PairRow.type == name],
+        "kind": lambda name: [steps, PairRow.error_kind == name],
+        "form": lambda name: [steps, func.coalesce(PairRow.form, str(Form.STANDS)) == name],
+    }
+    for by, name, quota in config.quotas.named():
+        if quota.at_least is None:
+            continue
+        there = session.scalar(select(func.count()).select_from(_passing(config).where(*groups[by](name)).subquery()))
+        if (there or 0) < quota.at_least:
+            told = f"{there} such pairs pass the filters, fewer than {quota.at_least}"
+            remedy = "lower it, loosen the filters, or name more jobs"
+            raise Invalid.field(f"config.quotas.{by}.{name}.at_least", told, remedy)
 
 
 def _jobs(session: Session, config: DatasetConfig) -> list[str]:

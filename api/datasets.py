@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Request, Response
-from pydantic import Field
+from pydantic import Field, field_validator
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
@@ -51,6 +51,14 @@ class DatasetIn(schemas.Request):
     config: dict[str, Any] = Field(
         default_factory=dict, description="Schema: DatasetConfig, without `jobs` and `datasets`."
     )
+
+    @field_validator("jobs", "datasets")
+    @classmethod
+    def _once(cls, value: list[Any]) -> list[Any]:
+        ids = [getattr(each, "id", each) for each in value]
+        if len(set(ids)) != len(ids):
+            raise ValueError("one is named twice; name each once")
+        return value
 
 
 class DatasetOut(JobOut):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from client.bodies import post_form
 from client.jobs import Resource
 from client.records import Dataset
 
@@ -32,10 +33,9 @@ class Imports(Resource):
 
         ``mapping`` names the file's columns, ``{"prompt": "instruction"}``. What became of the rows stands in
         ``imported``; with ``on_bad_row="refuse"`` a bad row refuses the file. The same import again is one dataset.
+        The file is read as it is sent, never as a whole. Raises OSError for one that cannot be read.
         """
         fields = {"format": format, "license": license, "source_url": source_url, "on_bad_row": on_bad_row}
         form = {"name": name or path.name, **{key: value for key, value in fields.items() if value is not None}}
         form |= {key: json.dumps(dict(value)) for key, value in (("mapping", mapping), ("config", config)) if value}
-        # Bytes, not a stream: a request that is sent again must send them from their beginning.
-        file = {"file": (path.name, path.read_bytes())}
-        return Dataset.model_validate(self._transport.post(f"{self.path}/import", data=form, files=file))
+        return Dataset.model_validate(post_form(self._transport, f"{self.path}/import", path, form))

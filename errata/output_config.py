@@ -178,7 +178,7 @@ class DatasetConfig(DatasetFilters):
             raise ValueError("datasets: each may occur once")
         for job_id in self.job_weights or {}:
             if job_id not in self.jobs:
-                raise ValueError(f"job_weights: {job_id} is none of the dataset's jobs")
+                raise ValueError(f"job_weights: {job_id} is none of the dataset's jobs; drop it or add it to them")
         return self
 
     @property

@@ -253,6 +253,7 @@ def _outputs(session: Session, ids: Filled) -> None:
             ],
             "gates": {"labels": {"state": "passed", "sentence": "Every label was found right again."}},
             "default_shape": "whole",
+            "notes": ["Only 2 of 3 pairs have a whole form: `whole` holds no others."],
             "whole": {"pairs": {"program": 2}, "left_out": {"no_rest": 1}, "left_out_samples": {}, "rests": []},
         },
         "cd" * 32,

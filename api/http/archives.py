@@ -20,7 +20,7 @@ from models.files import FileStore, UnsafePath
 
 _FORMAT = "errata-archive-1"  # part of the ETag: raised when the layout's bytes change
 ARCHIVE_RESPONSES = {
-    **documented(404, 409, 416),
+    **documented(404, 409, 412, 416),
     200: {"description": "The archive.", "content": {"application/zip": {}}},
     206: {"description": "The range asked for.", "content": {"application/zip": {}}},
     304: {"description": "Not modified."},

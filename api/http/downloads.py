@@ -18,14 +18,14 @@ from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
-from api.http.errors import NotFound, RangeNotSatisfiable, documented
+from api.http.errors import FieldError, NotFound, PreconditionFailed, RangeNotSatisfiable, documented
 from api.schemas import RowAnswer
 from models.files import FileStore, UnsafePath
 from models.folders import MANIFEST
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.IGNORECASE)
 FILE_RESPONSES = {
-    **documented(404, 409, 416),
+    **documented(404, 409, 412, 416),
     200: {"description": "The file.", "content": {"application/octet-stream": {}}},
     206: {"description": "The range asked for.", "content": {"application/octet-stream": {}}},
     304: {"description": "Not modified."},
@@ -142,11 +142,15 @@ class Download:
 # Starlette's FileResponse does not serve: it answers 400 where RFC 9110 ignores a range, knows no If-None-Match, says
 # 416 in plain text, puts the whole file's Content-Digest on its parts, and reads local paths only.
 def send(request: Request, found: Download) -> Response:
-    """All of it, or the part the request asks for. Raises RangeNotSatisfiable and what ``chunks`` raises."""
+    """All of it, or the part the request asks for.
+
+    Raises RangeNotSatisfiable, PreconditionFailed and what ``chunks`` raises.
+    """
     etag, sha256 = f'"{found.etag}"', found.sha256()
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, max-age=86400, immutable"}
     if sha256:
         headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+    _check_still(request, etag)
     if matches(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     # Size and digest are the manifest's, so that the answer to HEAD needs no look at the store. Ranges are GET's alone.
@@ -171,6 +175,16 @@ def matches(header: str | None, etag: str) -> bool:
     return header.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in header.split(",")]
 
 
+def _check_still(request: Request, etag: str) -> None:
+    """Raises PreconditionFailed where If-Match (strong comparison) names other content than there is."""
+    header = request.headers.get("if-match")
+    if header is None or header.strip() == "*" or etag in map(str.strip, header.split(",")):
+        return
+    message, remedy = "the file is another one now", "download it anew from its first byte, without If-Match"
+    told = [FieldError(field="If-Match", message=message, remedy=remedy)]
+    raise PreconditionFailed(message, told, {"ETag": etag})
+
+
 def _range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
     """The range asked for; None for the whole file. Raises RangeNotSatisfiable.
 
@@ -187,5 +201,7 @@ def _range(request: Request, size: int, etag: str) -> tuple[int, int] | None:
     start = int(first) if first else max(size - int(last), 0)
     stop = min(int(last) + 1, size) if first and last else size
     if start >= stop:
-        raise RangeNotSatisfiable(f"the file has {size} bytes", headers={"Content-Range": f"bytes */{size}"})
+        message, remedy = f"the file has {size} bytes", "ask for a range that begins inside it, or for the whole file"
+        told = [FieldError(field="Range", message=message, remedy=remedy)]
+        raise RangeNotSatisfiable(message, told, {"Content-Range": f"bytes */{size}"})
     return start, stop

@@ -1,8 +1,9 @@
 """What goes wrong over HTTP, as RFC 9457 problem documents.
 
     ApiError                      one base: the status and the stable ``type`` stand on the class
-      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, RequestTimeout 408, Conflict 409, TooLarge 413,
-      UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422, TooManyRequests 429, Unavailable 503
+      BadRequest 400, Unauthorized 401, Forbidden 403, NotFound 404, RequestTimeout 408, Conflict 409,
+      PreconditionFailed 412, TooLarge 413, UnsupportedMediaType 415, RangeNotSatisfiable 416, Invalid 422,
+      TooManyRequests 429, Unavailable 503
 
 A document names every offending field and what to do about it; it never repeats the offending value, and a 5xx tells
 nothing of the inside. ``Invalid`` is the answer to a request that can be read but not accepted.
@@ -91,6 +92,10 @@ class Conflict(ApiError, status=409, slug="conflict"):
     """The row is not in a state that allows this."""
 
 
+class PreconditionFailed(ApiError, status=412, slug="precondition-failed"):
+    """The row or file is not the one that the request's condition names."""
+
+
 class TooLarge(ApiError, status=413, slug="too-large"):
     """The body exceeds the limit."""
 
@@ -166,12 +171,32 @@ def field_errors(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str] = ()
         path = [str(part) for part in error["loc"]]
         if path and path[0] in ("body", "query", "path", "header"):
             path = path[1:]
-        context = error.get("ctx", {})
-        remedy = _REMEDIES.get(error["type"]) or (
-            f"give one of {context['expected']}" if "expected" in context else "correct the value"
-        )
-        found.append(FieldError(field=".".join([*prefix, *path]) or "body", message=error["msg"], remedy=remedy))
+        message, remedy = error["msg"], _REMEDIES.get(error["type"])
+        if error["type"] == "value_error":
+            more, message, remedy = _told(message.removeprefix("Value error, "), error.get("input"))
+            path += more
+        elif remedy is None:
+            context = error.get("ctx", {})
+            remedy = f"give one of {context['expected']}" if "expected" in context else _expected(message)
+        found.append(FieldError(field=".".join([*prefix, *path]) or "body", message=message, remedy=remedy))
     return found
+
+
+def _expected(message: str) -> str:
+    """What to give, of a message of pydantic's that says what there should be."""
+    wanted = message.partition("Input should be ")[2]
+    return f"give a value that is {wanted}" if wanted else "correct the value"
+
+
+def _told(message: str, value: Any) -> tuple[list[str], str, str]:
+    """Of a message of our own validators: the fields it begins with, what it says, and the remedy it ends with.
+
+    ``quotas: none is left; raise one`` of an object with that field is about this field.
+    """
+    name, colon, rest = message.partition(": ")
+    inner = bool(colon) and isinstance(value, Mapping) and name.split(".")[0] in value
+    said, _, remedy = (rest if inner else message).rpartition("; ")
+    return (name.split(".") if inner else []), said or remedy, remedy if said else "correct the value"
 
 
 @contextmanager

@@ -16,10 +16,10 @@ from typing import IO, Annotated, Any, cast, get_args
 from fastapi import Depends, Request
 from starlette.datastructures import UploadFile
 
-from api.http.errors import Invalid, UnsupportedMediaType
+from api.http.errors import FieldError, Invalid, UnsupportedMediaType
 from api.http.readers import Format, RawRow, Unreadable, read_rows, rows_of
 from api.http.readers.encoding import known_charset
-from api.http.readers.unfolding import Packing, sniffed_format, unfolded
+from api.http.readers.unfolding import Packing, actual_format, sniffed_format, unfolded
 
 __all__ = [
     "Format",
@@ -92,14 +92,19 @@ class Upload:
     def rows(self, limit: int, columns: Collection[str] = (), header: list[str] | None = None) -> Iterator[RawRow]:
         """Every row (see api.http.readers.read_rows); ``limit``: most bytes of the content. Raises as ``open``."""
         content = self.open(limit)
-        return read_rows(
-            content,
-            self.format or sniffed_format(content),
-            limit,
-            charset=self.charset,
-            columns=columns,
-            header=header,
-        )
+        return _rows(content, self.format or sniffed_format(content), limit, self.charset, columns, header)
+
+
+def _rows(
+    content: IO[bytes],
+    named: Format,
+    limit: int,
+    charset: str,
+    columns: Collection[str],
+    header: list[str] | None,
+) -> Iterator[RawRow]:
+    found = actual_format(content, named)
+    yield from read_rows(content, found, limit, charset=charset, columns=columns, header=header)
 
 
 async def receive_upload(request: Request) -> AsyncIterator[Upload]:
@@ -108,13 +113,15 @@ async def receive_upload(request: Request) -> AsyncIterator[Upload]:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _ENCODINGS:
         accepted = {"Accept-Encoding": "gzip, zstd"}
-        raise UnsupportedMediaType("Content-Encoding must be gzip, zstd or absent", headers=accepted)
+        message, remedy = "it must be gzip, zstd or absent", "compress the body by gzip or zstd, or not at all"
+        raise _unsupported("Content-Encoding", message, remedy, accepted)
     if content_type == "multipart/form-data" and encoding == "identity":
         async for upload in _from_form(request):
             yield upload
         return
     if content_type not in _TYPES and content_type not in _PACKED_TYPES:
-        raise UnsupportedMediaType(f"cannot read '{content_type[:80] or 'a body without Content-Type'}'; {_REMEDY}")
+        named = f"'{content_type[:80]}'" if content_type else "a body without Content-Type"
+        raise _unsupported("Content-Type", f"cannot read {named}", _REMEDY)
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as spool:
         digest = hashlib.sha256()
         async for chunk in request.stream():
@@ -139,7 +146,7 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
         file_format = format_by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
         if file_format is None:
             named = ".jsonl, .json, .csv, .tsv or .parquet (or one of these and .gz or .zst)"
-            raise UnsupportedMediaType(f"cannot tell the file's format; name it {named}")
+            raise _unsupported("file", "cannot tell the file's format", f"name it {named}")
         own_name = sent.filename or ""
         yield Upload(cast(IO[bytes], sent.file), file_format, False, None, charset, fields, own_name)
     finally:
@@ -160,8 +167,14 @@ def _content_type(header: str) -> tuple[str, str]:
     charset = message.get_param("charset", "")
     known = message.get_content_type() if header else ""
     if charset and not (isinstance(charset, str) and known_charset(charset)):
-        raise UnsupportedMediaType("the charset is unknown; send UTF-8, or name another encoding such as windows-1252")
+        remedy = "send UTF-8, or name another encoding such as windows-1252"
+        raise _unsupported("Content-Type", "the charset is unknown", remedy)
     return known, str(charset).lower()
+
+
+def _unsupported(field: str, message: str, remedy: str, headers: dict[str, str] | None = None) -> UnsupportedMediaType:
+    told = [FieldError(field=field, message=message, remedy=remedy)]
+    return UnsupportedMediaType(f"{field}: {message}; {remedy}", told, headers)
 
 
 UploadDep = Annotated[Upload, Depends(receive_upload, scope="function")]

@@ -55,7 +55,9 @@ def recognised(
         head = list(islice(rows, _HEAD))
     except Unreadable as error:
         raise _unreadable(error) from None
-    if head and not any(raw.value for raw in head):
+    if not head:
+        raise Invalid.field("file", "it holds no rows", "send at least one")
+    if not any(raw.value for raw in head):
         broken = Complaints()
         for each in head:
             broken.add(each.line, each.error or "no columns")
@@ -87,7 +89,8 @@ def _needs(known: Format) -> str:
 
 
 def _unreadable(error: Unreadable) -> BadRequest:
-    return BadRequest(str(error), [FieldError(field="file", message=str(error), remedy="repair the file")])
+    message, remedy = error.told()
+    return BadRequest(str(error), [FieldError(field="file", message=message, remedy=remedy)])
 
 
 class Ingest:
@@ -122,7 +125,7 @@ class Ingest:
             raise RowProblem(raw.error or "unreadable")
         values = mapped(raw.value, self._found.mapping)
         row = with_gold(self._found.known.read(values, self._config), values)
-        check(row, self._settings.field_limit)
+        check(row, self._settings.field_limit, self._found.known.sides)
         is_side = isinstance(row, ImportedSide) and row.label is not None
         # Of unpaired rows one completion may stand in several pairs: those are compared when they are made.
         if not is_side and self._is_duplicate(row):

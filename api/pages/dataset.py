@@ -66,6 +66,7 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
             *flat(whole_figures(manifest), "whole."),
             *flat({"imported": source} if source else {}),
         ],
+        "notes": manifest.get("notes") or [],
         "findings": [report["sentence"] for report in (manifest.get("audit") or {}).values()],
         "audits": [_audited(group) for group in manifest.get("audit_by_kind") or ()],
         "gates": manifest.get("gates") or {},

@@ -119,6 +119,8 @@ def text_field(
 
 
 def _written_out(name: str, value: Any, text_only: bool) -> str:
+    if isinstance(value, bytes):
+        raise RowError(f"'{name}' holds bytes that are no UTF-8 text")
     if text_only or name in _TEXT_ONLY or isinstance(value, bool) or not isinstance(value, int | float):
         raise RowError(f"'{name}' must be a string")
     if not math.isfinite(value):

@@ -27,7 +27,7 @@ from api.problem_sets.fields import NAME_LIMIT, OUR_FIELDS, ProblemFields, RowEr
 __all__ = ["ProblemFields", "RowError", "SolutionFields", "parse_problem", "parse_solution"]
 #: Names that a table of problems or solutions is likely to have in its header.
 LIKELY_COLUMNS = frozenset({*OUR_FIELDS, "answer", "solution", "problem", "prompt", "type", "source", "text", "label"})
-READING = 1
+READING = 2
 """Raised when the same file comes to mean other problems: an upload from before is then read anew."""
 _OURS = frozenset(OUR_FIELDS)
 SOLUTION_FIELDS = ("problem", "source", "text", "label")

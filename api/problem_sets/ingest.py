@@ -248,7 +248,8 @@ def _columns(first: Sequence[RawRow], header: Collection[str], mapping: ColumnMa
 
 def unreadable(error: Unreadable) -> BadRequest:
     """The refusal of a file that is not what it claims to be."""
-    return BadRequest(str(error), [FieldError(field="file", message=str(error), remedy="repair the file")])
+    message, remedy = error.told()
+    return BadRequest(str(error), [FieldError(field="file", message=message, remedy=remedy)])
 
 
 def check_complete(what: str, taken: int, bad: Complaints, reading: Reading, hint: str = "") -> None:

@@ -22,6 +22,8 @@ class ColumnMapping:
             raise ValueError(f"has no field '{unknown[0][:80]}'; map {', '.join(OUR_FIELDS)} to columns of the file")
         if "question" not in columns or not {"gold_answer", "gold_solution"} & set(columns):
             raise ValueError("needs 'question', and 'gold_answer' or a 'gold_solution' that ends in its answer")
+        if columns["question"] == columns.get("gold_answer"):
+            raise ValueError("names one column for 'question' and 'gold_answer'; give each its own")
         self.columns = dict(columns)
 
     def problem(self, row: Mapping[str, Any], limit: int) -> ProblemFields:

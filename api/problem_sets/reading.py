@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from api.http import strict_json
-from api.http.errors import BadRequest, FieldError, TooLarge, invalid_below
+from api.http.errors import BadRequest, FieldError, Invalid, TooLarge, invalid_below
 from api.http.readers.unfolding import size_of
 from api.http.routing import Api
 from api.http.uploads import RawRow, Upload, rows_of
@@ -53,7 +53,7 @@ def _read_header(
     if upload.is_document:
         posted = validated(ProblemSetIn, document)
         return posted, lambda _header: rows_of(posted.problems), None
-    given = {**given, **upload.fields}
+    given = {**given, **{name: value for name, value in upload.fields.items() if name != "on_bad_row"}}
     header = validated(ProblemSetHeader, {key: value for key, value in given.items() if value is not None})
     return header, partial(upload.rows, api.settings.upload_limit, _columns(header)), None
 
@@ -65,6 +65,7 @@ def _columns(header: ProblemSetHeader) -> frozenset[str]:
 def read_request(upload: Upload, api: Api, given: dict[str, Any], on_bad_row: OnBadRow | None) -> Sent:
     """What an upload asks for. ``given``: header fields that stand outside the body. Raises what its parts raise."""
     header, rows, files = _read_header(upload, api, given)
+    on_bad_row = on_bad_row or rule_in_form(upload)
     on_bad, criteria = on_bad_row or ("report" if files else default_of(upload)), header.criteria()
     mapping = ColumnMapping(header.mapping) if header.mapping else None
     reading = Reading(api.settings, on_bad, upload.is_document and files is None, criteria, mapping)
@@ -90,6 +91,15 @@ def read_document(upload: Upload, api: Api) -> Any:
     except strict_json.JsonError as error:
         message = f"not acceptable JSON: {error}"
         raise BadRequest(message, [FieldError(field="body", message=message, remedy="send one JSON object")]) from None
+
+
+def rule_in_form(upload: Upload) -> OnBadRow | None:
+    """What a form says of bad rows; None where it says nothing. Raises Invalid."""
+    match upload.fields.get("on_bad_row"):
+        case None | "report" | "refuse" as rule:
+            return rule
+        case _:
+            raise Invalid.field("on_bad_row", "neither report nor refuse", "give one of them, or leave it out")
 
 
 def default_of(upload: Upload) -> OnBadRow:

@@ -16,7 +16,7 @@ from api.http.rows import Listing, PageDep, child_listing, paginate, path_row
 from api.http.uploads import Upload, UploadDep, rows_of
 from api.problem_sets.formats import SOLUTION_FIELDS
 from api.problem_sets.ingest import OnBadRow, Reading, read_problems
-from api.problem_sets.reading import Sent, default_of, read_document, read_request, validated
+from api.problem_sets.reading import Sent, default_of, read_document, read_request, rule_in_form, validated
 from api.problem_sets.schemas import (
     HubProblemSetIn,
     ProblemIn,
@@ -76,7 +76,7 @@ DOCUMENTS = (ProblemIn, ProblemSetIn, HubProblemSetIn, SolutionIn, SolutionsIn)
         **documented(408, 409, 413, 415, 503),
         200: {"description": "The set that holds the same problems already."},
     },
-    openapi_extra=_body([ProblemSetIn, HubProblemSetIn], list(ProblemSetHeader.model_fields)),
+    openapi_extra=_body([ProblemSetIn, HubProblemSetIn], [*ProblemSetHeader.model_fields, "on_bad_row"]),
 )
 def create_problem_set(
     caller: Writer,
@@ -230,7 +230,7 @@ def list_problems(caller: Reader, api: ApiDep, problem_set_id: str, page: PageDe
 @router.post(
     "/{problem_set_id}/solutions",
     responses=documented(404, 408, 413, 415),
-    openapi_extra=_body([SolutionsIn], []),
+    openapi_extra=_body([SolutionsIn], ["on_bad_row"]),
 )
 def bring_solutions(
     caller: Writer, api: ApiDep, problem_set_id: str, upload: UploadDep, on_bad_row: OnBadRowParam = None
@@ -240,7 +240,8 @@ def bring_solutions(
         rows = rows_of(validated(SolutionsIn, read_document(upload, api)).solutions)
     else:
         rows = upload.rows(api.settings.upload_limit, SOLUTION_FIELDS)
-    reading = Reading(api.settings, on_bad_row or default_of(upload), upload.is_document)
+    rule = on_bad_row or rule_in_form(upload) or default_of(upload)
+    reading = Reading(api.settings, rule, upload.is_document)
     # Looked up twice: first so that a wrong id is told before a large file is read, then in the transaction.
     with api.db.read() as session:
         path_row(session, ProblemSet, problem_set_id, caller.workspace_id)

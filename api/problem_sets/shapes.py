@@ -24,6 +24,8 @@ def gsm8k(row: Mapping[str, Any], limit: int) -> ProblemFields:
     if not isinstance(answer, str):
         return foreign_fields(row, limit, "answer", question, ("answer", answer))
     solution, mark, gold = answer.rpartition(_MARK)
+    if mark and "\n" in gold.strip():
+        raise RowError("'answer' goes on behind the line of its '####' answer; end it there")
     if mark:
         text = solution.rstrip() or None
         return foreign_fields(row, limit, "gsm8k", question, ("answer", _number(gold)), ("gold_solution", text))

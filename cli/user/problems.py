@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,13 +53,21 @@ def upload(
 @problems.command("bring")
 def bring(
     problem_set: SetId,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines: problem, source, text.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            exists=True, dir_okay=False, help="Rows with problem, source and text: JSON lines, CSV, Parquet ..."
+        ),
+    ],
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring solutions for a set's problems. Sending the same file again changes nothing."""
+    """Bring solutions for a set's problems. Bad rows are listed and left out; the same file again changes nothing."""
     with connected(url) as errata:
-        made = errata.problem_sets.bring_solutions(problem_set, _rows(file))
+        try:
+            made = errata.problem_sets.bring_solutions(problem_set, file)
+        except ValueError as error:
+            raise CliError(str(error)) from None
         _report(made.rejected, [])
         told = f"{made.received:,} received, {made.added:,} added, {made.existing:,} were there"
         print_record(problem_set, {"solutions": told}, made, as_json=as_json)
@@ -119,17 +126,6 @@ def _fields(posted: Any) -> dict[str, Any]:
         "refused rows": len(posted.rejected) or None,
         "sha256": posted.content_sha256,
     }
-
-
-def _rows(file: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if line.strip():
-            try:
-                rows.append(dict(json.loads(line)))
-            except (ValueError, TypeError):
-                raise CliError(f"{file} line {number}: no JSON object") from None
-    return rows
 
 
 def _report(rejected: Any, notes: Any) -> None:

@@ -27,7 +27,8 @@ _CONVERSATIONS = ("messages", "conversations")
 class Format:
     """A format: what it is, the columns that tell it (each a choice of names), its reader and the columns it uses.
 
-    ``unpaired``: a row is one completion, so that a gold answer in it has no pair to belong to.
+    ``unpaired``: a row is one completion, so that a gold answer in it has no pair to belong to. ``sides``: the columns
+    of the preferred and the rejected completion.
     """
 
     name: FormatName
@@ -36,6 +37,7 @@ class Format:
     read: Reader
     uses: tuple[str, ...]
     unpaired: bool = False
+    sides: tuple[str, str] = ("chosen", "rejected")
 
 
 def recognise(columns: Collection[str]) -> Format | None:
@@ -74,6 +76,8 @@ def _openai(row: Values, config: ImportConfig) -> ImportedPair:
     prompt = turns_of(given.get("messages"), "input.messages") if given.get("messages") else None
     if prompt is None:
         raise RowProblem("'input' holds no messages")
+    if given.get("tools"):
+        raise RowProblem("'input.tools' offers tools, which cannot be trained here")
     ask = ask_messages(prompt, "input.messages")
     sides = [_reply(row.get(name), name, ()) for name in ("preferred_output", "non_preferred_output")]
     return own.as_pair(ask, "", sides[0], sides[1], config)
@@ -226,6 +230,7 @@ FORMATS: dict[FormatName, Format] = {
             _any_of("input", "preferred_output", "non_preferred_output"),
             _openai,
             ("input", "preferred_output", "non_preferred_output"),
+            sides=("preferred_output", "non_preferred_output"),
         ),
         Format(
             "errata",
@@ -240,6 +245,7 @@ FORMATS: dict[FormatName, Format] = {
             _any_of("question", "flawed_solution", "error_start", "error_end", "correction"),
             own.read_critique,
             own.CRITIQUE_COLUMNS,
+            sides=("correction", "flawed_solution"),
         ),
         Format(
             "process_reward",

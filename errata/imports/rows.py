@@ -54,11 +54,15 @@ class ImportedSide:
 Imported = ImportedPair | ImportedSide
 
 
-def check(row: Imported, limit: int) -> None:
-    """Raises RowProblem: an empty or overlong text, or sides without a difference to learn."""
+def check(row: Imported, limit: int, sides: tuple[str, str] = ("chosen", "rejected")) -> None:
+    """Raises RowProblem: an empty or overlong text, or sides without a difference to learn.
+
+    ``sides``: what the file calls them.
+    """
+    right, wrong = sides
     texts = {"prompt": row.ask.question}
     if isinstance(row, ImportedPair):
-        texts |= {"chosen": row.chosen, "rejected": row.rejected}
+        texts |= {right: row.chosen, wrong: row.rejected}
     else:
         texts["completion"] = row.text
     for name, text in texts.items():
@@ -68,9 +72,9 @@ def check(row: Imported, limit: int) -> None:
             raise RowProblem(f"'{name}' is longer than {limit} characters")
     if isinstance(row, ImportedPair):
         if row.chosen == row.rejected:
-            raise RowProblem("'chosen' and 'rejected' are equal")
+            raise RowProblem(f"'{right}' and '{wrong}' are equal")
         if row.chosen.split() == row.rejected.split():
-            raise RowProblem("'chosen' and 'rejected' differ in white space only")
+            raise RowProblem(f"'{right}' and '{wrong}' differ in white space only")
 
 
 def with_gold(row: Imported, values: Mapping[str, Any]) -> Imported:

@@ -61,6 +61,8 @@ def turns_of(value: Any, field: str) -> Turns | None:
             return None
     if isinstance(value, Mapping):
         value = [value]
+    if isinstance(value, bytes):
+        raise RowProblem(f"'{field}' holds bytes that are no UTF-8 text")
     if not isinstance(value, Sequence) or not value:
         raise RowProblem(f"'{field}' is neither a text nor a list of messages")
     return tuple(_message(each, field) for each in value)
@@ -70,6 +72,8 @@ def text_of(value: Any, field: str) -> str:
     """A field that must be one text. Raises RowProblem."""
     if value is None:
         raise RowProblem(f"'{field}' is missing")
+    if isinstance(value, bytes):
+        raise RowProblem(f"'{field}' holds bytes that are no UTF-8 text")
     if not isinstance(value, str):
         raise RowProblem(f"'{field}' is not a text")
     return value

@@ -45,7 +45,7 @@ def test_refused_datasets(client: CheckedClient, database: Database) -> None:
         ({"jobs": [empty]}, "jobs"),
         ({"jobs": []}, "jobs"),
         ({"jobs": [set_id]}, "jobs.0"),
-        ({"jobs": [job_id, job_id]}, "config.jobs"),
+        ({"jobs": [job_id, job_id]}, "jobs"),
         ({"jobs": "inj_x"}, "jobs"),
         ({"config": {"jobs": [job_id]}}, "config.jobs"),
         ({"config": {"split": {"test": 1.5}}}, "config.split.test"),
@@ -81,8 +81,16 @@ def test_filters_are_checked_when_the_dataset_is_asked_for(client: CheckedClient
         ({"max_pairs": 0}, "config.max_pairs"),
         ({"step_pairs_per_problem": 0}, "config.step_pairs_per_problem"),
         ({"job_weights": {job_id: 0}}, f"config.job_weights.{job_id}"),
-        ({"job_weights": {"inj_other": 1}}, "config"),
-        ({"types": ["full"], "distance": {"min": 1}}, "config"),
+        ({"job_weights": {"inj_other": 1}}, "config.job_weights"),
+        ({"types": ["full"], "distance": {"min": 1}}, "config.distance"),
+        ({"distance": {"min": 900}}, "config.distance"),
+        ({"step_index": {"min": 99}}, "config.step_index"),
+        ({"distance": {"min": 900}, "step_index": {"min": 99}}, "config"),
+        ({"quotas": {"type": {"step": {"at_least": 5}}}}, "config.quotas.type.step.at_least"),
+        ({"quotas": {"kind": {"calculation": {"at_least": 5}}}}, "config.quotas.kind.calculation.at_least"),
+        ({"quotas": {"form": {"consistent": {"at_least": 1}}}}, "config.quotas.form.consistent.at_least"),
+        ({"quotas": {"type": {"step": {"at_most": 0}, "full": {"at_most": 0}}}}, "config.quotas.type"),
+        ({"types": ["full"], "quotas": {"type": {"full": {"at_most": 0}}}}, "config.quotas.type"),
         ({"datasets": [{"id": "ds_1"}]}, "config.datasets"),
     ]
     for config, field in refused:
@@ -95,8 +103,8 @@ def test_filters_are_checked_when_the_dataset_is_asked_for(client: CheckedClient
     assert "there are: 'calculation'" in told.json()["errors"][0]["remedy"]
     good = {
         "kinds": ["calculation"],
-        "distance": {"max": 9},
-        "quotas": {"type": {"step": {"at_most": 5}}},
+        "sources": ["a"],
+        "quotas": {"type": {"step": {"at_most": 5, "at_least": 4}, "full": {"at_most": 0}}},
         "max_pairs": 9,
     }
     assert client.post("/v1/datasets", json={"name": "d", "jobs": [job_id], "config": good}).status_code == 202
@@ -119,7 +127,7 @@ def test_a_mix_names_finished_datasets(
     refused: list[tuple[dict[str, Any], str]] = [
         ({"datasets": [{"id": "ds_none"}]}, "datasets.0.id"),
         ({"datasets": [{"id": dataset_id, "weight": -1}]}, "datasets.0.weight"),
-        ({"datasets": [{"id": dataset_id}, {"id": dataset_id}]}, "config"),
+        ({"datasets": [{"id": dataset_id}, {"id": dataset_id}]}, "datasets"),
         ({"datasets": [], "jobs": []}, "jobs"),
     ]
     for change, field in refused:
@@ -155,6 +163,11 @@ RANGES: list[tuple[dict[str, str], int, slice | None]] = [
     ({"if-none-match": "ETAG"}, 304, None),
     ({"if-none-match": '"a", W/ETAG'}, 304, None),
     ({"if-none-match": '"other"'}, 200, slice(None)),
+    ({"if-match": "ETAG"}, 200, slice(None)),
+    ({"if-match": '"a", ETAG', "range": "bytes=0-9"}, 206, slice(0, 10)),
+    ({"if-match": "*"}, 200, slice(None)),
+    ({"if-match": '"other"'}, 412, None),
+    ({"if-match": "W/ETAG", "range": "bytes=0-9"}, 412, None),
 ]
 
 
@@ -179,6 +192,9 @@ def test_downloads(client: CheckedClient, database: Database, store: StoreSettin
         if status == 206:
             start = bounds(part)
             assert answer.headers["content-range"] == f"bytes {start[0]}-{start[1] - 1}/{len(DATA)}"
+        if status in (412, 416):
+            [error] = answer.json()["errors"]
+            assert error["field"].lower() in sent
         if status == 416:
             assert answer.headers["content-range"] == f"bytes */{len(DATA)}"
     head = client.head(file["url"])

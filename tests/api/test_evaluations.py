@@ -99,7 +99,7 @@ def test_evaluations(client: CheckedClient, database: Database, hints: KeptHints
         ({"problem_set": "eval_x"}, "problem_set"),
         ({"config": {"samples": 0}}, "config.samples"),
         ({"config": {"temperature": 3}}, "config.temperature"),
-        ({"config": {"samples": 4}}, "config"),
+        ({"config": {"samples": 4}}, "config.samples"),
         ({"config": {"seeds": 1}}, "config.seeds"),
     ]
     for change, field in refused:

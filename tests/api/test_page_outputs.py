@@ -36,6 +36,7 @@ def test_training_and_evaluation_pages_state_their_figures(client: TestClient, r
     assert "stop after one step" in page.text
     assert '"rejected": "Let\'s think step by step.' in page.text, "an example row"
     assert "whole.left_out.no_rest" in page.text
+    assert "Only 2 of 3 pairs have a whole form" in page.text, "the dataset's notes"
     assert "apart with AUC 0.53" in page.text
     assert "0.70 (0.60 to 0.80)" in page.text
     assert "Every label was found right again." in page.text

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -26,6 +28,20 @@ MADE = {
     "notes": [],
     "created_at": "2026-01-01T00:00:00Z",
 }
+BROUGHT = {"problem_set": "pset_1", "received": 1, "added": 1, "existing": 0, "rejected_count": 0, "rejected": []}
+SHARDS = dict.fromkeys(("total", "queued", "running", "done", "quarantined", "cancelled"), 0)
+ROW = {"error": None, "created_at": "2026-01-01T00:00:00Z", "started_at": None, "finished_at": None}
+IMPORTED: dict[str, Any] = ROW | {
+    "id": "ds_1",
+    "state": "queued",
+    "name": "n",
+    "partial": False,
+    "jobs": [],
+    "config": {},
+    "manifest": None,
+    "sha256": None,
+    "progress": {"fraction": 0.0, "shards": SHARDS, "problems_done": 0, "problems_total": 0},
+}
 _MEBIBYTE = 1024 * 1024
 
 
@@ -46,11 +62,37 @@ class Reads(httpx.BaseTransport):
                 self.failures -= 1
                 raise httpx.WriteError("broke off", request=request)
         self.sizes.append(size)
-        return httpx.Response(201, json=MADE)
+        answers = {"/v1/problem-sets/pset_1/solutions": BROUGHT, "/v1/datasets/import": IMPORTED}
+        return httpx.Response(201, json=answers.get(request.url.path, MADE))
 
 
-@pytest.mark.parametrize("name", ["large.jsonl", "large.json"])
-def test_a_file_larger_than_memory_is_sent_and_sent_again(tmp_path: Path, name: str) -> None:
+def uploaded(errata: Errata, file: Path) -> None:
+    errata.problem_sets.upload("n", str(file))
+
+
+def brought(errata: Errata, file: Path) -> None:
+    errata.problem_sets.bring_solutions("pset_1", file)
+
+
+def brought_rows(errata: Errata, file: Path) -> None:
+    row = {"problem": 0, "source": "s", "text": "x" * (_MEBIBYTE // 8)}
+    errata.problem_sets.bring_solutions("pset_1", (row for _ in range(8 * file.stat().st_size // _MEBIBYTE)))
+
+
+def imported(errata: Errata, file: Path) -> None:
+    errata.datasets.import_file(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "send"),
+    [
+        *(("large.jsonl", uploaded), ("large.json", uploaded), ("large.jsonl", brought), ("large.json", brought)),
+        *(("large.jsonl", brought_rows), ("large.jsonl", imported), ("large.json", imported)),
+    ],
+)
+def test_a_file_larger_than_memory_is_sent_and_sent_again(
+    tmp_path: Path, name: str, send: Callable[[Errata, Path], None]
+) -> None:
     file = tmp_path / name
     with file.open("wb") as out:
         out.truncate(30 * _MEBIBYTE)  # zeros: the network does not care
@@ -58,7 +100,7 @@ def test_a_file_larger_than_memory_is_sent_and_sent_again(tmp_path: Path, name: 
     with Errata("http://errata.test", transport=network) as errata:
         tracemalloc.start()
         try:
-            errata.problem_sets.upload("n", str(file))
+            send(errata, file)
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -46,7 +46,7 @@ _TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 _CHECKS = Path(__file__).parent / "checks"
-_SECONDS = 280
+_SECONDS = 900  # a loader imports torch and more, on a machine that may be busy
 
 
 def real_problems(data: Path, count: int) -> list[Posted]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.consumers.conftest import END, Check, real_problems, unpacked_task
 
-pytestmark = pytest.mark.consumers
+pytestmark = [pytest.mark.consumers, pytest.mark.timeout(1800)]
 Sides = list[tuple[str, str, str]]
 
 
@@ -61,7 +61,7 @@ def ended(texts: list[str], dataset: Path) -> None:
 
 
 def test_axolotl(check: Check, dataset: Path) -> None:
-    found = check("axolotl", "dpo", "kto", "sft", "process_reward")
+    found = check("axolotl", "dpo", "kto", "sft")
     agree([(row["prompt"], row["chosen"], row["rejected"]) for row in found["dpo"]], dataset)
     unpaired = {(row["prompt"], row["completion"], row["label"]) for row in rows(dataset, "whole_kto")}
     assert {(row["prompt"], row["completion"], row["label"]) for row in found["kto"]} == unpaired
@@ -138,7 +138,7 @@ def test_trl_trains_by_its_script(dataset: Path, model: Path, tmp_path: Path, co
     quiet = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf"), "OMP_NUM_THREADS": "1"}
     env = {**os.environ, **quiet, "MODEL": str(model), "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     line = ["sh", str(dataset / "recipes" / "trl" / f"{command}.sh"), *more]
-    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / f"trained-{command}" / "model.safetensors").is_file()
 

@@ -13,6 +13,7 @@ from api.http.strict_json import JsonError
 
 _CHUNK = 256 * 1024
 _SPACE = " \t\r\n"
+_ONE_LIST = "a JSON file must hold one list of objects"
 
 
 def jsonl_rows(file: IO[bytes], charset: str = "") -> Iterator[RawRow]:
@@ -54,7 +55,7 @@ def json_rows(file: IO[bytes], charset: str = "") -> Iterator[RawRow]:
         yield from _finished(text, text.items())
         return
     if first != "{":
-        raise Unreadable("a JSON file must hold one list of objects")
+        raise Unreadable(_ONE_LIST if first else "the file is empty")
     if _is_lines(file, began):
         yield from jsonl_rows(file)
         return
@@ -82,23 +83,23 @@ def _finished(text: _Text, rows: Iterator[RawRow]) -> Iterator[RawRow]:
 
 
 def _only_list(text: _Text) -> Iterator[RawRow]:
-    lists = 0
+    found: list[str] = []
     text.take("{")
     while text.peek() != "}":
-        if not isinstance(text.value(), str):
+        if not isinstance(key := text.value(), str):
             raise Unreadable(f"not acceptable JSON: a key is no string (line {text.line})")
         text.take(":")
         if text.peek() == "[":
-            lists += 1
-            if lists > 1:
-                break
+            found.append(key[:80])
+            if len(found) > 1:
+                raise Unreadable(f"{_ONE_LIST}, and this has '{found[0]}' and '{found[1]}'; send one list a file")
             yield from text.items()
         else:
             text.value()
         if text.peek() != "}":
             text.take(",")
-    if lists != 1:
-        raise Unreadable("a JSON file must hold one list of objects")
+    if not found:
+        raise Unreadable(f"{_ONE_LIST}, and this object has no list in it; send a list, or JSON lines")
     text.take("}")
 
 

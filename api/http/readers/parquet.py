@@ -6,6 +6,7 @@ not written out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
@@ -33,8 +34,13 @@ def parquet_rows(file: IO[bytes], size_limit: int, header: list[str]) -> Iterato
     most = min(size_limit, max(RATIO_FREE, RATIO_LIMIT * size))
     try:
         parquet = pq.ParquetFile(file)
-        _check_announced(file, parquet.metadata, most)
         header += [name for name in parquet.schema_arrow.names if not name.startswith(_INDEX_COLUMN)]
+        twice = next((name for name, count in Counter(header).items() if count > 1), None)
+        if twice is not None:
+            raise Unreadable(f"two columns are named '{twice[:80]}'; rename or drop one")
+        if parquet.metadata.num_rows == 0:
+            return
+        _check_announced(file, parquet.metadata, most)
         columns = map(parquet.schema.column, range(len(parquet.schema)))
         texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
         parquet = pq.ParquetFile(file, read_dictionary=texts)
@@ -78,9 +84,19 @@ def _columns(batch: pa.RecordBatch, converts: dict[str, _Convert | None]) -> dic
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         if name.startswith(_INDEX_COLUMN):
             continue
-        values, convert = column.to_pylist(), converts[name]
+        values, convert = _values(name, column), converts[name]
         columns[name] = [v if v is None else convert(v) for v in values] if convert else values
     return columns
+
+
+def _values(name: str, column: pa.Array) -> list[Any]:
+    """The column's values. Times that Python's types cannot hold are texts. Raises Unreadable, naming the column."""
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (OverflowError, ValueError) as error:
+        if pa.types.is_temporal(column.type) and not pa.types.is_duration(column.type):
+            return column.cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+        raise Unreadable(f"column '{name[:80]}': {str(error)[:200]}; correct or drop it") from None
 
 
 def _size(column: pa.Array) -> int:
@@ -102,7 +118,9 @@ def _converter(kind: pa.DataType) -> _Convert | None:
     """What makes a value of this type one that JSON has; None where it is one already."""
     if pa.types.is_dictionary(kind):
         return _converter(kind.value_type)
-    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+    if pa.types.is_float16(kind):
+        return lambda value: float(str(np.float16(value)))
+    if pa.types.is_float32(kind):
         return _short_float
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return _decoded
@@ -132,6 +150,9 @@ def _short_float(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _decoded(value: bytes) -> str:
-    # Bytes that are no text become replacement characters, which show in the text where they stand.
-    return value.decode("utf-8", "replace")
+def _decoded(value: bytes) -> str | bytes:
+    """The text that bytes are. Others stay bytes: who needs that field refuses the row, and nothing is lost unseen."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

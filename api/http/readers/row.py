@@ -11,7 +11,12 @@ LINE_LIMIT = 8 * 1024 * 1024
 
 
 class Unreadable(ValueError):
-    """The file as a whole is not what it claims to be."""
+    """The file as a whole is not what it claims to be. What helps stands behind the message's last semicolon."""
+
+    def told(self) -> tuple[str, str]:
+        """What is wrong, and what helps."""
+        said, _, remedy = str(self).rpartition("; ")
+        return (said, remedy) if said else (remedy, "repair the file")
 
 
 class RawRow(NamedTuple):

@@ -69,10 +69,15 @@ def table_rows(
 def _rows(reader: Any, before: int, header: list[str]) -> Iterator[RawRow]:
     """``before``: lines above the header."""
     try:
-        names = [name.strip() for name in next(reader, [])]
+        # Lines without any text above the header are no rows, as they are none below it.
+        first: list[str] = next((cells for cells in reader if any(map(str.strip, cells))), [])
+        names = [name.strip() for name in first]
         header += [name for name in names if name]
-        if not header or len(set(header)) != len(header):
-            raise Unreadable("a table must start with a header of distinct column names")
+        if not header:
+            raise Unreadable("the file is empty; send a table that starts with a header of column names")
+        if len(set(header)) != len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise Unreadable(f"the column '{twice[:80]}' stands there twice; rename or drop one")
         width = len(names)
         for cells in reader:
             if len(cells) != width:

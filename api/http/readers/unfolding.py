@@ -5,16 +5,21 @@ A bomb never gets its size: unfolding ends at ``limit`` bytes, and for a file th
 
 from __future__ import annotations
 
+import re
 import tempfile
 from typing import IO, Any, Literal, cast
 
 import pyarrow as pa
 
-from api.http.errors import BadRequest, TooLarge
-from api.http.readers.row import Format
+from api.http.errors import BadRequest, FieldError, TooLarge
+from api.http.readers.row import Format, Unreadable
 
 Packing = Literal["gzip", "zstd"]
 _MAGIC: dict[bytes, Packing] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+# pzstd and seekable Zstandard put frames to be skipped between the others, also first.
+_MAGIC |= {bytes((kind, 0x2A, 0x4D, 0x18)): "zstd" for kind in range(0x50, 0x60)}
+_ZIP = b"PK\x03\x04"
+_JSON = re.compile(rb'\{\s*"[^"]*"\s*:|\[\s*\{\s*"')
 _IN_MEMORY = 1024 * 1024
 _CHUNK = 256 * 1024
 #: Text of problems packs 3 to 30 times smaller. Small files may be anything: their whole size is small.
@@ -38,14 +43,14 @@ def unfolded(file: IO[bytes], limit: int, declared: Packing | None = None) -> IO
     the file's size, BadRequest for data that is damaged, cut off or not compressed as declared.
     """
     if declared and packing_of(file) != declared:
-        raise BadRequest(f"the file is not complete {declared} data")
+        raise _refusal(f"the file is no {declared} data", "compress it as Content-Encoding says, or leave that out")
     for _ in range(_MOST_LAYERS):
         packing = packing_of(file)
         if packing is None:
             return file
         file = _unfold(file, packing, limit)
     if packing_of(file) is not None:
-        raise BadRequest(f"the file is compressed more than {_MOST_LAYERS} times; compress it once")
+        raise _refusal(f"the file is compressed more than {_MOST_LAYERS} times", "compress it once")
     return file
 
 
@@ -57,6 +62,26 @@ def sniffed_format(file: IO[bytes]) -> Format:
     if start.startswith(b"PAR1"):
         return "parquet"
     return "json" if start[:1] in (b"{", b"[") else "csv"
+
+
+def actual_format(file: IO[bytes], named: Format) -> Format:
+    """What a file that claims to be ``named`` holds where its first bytes leave no doubt; it is rewound.
+
+    Parquet and a list of JSON objects are read under any name. Raises Unreadable for a ZIP archive, which a workbook of
+    Excel is, and for JSON that claims to be a table.
+    """
+    file.seek(0)
+    start = file.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()
+    file.seek(0)
+    if start.startswith(_ZIP):
+        raise Unreadable("it is a ZIP archive or a workbook; unpack it, or save the sheet as CSV")
+    if start.startswith(b"PAR1"):
+        return "parquet"
+    if named == "jsonl" and start.startswith(b"["):
+        return "json"
+    if named in ("csv", "tsv") and _JSON.match(start):
+        raise Unreadable("it holds JSON and no table; name it .json or .jsonl")
+    return named
 
 
 def size_of(file: IO[bytes]) -> int:
@@ -89,11 +114,14 @@ def _unfold(file: IO[bytes], packing: Packing, limit: int) -> IO[bytes]:
         source: Any = pa.CompressedInputStream(pa.PythonFile(_KeptOpen(file), mode="r"), packing)
         while chunk := source.read(_CHUNK):
             if plain.tell() + len(chunk) > most:
-                raise TooLarge(_too_large(most, limit))
+                raise _too_large(most, limit)
             plain.write(chunk)
     except (OSError, pa.ArrowException):
         plain.close()
-        raise BadRequest(f"the file is not complete {packing} data") from None
+        remedy = "compress it anew, and send it whole"
+        raise _refusal(
+            f"the file is not complete {packing} data: cut off, damaged, or more behind it", remedy
+        ) from None
     except TooLarge:
         plain.close()
         raise
@@ -101,7 +129,12 @@ def _unfold(file: IO[bytes], packing: Packing, limit: int) -> IO[bytes]:
     return plain
 
 
-def _too_large(most: int, limit: int) -> str:
-    if most == limit:
-        return f"the file unfolds to more than {limit} bytes; send it in parts"
-    return f"the file unfolds to more than {RATIO_LIMIT} times its size; send it less compressed, or in parts"
+def _refusal(message: str, remedy: str) -> BadRequest:
+    return BadRequest(f"{message}; {remedy}", [FieldError(field="file", message=message, remedy=remedy)])
+
+
+def _too_large(most: int, limit: int) -> TooLarge:
+    message, remedy = f"the file unfolds to more than {limit} bytes", "send it in parts"
+    if most != limit:
+        message, remedy = f"the file unfolds to more than {RATIO_LIMIT} times its size", "send it less compressed"
+    return TooLarge(f"{message}; {remedy}", [FieldError(field="file", message=message, remedy=remedy)])

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from models.files import FileStore
@@ -24,7 +25,10 @@ from models.workspaces import Workspace
 from tests.api.conftest import CheckedClient
 from tests.api.imports.conftest import Finish, Table, lines, send
 from tests.api.outputs import set_state
+from tests.api.plain_clients import local
 from tests.api.test_injection_jobs import add_model
+
+__all__ = ["local"]  # a fixture
 
 
 def openai_row(at: int, **changes: Any) -> dict[str, Any]:
@@ -311,3 +315,26 @@ def test_equal_imports_at_once_are_one_dataset(client: CheckedClient, store: Sto
 def test_a_file_may_be_larger_than_other_bodies(local: CheckedClient) -> None:
     rows = [{"prompt": f"P{at}", "chosen": "a" * 90_000, "rejected": "b"} for at in range(15)]
     assert send(local, rows).json()["imported"]["pairs"] == 15
+
+
+def test_complaints_name_the_columns_of_the_file(local: TestClient) -> None:
+    reply = openai_row(0)["preferred_output"]
+    rows = [
+        openai_row(1),
+        openai_row(2, preferred_output=[{"role": "assistant", "content": ""}]),
+        openai_row(3, preferred_output=reply, non_preferred_output=reply),
+        openai_row(4, input={**openai_row(4)["input"], "tools": [{"type": "function", "function": {"name": "f"}}]}),
+    ]
+    told = send(local, rows).json()["imported"]
+    assert [(each["reason"], each["lines"]) for each in told["rejected"]] == [
+        ("'preferred_output' is empty", [2]),
+        ("'preferred_output' and 'non_preferred_output' are equal", [3]),
+        ("'input.tools' offers tools, which cannot be trained here", [4]),
+    ]
+    assert told["pairs"] == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_a_file_without_rows_is_told_as_that(local: TestClient, content: bytes) -> None:
+    answer = send(local, content)
+    assert (answer.status_code, answer.json()["errors"][0]["message"]) == (422, "it holds no rows")

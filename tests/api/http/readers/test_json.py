@@ -57,5 +57,18 @@ def test_a_damaged_document_is_refused(data: bytes) -> None:
         read(data)
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b'{"train": [{"a": 1}], "test": []}', "has 'train' and 'test'; send one list a file"),
+        (b'{"a": 1}', "has no list in it"),
+        (b"", "the file is empty"),
+    ],
+)
+def test_what_is_there_in_place_of_one_list_is_told(data: bytes, told: str) -> None:
+    with pytest.raises(Unreadable, match=told):
+        read(data)
+
+
 def test_items_that_are_no_objects_are_bad_rows() -> None:
     assert read(b'[1, {"a": 1}, []]') == ["not a JSON object", {"a": 1}, "not a JSON object"]

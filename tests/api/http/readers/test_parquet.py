@@ -49,7 +49,32 @@ def test_values_are_those_that_json_has() -> None:
         "t": "1970-01-01",
         "c": "a",
     }
-    assert second == {"l": [], "m": {}, "b": "\ufffd", "d": "2.00", "t": "1970-01-02", "c": "b"}
+    assert second == {"l": [], "m": {}, "b": b"\xff", "d": "2.00", "t": "1970-01-02", "c": "b"}
+
+
+def test_bytes_that_are_no_text_are_never_changed_into_text() -> None:
+    """Whoever needs such a field refuses the row; replacement characters would have gone into the problems unseen."""
+    assert read(parquet(pa.table({"b": [b"text", b"\xff"]}))) == [{"b": "text"}, {"b": b"\xff"}]
+
+
+def test_a_table_without_rows_has_its_columns() -> None:
+    header: list[str] = []
+    data = parquet(pa.table({"question": pa.array([], pa.string()), "gold_answer": pa.array([], pa.string())}))
+    assert list(read_rows(io.BytesIO(data), "parquet", LIMIT, header=header)) == []
+    assert header == ["question", "gold_answer"]
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["question", "question"])
+    with pytest.raises(Unreadable, match="two columns are named 'question'"):
+        read(parquet(table))
+
+
+def test_times_beyond_those_of_python_are_texts() -> None:
+    times = pa.array([0, 2**61], pa.timestamp("us"))
+    first, second = read(parquet(pa.table({"t": times, "f": pa.array(np.array([0.1, 2], np.float16))})))
+    assert (first["t"], first["f"], second["f"]) == ("1970-01-01 00:00:00.000000", 0.1, 2.0)
+    assert isinstance(second["t"], str)
 
 
 def test_the_index_of_pandas_is_no_column() -> None:

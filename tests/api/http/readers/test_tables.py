@@ -135,3 +135,16 @@ def test_the_header_is_told_before_the_first_row() -> None:
     rows = read_rows(io.BytesIO(b"q,level,final\na,,1\n"), "csv", 1 << 30, header=header)
     assert next(rows).value == {"q": "a", "final": "1"}
     assert header == ["q", "level", "final"]
+
+
+def test_lines_without_text_above_the_header_are_no_header() -> None:
+    assert read(b"\n ,\nquestion,gold_answer\na,1\n") == [{"question": "a", "gold_answer": "1"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [(b"", "the file is empty"), (b"\n\n", "empty"), (b"q,final,q\na,1,b\n", "'q' stands there twice")],
+)
+def test_what_is_wrong_with_a_header_is_told(data: bytes, told: str) -> None:
+    with pytest.raises(Unreadable, match=told):
+        read(data)
