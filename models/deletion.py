@@ -45,6 +45,7 @@ from models.outputs import (
 from models.session import Database, insert_ignore
 from models.settings import StoreSettings
 from models.states import TERMINAL
+from models.uploads import FineTuningJob, UploadedFile, upload_folder
 from models.workspaces import (
     DELETED_WORKSPACE,
     DELETED_WORKSPACE_NAME,
@@ -75,6 +76,7 @@ _REFERENCES: dict[type[Base], tuple[Any, ...]] = {
     Estimate: (),
     Evaluation: (),
     Rejudging: (),
+    UploadedFile: (),
 }
 
 
@@ -94,7 +96,7 @@ def _of_shards(job_id: str) -> ColumnElement[bool]:
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     Rejudging: (VerdictChangeRow.rejudging_id, Shard.rejudging_id),
     Evaluation: (EvaluationSample.evaluation_id, Shard.evaluation_id),
-    TrainingRun: (Metric.run_id, Checkpoint.run_id),
+    TrainingRun: (Metric.run_id, Checkpoint.run_id, FineTuningJob.run_id),
     Dataset: (DatasetSource.dataset_id, Shard.dataset_id),
     Estimate: (),
     InjectionJob: (
@@ -109,6 +111,7 @@ _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     ),
     LanguageModel: (),
     ProblemSet: (BroughtSolution.problem_set_id, (Retraction, _of_problems), ProblemRow.problem_set_id),
+    UploadedFile: (),
 }
 
 
@@ -267,6 +270,8 @@ def _remove_files(files: FileStore, store: StoreSettings, row: Any) -> None:
         folders = [f"training/{row.id}"]
     elif isinstance(row, LanguageModel) and row.training_run_id:
         folders = [f"models/{row.training_run_id}"]
+    elif isinstance(row, UploadedFile):
+        folders = [upload_folder(row.id)]
     for folder in folders:
         try:
             files.remove(folder)
