@@ -94,4 +94,5 @@ def model_name(base: str, suffix: str | None) -> str:
 
 def suffix_of(name: str) -> str | None:
     """The suffix that a name was built with."""
-    return name.split(":")[-2] or None
+    parts = name.split(":")
+    return (parts[3] or None) if len(parts) == 5 and parts[0] == "ft" else None
