@@ -79,7 +79,7 @@ def unknown_after() -> Invalid:
 
 def rows_behind(
     session: Session,
-    query: Select[Any],
+    query: Select[*tuple[Any, ...]],
     keys: Keys,
     at: tuple[datetime, Any] | None,
     limit: int,
