@@ -14,6 +14,7 @@ from api.quotas import QuotaIn, set_quota
 from models.files import FileStore
 from models.outputs import Dataset, TrainingRun
 from models.states import JobState
+from models.uploads import FineTuningJob
 from models.workspaces import DEFAULT_WORKSPACE
 from tests.api.openai_routes.conftest import Service, chat, preference
 
@@ -162,6 +163,18 @@ def test_jobs_share_a_file_a_key_makes_one_and_a_deleted_file_none_less(
     assert jobs.retrieve(first.id).training_file == file_id
     for job in (first, other):
         jobs.cancel(job.id)
+
+
+def test_a_deleted_training_job_is_no_job_any_more(service: Service, sdk: openai.OpenAI, file_id: str) -> None:
+    job = sdk.fine_tuning.jobs.create(model="tiny", training_file=file_id, method=DPO)
+    sdk.fine_tuning.jobs.cancel(job.id)
+    run_id = service.run(job.id).id
+    answer = service.http.delete(f"/v1/training-jobs/{run_id}")
+    assert (answer.status_code, answer.json()["purged"]) == (200, True)
+    with service.db.read() as session:
+        assert session.get(FineTuningJob, run_id) is None
+    with pytest.raises(openai.NotFoundError):
+        sdk.fine_tuning.jobs.retrieve(job.id)
 
 
 def test_quotas_keys_and_scopes_are_told_in_openais_shape(service: Service, sdk: openai.OpenAI, file_id: str) -> None:
