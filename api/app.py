@@ -46,6 +46,8 @@ from api.injection_jobs import extensions as job_extensions
 from api.injection_jobs import failures as job_failures
 from api.injection_jobs import jobs as injection_jobs
 from api.links import add_links
+from api.openai import files as openai_files
+from api.openai import jobs as fine_tuning_jobs
 from api.pages.rendering import STATIC
 from api.pages.routes import router as pages
 from api.problem_sets import routes as problem_sets
@@ -79,6 +81,8 @@ RESOURCES = (
     imports,
     training,
     training_checkpoints,
+    openai_files,
+    fine_tuning_jobs,
     evaluations,
     language_models,
     life,

@@ -75,6 +75,16 @@ class DeletionOut(BaseModel):
     purged: bool = Field(description="False: the sweeper goes on with it.")
 
 
+class ModelDeletionOut(BaseModel):
+    """What was deleted, as OpenAI's client expects it of a model; ``rows`` and ``purged`` as of every other row."""
+
+    id: str = Field(description="The name it had.")
+    object: Literal["model"] = "model"
+    deleted: Literal[True] = True
+    rows: list[DependentOut] = Field(description="The model first, then what was deleted with it.")
+    purged: bool = Field(description="False: the sweeper goes on with it.")
+
+
 @dataclass(frozen=True)
 class Life:
     """One kind of row: its path parameter, what may be changed, who may, how it is found and how it is told."""
@@ -166,8 +176,11 @@ def _register(life: Life) -> None:
             row = life.row(session, row_id, caller.workspace_id, own=True)
             return Listing.whole([_told(other) for other in dependents(session, row)])
 
-    def remove(caller: Caller, api: ApiDep, row_id: str, cascade: Cascade = False) -> DeletionOut:
-        return _delete(life, api, caller, row_id, cascade=cascade)
+    def remove(caller: Caller, api: ApiDep, row_id: str, cascade: Cascade = False) -> DeletionOut | ModelDeletionOut:
+        done = _delete(life, api, caller, row_id, cascade=cascade)
+        if life.table is LanguageModel:
+            return ModelDeletionOut(id=row_id, rows=done.deleted, purged=done.purged)
+        return done
 
     change_text = "Rename or tag it." if "name" in life.body.model_fields else "Tag it."
     delete_text = "Delete it with its rows and files; with `cascade` also what depends on it. Refused while any runs."
@@ -176,7 +189,8 @@ def _register(life: Life) -> None:
     changed.add(path, typed(change, caller=life.caller, row_id=row_id, body=life.body))
     listed = _Operation("GET", f"list_{life.name}_dependents", listed_text, Listing[DependentOut], (404, 409))
     listed.add(f"{path}/dependents", typed(list_dependents, row_id=row_id))
-    deleted = _Operation("DELETE", f"delete_{life.name}", delete_text, DeletionOut, (404, 409))
+    answered = ModelDeletionOut if life.table is LanguageModel else DeletionOut
+    deleted = _Operation("DELETE", f"delete_{life.name}", delete_text, answered, (404, 409))
     deleted.add(path, typed(remove, caller=life.caller, row_id=row_id))
 
 
@@ -241,7 +255,7 @@ def _delete(life: Life, api: Api, caller: Caller, row_id: str, *, cascade: bool)
             ]
             raise Conflict(f"it cannot be deleted while {_first(named)} goes on; cancel it first", errors)
         hide(session, rows)
-    return DeletionOut(deleted=told, purged=_purge(api))
+    return DeletionOut(deleted=told, purged=free_space(api))
 
 
 def _error(one: DependentOut, message: str, remedy: str) -> FieldError:
@@ -257,7 +271,8 @@ def _first(told: list[DependentOut]) -> str:
     return ", ".join(f"{one.kind} {one.id}" for one in told[:5]) + more
 
 
-def _purge(api: Api) -> bool:
+def free_space(api: Api) -> bool:
+    """Purge what is hidden, as far as a request may wait for it. False: the sweeper goes on."""
     try:
         return purge(api.db, api.store, _PURGE_SECONDS)
     except SQLAlchemyError as error:  # the rows are hidden: the deletion is done, and the sweeper frees the space

@@ -47,6 +47,7 @@ from models.outputs import (
 from models.session import Database, insert_ignore
 from models.settings import StoreSettings
 from models.states import TERMINAL
+from models.uploads import FineTuningJob, UploadedFile, upload_folder
 from models.workspaces import (
     DELETED_WORKSPACE,
     DELETED_WORKSPACE_NAME,
@@ -77,6 +78,7 @@ _REFERENCES: dict[type[Base], tuple[Any, ...]] = {
     Estimate: (),
     Evaluation: (),
     Rejudging: (),
+    UploadedFile: (),
 }
 
 
@@ -97,7 +99,7 @@ def _errors_of(column: Any) -> tuple[Any, Any]:
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     Rejudging: (VerdictChangeRow.rejudging_id, _errors_of(Shard.rejudging_id), Shard.rejudging_id),
     Evaluation: (EvaluationSample.evaluation_id, _errors_of(Shard.evaluation_id), Shard.evaluation_id),
-    TrainingRun: (Metric.run_id, Checkpoint.run_id),
+    TrainingRun: (Metric.run_id, Checkpoint.run_id, FineTuningJob.run_id),
     Dataset: (DatasetSource.dataset_id, Shard.dataset_id),
     Estimate: (),
     InjectionJob: (
@@ -112,6 +114,7 @@ _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     ),
     LanguageModel: (),
     ProblemSet: (BroughtSolution.problem_set_id, (Retraction, _of_problems), ProblemRow.problem_set_id),
+    UploadedFile: (),
 }
 
 
@@ -292,6 +295,8 @@ def _remove_files(files: FileStore, store: StoreSettings, row: Any) -> None:
         folders = [f"training/{row.id}"]
     elif isinstance(row, LanguageModel) and row.training_run_id:
         folders = [f"models/{row.training_run_id}"]
+    elif isinstance(row, UploadedFile):
+        folders = [upload_folder(row.id)]
     for folder in folders:
         try:
             files.remove(folder)

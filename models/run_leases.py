@@ -17,9 +17,9 @@ from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from models.base import db_now
-from models.outputs import Checkpoint, TrainingRun
+from models.outputs import Checkpoint, Dataset, TrainingRun
 from models.session import update_returning
-from models.states import TrainingState, move
+from models.states import TERMINAL, TrainingState, move
 
 MAX_FAILURES = 3
 MAX_INTERRUPTIONS = 10
@@ -43,7 +43,9 @@ class RunLease:
 def _claimable() -> Select[str]:
     free = or_(TrainingRun.worker.is_(None), TrainingRun.lease_expires_at < db_now())
     due = or_(TrainingRun.next_run_at.is_(None), TrainingRun.next_run_at <= db_now())
-    waiting = select(TrainingRun.id).where(TrainingRun.state == _S.QUEUED, free, due)
+    # A run may be made before its dataset is. One whose dataset came to nothing is taken as well, to fail.
+    written = exists().where(Dataset.id == TrainingRun.dataset_id, Dataset.state.in_(sorted(TERMINAL)))
+    waiting = select(TrainingRun.id).where(TrainingRun.state == _S.QUEUED, free, due, written)
     return waiting.order_by(TrainingRun.created_at, TrainingRun.id).limit(1)
 
 

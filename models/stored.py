@@ -18,12 +18,13 @@ from models.folders import MANIFEST, fingerprint
 from models.outputs import Checkpoint, Dataset, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.uploads import UploadedFile, upload_folder
 from models.workspaces import DELETED_WORKSPACE, LanguageModel
 
 ORPHAN_SECONDS = 86400.0
 """A folder without a row is left alone until it is this old: whoever is writing it adds the row at the end."""
 
-_PARENTS = ("datasets", "models", "training", "imports")
+_PARENTS = ("datasets", "models", "training", "imports", "uploads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Verified:
 
 
 def stored_folders(session: Session, files: FileStore) -> Iterator[StoredFolder]:
-    """The folders of every finished dataset, checkpoint that is kept and trained model, of every workspace.
+    """The folders of every finished dataset, kept checkpoint, trained model and uploaded file, of every workspace.
 
     Checkpoints of a remote store stay on the machine that trains and are left out.
     """
@@ -73,6 +74,9 @@ def stored_folders(session: Session, files: FileStore) -> Iterator[StoredFolder]
     trained = (LanguageModel.training_run_id.is_not(None), LanguageModel.workspace_id != DELETED_WORKSPACE)
     for model in session.scalars(select(LanguageModel).where(*trained).order_by(LanguageModel.id)):
         yield StoredFolder(model.id, f"models/{model.training_run_id}", None, None, model.fingerprint)
+    uploaded = select(UploadedFile.id).where(UploadedFile.workspace_id != DELETED_WORKSPACE)
+    for file_id in session.scalars(uploaded.order_by(UploadedFile.id)):
+        yield StoredFolder(file_id, upload_folder(file_id))
 
 
 def verify_files(db: Database, store: StoreSettings, *, contents: bool = True) -> Verified:
@@ -138,13 +142,14 @@ def orphans(db: Database, store: StoreSettings, older_than: float = ORPHAN_SECON
     """Folders of the file store that belong to no row and were last written ``older_than`` seconds ago or more.
 
     Rows that wait for their deletion count as rows: what deletes them deletes their files. Only folders where Errata
-    keeps datasets, models, training runs and imports are looked at; what else lies in the store is nobody's business.
+    keeps datasets, models, training runs, imports and uploads are looked at; what else lies there is nobody's business.
     """
     files, until = FileStore(store.files), time.time() - older_than
     # Listed before the rows are read: what appears in between has its row, or is too young.
     names = [(parent, name) for parent in _PARENTS for name in files.children(parent)]
     with db.read() as session:
         known = set(session.scalars(select(Dataset.id))) | set(session.scalars(select(TrainingRun.id)))
+        known |= set(session.scalars(select(UploadedFile.id)))
         known |= {str(run) for run in session.scalars(select(LanguageModel.training_run_id)) if run}
     without = [f"{parent}/{name}" for parent, name in names if name.partition("-")[0] not in known]
     return sorted(folder for folder in without if (written := files.modified(folder)) is not None and written <= until)

@@ -17,6 +17,7 @@ from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.uploads import UploadedFile
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, ProblemSet, Workspace
 
 _ROWS = 2_000  # per transaction
@@ -29,6 +30,7 @@ _OWNED: tuple[Any, ...] = (
     Estimate,
     Evaluation,
     Rejudging,
+    UploadedFile,
 )
 
 

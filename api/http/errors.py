@@ -26,6 +26,8 @@ from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, Operationa
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from api.http import openai_errors
+from api.http.openai_errors import OpenAIError
 from models.logs import DATABASE
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Problem(BaseModel):
     detail: str
     instance: str = Field(description="Path of the request.")
     errors: list[FieldError] = Field([], description=f"The first {MOST_LISTED} of them.")
+    error: OpenAIError | None = Field(None, description="The same for clients of OpenAI: on their routes alone.")
 
 
 class ApiError(HTTPException):
@@ -153,15 +156,20 @@ _REMEDIES = {
 def response(request: Request, status: int, detail: str, **more: Any) -> JSONResponse:
     """A problem document as a response; ``more`` may hold ``errors`` and ``headers``."""
     slug = more.get("slug") or _SLUGS.get(status, "internal" if status >= 500 else "bad-request")
+    found: Sequence[FieldError] = more.get("errors", [])
+    status = openai_errors.status_of(request.url.path, status, more.get("headers"))
+    first = (found[0].field, found[0].message, found[0].remedy) if found else None
     document = Problem(
         type=f"urn:errata:problem:{slug}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,
         instance=request.url.path.encode("utf-8", "replace").decode(),
-        errors=more.get("errors", []),
+        errors=list(found),
+        error=openai_errors.error_of(request.url.path, status, detail, slug, first),
     )
-    return JSONResponse(document.model_dump(), status, more.get("headers"), media_type=MEDIA_TYPE)
+    left_out = None if document.error else {"error"}
+    return JSONResponse(document.model_dump(exclude=left_out), status, more.get("headers"), media_type=MEDIA_TYPE)
 
 
 def field_errors(errors: Iterable[Mapping[str, Any]], prefix: Sequence[str] = ()) -> list[FieldError]:

@@ -108,7 +108,7 @@ class BodyLimit:
 
     def _limit(self, scope: Scope) -> int:
         path = scope["path"].rstrip("/")
-        uploads = path in ("/v1/problem-sets", "/v1/datasets/import", "/upload") or (
+        uploads = path in ("/v1/problem-sets", "/v1/datasets/import", "/v1/files", "/upload") or (
             path.startswith("/v1/problem-sets/") and path.endswith("/solutions")
         )
         media_type = Headers(scope=scope).get("content-type", "").partition(";")[0]

@@ -32,7 +32,7 @@ from errata.imports.rows import (
     with_gold,
 )
 from errata.imports.turns import RowProblem
-from errata.seeds import split_of
+from errata.seeds import Split, split_of
 
 _HEAD = 100  # rows whose columns tell the format
 _LISTED = 40  # columns named in an answer
@@ -102,10 +102,18 @@ class Ingest:
         self._pairing = Pairing()
         self._seen: set[bytes] = set()
         self._ids: set[str] = set()
+        self._split: Split | None = None
 
-    def read(self, rows: Iterable[RawRow], *, refuse: bool) -> None:
-        """Read every row. Raises Invalid: too many rows, nothing of use, or a bad row where ``refuse``; BadRequest."""
+    def read(
+        self, rows: Iterable[RawRow], *, refuse: bool, found: Recognised | None = None, split: Split | None = None
+    ) -> None:
+        """Read every row. Raises Invalid: too many rows, nothing of use, or a bad row where ``refuse``; BadRequest.
+
+        A further file has its own ``found``; a row that repeats one of an earlier file is a duplicate. Rows of a
+        ``split`` go there, and no others are drawn for it.
+        """
         report, most = self.report, self._settings.upload_rows
+        self._found, self._split = found or self._found, split
         try:
             for raw in rows:
                 report.rows += 1
@@ -167,7 +175,10 @@ class Ingest:
         report.messages += messages
         report.texts += not messages
         report.own += not values["prompt_messages"] and values["prompt_text"] is None
-        report.train += split_of(values["question"], self._config.split.test, self._config.seed) == "train"
+        split = self._split or split_of(values["question"], self._config.split.test, self._config.seed)
+        report.train += split == "train"
+        if self._split:
+            values["split"] = split
         self._out.write(json.dumps(values, ensure_ascii=False) + "\n")
 
     def _check_complete(self, refuse: bool) -> None:

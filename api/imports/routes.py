@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -27,6 +29,7 @@ from api.imports.report import Report
 from api.imports.schemas import ImportIn
 from api.quotas import admit_job
 from errata.imports.config import FormatName, ImportConfig
+from errata.seeds import Split
 from models.base import new_id
 from models.files import FileStore
 from models.folders import write_manifest
@@ -113,15 +116,15 @@ def _import(
 ) -> tuple[str, bool, bool]:
     """Check and stage the file unless the same import came before; see ``_store`` for the answer."""
     digest = upload.digest()
-    key = _key(digest, body, settings)
+    key = import_key(digest, body, settings)
     dataset = Dataset(id=new_id("ds"), workspace_id=workspace_id, name=body.name, import_key=key)
     with api.db.read() as session:
-        found = _existing(session, workspace_id, key)
+        found = existing_import(session, workspace_id, key)
     if found is not None:
         return _store(api, who, dataset, key)
     # Read and staged before the transaction opens: a large file would hold the write lock for its whole reading.
     files = FileStore(api.store.files)
-    about = _stage(api, files, upload, body, settings, dataset.id)
+    about = stage(api, files, [Part(upload)], body, settings, dataset.id)
     told = {"file": body.file_name, "file_sha256": digest, **about}
     dataset.config = {"jobs": [], **settings.model_dump(mode="json"), "import": told}
     created = False
@@ -133,31 +136,41 @@ def _import(
     return row_id, created, replayed
 
 
-def _key(digest: str, body: ImportIn, settings: ImportConfig) -> str:
+@dataclass(frozen=True)
+class Part:
+    """One of the files that become a dataset; ``split``: where its rows go, drawn by question where it is None."""
+
+    upload: Upload
+    split: Split | None = None
+
+
+def import_key(digest: str, body: ImportIn, settings: ImportConfig) -> str:
     """What makes two imports the same: the file, its name as a dataset, and everything that decides on its rows."""
     values = [digest, body.model_dump(mode="json", exclude={"config", "file_name"}), settings.model_dump(mode="json")]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _existing(session: Session, workspace_id: str, key: str) -> str | None:
+def existing_import(session: Session, workspace_id: str, key: str) -> str | None:
+    """The dataset of the same import, unless it ended without files."""
     same = select(Dataset.id).where(Dataset.workspace_id == workspace_id, Dataset.import_key == key)
     return session.scalar(same.where(Dataset.state.not_in(_ENDED_EMPTY)))
 
 
-def _stage(
-    api: Api, files: FileStore, upload: Upload, body: ImportIn, settings: ImportConfig, dataset_id: str
+def stage(
+    api: Api, files: FileStore, parts: Sequence[Part], body: ImportIn, settings: ImportConfig, dataset_id: str
 ) -> dict[str, Any]:
-    """Check the file's rows and leave them for the worker; what is told of them. Raises Invalid and BadRequest."""
+    """Check the files' rows and leave them for the worker; what is told of them. Raises Invalid and BadRequest."""
     limit = api.settings.upload_limit
-    rows = upload.rows(limit)
-    found, rows = recognised(rows, body.format, body.mapping)
+    read = [recognised(part.upload.rows(limit), body.format, body.mapping) for part in parts]
+    first = read[0][0]
     with files.scratch() as folder:
         with (folder / ROWS).open("w", encoding="utf-8", newline="\n") as out:
-            ingest = Ingest(found, settings, api.settings, out)
-            ingest.read(rows, refuse=body.on_bad_row == "refuse")
+            ingest = Ingest(first, settings, api.settings, out)
+            for part, (found, rows) in zip(parts, read, strict=True):
+                ingest.read(rows, refuse=body.on_bad_row == "refuse", found=found, split=part.split)
         write_manifest(folder, {"files": []})
         files.publish(folder, staged_folder(dataset_id))
-    return _told(found, body, ingest.report)
+    return _told(first, body, ingest.report)
 
 
 def _told(found: Recognised, body: ImportIn, report: Report) -> dict[str, Any]:
@@ -176,25 +189,12 @@ def _store(api: Api, who: Idempotency, dataset: Dataset, key: str) -> tuple[str,
     hints: list[Hint] = []
 
     def make(session: Session) -> str:
-        found = _existing(session, dataset.workspace_id, key)
+        found = existing_import(session, dataset.workspace_id, key)
         if found is not None:
             return found
         admit_job(session, dataset.workspace_id, Dataset)
-        if dataset.config is None:
-            raise Conflict("the dataset of this import has just ended without files; send the file again")
-        # One that ended without files gives its key away.
-        same = update(Dataset).where(Dataset.workspace_id == dataset.workspace_id, Dataset.import_key == key)
-        session.execute(same.values(import_key=None))
-        row = Dataset(
-            id=dataset.id,
-            workspace_id=dataset.workspace_id,
-            name=dataset.name,
-            import_key=key,
-            config=dataset.config,
-        )
-        session.add(row)
-        session.flush()
-        hints.extend(plan_dataset(session, row))
+        row, planned = add_import(session, dataset, key)
+        hints.extend(planned)
         return row.id
 
     def attempt() -> tuple[str, bool]:
@@ -208,3 +208,22 @@ def _store(api: Api, who: Idempotency, dataset: Dataset, key: str) -> tuple[str,
         row_id, new = attempt()  # the same import was being added by another request, and now it is there
     api.dispatcher.send(hints)
     return row_id, row_id == dataset.id, not new
+
+
+def add_import(session: Session, dataset: Dataset, key: str) -> tuple[Dataset, list[Hint]]:
+    """Add a staged dataset in the caller's transaction, as a row of its own: it may be tried again. Raises Conflict."""
+    if dataset.config is None:
+        raise Conflict("the dataset of this import has just ended without files; send the file again")
+    # One that ended without files gives its key away.
+    same = update(Dataset).where(Dataset.workspace_id == dataset.workspace_id, Dataset.import_key == key)
+    session.execute(same.values(import_key=None))
+    row = Dataset(
+        id=dataset.id,
+        workspace_id=dataset.workspace_id,
+        name=dataset.name,
+        import_key=key,
+        config=dataset.config,
+    )
+    session.add(row)
+    session.flush()
+    return row, plan_dataset(session, row)

@@ -38,6 +38,8 @@ class Imported(BaseModel):
 
     file: str | None
     file_sha256: str = Field(description="Of the file as it was sent.")
+    validation_file: str | None = Field(None, description="A second file, whose rows are the held-out split.")
+    validation_file_sha256: str | None = None
     format: str
     mapping: dict[str, str]
     license: str | None

@@ -57,16 +57,21 @@ def named_inputs(session: Session, workspace_id: str, body: TrainingInputs) -> t
     dataset = body_row(session, Dataset, body.dataset, workspace_id, "dataset")
     if dataset.state != JobState.SUCCEEDED:
         raise Conflict(f"dataset: it is {dataset.state}; train on it once it has succeeded")
-    base = body_model(session, body.base_model, workspace_id, "base_model")
+    return dataset, trainable_model(session, body.base_model, workspace_id, "base_model")
+
+
+def trainable_model(session: Session, name: str, workspace_id: str, field: str) -> LanguageModel:
+    """The base model that a body's field names. Raises Invalid naming the field."""
+    base = body_model(session, name, workspace_id, field)
     if not base.config.get("path"):
         raise Invalid.field(
-            "base_model",
+            field,
             f"its entry (engine {base.engine}) names no weights to train",
             "give it the setting `path`: the weights its server was started with",
         )
     if base.config.get("adapter"):
-        raise Invalid.field("base_model", "it is an adapter", "start from its base, or merge it (`lora.merge`) first")
-    return dataset, base
+        raise Invalid.field(field, "it is an adapter", "start from its base, or merge it (`lora.merge`) first")
+    return base
 
 
 def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -> tuple[TrainingRun, list[Hint]]:
@@ -75,18 +80,25 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     dataset, base = named_inputs(session, workspace_id, body)
     _check_table(dataset, config)
     check_name(session, workspace_id, body.output_name, "output_name")
+    return add_run(session, dataset, base, workspace_id, body.output_name, config), []
+
+
+def add_run(
+    session: Session, dataset: Dataset, base: LanguageModel, workspace_id: str, output_name: str, config: TrainingConfig
+) -> TrainingRun:
+    """Add a training run in the caller's transaction. It waits for its dataset where that is not written yet."""
     run = TrainingRun(
         id=new_id("train"),
         workspace_id=workspace_id,
         dataset_id=dataset.id,
         base_model_id=base.id,
-        output_name=body.output_name,
+        output_name=output_name,
         config=config.model_dump(mode="json"),
     )
     session.add(run)
     session.flush()
     record(session, workspace_id, run.id, "queued")
-    return run, []
+    return run
 
 
 def _check_table(dataset: Dataset, config: TrainingConfig) -> None:

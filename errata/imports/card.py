@@ -47,7 +47,8 @@ def _body(manifest: Mapping[str, Any]) -> list[str]:
     lines = [f"# {escaped(manifest['name'])}", "", told, "", *_table(("configuration", "rows", "what it is"), tables)]
     lines += ["## Source", "", *_table(("", ""), _source(source)), *_rejected(source)]
     share = config["split"]["test"]
-    lines += [f"Split by prompt, {share:.1%} of the prompts held out." if share else "No prompts are held out.", ""]
+    split = f"Split by prompt, {share:.1%} of the prompts held out." if share else "No prompts are held out."
+    lines += ["The validation file's rows are held out." if source.get("validation_file") else split, ""]
     for name, count in manifest["left_out"].items():
         if name in manifest["rows"]:
             lines += [f"`{name}` leaves out {count:,} rows that it cannot hold.", ""]
@@ -69,6 +70,7 @@ def _source(source: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
         ("file", escaped(source["file"] or "not named")),
         ("SHA-256", f"`{source['file_sha256']}`"),
+        *_validation(source),
         ("licence", escaped(source["license"] or "not given")),
         ("from", escaped(source["source_url"] or "not given")),
         ("format", f"`{source['format']}`"),
@@ -82,6 +84,15 @@ def _source(source: Mapping[str, Any]) -> list[tuple[str, str]]:
     if any(unpaired.values()):
         rows.append(("without a partner", f"{unpaired['right']:,} right and {unpaired['wrong']:,} wrong completions"))
     return rows
+
+
+def _validation(source: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not source.get("validation_file"):
+        return []
+    return [
+        ("validation file", escaped(source["validation_file"])),
+        ("its SHA-256", f"`{source['validation_file_sha256']}`"),
+    ]
 
 
 def _rejected(source: Mapping[str, Any]) -> list[str]:

@@ -199,7 +199,15 @@ def _sft(row: Values, config: ImportConfig) -> ImportedSide:
         raise RowProblem(f"'{name}' is not a list of messages")
     if turns[-1].role != "assistant":
         raise RowProblem(f"'{name}' does not end with an assistant's message")
+    _check_weight(row[name], name)
     return ImportedSide(ask_messages(turns[:-1], name), turns[-1].content)
+
+
+def _check_weight(messages: Any, name: str) -> None:
+    """Raises RowProblem where OpenAI's ``weight`` says that the reply is not to be learnt: it is the one that is."""
+    last = messages[-1] if isinstance(messages, list) else None
+    if isinstance(last, Mapping) and last.get("weight") == 0:
+        raise RowProblem(f"'{name}' ends with a message of weight 0, and the last reply is what is imitated")
 
 
 def _completed(row: Values, config: ImportConfig) -> ImportedSide:

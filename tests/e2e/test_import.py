@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from client import Errata
 from demo import problems
 from tests.e2e.conftest import Prepare
+from tests.e2e.openai_road import follow_openai_page
 from tests.processes import Running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -53,7 +55,8 @@ def url(request: pytest.FixtureRequest, prepared: Prepare) -> Iterator[str]:
         yield api.url()
 
 
-def test_a_file_is_imported_and_trained_on(url: str, file: Path) -> None:
+def test_a_file_is_imported_and_trained_on(url: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By our client, then by the `openai` package alone: one service for both, as starting it is what costs."""
     with Errata(url) as errata:
         sent = errata.datasets.import_file(file, name="theirs", license="mit")
         dataset = errata.datasets.wait(sent.id, timeout_seconds=300)
@@ -69,8 +72,25 @@ def test_a_file_is_imported_and_trained_on(url: str, file: Path) -> None:
         for example in preview.examples:
             assert example["chosen"]["ends_with_eos"]
             assert example["rejected"]["ends_with_eos"]
-        for preset in ("errata", "sft"):
-            given = {"base_model": "miniature", "output_name": f"taught-{preset}", "preset": preset, "config": TRAINING}
-            run = errata.training_jobs.create(dataset.id, **given)
-            done = errata.training_jobs.wait(run.id, timeout_seconds=300)
-            assert (done.step, done.language_model) == (2, f"taught-{preset}")
+        given = {"base_model": "miniature", "output_name": "taught", "preset": "errata", "config": TRAINING}
+        run = errata.training_jobs.create(dataset.id, **given)
+        done = errata.training_jobs.wait(run.id, timeout_seconds=300)
+        assert (done.step, done.language_model) == (2, "taught")
+    monkeypatch.chdir(file.parent)
+    _check_openai(follow_openai_page(url, "miniature"))
+
+
+def _check_openai(left: dict[str, Any]) -> None:
+    """What the page's commands left behind."""
+    client, job, done, other = (left[name] for name in ("client", "job", "done", "other"))
+    assert (job.status, done.status, done.error) == ("validating_files", "succeeded", None)
+    assert done.fine_tuned_model.startswith("ft:miniature:errata:polite:")
+    assert done.trained_tokens > 0
+    assert [row.step_number for row in left["checkpoints"]] == [4, 2], "one for each epoch"
+    assert len(left["metrics"].splitlines()) == 1 + 4
+    kinds = [event.data["type"] for event in client.fine_tuning.jobs.list_events(job.id) if event.type == "message"]
+    assert {"paused", "training.running", "training.checkpoint", "training.succeeded"} <= set(kinds)
+    assert [each.id for each in client.fine_tuning.jobs.list()] == [other.id, job.id]
+    assert client.fine_tuning.jobs.retrieve(other.id).status == "cancelled"
+    assert client.files.list().data == []
+    assert done.fine_tuned_model not in {model.id for model in client.models.list()}

@@ -159,8 +159,9 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
             for at, row in enumerate(_rows(files, dataset.id)):
                 if at % _CHECK_EVERY == 0 and context.cancelled():
                     raise Cancelled
-                # Near-duplicates fall on one side.
-                split = split_of(gates.side_of(row["question"]), config.split.test, config.seed)
+                # Near-duplicates fall on one side, unless the files themselves say which rows are held out.
+                drawn = split_of(gates.side_of(row["question"]), config.split.test, config.seed)
+                split = row.get("split") or drawn
                 counts.add(row, split)
                 if "chosen" in row:
                     auditor.add(SimpleNamespace(**row))

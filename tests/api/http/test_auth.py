@@ -16,6 +16,7 @@ from api.settings import ApiSettings
 from models.base import db_now, new_id
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
+from models.uploads import FineTuningJob, UploadedFile
 from models.workspaces import ApiKey, LanguageModel
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
 from tests.api.test_injection_jobs import add_outputs
@@ -168,6 +169,18 @@ def add_rows(database: Database, workspace_id: str, job_id: str) -> dict[str, st
     return {"ds": dataset.id, "train": run.id, "model": model.id}
 
 
+def add_openai_rows(database: Database, workspace_id: str, run_id: str) -> dict[str, str]:
+    """An uploaded file, and the training run as a fine-tuning job, by the parameters of their paths."""
+    with database.begin() as session:
+        file = UploadedFile(
+            id=new_id("file"), workspace_id=workspace_id, name="f", purpose="fine-tune", size=0, sha256="0", report={}
+        )
+        session.get_one(TrainingRun, run_id).config = {"seed": 0}
+        job = FineTuningJob(run_id=run_id, training_file="file-x", method="dpo", hyperparameters={})
+        session.add_all([file, job])
+    return {"file_id": file.id.replace("_", "-"), "fine_tuning_job_id": run_id.replace("train_", "ftjob-")}
+
+
 def test_workspace_matrix(client: CheckedClient, database: Database, hints: KeptHints) -> None:
     """Every operation with an id, with another workspace's key: 404, the same as for an id that never was."""
     _, mine = make_key(database, "mine", scopes=SCOPES)
@@ -199,6 +212,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
     ids |= {"key_id": "key_" + mine["authorization"].split("_")[1], "workspace": "mine"}
     ids["webhook_id"] = client.post("/v1/webhooks", json={"url": "https://example.com/hooks"}).json()["id"]
     ids["delivery_id"] = client.post(f"/v1/webhooks/{ids['webhook_id']}/test").json()["id"]
+    ids |= add_openai_rows(database, workspace_id, rows["train"])
     operations = routes_with_ids(client.app, set(ids))
     assert len(operations) >= 40, "the list is the application's own"
     for method, path in operations:
@@ -217,6 +231,8 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         "estimates",
         "rejudgings",
         "webhooks",
+        "files",
+        "fine_tuning/jobs",
     ):
         assert client.get(f"/v1/{path}", headers=theirs).json()["data"] == [], path
         assert len(client.get(f"/v1/{path}", headers=mine).json()["data"]) >= 1, path
@@ -264,7 +280,7 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
                               "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step", "key_id",
-                              "workspace", "webhook_id", "delivery_id"})  # fmt: skip
+                              "workspace", "webhook_id", "delivery_id", "file_id", "fine_tuning_job_id"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:
