@@ -33,6 +33,7 @@ from api import (
     reviews,
     service,
 )
+from api.completions import routes as completions
 from api.http import errors
 from api.http.audit import Audited
 from api.http.middleware import BodyLimit, SecurityHeaders
@@ -79,6 +80,7 @@ RESOURCES = (
     training_checkpoints,
     evaluations,
     language_models,
+    completions,
     life,
     lineage,
     retractions,

@@ -37,6 +37,8 @@ class Answer:
         self._over, self._lost = threading.Event(), threading.Event()
         self._failure: EngineError | None = None
         self._number, self._written = 0, time.monotonic()
+        self._pending: list[Piece] = []  # taken from the flow and not written yet
+        self._end: list[Piece] = []
 
     def run(self, model: ModelSpec) -> None:
         """Generate, and write what comes; the tokens count towards the workspace's quota however it ends."""
@@ -47,17 +49,17 @@ class Answer:
         finally:
             self._over.set()
             writer.join()
-        if self._failure is not None:
-            outcome = _failed(self._failure)
-        self._store(*outcome)
+        self._store(_failed(self._failure) if self._failure is not None else outcome)
 
-    def _outcome(self, model: ModelSpec) -> tuple[list[Piece], dict[str, Any]]:
-        """The last pieces, and what the row becomes."""
+    def _outcome(self, model: ModelSpec) -> dict[str, Any]:
+        """What the row becomes."""
         try:
             found = self._engines.generate(model, self._requests, self._unwanted, self._journal, hear=self._flow.hear)
             if all(one.finish_reason == "length" and not one.completion_tokens for each in found for one in each):
                 raise PromptRefused("the prompt leaves no room in the model's context: give a shorter one")
-            return self._flow.end(found), {"state": "done", "usage": _usage(found)}
+            self._over.set()  # the writer takes nothing any more that stands before the end
+            self._end = self._flow.end(found)
+            return {"state": "done", "usage": _usage(found)}
         except Cancelled:
             return self._given_up()
         except EngineError as error:
@@ -69,28 +71,23 @@ class Answer:
     def _unwanted(self) -> bool:
         return self._lost.is_set() or self._stopping.is_set() or self._failure is not None
 
-    def _given_up(self) -> tuple[list[Piece], dict[str, Any]]:
+    def _given_up(self) -> dict[str, Any]:
         """Another worker may begin where nothing was told yet; else the client has half an answer, and asks again."""
         if self._number == 0:
-            return [], {"state": "waiting", "holder": None, "lease_until": None}
+            return {"state": "waiting", "holder": None, "lease_until": None}
         return _failed(EngineError("the worker that answered has stopped", retryable=True))
 
     def _write_pieces(self) -> None:
         """Write what has come ten times a second, and say every second that this worker lives."""
-        pending: list[Piece] = []
-        while not self._over.wait(_WRITE_SECONDS):
+        while not self._over.wait(_WRITE_SECONDS) and not self._lost.is_set():
             try:
-                pending += self._flow.take()
+                self._pending += self._flow.take()
             except EngineError as error:
                 self._failure = error
                 return
-            if pending or time.monotonic() - self._written >= _BEAT_SECONDS:
-                if self._tried(pending):
-                    pending = []
-                elif self._lost.is_set():
-                    return
-        if pending:
-            self._tried(pending)
+            due = self._pending or time.monotonic() - self._written >= _BEAT_SECONDS
+            if due and self._tried(self._pending):
+                self._pending = []
 
     def _tried(self, pieces: Sequence[Piece], **values: Any) -> bool:
         """Whether it was written. A completion that is not ours any more, or a database long away, is lost."""
@@ -111,7 +108,8 @@ class Answer:
         self._written = time.monotonic()
         return True
 
-    def _store(self, pieces: Sequence[Piece], values: dict[str, Any]) -> None:
+    def _store(self, values: dict[str, Any]) -> None:
+        pieces = [] if values["state"] == "waiting" else [*self._pending, *self._end]
         while not self._lost.is_set() and not self._tried(pieces, **values):
             time.sleep(_AGAIN_SECONDS)
         spent = (self._journal.meter.snapshot() or {}).get("completion", 0)
@@ -122,12 +120,12 @@ class Answer:
             DATABASE.away(log, error)
 
 
-def _failed(error: EngineError) -> tuple[list[Piece], dict[str, Any]]:
+def _failed(error: EngineError) -> dict[str, Any]:
     """``kind``: whose fault it is, so that the API answers with the right status."""
     refused = isinstance(error, PromptRefused | LacksCapability)
     kind = "refused" if refused else "unavailable" if error.retryable or error.shared else "engine"
     told = {"kind": kind, "message": str(error)[:1000], "wait_seconds": error.wait_seconds}
-    return [], {"state": "failed", "error": told}
+    return {"state": "failed", "error": told}
 
 
 def _usage(found: Sequence[Sequence[Completion]]) -> dict[str, int]:

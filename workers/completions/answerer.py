@@ -1,4 +1,4 @@
-"""The part of a generation worker that answers completions: threads of its own, so that no job's shard is waited for."""
+"""The part of a generation worker that answers completions, in threads of its own: no shard of a job is waited for."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ _UNREADABLE = "\ufffd"  # what a decoder makes of a character that is not whole 
 class Flow:
     """What was heard of each choice, and what of it was taken. Thread-safe.
 
-    Choices are counted through all requests: sample ``s`` of request ``r`` is choice ``r * n + s``. Held back is what may
-    still turn out to be no part of the text: the beginning of a stop string, and a character that is not whole yet.
+    Choices are counted through all requests: sample ``s`` of request ``r`` is choice ``r * n + s``. Held back is what
+    may still turn out to be no part of the text: a stop string's beginning, and a character that is not whole yet.
     """
 
     def __init__(self, samples: int, stops: Sequence[str]) -> None:

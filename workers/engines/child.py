@@ -5,8 +5,8 @@ First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "req
 model's load) or ``{"id": 1, "error": ...}``. With ``scored`` in place of ``requests``, and ``model`` (its name), the
 answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"loading": 1}`` says that the
 batch waits for its model, and every second ``{"pulse": [[1, done, tokens, open]]}`` what each open batch has made
-(workers.engines.meter.SoFar). A batch with ``"stream": true`` is told as it grows, in ``{"texts": [1, [[request, sample,
-text]]]}``. An engine that takes several
+(workers.engines.meter.SoFar). A batch with ``"stream": true`` is told as it grows, in ``{"texts": [1,
+[[request, sample, text]]]}``. An engine that takes several
 batches at once (a ContinuousEngine) is given each as it comes, and answers come in the order in which they end. At most
 LOADED models stay loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and
 swapping one costs its weights, not the libraries. Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
