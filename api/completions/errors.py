@@ -25,7 +25,7 @@ from api.http.routing import StrictRoute
 from models.logs import DATABASE
 
 log = logging.getLogger(__name__)
-_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_TYPES = {403: "permission_error", 429: "rate_limit_error"}
 _CODES = {401: "invalid_api_key", 403: "insufficient_permissions", 429: "rate_limit_exceeded"}
 _FIELD = re.compile(r"[A-Za-z_]\w*")
 _TYPE_NAMES = frozenset({"str", "bool", "int", "float"})
