@@ -78,8 +78,8 @@ def document(error: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
         first = error.errors[0] if error.errors else None
         quota = isinstance(error, TooManyRequests) and "quota" in str(error.detail)
         told = str(error.detail) if first is None else f"{first.field}: {first.message}; {first.remedy}"
-        code = "insufficient_quota" if quota else None
-        return _told(status, told, first.field if first else None, code, error.headers)
+        param = first.field if first and first.field != "body" else None
+        return _told(status, told, param, "insufficient_quota" if quota else None, error.headers)
     if isinstance(error, HTTPException):
         return _told(error.status_code, str(error.detail), None, None, error.headers)
     if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):

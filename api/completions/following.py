@@ -22,7 +22,7 @@ from workers.dispatch import GENERATION_ROLE, knows_chat_template
 
 _WANT_SECONDS = 5.0
 _STATUSES = {"refused": 400, "unavailable": 503, "engine": 500}
-NO_WORKER = "no generation worker is running: start one (`errata worker generation`), or wait until one is back"
+NO_WORKER = "no generation worker is running: start one (`errata worker`), or wait until one is back"
 Prompts = Sequence[dict[str, Any]]
 
 
@@ -77,7 +77,7 @@ def begin(api: Api, workspace_id: str, model: str, prompts: Prompts, sampling: S
     return row_id
 
 
-async def follow(api: Api, row_id: str) -> AsyncGenerator[News]:
+async def follow(api: Api, row_id: str) -> AsyncGenerator[News, None]:
     """What is new at each look, also where that is nothing, until all is told.
 
     Raises Refusal where the completion fails, its worker dies or it takes longer than ``completion_seconds``. However

@@ -27,7 +27,7 @@ router = APIRouter(
     prefix="/v1",
     tags=["completions"],
     route_class=OpenAIRoute,
-    responses={**documented(400, 401, 403, 404, 408, 413, 429, 500, 503), 200: _EVENTS},
+    responses={**documented(400, 401, 403, 404, 408, 413, 415, 422, 429, 500, 503), 200: _EVENTS},
 )
 
 
@@ -68,7 +68,7 @@ async def _answer(request: Request, api: Api, workspace_id: str, body: ChatIn | 
     return EventSourceResponse(stream, ping=api.settings.event_heartbeat_seconds, sep="\n")
 
 
-async def _collected(request: Request, found: AsyncGenerator[News], shape: Shape) -> Any:
+async def _collected(request: Request, found: AsyncGenerator[News, None], shape: Shape) -> Any:
     """The whole answer, unless the client leaves before it is there."""
     whole = Whole()
     async with aclosing(found):
@@ -81,7 +81,7 @@ async def _collected(request: Request, found: AsyncGenerator[News], shape: Shape
     return Response(status_code=_CLIENT_LEFT)
 
 
-async def _begun(request: Request, found: AsyncGenerator[News]) -> News | None:
+async def _begun(request: Request, found: AsyncGenerator[News, None]) -> News | None:
     """The first news with a text, or what there is after a moment: an error before that has a status of its own."""
     until = time.monotonic() + _FIRST_SECONDS
     async for news in found:
@@ -93,7 +93,7 @@ async def _begun(request: Request, found: AsyncGenerator[News]) -> News | None:
     return None
 
 
-async def _chunks(begun: News, found: AsyncGenerator[News], shape: Shape) -> AsyncIterator[dict[str, str]]:
+async def _chunks(begun: News, found: AsyncGenerator[News, None], shape: Shape) -> AsyncIterator[dict[str, str]]:
     """The stream's messages. An error in its midst is told in it, and ends it without ``[DONE]``."""
     async with aclosing(found):  # type: ignore[type-var]
         try:
@@ -113,4 +113,4 @@ async def _chunks(begun: News, found: AsyncGenerator[News], shape: Shape) -> Asy
 
 
 def _message(value: dict[str, Any]) -> dict[str, str]:
-    return {"data": json.dumps(value, ensure_ascii=False, separators=(",", ":"))}
+    return {"data": json.dumps(value, separators=(",", ":"))}

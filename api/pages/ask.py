@@ -83,7 +83,8 @@ async def send_ask(api: ApiDep, viewer: Viewer, given: Given) -> Response:
     try:
         asked = _asked(given)
     except Invalid as error:
-        return _page(names, Asked(_first(given, "question")), status=error.status, refused=str(error.detail))
+        again = Asked(_first(given, "question"), (_first(given, "left"), _first(given, "right")))
+        return _page(names, again, status=error.status, refused=str(error.detail))
     sides = [Side(model) for model in asked.models]
     async with aclosing(_both(api, viewer.workspace_id, asked)) as found:
         async for at, told in found:
@@ -101,14 +102,14 @@ async def stream_ask(api: ApiDep, viewer: Viewer, given: Given) -> Response:
     )
 
 
-async def _events(api: Api, workspace_id: str, asked: Asked) -> AsyncGenerator[dict[str, str]]:
+async def _events(api: Api, workspace_id: str, asked: Asked) -> AsyncGenerator[dict[str, str], None]:
     async with aclosing(_both(api, workspace_id, asked)) as found:
         async for at, told in found:
             if told.get("text") != "":  # a look that found nothing
                 yield {"data": json.dumps({"side": at, **told, "status": _status(told)})}
 
 
-async def _both(api: Api, workspace_id: str, asked: Asked) -> AsyncGenerator[tuple[int, Told]]:
+async def _both(api: Api, workspace_id: str, asked: Asked) -> AsyncGenerator[tuple[int, Told], None]:
     """What the sides tell, by turns: each waits a moment between two looks, so neither holds up the other."""
     open_ = {at: _side(api, workspace_id, model, asked) for at, model in enumerate(asked.models)}
     try:
@@ -124,7 +125,7 @@ async def _both(api: Api, workspace_id: str, asked: Asked) -> AsyncGenerator[tup
             await side.aclose()
 
 
-async def _side(api: Api, workspace_id: str, model: str, asked: Asked) -> AsyncGenerator[Told]:
+async def _side(api: Api, workspace_id: str, model: str, asked: Asked) -> AsyncGenerator[Told, None]:
     prompts = [{"messages": [{"role": "user", "content": asked.question}]}]
     try:
         row_id = await run_in_threadpool(begin, api, workspace_id, model, prompts, asked.sampling, "chatcmpl")
@@ -164,7 +165,7 @@ def _first(given: Values, name: str) -> str:
 
 def _asked(given: Values) -> Asked:
     """Raises Invalid naming a field that is missing or wrong."""
-    question, left, right = (_first(given, name) for name in ("question", "left", "right"))
+    question, left, right = (_first(given, name).replace("\r\n", "\n") for name in ("question", "left", "right"))
     if not question or len(question) > _MOST_CHARACTERS:
         raise Invalid.field("question", f"give 1 to {_MOST_CHARACTERS:,} characters", "write a question")
     try:

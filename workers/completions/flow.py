@@ -57,6 +57,7 @@ class Flow:
         return (at, text[len(taken) :], None) if len(text) > len(taken) else None
 
     def _safe(self, text: str) -> str:
+        text = text.rstrip(_UNREADABLE)
         cut = min((found for stop in self._stops if (found := text.find(stop)) >= 0), default=None)
         if cut is not None:
             return storable_text(text[:cut])
@@ -69,4 +70,4 @@ class Flow:
             ),
             0,
         )
-        return storable_text(text[: len(text) - held].rstrip(_UNREADABLE))
+        return storable_text(text[: len(text) - held])

@@ -199,7 +199,8 @@ class Capabilities:
 def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
     """Capabilities that these requests would use and do without. Raises EngineError where one is indispensable."""
     # A reply in JSON needs no opening: its frame stands where the opening would.
-    opened = [request for request in requests if request.prompt.assistant_prefix]
+    # A text without messages is no reply that is opened: every server goes on with one.
+    opened = [request for request in requests if request.prompt.assistant_prefix and request.prompt.messages]
     if not able.assistant_prefix and any(not (request.frame and able.structured) for request in opened):
         raise EngineError(
             f"language model {name!r}: its server does not continue a reply that is opened for it (capability"

@@ -39,7 +39,7 @@ def test_what_keeps_a_completion_from_beginning(local: TestClient, sqlite_databa
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>"}))
     model_id = add_model(sqlite_database, "tiny", "transformers", {"path": "/x"})
     add_model(sqlite_database, "base", "transformers", {"path": str(tmp_path)})
-    assert "errata worker generation" in refused(local, 503, "no_worker")
+    assert "errata worker" in refused(local, 503, "no_worker")
     with sqlite_database.begin() as session:
         beat(session, "host:1", GENERATION, 60)
     assert "POST /v1/completions" in refused(local, 400, "no_chat_template", model="base")

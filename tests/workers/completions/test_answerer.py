@@ -86,7 +86,9 @@ class Engine:
 def test_a_row_goes_from_waiting_to_done_and_is_gone_with_its_pieces(
     database: Database, rows: Callable[..., str]
 ) -> None:
-    first, second = rows(), rows()
+    second, first = rows(), rows()
+    with database.begin() as session:
+        session.execute(update(CompletionRow).where(CompletionRow.id == first).values(created_at=db_now(-60)))
     row = claimed(database)
     assert row.id == first, "the oldest"
     assert claimed(database, "another").id == second
