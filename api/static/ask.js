@@ -11,6 +11,7 @@ function part(side, name) {
 }
 
 function fail(side, message) {
+  side.dataset.ended = "1";
   part(side, "error").textContent = message;
   part(side, "error").hidden = false;
   part(side, "status").textContent = "";
@@ -22,6 +23,7 @@ function take(told) {
     fail(side, told.error);
   } else if (told.end !== undefined) {
     part(side, "status").textContent = told.status;
+    side.dataset.ended = "1";
   } else {
     part(side, "text").append(told.text); // as text, never as HTML
     part(side, "status").textContent = "writing";
@@ -31,6 +33,7 @@ function take(told) {
 function clear(models) {
   sides.forEach((side, i) => {
     side.hidden = !models[i];
+    side.dataset.ended = models[i] ? "" : "1";
     part(side, "model").textContent = models[i] || "";
     part(side, "text").textContent = "";
     part(side, "error").hidden = true;
@@ -50,6 +53,7 @@ async function ask() {
   for (;;) {
     const { done, value } = await reader.read();
     if (done) {
+      sides.filter((side) => !side.dataset.ended).forEach((side) => fail(side, "the connection ended early"));
       return;
     }
     const messages = (rest + value).split("\n\n");

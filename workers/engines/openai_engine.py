@@ -274,13 +274,12 @@ class OpenAIEngine:
         try:
             return await self._completions(path, body, unit, retried)
         except RequestRejected as refusal:
-            if not _too_long(refusal):
+            # How many tokens a text is, only the server knows: it has to say what is too long.
+            if not _too_long(refusal) or isinstance(body.get("prompt"), str):
                 raise
             told = _CONTEXT.search(refusal.message)
         if "prompt" not in body:
             body.pop(self._dialect.limit, None)
-        elif isinstance(body["prompt"], str):  # how many tokens that is, only the server knows
-            return none
         else:
             room = int(told[1]) - len(body["prompt"]) if told else 0
             if not 0 < room < body["max_tokens"]:

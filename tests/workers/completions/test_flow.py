@@ -35,7 +35,8 @@ def test_choices_are_counted_through_all_prompts() -> None:
     flow.hear([(0, 1, "a"), (1, 0, "b")])
     assert flow.take() == [(1, "a", None), (2, "b", None)]
     assert flow.take() == [], "nothing is told twice"
-    ends = flow.end([[Completion("", "length", 1, 1), Completion("a\x00", "stop", 0, 1)]] * 2)
+    whole = [Completion("", "length", 1, 1), Completion("a\x00", "stop", 0, 1)]
+    ends = flow.end([whole, [Completion("b", "length", 1, 1), whole[1]]])
     assert [(at, end) for at, _, end in ends] == [(0, "length"), (1, "stop"), (2, "length"), (3, "stop")]
     assert ends[1][1] == "\ufffd", "what no database takes is written out"
 
