@@ -128,7 +128,9 @@ def claim(session: Session, holder: str) -> CompletionRow | None:
     if row_id is None:
         return None
     lease = {"holder": holder, "lease_until": db_now(LEASE_SECONDS), "state": "running"}
-    return update_returning(session, CompletionRow, CompletionRow.id == row_id, CompletionRow, **lease).scalar_one()
+    changed = update_returning(session, CompletionRow, CompletionRow.id == row_id, CompletionRow, **lease)
+    row: CompletionRow = changed.scalar_one()
+    return row
 
 
 def write(
