@@ -95,7 +95,7 @@ async def _begun(request: Request, found: AsyncGenerator[News, None]) -> News | 
 
 async def _chunks(begun: News, found: AsyncGenerator[News, None], shape: Shape) -> AsyncIterator[dict[str, str]]:
     """The stream's messages. An error in its midst is told in it, and ends it without ``[DONE]``."""
-    async with aclosing(found):  # type: ignore[type-var]
+    async with aclosing(found):
         try:
             news = begun
             while True:
