@@ -215,4 +215,4 @@ def _page(
     # Two places at least: a script puts what a stream tells into them.
     places = [*sides, Side(""), Side("")][: max(2, len(sides))]
     context: dict[str, Any] = {"names": names, "asked": asked, "sides": places, "refused": refused}
-    return page("ask.html", status, section="ask", most=MOST_TOKENS, **context)
+    return page("ask.html", status, section="ask", **context)
