@@ -35,6 +35,7 @@ from api import (
     reviews,
     service,
 )
+from api.completions import routes as completions
 from api.http import errors
 from api.http.audit import Audited
 from api.http.middleware import BodyLimit, SecurityHeaders
@@ -85,6 +86,7 @@ RESOURCES = (
     fine_tuning_jobs,
     evaluations,
     language_models,
+    completions,
     life,
     lineage,
     retractions,

@@ -70,7 +70,9 @@ class UsageOut(BaseModel):
     jobs: Measure = Field(description="Jobs of every kind that have not ended.")
     problems: Measure = Field(description="Stored problems.")
     pairs: Measure = Field(description="Stored pairs.")
-    tokens_today: Measure = Field(description="Generated tokens since midnight (UTC), counted when a stage ends well.")
+    tokens_today: Measure = Field(
+        description="Generated tokens since midnight (UTC), counted when a stage or completion ends."
+    )
     tokens_reset_at: datetime
 
 
@@ -90,6 +92,13 @@ def admit_job(session: Session, workspace_id: str, table: Any) -> None:
         and (used := stored_pairs(session, workspace_id)) >= quota.pairs
     ):
         raise Conflict(f"quota 'pairs': {used} of {quota.pairs} are stored; {_OWN_PAIRS}")
+
+
+def admit_completion(session: Session, workspace_id: str) -> None:
+    """Check the quota of tokens before a completion is added. Raises TooManyRequests."""
+    quota = session.get(Quota, workspace_id)
+    if quota is not None and quota.tokens_per_day is not None:
+        _admit_tokens(session, workspace_id, quota.tokens_per_day)
 
 
 def admit_problems(session: Session, workspace_id: str, more: int) -> None:

@@ -49,6 +49,12 @@ class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
         5.0, gt=0, description="How long a repeated request waits for the first one, before 409 (PostgreSQL)."
     )
 
+    open_completions: int = Field(32, ge=1, description="Most completions of one workspace at once; more are 429.")
+    completion_look_seconds: float = Field(
+        0.1, gt=0, description="How often a completion that is being answered is looked at."
+    )
+    completion_seconds: float = Field(600.0, gt=0, description="Longest time that a completion may take.")
+
     hub_intake: bool = Field(False, description="Whether problem sets may be taken from the hub by name.")
     hub_endpoint: str | None = Field(
         None, pattern=r"^https?://", description="The hub's address; default: HF_ENDPOINT, else huggingface.co."

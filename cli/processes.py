@@ -19,6 +19,7 @@ from cli.common import need_broker, observed, open_database, stop_on_signals, st
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
 from workers.beats import Beats
+from workers.completions.answerer import start_answering
 from workers.dispatch import Dispatcher
 from workers.hearing import HintWatch, rebuild_consumer, start_watch
 from workers.runner import worker_name
@@ -29,6 +30,7 @@ from workers.webhooks.sender import WebhookSender
 from workers.worker import build_services, close_services
 
 _TICK_SECONDS = 0.05
+_GIVE_BACK_SECONDS = 10.0
 _COLLECT_AFTER = (10_000, 10, 10)
 Pool = Literal["threads", "solo"]
 
@@ -76,10 +78,14 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         status = store.workers_folder / f"{socket.gethostname()}-{os.getpid()}-{queue}.json"
         rebuild = partial(rebuild_consumer, celery)
         start_watch(HintWatch(services, queue, rebuild=rebuild, restart=restart, status=status))
+    answering = start_answering(services) if GENERATION in queues else None
     try:
         with observed("worker", settings), Beats(db, services.name, queues, settings.heartbeat_seconds):
             celery.start()
     finally:
+        services.stopping.set()
+        if answering is not None:  # so that completions are given back before their engines are gone
+            answering.join(_GIVE_BACK_SECONDS)
         close_services(services)
         if again.is_set():
             os.execv(sys.executable, sys.orig_argv)

@@ -30,7 +30,8 @@ class _IdsEngine(TransformersEngine):
 
     def prompt_ids(self, request: GenerationRequest) -> list[int]:
         if request.prompt.version == "ids":
-            return list(json.loads(request.prompt.assistant_prefix))
+            given = json.loads(request.prompt.assistant_prefix)
+            return list(self.tokenizer(given)["input_ids"] if isinstance(given, str) else given)
         return super().prompt_ids(request)
 
 

@@ -11,6 +11,7 @@ from kombu.exceptions import OperationalError
 from models.logs import BROKER
 from workers.app import GENERATION, GRADING, RUN_SHARD
 from workers.dataset_templates import trained_with_template
+from workers.engines.chat_templates import knows_chat_template
 from workers.engines.registry import can_score
 from workers.lifecycle import (
     Hint,
@@ -40,6 +41,7 @@ from workers.training.supervise.registry import checkpoint_folder
 from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
+    "GENERATION_ROLE",
     "QUEUES",
     "TRAINING_PRESETS",
     "TRAINING_TABLES",
@@ -53,6 +55,7 @@ __all__ = [
     "checkpoint_folder",
     "complete_owner",
     "fetch_dataset",
+    "knows_chat_template",
     "missing_positions",
     "pause",
     "plan_dataset",
@@ -72,6 +75,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 QUEUES = (GENERATION, GRADING)
+GENERATION_ROLE = GENERATION  # of the beats of processes that generate (models.heartbeats)
 
 
 class Dispatcher:

@@ -39,6 +39,10 @@ class WorkerSettings(WebhookRules, PortRules, MetricsRules, BaseSettings):
         4, gt=0, description="Shards in flight per generation worker: one's tail overlaps the next one's head."
     )
     grading_threads: int = Field(1, gt=0)
+    completion_threads: int = Field(4, gt=0, description="Completions that a generation worker answers at once.")
+    completion_poll_seconds: float = Field(
+        0.2, gt=0, description="How often a generation worker looks for completions to answer."
+    )
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.base import db_now
+from models.completions import forget_unwanted
 from models.deletion import purge
 from models.events import record
 from models.heartbeats import forget_dead
@@ -114,6 +115,7 @@ class Sweeper:
             session.flush()
             withdraw_unwanted(session)
             forget_dead(session)
+            forget_unwanted(session)
             hints = [hint for queue in room for hint in self._due_hints(session, queue, room[queue])]
             incomplete = find_incomplete(session)
             stopping = find_stopping(session)

@@ -16,6 +16,7 @@ from models.session import Database, passing
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, RUN_SHARD, create_celery
 from workers.beats import Beats
+from workers.completions.answerer import start_answering
 from workers.dispatch import Dispatcher
 from workers.engines.pool import EnginePool
 from workers.engines.registry import interpreters
@@ -111,6 +112,7 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
     ]
     for thread in threads:
         thread.start()
+    threads.append(start_answering(services))
     try:
         with beats:
             yield

@@ -19,7 +19,7 @@ from api.datasets import read_dataset_file, send_dataset_file
 from api.http.errors import Invalid
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import access, acts, comparison, contents, inputs, overview, pair_parts, pairs, sessions
+from api.pages import access, acts, ask, comparison, contents, inputs, overview, pair_parts, pairs, sessions
 from api.pages.dataset import CARD, card_html, dataset_context
 from api.pages.evaluation import evaluation_context
 from api.pages.format import flat
@@ -201,7 +201,7 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
     return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", may_write=may_write, **context)
 
 
-_MORE = (acts, inputs, contents, comparison, pair_parts, access, sessions)
+_MORE = (acts, ask, inputs, contents, comparison, pair_parts, access, sessions)
 for _router in (module.router for module in _MORE):
     router.include_router(_router)
 _add_detail("jobs", "job", job_context)

@@ -27,7 +27,7 @@ from workers.settings import WorkerSettings
 __all__ = ["client", "local"]
 
 #: POST and all the same no change.
-_UNCHANGING = {"/v1/training-jobs:preview"}
+_UNCHANGING = {"/v1/training-jobs:preview", "/v1/chat/completions", "/v1/completions", "/ask", "/ask/stream"}
 #: A sign-in with a key that is not valid is nobody's, and a sign-out without a session ends nothing.
 _NOBODY = {"/sign-in", "/sign-out"}
 

@@ -143,8 +143,13 @@ def load_class(implementation: str) -> Any:
 
 def storable(completion: Completion) -> Completion:
     """The completion as a database takes it: a model may write NUL or half a surrogate pair; U+FFFD stands for them."""
-    text = _UNSTORABLE.sub("\ufffd", completion.text)
+    text = storable_text(completion.text)
     return completion if text == completion.text else replace(completion, text=text)
+
+
+def storable_text(text: str) -> str:
+    """The same for a text alone."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 class EngineError(Exception):
@@ -163,6 +168,10 @@ class EngineError(Exception):
 
 class LacksCapability(EngineError):
     """An engine cannot do what is asked of it at all, however often it is asked."""
+
+
+class PromptRefused(EngineError):
+    """The prompt is at fault: the model has no chat template, its template refuses the turns, or its server does."""
 
 
 class Cancelled(Exception):
@@ -190,7 +199,8 @@ class Capabilities:
 def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
     """Capabilities that these requests would use and do without. Raises EngineError where one is indispensable."""
     # A reply in JSON needs no opening: its frame stands where the opening would.
-    opened = [request for request in requests if request.prompt.assistant_prefix]
+    # A text without messages is no reply that is opened: every server goes on with one.
+    opened = [request for request in requests if request.prompt.assistant_prefix and request.prompt.messages]
     if not able.assistant_prefix and any(not (request.frame and able.structured) for request in opened):
         raise EngineError(
             f"language model {name!r}: its server does not continue a reply that is opened for it (capability"
@@ -268,6 +278,24 @@ class MeteredEngine(Protocol):
 
     def so_far(self, number: int) -> SoFar:
         """What this batch has made until now. An engine that takes one batch at a time has no numbers and no need."""
+        ...
+
+
+Text = tuple[int, int, str]
+"""What one completion holds until now: the index of its request, of its sample, and the text from its beginning."""
+
+Hear = Callable[[Sequence[Text]], None]
+"""Told texts of completions that are on their way, as they grow. A text is told again only with more behind it, or,
+where a server is asked anew, from its beginning. Its last characters may still change: part of a stop string, or of a
+character. May be called from another thread, never from two at once; it must not wait for anything."""
+
+
+@runtime_checkable
+class StreamingEngine(Protocol):
+    """An engine that tells the texts of an open batch; of others somebody who listens hears the end alone."""
+
+    def texts(self, number: int) -> list[Text]:
+        """What this batch's completions hold until now. An engine that takes one at a time has no need of numbers."""
         ...
 
 

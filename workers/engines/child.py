@@ -5,7 +5,8 @@ First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "req
 model's load) or ``{"id": 1, "error": ...}``. With ``scored`` in place of ``requests``, and ``model`` (its name), the
 answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"loading": 1}`` says that the
 batch waits for its model, and every second ``{"pulse": [[1, done, tokens, open]]}`` what each open batch has made
-(workers.engines.meter.SoFar). An engine that takes several
+(workers.engines.meter.SoFar). A batch with ``"stream": true`` is told as it grows, in ``{"texts": [1,
+[[request, sample, text]]]}``. An engine that takes several
 batches at once (a ContinuousEngine) is given each as it comes, and answers come in the order in which they end. At most
 LOADED models stay loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and
 swapping one costs its weights, not the libraries. Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
@@ -36,9 +37,12 @@ from workers.engines.base import (
     LacksCapability,
     MeteredEngine,
     Outcome,
+    PromptRefused,
     ScoreRequest,
     Scores,
     ScoringEngine,
+    StreamingEngine,
+    Text,
     load_class,
     request_from_json,
     require_scoring,
@@ -47,6 +51,7 @@ from workers.engines.base import (
 )
 
 _PULSE_SECONDS = 1.0
+_TEXT_SECONDS = 0.1
 AnyEngine = Engine | ContinuousEngine
 Load = Callable[[dict[str, Any]], AnyEngine]
 
@@ -139,7 +144,8 @@ class _Scheduler:
         self._alone: tuple[int, AnyEngine] | None = None  # the batch of an engine that takes one at a time
         self._began: dict[int, float] = {}
         self._postponed: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
-        self._pulsed = 0.0
+        self._pulsed = self._streamed = 0.0
+        self._listened: dict[int, dict[tuple[int, int], str]] = {}  # batches somebody listens to, and what was told
 
     def step(self) -> None:
         """Take up one message, if there is one or nothing else is to be done; then generate a little."""
@@ -170,6 +176,8 @@ class _Scheduler:
             self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
             return
         self._began[number] = time.monotonic()
+        if message.get("stream"):
+            self._listened[number] = {}
         try:
             if "scored" in message:
                 self._score(engine, message, [score_request_from_json(r) for r in message["scored"]])
@@ -181,7 +189,7 @@ class _Scheduler:
             else:
                 self._end(number, self._generate(engine, number, requests))
         except EngineError as error:
-            self._end(number, {"error": str(error), "lacks": isinstance(error, LacksCapability)})
+            self._end(number, {"error": str(error), **_kind(error)})
         except Exception as error:
             self._end(number, {"error": f"{type(error).__name__}: {error}"})
 
@@ -213,14 +221,28 @@ class _Scheduler:
     def _pulse(self) -> None:
         """Tell now and then that generating goes on: an engine that hangs says nothing and is ended by its worker."""
         now = time.monotonic()
+        working: list[tuple[int, AnyEngine]] = [*self._open.items()] or ([self._alone] if self._alone else [])
+        if self._listened and now - self._streamed >= _TEXT_SECONDS:
+            self._streamed = now
+            for number, engine in working:
+                if number in self._listened and isinstance(engine, StreamingEngine):
+                    self._tell_texts(number, engine.texts(number))
         if now - self._pulsed >= _PULSE_SECONDS:
             self._pulsed = now
-            working: list[tuple[int, AnyEngine]] = [*self._open.items()] or ([self._alone] if self._alone else [])
             metered = [(number, engine) for number, engine in working if isinstance(engine, MeteredEngine)]
             self._tell({"pulse": [[number, *engine.so_far(number)] for number, engine in metered]})
 
+    def _tell_texts(self, number: int, texts: Sequence[Text]) -> None:
+        """Those that have grown."""
+        told = self._listened[number]
+        grown = [each for each in texts if each[2] and told.get(each[:2]) != each[2]]
+        told.update({each[:2]: each[2] for each in grown})
+        if grown:
+            self._tell({"texts": [number, grown]})
+
     def _end(self, number: int, answer: dict[str, Any]) -> None:
         self._open.pop(number, None)
+        self._listened.pop(number, None)
         self._alone = None
         self._inbox.cancelled.discard(number)
         # Without the model's load: an estimate of a job's time is made of this.
@@ -228,9 +250,13 @@ class _Scheduler:
         self._tell({"id": number, **answer, "seconds": seconds})
 
 
+def _kind(error: EngineError) -> dict[str, bool]:
+    return {"lacks": isinstance(error, LacksCapability), "refused": isinstance(error, PromptRefused)}
+
+
 def _answer(engine: AnyEngine, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, EngineError):
-        return {"error": str(outcome)}
+        return {"error": str(outcome), **_kind(outcome)}
     about = {"version": engine.version, "capabilities": asdict(engine.capabilities)}
     scores = [scores_to_json(each) for each in outcome if isinstance(each, Scores)]
     completions = [[asdict(c) for c in each] for each in outcome if not isinstance(each, Scores)]

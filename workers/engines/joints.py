@@ -18,9 +18,12 @@ _ANCHORS = ("\n", "\x01", "|")  # texts that seldom make one token with what fol
 _REPLY = "reply-7f3a"
 
 
-def ids_of(tokenizer: Any, text: str) -> list[int]:
-    """The token ids of a text that begins a reply: with the space that some tokenizers put there."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+def ids_of(tokenizer: Any, text: str, *, begins: bool = False) -> list[int]:
+    """The token ids of a text that begins a reply: with the space that some tokenizers put there.
+
+    ``begins``: it is the whole input, before which the tokenizer's own first token stands.
+    """
+    ids: list[int] = tokenizer(text, add_special_tokens=begins)["input_ids"]
     return ids
 
 
@@ -98,5 +101,6 @@ def _is_special(tokenizer: Any, token: int) -> bool:
 
 
 def held_back_of(tokenizer: Any, prompt: Prompt) -> str:
-    """``held_back`` of a prompt's opening."""
-    return held_back(tokenizer, prompt.assistant_prefix) if prompt.assistant_prefix else ""
+    """``held_back`` of a prompt's opening; a prompt without messages has none: its text is taken as it stands."""
+    opened = prompt.messages and prompt.assistant_prefix
+    return held_back(tokenizer, prompt.assistant_prefix) if opened else ""

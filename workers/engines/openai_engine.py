@@ -5,18 +5,18 @@ setting ``tokenizer`` prompts travel as token ids to ``/v1/completions``, exactl
 as turns to ``/v1/chat/completions``, the reply opened by a last turn that the server continues.
 
 Requests leave in the order given, at most ``concurrency`` at once over all shards and all entries of one server:
-neighbours that share a prefix meet in the server's cache, and a shard's tail overlaps the next one's head.
+neighbours that share a prefix meet in the server's cache, and a shard's tail overlaps the next one's head. Requests
+that somebody listens to have a few places of their own beyond that limit, and are asked for as streams.
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -26,6 +26,8 @@ from workers.engines.base import (
     Completion,
     EngineError,
     GenerationRequest,
+    Hear,
+    PromptRefused,
     ScoreRequest,
     Scores,
     storable,
@@ -33,8 +35,9 @@ from workers.engines.base import (
 from workers.engines.follow_ups import FollowUp
 from workers.engines.grammars import frame_body, from_json
 from workers.engines.joints import held_back_of, without_held_back
-from workers.engines.meter import Meter, SoFar
+from workers.engines.meter import Meter
 from workers.engines.openai_about import About, ask_about
+from workers.engines.openai_call import Call
 from workers.engines.openai_dialect import Dialect
 from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
@@ -57,25 +60,6 @@ _ASK_AGAIN_SECONDS = 60.0
 _CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
 
 
-@dataclass
-class _Call:
-    """One call of ``generate``: what its requests share."""
-
-    retried: Counter[str]
-    follow_up: FollowUp | None
-    meter: Meter
-    failed: asyncio.Event = field(default_factory=asyncio.Event)
-    streaming: bool = False  # one of its requests is
-
-    def watched(self, unit: Unit) -> Unit:
-        """The unit, asked for as a stream if no other one is: so the call's meter moves before any of them ends."""
-        if self.streaming:
-            return unit
-        self.streaming = True
-        limit = unit.request.max_tokens
-        return replace(unit, tell=lambda tokens: self.meter.tell(SoFar(0, tokens, tokens / limit)))
-
-
 class OpenAIEngine:
     """One served language model. Thread-safe: several shards share its connections and its server's limit."""
 
@@ -91,7 +75,7 @@ class OpenAIEngine:
         self._dialect = Dialect()
         self._server = Server(settings)
         self._loop = loop
-        self._gate = loop.gate(settings.base_url)
+        self._gate, self._urgent = loop.gate(settings.base_url), loop.urgent_gate(settings.base_url)
         loop.run(self._gate.limit(name, settings.concurrency))
         self._about: About | None = None
         self._scorer: TextScorer | None = None
@@ -138,12 +122,14 @@ class OpenAIEngine:
         retried: Counter[str] | None = None,
         follow_up: FollowUp | None = None,
         meter: Meter | None = None,
+        hear: Hear | None = None,
     ) -> list[list[Completion]]:
         """Completions per request; see workers.engines.base. Cancelling closes the connections, so servers stop too.
 
-        What follows from an answer leaves at once, in its place. ``meter`` is told of every answer.
+        What follows from an answer leaves at once, in its place. ``meter`` is told of every answer, ``hear`` of every
+        piece of one.
         """
-        call = _Call(Counter() if retried is None else retried, follow_up, meter or Meter())
+        call = Call(Counter() if retried is None else retried, follow_up, meter or Meter(), hear=hear)
         return self._answered(lambda: self._all(requests, call), cancelled, call.retried)
 
     def score(
@@ -186,7 +172,7 @@ class OpenAIEngine:
         """Close the connections."""
         await self._server.close()
 
-    async def _all(self, requests: Sequence[GenerationRequest], call: _Call) -> list[list[Completion]]:
+    async def _all(self, requests: Sequence[GenerationRequest], call: Call) -> list[list[Completion]]:
         limits = [most for most in (self._settings.samples_per_request, self._kind.most_samples) if most]
         planned = [u for at, r in enumerate(requests) for u in units(at, r, min(limits, default=None))]
         answers = await all_or_none(self._one(unit, call) for unit in planned)
@@ -195,18 +181,19 @@ class OpenAIEngine:
             results[unit.index] += answer
         return results
 
-    async def _one(self, unit: Unit, call: _Call) -> list[Completion]:
+    async def _one(self, unit: Unit, call: Call) -> list[Completion]:
         # Held while waiting to ask again: a server in trouble gets fewer requests, not more. And from an answer to
         # what follows from it: that is the longest way to the batch's end, and the server knows its prompt.
-        async with self._gate:
+        async with self._gate if call.hear is None else self._urgent:
             if call.failed.is_set():
                 return []
             try:
                 while True:
-                    asked = call.watched(unit) if self._kind.streams else unit
+                    watched = self._kind.streams or call.hear is not None
+                    asked = call.watched(unit, self._held_back(unit)) if watched else unit
                     answer = await (self._chat if self._tokenizer is None else self._ids)(asked, call.retried)
                     call.streaming = call.streaming and asked.tell is None
-                    call.meter.add(answer)
+                    call.ended(unit, answer)
                     following = None if call.follow_up is None else call.follow_up(unit.index, answer[0])
                     if following is None:
                         return answer
@@ -220,6 +207,8 @@ class OpenAIEngine:
             self._stale = True
             return EngineError(f"language model {self._name!r}: the server no longer has the adapter", retryable=True)
         hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
+        if refusal.status in (400, 422):
+            return PromptRefused(f"language model {self._name!r}: {refusal}")
         return EngineError(f"language model {self._name!r}: {refusal}{hint}")
 
     async def _ids(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
@@ -231,11 +220,23 @@ class OpenAIEngine:
         if limit <= 0:
             return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
         body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
-        held = held_back_of(self._tokenizer, unit.request.prompt)
+        held = self._held_back(unit)
         found = await self._fitting("/completions", body, unit, retried)
         return [replace(completion, text=without_held_back(completion.text, held)) for completion in found]
 
+    def _held_back(self, unit: Unit) -> str:
+        return "" if self._tokenizer is None else held_back_of(self._tokenizer, unit.request.prompt)
+
+    async def _text(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        """What goes on from a text that is no chat, which the server makes tokens of."""
+        limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
+        body = request_body(self._settings.model, self._kind, unit, limit)
+        body["prompt"] = unit.request.prompt.assistant_prefix
+        return await self._fitting("/completions", body, unit, retried)
+
     async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
+        if not unit.request.prompt.messages:
+            return await self._text(unit, retried)
         frame = unit.request.frame
         if frame is not None and self._kind is HOSTED:
             return await self._as_json(unit, frame, retried)
@@ -273,7 +274,8 @@ class OpenAIEngine:
         try:
             return await self._completions(path, body, unit, retried)
         except RequestRejected as refusal:
-            if not _too_long(refusal):
+            # How many tokens a text is, only the server knows: it has to say what is too long.
+            if not _too_long(refusal) or isinstance(body.get("prompt"), str):
                 raise
             told = _CONTEXT.search(refusal.message)
         if "prompt" not in body:
@@ -304,9 +306,11 @@ class OpenAIEngine:
         """The answer; a server that wants something said otherwise, and tells what, is asked again so."""
         while True:
             try:
-                return await self._server.post(path, body, retried, tell=unit.tell)
+                return await self._server.post(path, body, retried, tell=unit.tell, hear=unit.hear)
             except RequestRejected as refusal:
-                if not self._dialect.learn(refusal, body):
+                if unit.tell is not None and refusal.status in (400, 422) and "stream" in refusal.message.lower():
+                    unit = replace(unit, tell=None, hear=None)  # it makes none
+                elif not self._dialect.learn(refusal, body):
                     raise
 
     @property

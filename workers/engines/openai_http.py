@@ -14,7 +14,7 @@ import os
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ import aiohttp
 from models.telemetry.metrics import ENGINE_HTTP_SECONDS, timed
 from models.telemetry.tracing import span, trace_headers
 from workers.engines.base import Cancelled, EngineError
+from workers.engines.openai_gate import URGENT_REQUESTS, Gate
 from workers.engines.openai_stream import STREAMED, StreamedAnswer
 from workers.engines.registry import OpenAISettings
 
@@ -38,6 +39,7 @@ _JITTER = random.Random()
 _POLL_SECONDS = 0.2
 T = TypeVar("T")
 Tell = Callable[[int], None]
+HearChoices = Callable[[Sequence[dict[str, Any]]], None]
 
 
 class RequestRejected(Exception):
@@ -66,14 +68,22 @@ class Server:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
-        self, path: str, body: dict[str, Any], retried: Counter[str], *, root: bool = False, tell: Tell | None = None
+        self,
+        path: str,
+        body: dict[str, Any],
+        retried: Counter[str],
+        *,
+        root: bool = False,
+        tell: Tell | None = None,
+        hear: HearChoices | None = None,
     ) -> dict[str, Any]:
         """The JSON object answered below ``base_url``, or beside its ``/v1``. Raises RequestRejected or EngineError.
 
-        With ``tell`` it is asked for as a stream, and ``tell`` hears how many tokens have come.
+        With ``tell`` it is asked for as a stream. ``tell`` then hears how many tokens have come, ``hear`` all of it.
         """
         asked = body if tell is None else body | STREAMED
-        return await self._ask("POST", self._url(path, root=root), asked, retried, tell=tell)
+        made = None if tell is None else (lambda: StreamedAnswer(tell, hear))
+        return await self._ask("POST", self._url(path, root=root), asked, retried, made=made)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
         """The same where nothing but the status is answered."""
@@ -105,14 +115,14 @@ class Server:
         retried: Counter[str],
         *,
         read: bool = True,
-        tell: Tell | None = None,
+        made: Callable[[], StreamedAnswer] | None = None,
     ) -> dict[str, Any]:
         # Our own loop, where a retry library would do for the waiting: each attempt is counted under its cause, and a
         # server that asks for a longer wait than allowed ends the loop and closes the engine for that long.
         attempt = 0
         while True:
             try:
-                response = await self._once(method, url, body, tell)
+                response = await self._once(method, url, body, made)
                 return _object(response) if read else {}
             except _Transient as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
@@ -127,13 +137,15 @@ class Server:
             log.debug("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
-    async def _once(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None = None) -> Answer:
+    async def _once(
+        self, method: str, url: str, body: dict[str, Any] | None, made: Callable[[], StreamedAnswer] | None
+    ) -> Answer:
         try:
             # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
             with timed(ENGINE_HTTP_SECONDS) as outcome, span(f"{method} {urlsplit(url).path}", "client") as told:
                 told.set(http__request__method=method, server__address=urlsplit(url).hostname)
                 async with asyncio.timeout(self._settings.timeout_seconds):
-                    answer = await self._exchange(method, url, body, tell)
+                    answer = await self._exchange(method, url, body, made)
                 outcome[0] = str(answer.status)
                 told.set(http__response__status_code=answer.status)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
@@ -148,10 +160,13 @@ class Server:
             raise RequestRejected(answer.status, _message(answer.content))
         return answer
 
-    async def _exchange(self, method: str, url: str, body: dict[str, Any] | None, tell: Tell | None) -> Answer:
+    async def _exchange(
+        self, method: str, url: str, body: dict[str, Any] | None, made: Callable[[], StreamedAnswer] | None
+    ) -> Answer:
         if self._session is None:
             # Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is closed under a request.
-            connector = aiohttp.TCPConnector(limit=self._settings.concurrency, keepalive_timeout=3.0)
+            # Without a limit of its own: the gates let through what may be in flight.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=3.0)
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._settings.connect_seconds)
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -165,15 +180,14 @@ class Server:
         async with self._session.request(
             method, url, json=body, allow_redirects=False, headers=trace or None
         ) as response:
-            content = await (_read_stream(response, tell) if tell is not None else response.read())
+            content = await (_read_stream(response, made()) if made is not None else response.read())
             return Answer(response.status, response.headers, content)
 
 
-async def _read_stream(response: aiohttp.ClientResponse, tell: Tell) -> bytes:
+async def _read_stream(response: aiohttp.ClientResponse, made: StreamedAnswer) -> bytes:
     """The whole answer that a stream makes; what is no stream (a refusal, a server that makes none) as it is."""
     if response.content_type != "text/event-stream":
         return await response.read()
-    made = StreamedAnswer(tell)
     try:
         async for data in response.content.iter_any():
             made.feed(data)
@@ -250,51 +264,23 @@ def _message(content: bytes) -> str:
     return str(found or body)[:300]
 
 
-class Gate:
-    """Lets so many requests through to one server at once, in the order they come.
-
-    Several registry entries may name one server; it is the server that is to be spared, so the smallest of their limits
-    counts for all of them together. Belongs to the loop's thread.
-    """
-
-    def __init__(self) -> None:
-        self._free = asyncio.Semaphore(0)
-        self._limits: dict[str, int] = {}
-        self._size = 0
-        self._shrinking: set[asyncio.Task[Any]] = set()
-
-    async def limit(self, name: str, most: int) -> None:
-        """The entry ``name`` allows ``most``. A smaller limit than before takes effect as requests come back."""
-        self._limits[name] = most
-        size = min(self._limits.values())
-        for _ in range(size - self._size):
-            self._free.release()
-        # Permits that are out cannot be called back: tasks take them as they return, and never give them up.
-        for _ in range(self._size - size):
-            task = asyncio.create_task(self._free.acquire())
-            self._shrinking.add(task)
-            task.add_done_callback(self._shrinking.discard)
-        self._size = size
-
-    async def __aenter__(self) -> None:
-        await self._free.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._free.release()
-
-
 class ServerLoop:
     """An event loop in a thread of its own; other threads run their coroutines on it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._gates: dict[str, Gate] = {}
+        self._urgent: dict[str, asyncio.Semaphore] = {}
         self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
         self._thread.start()
 
     def gate(self, url: str) -> Gate:
         """The gate of the server at this address."""
         return self._gates.setdefault(url, Gate())
+
+    def urgent_gate(self, url: str) -> asyncio.Semaphore:
+        """The places of those who do not wait behind a job's requests: a few beyond what the gate lets through."""
+        return self._urgent.setdefault(url, asyncio.Semaphore(URGENT_REQUESTS))
 
     def run(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool] = lambda: False) -> T:
         """The coroutine's result. Raises Cancelled soon after ``cancelled()``, or when the loop is closed."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from workers.engines.base import EngineError, ScoreRequest, Scores
 from workers.engines.meter import Meter
-from workers.engines.openai_http import Gate, Server, all_or_none
+from workers.engines.openai_gate import Gate
+from workers.engines.openai_http import Server, all_or_none
 from workers.engines.openai_wire import ServerKind, read_prompt_logprobs, scoring_body
 from workers.engines.registry import OpenAISettings
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored

@@ -1,13 +1,13 @@
 """An answer that comes as a stream, put together into what the server would have answered at once. Pure: no HTTP.
 
 One request of each batch is asked for so: its tokens show that a job moves while its server writes long answers. To ask
-for all of them so would cost the server, and us, a message per token.
+for all of them so would cost the server, and us, a message per token. Where somebody listens, all are.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 #: What a request carries beside its own fields, to be answered by a stream with the counts at its end.
@@ -16,10 +16,15 @@ _DATA, _DONE = b"data:", b"[DONE]"
 
 
 class StreamedAnswer:
-    """Takes the bytes of a ``text/event-stream`` as they come. ``tell`` hears how many tokens have come."""
+    """Takes the bytes of a ``text/event-stream`` as they come. ``tell`` hears how many tokens have come.
 
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell = tell
+    ``hear`` is given the choices as far as they have come. An answer whose stream counts no tokens counts its messages.
+    """
+
+    def __init__(
+        self, tell: Callable[[int], None], hear: Callable[[Sequence[dict[str, Any]]], None] | None = None
+    ) -> None:
+        self._tell, self._hear = tell, hear
         self._rest = b""  # of a line that is not whole yet
         self._choices: dict[int, dict[str, Any]] = {}
         self._whole: dict[str, Any] = {}
@@ -33,10 +38,13 @@ class StreamedAnswer:
             if line.startswith(_DATA) and told != _DONE:
                 self._take(json.loads(told))
         self._tell(self._tokens)
+        if self._hear is not None:
+            self._hear(list(self._choices.values()))
 
     def answer(self) -> dict[str, Any]:
         """All of it: choices with whole texts and ids, and the usage; an error where the server told one amid it."""
-        return {**self._whole, "choices": [self._choices[at] for at in sorted(self._choices)]}
+        counted = {"usage": {"completion_tokens": self._tokens}} if self._hear is not None else {}
+        return {**counted, **self._whole, "choices": [self._choices[at] for at in sorted(self._choices)]}
 
     def _take(self, message: Any) -> None:
         if not isinstance(message, dict):

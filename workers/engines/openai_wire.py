@@ -93,7 +93,8 @@ SERVER_KINDS: dict[str, ServerKind] = {
 class Unit:
     """Samples ``[first, first + count)`` of request number ``index``: what travels as one HTTP request.
 
-    ``tell``: of one that is asked for as a stream, who hears how many tokens have come.
+    ``tell``: of one that is asked for as a stream, who hears how many tokens have come; ``hear``: who is given its
+    choices meanwhile.
     """
 
     index: int
@@ -101,6 +102,7 @@ class Unit:
     first: int
     count: int
     tell: Callable[[int], None] | None = None
+    hear: Callable[[Sequence[dict[str, Any]]], None] | None = None
 
     @property
     def stops(self) -> list[str]:
@@ -221,6 +223,15 @@ def _text(choice: dict[str, Any]) -> str | None:
         return f"{opening}\n{thought.strip()}\n{closing}\n\n{content}"
     text = choice.get("text")
     return text if isinstance(text, str) else None
+
+
+def text_so_far(choice: dict[str, Any]) -> str:
+    """What a choice of a stream holds until now: the beginning of what ``read_choices`` will make of it."""
+    message = choice.get("message")
+    if isinstance(message, dict) and not message.get("content"):
+        thought = message.get("reasoning_content") or message.get("reasoning") or ""
+        return f"{THOUGHTS[0][0]}\n{thought.strip()}" if thought.strip() else ""
+    return _text(choice) or ""
 
 
 def _content(value: Any) -> str | None:

@@ -17,6 +17,7 @@ from workers.engines.base import (
     Completion,
     EngineError,
     GenerationRequest,
+    Hear,
     Journal,
     ModelSpec,
     ScoreRequest,
@@ -74,17 +75,19 @@ class EnginePool:
         cancelled: Callable[[], bool] = lambda: False,
         journal: Journal | None = None,
         follow_up: FollowUp | None = None,
+        hear: Hear | None = None,
     ) -> list[list[Completion]]:
         """Completions per request from the named model. Raises EngineError, or Cancelled soon after ``cancelled()``.
 
         ``journal`` is told which engine answered, what it did without and what was asked again, failures included.
-        With ``follow_up`` the last completions of each request.
+        With ``follow_up`` the last completions of each request. With ``hear`` somebody waits for each word: these
+        requests go before those of jobs, and their texts are told as they grow, where the engine can.
         """
         if not requests:
             return []
         journal = Journal() if journal is None else journal
         with _observed(model, "generate", len(requests)) as spent:
-            found = self._generate(model, requests, cancelled, journal, follow_up)
+            found = self._generate(model, requests, cancelled, journal, follow_up, hear)
             spent += [completion for completions in found for completion in completions]
         return found
 
@@ -95,15 +98,16 @@ class EnginePool:
         cancelled: Callable[[], bool],
         journal: Journal,
         follow_up: FollowUp | None,
+        hear: Hear | None,
     ) -> list[list[Completion]]:
         kind = _kind(model, journal)
         if not kind.in_child:
-            return self._by_server(kind, model, requests, cancelled, journal, follow_up)
+            return self._by_server(kind, model, requests, cancelled, journal, follow_up, hear)
 
         # The GPU is lent per round and not per call: between two rounds training may have its turn.
         def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
             found = self._by_child(
-                kind, model, cancelled, journal, lambda child: child.generate(model, asked, cancelled, journal)
+                kind, model, cancelled, journal, lambda child: child.generate(model, asked, cancelled, journal, hear)
             )
             return [[storable(completion) for completion in result] for result in found]
 
@@ -145,11 +149,12 @@ class EnginePool:
         cancelled: Callable[[], bool],
         journal: Journal,
         follow_up: FollowUp | None,
+        hear: Hear | None,
     ) -> list[list[Completion]]:
         with self._connected(kind, model, cancelled, journal) as server:
             journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
             journal.meter.doing("waiting for the server's answers")
-            return server.generate(requests, cancelled, journal.retried, follow_up, journal.meter)
+            return server.generate(requests, cancelled, journal.retried, follow_up, journal.meter, hear)
 
     @contextmanager
     def _connected(

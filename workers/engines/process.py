@@ -23,9 +23,11 @@ from workers.engines.base import (
     Completion,
     EngineError,
     GenerationRequest,
+    Hear,
     Journal,
     LacksCapability,
     ModelSpec,
+    PromptRefused,
     ScoreRequest,
     Scores,
     fallbacks,
@@ -33,6 +35,7 @@ from workers.engines.base import (
 )
 from workers.engines.meter import Meter, SoFar
 from workers.engines.registry import EngineKind
+from workers.engines.turns import Turns
 
 log = logging.getLogger(__name__)
 _CANCEL_GRACE_SECONDS = 10.0
@@ -47,7 +50,8 @@ class ChildGone(EngineError):
 class _Batch:
     """A batch the child works on, and where its answer will arrive; None: the child has ended."""
 
-    def __init__(self, meter: Meter, tell: Callable[[SoFar], None]) -> None:
+    def __init__(self, meter: Meter, tell: Callable[[SoFar], None], hear: Hear | None = None) -> None:
+        self.hear = hear
         self.answers: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self.meter, self.tell = meter, tell  # how far it is; ``tell``: what it has made until now
         self.shared = False  # others were open when the child ended
@@ -82,7 +86,7 @@ class ChildEngine:
             env["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *filter(None, [env.get("PYTHONPATH")])])
         command = [python or sys.executable, "-m", "workers.engines.child", kind.implementation, str(loaded)]
         self._child = ChildProcess(f"engine-{kind.name}", command, env=env)
-        self._slots = threading.BoundedSemaphore(kind.batches)
+        self._turns = Turns(kind.batches)
         self._opening = threading.Lock()
         self._numbers = itertools.count(1)
         self.stall_seconds, self._heard, self._hung = stall_seconds, time.monotonic(), False
@@ -120,14 +124,18 @@ class ChildEngine:
         requests: Sequence[GenerationRequest],
         cancelled: Callable[[], bool] = lambda: False,
         journal: Journal | None = None,
+        hear: Hear | None = None,
     ) -> list[list[Completion]]:
         """Completions per request; see workers.engines.base. Raises EngineError when the child fails or dies.
 
         A model that is not loaded yet is loaded first; its load may be cancelled only by ending the child.
+        With ``hear`` somebody listens: the batch is the next that the engine takes.
         """
         journal = Journal() if journal is None else journal
-        message = {"config": model.config, "requests": [asdict(r) for r in requests]}
-        answer = self._in_turn(message, cancelled, _Batch(journal.meter, journal.meter.tell))
+        message: dict[str, Any] = {"config": model.config, "requests": [asdict(r) for r in requests]}
+        if hear is not None:
+            message["stream"] = True
+        answer = self._in_turn(message, cancelled, _Batch(journal.meter, journal.meter.tell, hear))
         able = _noted(journal, answer)
         journal.fallbacks.update(fallbacks(model.name, able, requests))
         found = [[Completion(**c) for c in result] for result in answer["completions"]]
@@ -153,13 +161,8 @@ class ChildEngine:
 
     def _in_turn(self, message: dict[str, Any], cancelled: Callable[[], bool], batch: _Batch) -> dict[str, Any]:
         """The answer to a batch, once the engine has room for it."""
-        while not self._slots.acquire(timeout=_LOOK_SECONDS):
-            if cancelled():
-                raise Cancelled
-        try:
+        with self._turns.turn(cancelled, urgent=batch.hear is not None):
             return self._ask(message, cancelled, batch)
-        finally:
-            self._slots.release()
 
     def _ask(self, message: dict[str, Any], cancelled: Callable[[], bool], batch: _Batch) -> dict[str, Any]:
         number = next(self._numbers)
@@ -220,7 +223,8 @@ class ChildEngine:
         if answer is None:
             raise EngineError(self._death(), shared=batch.shared)
         if "error" in answer:
-            raise (LacksCapability if answer.get("lacks") else EngineError)(answer["error"])
+            kind = LacksCapability if answer.get("lacks") else PromptRefused if answer.get("refused") else EngineError
+            raise kind(answer["error"])
         return answer
 
     def _route(self) -> None:
@@ -243,6 +247,8 @@ class ChildEngine:
         """Pass on how far the open batches are."""
         if (batch := self._open.get(told.get("loading", 0))) is not None:
             batch.meter.doing("loading the language model")
+        if "texts" in told and (batch := self._open.get(told["texts"][0])) is not None and batch.hear is not None:
+            batch.hear([(request, sample, text) for request, sample, text in told["texts"][1]])
         for number, *so_far in told.get("pulse", ()):
             if (batch := self._open.get(number)) is not None:
                 batch.tell(SoFar(*so_far))

@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from errata.thoughts import THOUGHTS
 from errata.types import Message, Prompt
-from workers.engines.base import EngineError
+from workers.engines.base import EngineError, PromptRefused
 from workers.engines.joints import ids_of, opening_ids
 from workers.engines.templates import template_environment
 
@@ -30,9 +30,12 @@ def rendered_messages(tokenizer: Any, prompt: Prompt, *, opened: bool | None = N
 
     A system prompt opens the first user turn where the template refuses that role or leaves it out. A thought that the
     template opens is closed where the reply is ``opened`` (by default: where the prompt has a prefix): the reply is no
-    thought.
+    thought. Raises PromptRefused where there is no template, or it refuses the turns.
     """
-    rendered = _rendered_turns(tokenizer, prompt.messages)
+    try:
+        rendered = _rendered_turns(tokenizer, prompt.messages)
+    except TemplateError as error:
+        raise PromptRefused(f"the model's chat template refuses these turns: {error}") from error
     prefix = prompt.assistant_prefix
     if not (bool(prefix) if opened is None else opened):
         return rendered
@@ -43,6 +46,9 @@ def rendered_messages(tokenizer: Any, prompt: Prompt, *, opened: bool | None = N
 
 
 def _rendered_turns(tokenizer: Any, turns: Sequence[Message]) -> str:
+    if not tokenizer.chat_template:
+        raise PromptRefused("the model's tokenizer has no chat template, so it takes no turns")
+
     def rendered(messages: Sequence[Message]) -> str:
         asked = [{"role": m.role, "content": m.content} for m in messages]
         return str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
@@ -69,8 +75,11 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 
     ``tokenizer`` is one of transformers' (or has its two methods, as LocalTokenizer has). Joining by
     ids keeps a prefix's tokens the same whatever precedes it, so that what is trained on later is what was sampled.
-    Spaces that a prefix ends in may be left to the model (workers.engines.joints).
+    Spaces that a prefix ends in may be left to the model (workers.engines.joints). A prompt without messages is its
+    prefix as it stands, begun as the tokenizer begins a text: with the model's first token, where it has one.
     """
+    if not prompt.messages:
+        return ids_of(tokenizer, prompt.assistant_prefix, begins=True)
     rendered = rendered_messages(tokenizer, prompt)
     return ids_of(tokenizer, rendered) + opening_ids(tokenizer, rendered, prompt.assistant_prefix)
 
@@ -97,14 +106,16 @@ class LocalTokenizer:
             self._config |= self._json("special_tokens_map.json")
         self._tokenizer.add_tokens(self._missing_tokens())
         self.chat_template = self._chat_template()
-        self._template = template_environment().from_string(self.chat_template)
+        self._template = None if self.chat_template is None else template_environment().from_string(self.chat_template)
 
     def apply_chat_template(self, messages: list[dict[str, str]], **values: Any) -> str:
-        """The messages as the model's template writes them. Raises EngineError where the template refuses them."""
+        """The messages as the model's template writes them. Raises PromptRefused where there is none, or it refuses."""
+        if self._template is None:
+            raise PromptRefused(f"tokenizer {self._source!r} has no chat template")
         try:
             return self._template.render(messages=messages, tools=None, documents=None, **self._special(), **values)
         except TemplateError as error:
-            raise EngineError(f"the chat template of {self._source!r} refuses the prompt: {error}") from error
+            raise PromptRefused(f"the chat template of {self._source!r} refuses the prompt: {error}") from error
 
     def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
         """The text's token ids."""
@@ -157,15 +168,13 @@ class LocalTokenizer:
             problem = f"{type(error).__name__}: {str(error)[:200]}"
             raise EngineError(f"tokenizer {self._source!r} could not be loaded: {problem}") from error
 
-    def _chat_template(self) -> str:
+    def _chat_template(self) -> str | None:
         # A file of its own wins over the config's field, as in transformers.
         beside = self._file("chat_template.jinja")
         found = self._config.get("chat_template") if beside is None else beside.read_text("utf-8")
         if isinstance(found, list):  # several by name
             found = next((entry["template"] for entry in found if entry["name"] == "default"), None)
-        if not isinstance(found, str):
-            raise EngineError(f"tokenizer {self._source!r} has no chat template")
-        return found
+        return found if isinstance(found, str) else None
 
     def _special(self) -> dict[str, str]:
         """The texts of the special tokens by name, a model's own (``image_token``) among them."""

@@ -25,6 +25,7 @@ from workers.engines.base import (
     GenerationRequest,
     ScoreRequest,
     Scores,
+    Text,
 )
 from workers.engines.joints import decoded_behind, end_of_turn, held_back_of, without_held_back
 from workers.engines.meter import SoFar
@@ -81,6 +82,7 @@ class TransformersEngine:
         )
         self._scorer: TextScorer | None = None
         self._made: Callable[[], SoFar] = SoFar
+        self._working: Sequence[_Row] = ()
 
     def generate(
         self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
@@ -89,7 +91,7 @@ class TransformersEngine:
         rows = [row for index, request in enumerate(requests) for row in self._rows(index, request)]
         # Alike lengths together: padding is work. The sort is stable, so batches are a function of the requests.
         rows.sort(key=lambda row: (len(row.prompt_ids), row.limit))
-        self._made = lambda: _so_far(rows)
+        self._made, self._working = lambda: _so_far(rows), rows
         for at in range(0, len(rows), self.batch_size):
             self._decode(rows[at : at + self.batch_size], cancelled)
         results: list[list[Completion]] = [[] for _ in requests]
@@ -159,6 +161,11 @@ class TransformersEngine:
     def so_far(self, number: int) -> SoFar:  # noqa: ARG002
         """What the batch at hand has made until now; see workers.engines.base.MeteredEngine."""
         return self._made()
+
+    def texts(self, number: int) -> list[Text]:  # noqa: ARG002
+        """What the batch at hand holds until now; see workers.engines.base.StreamingEngine."""
+        begun = [row for row in self._working if row.tokens]
+        return [(row.index, row.sample, self.text(row, row.tokens) if row.text is None else row.text) for row in begun]
 
     def close(self) -> None:
         """Free the weights."""

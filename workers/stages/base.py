@@ -21,7 +21,16 @@ from models.logs import engine_outage
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
-from workers.engines.base import Completion, EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, Scores
+from workers.engines.base import (
+    Completion,
+    EngineError,
+    GenerationRequest,
+    Hear,
+    Journal,
+    ModelSpec,
+    ScoreRequest,
+    Scores,
+)
 from workers.engines.follow_ups import FollowUp
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
@@ -40,10 +49,12 @@ class Generator(Protocol):
         cancelled: Callable[[], bool],
         journal: Journal | None = None,
         follow_up: FollowUp | None = None,
+        hear: Hear | None = None,
     ) -> list[list[Completion]]:
         """Completions per request, in request order; ``journal`` is told which engine it was and what it met.
 
-        With ``follow_up`` the last completions of each request (workers.engines.follow_ups).
+        With ``follow_up`` the last completions of each request (workers.engines.follow_ups). ``hear`` is told the texts
+        as they grow; its requests go before those of jobs.
         """
         ...
 

@@ -15,7 +15,7 @@ from errata.steps import split_steps
 from errata.types import Domain, Message, Prompt
 from tests.processes import until
 from tests.workers.engines.conftest import START_SECONDS, Served
-from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec
+from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest, Journal, ModelSpec, Text
 from workers.engines.transformers_engine import TransformersEngine
 
 pytestmark = pytest.mark.timeout(START_SECONDS)
@@ -166,3 +166,20 @@ def test_an_entry_that_cannot_be_served_is_named(served: Served, tmp_path: Path)
     with pytest.raises(EngineError, match="gone") as caught:
         served.pool.generate(ModelSpec("gone", served.model.engine, config), solving()[:1])
     assert not caught.value.retryable
+
+
+def test_who_listens_hears_the_texts_grow(served: Served) -> None:
+    asked = replace(solving(temperature=1.0, max_tokens=120)[0], n=2)
+    [expected] = served.generate([asked])
+    heard: list[Text] = []
+    [found] = served.pool.generate(served.model, [asked], hear=heard.extend)
+    assert [c.text for c in found] == [c.text for c in expected]
+    for request, sample, text in heard:
+        assert request == 0
+        assert found[sample].text.startswith(text.rstrip("\ufffd"))
+
+
+def test_a_text_that_is_no_chat_goes_on_as_it_stands(served: Served, reference: TransformersEngine) -> None:
+    asked = [GenerationRequest(Prompt((), text, "text"), max_tokens=12) for text in ("Step 1: 3 + 4 = ", "Step")]
+    theirs, ours = served.generate(asked), reference.generate(asked)
+    assert [(c.text, c.prompt_tokens) for [c] in theirs] == [(c.text, c.prompt_tokens) for [c] in ours]

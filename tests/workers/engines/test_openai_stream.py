@@ -17,7 +17,7 @@ from errata.prompts import solve_prompt
 from tests.openai_server import OpenAIServer
 from tests.processes import until
 from tests.workers.engines.conftest import MODEL
-from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec
+from workers.engines.base import Completion, GenerationRequest, Journal, ModelSpec, Text
 from workers.engines.openai_stream import StreamedAnswer
 from workers.engines.pool import EnginePool
 
@@ -50,6 +50,18 @@ def test_a_streamed_answer_is_the_whole_answer(server: OpenAIServer, pool: Engin
     spent = [completion for result in whole for completion in result]
     assert told["made"] == len(spent)
     assert told["prompt"] == sum(completion.prompt_tokens for completion in spent)
+
+
+def test_who_listens_hears_every_answer_and_waits_for_no_place(server: OpenAIServer, pool: EnginePool) -> None:
+    model = ModelSpec("m", "openai", server.config(tokenizer=str(MODEL), concurrency=1))
+    whole = pool.generate(model, REQUESTS)
+    assert server.most == 1
+    server.streams = True
+    heard: list[Text] = []
+    assert pool.generate(model, REQUESTS, hear=heard.extend) == whole
+    assert server.most > 1, "the limit is the jobs'"
+    assert {(request, sample) for request, sample, _ in heard} == {(at, n) for at in range(4) for n in range(2)}
+    assert all(whole[request][sample].text.startswith(text) for request, sample, text in heard)
 
 
 def test_the_meter_moves_while_every_answer_is_still_on_its_way(server: OpenAIServer, pool: EnginePool) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from workers.engines.base import Capabilities, Completion, GenerationRequest
+from workers.engines.base import Cancelled, Capabilities, Completion, GenerationRequest, Text
 
 
 class ToyEngine:
@@ -26,3 +28,27 @@ class ToyEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class SlowToyEngine(ToyEngine):
+    """A StreamingEngine: writes its answer word by word, for as long as a file named by ``hold`` is there."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        super().__init__(config)
+        self._hold = Path(config["hold"])
+        self._words = ""
+
+    def generate(
+        self, requests: Sequence[GenerationRequest], cancelled: Callable[[], bool] = lambda: False
+    ) -> list[list[Completion]]:
+        """As the toy, once it may end."""
+        self._words = requests[0].prompt.messages[-1].content.upper()[:3]
+        while self._hold.exists():
+            if cancelled():
+                raise Cancelled
+            time.sleep(0.01)
+        return super().generate(requests)
+
+    def texts(self, number: int) -> list[Text]:
+        """The first letters of the first request's answer."""
+        return [(0, 0, self._words)]
