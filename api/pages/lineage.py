@@ -18,8 +18,8 @@ from models.workspaces import LanguageModel
 
 MOST_NODES = 60
 MOST_DEPTH = 20
-_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 190, 50, 236, 66, 6  # SVG units
-_LETTERS = 24  # of a line in a node
+_WIDTH, _HEIGHT, _ACROSS, _DOWN, _EDGE = 214, 50, 258, 66, 6  # SVG units
+_LETTERS = 21  # of a title in a node, which is as wide as so many capitals
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _node(
     about = objective or (model.engine if model is not None else "")
     current = model is not None and model.id == row.id
     x, y = depth * _ACROSS + _EDGE, at * _DOWN + _EDGE
-    return Node(short(title, _LETTERS), short(about, _LETTERS + 4), url, x, y, current, model is None)
+    return Node(short(title, _LETTERS), short(about, _LETTERS + 7), url, x, y, current, model is None)
 
 
 def _edge(depth: int, start: int, end: int) -> str:

@@ -10,7 +10,16 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from api.http.auth import Caller
-from api.http.errors import BadRequest, Conflict, Forbidden, Invalid, TooLarge, TooManyRequests, UnsupportedMediaType
+from api.http.errors import (
+    ApiError,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    Invalid,
+    TooLarge,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
 from api.http.idempotency import Idempotency
 from api.http.routing import ApiDep
 from api.http.uploads import UploadDep
@@ -21,7 +30,7 @@ from errata.imports.config import FormatName
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _FIELDS = ("name", "format", "mapping", "license", "source_url", "config", "on_bad_row")
-_Refusal = BadRequest | Conflict | Invalid | TooLarge | TooManyRequests | UnsupportedMediaType
+_REFUSALS = (BadRequest, Conflict, Invalid, TooLarge, TooManyRequests, UnsupportedMediaType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +50,7 @@ def left_out(imported: Mapping[str, Any]) -> list[LeftOut]:
     ]
 
 
-def _form(request: Request, given: Mapping[str, str], refused: _Refusal | None = None) -> Response:
+def _form(request: Request, given: Mapping[str, str], refused: ApiError | None = None) -> Response:
     status = refused.status if refused else 200
     formats = get_args(FormatName)
     curl = curl_upload(str(request.base_url), "/v1/datasets/import", {"name": given.get("name") or "NAME"})
@@ -70,6 +79,6 @@ def send_import(request: Request, api: ApiDep, viewer: Viewer, upload: UploadDep
     told["file_name"] = upload.name or None
     try:
         row_id, *_ = take_preferences(api, Idempotency(None, "POST /import"), viewer.workspace_id, upload, told)
-    except _Refusal as error:
+    except _REFUSALS as error:
         return _form(request, given, error)
     return RedirectResponse(f"/datasets/{row_id}", 303)

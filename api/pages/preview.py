@@ -75,7 +75,7 @@ def shown(found: TrainingPreviewOut) -> Preview:
     return Preview(
         visible(found.refused) if found.refused else None,
         tuple(_figures(found)),
-        tuple((f"On {_where(name)}", duration(seconds)) for name, seconds in (found.seconds or {}).items()),
+        tuple((f"On {_where(name)}", duration(seconds) if seconds >= 1 else "less than 1 s") for name, seconds in (found.seconds or {}).items()),
         tuple(_example(each) for each in found.examples),
     )
 

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from errata.types import EvidenceKind
 from models.jobs import EditRow
 
 MOST_EDITS = 20_000  # that the table of steps counts: no summary keeps them, and a page must answer at once
@@ -24,7 +25,7 @@ class Yield:
 
     label: str
     edits: int
-    proven: int | None
+    proven: int
     pairs: int
     query: str
 
@@ -61,11 +62,13 @@ def by_step(session: Session, job_id: str) -> tuple[Yield, ...]:
     """The first ``MOST_EDITS`` edits of a job by the step that they change, in its order."""
     some = select(EditRow.step_index, EditRow.reason, EditRow.evidence_kind).where(EditRow.job_id == job_id)
     edits = some.limit(MOST_EDITS).subquery()
-    ended = edits.c.reason.is_(None) & edits.c.evidence_kind.is_not(None)
-    counts = (func.count(), func.count().filter(ended))
+    proven = edits.c.evidence_kind.is_not(None)
+    made = proven & edits.c.reason.is_(None)
+    shown = proven & (edits.c.evidence_kind != EvidenceKind.UNPROVEN)
+    counts = (func.count(), func.count().filter(shown), func.count().filter(made))
     query = select(edits.c.step_index, *counts).group_by(edits.c.step_index).order_by(edits.c.step_index)
     rows = session.execute(query.limit(_MOST_STEPS)).all()
-    return tuple(Yield(f"step {at + 1}", total, None, made, urlencode({"step": at + 1})) for at, total, made in rows)
+    return tuple(Yield(f"step {at + 1}", *told, query=urlencode({"step": at + 1})) for at, *told in rows)
 
 
 def tokens_per_second(tokens: Mapping[str, int], elapsed: float | None) -> float | None:
