@@ -75,9 +75,13 @@ def shown(found: TrainingPreviewOut) -> Preview:
     return Preview(
         visible(found.refused) if found.refused else None,
         tuple(_figures(found)),
-        tuple((f"On {_where(name)}", duration(seconds) if seconds >= 1 else "less than 1 s") for name, seconds in (found.seconds or {}).items()),
+        tuple((f"On {_where(name)}", _time(seconds)) for name, seconds in (found.seconds or {}).items()),
         tuple(_example(each) for each in found.examples),
     )
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds) if seconds >= 1 else "less than 1 s"
 
 
 def _where(name: str) -> str:

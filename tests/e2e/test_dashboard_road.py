@@ -1,4 +1,4 @@
-"""The whole road by clicking alone: upload, estimate, start, watch, browse, reject, freeze, download, train, compare."""
+"""The whole road by clicking: upload, estimate, start, watch, browse, reject, freeze, download, train, compare."""
 
 from __future__ import annotations
 
