@@ -18,9 +18,10 @@ from api.http.rows import PageRequest, decode, encode, paginate
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
 from errata.proof import is_consistent
-from errata.types import EvidenceKind
+from errata.types import Domain, EvidenceKind
 from models.curation import ReviewFilter, review_condition
-from models.jobs import PairRow, SolutionRow
+from models.jobs import InjectionJob, PairRow, SolutionRow
+from models.workspaces import ProblemSet
 
 PAGE = 40
 SEARCHED = 20_000  # pairs that one look for a text goes through: no index helps, and a page must answer at once
@@ -130,9 +131,16 @@ def sound_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | N
     proven by replay comes first, because every value behind its edit was followed.
     """
     for job_id in job_ids:
-        query = select(PairRow, SolutionRow.text).join(SolutionRow, SolutionRow.id == PairRow.solution_id)
-        first = query.where(PairRow.job_id == job_id, PairRow.type == "step").order_by(PairRow.pair_key)
-        found = [row for row, solution in session.execute(first.limit(_EXAMPLES)) if _holds(solution)]
+        query = (
+            select(PairRow, SolutionRow.text, ProblemSet.domain)
+            .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
+            .join(InjectionJob, InjectionJob.id == PairRow.job_id)
+            .join(ProblemSet, ProblemSet.id == InjectionJob.problem_set_id)
+            .where(PairRow.job_id == job_id, PairRow.type == "step")
+            .order_by(PairRow.pair_key)
+        )
+        rows = session.execute(query.limit(_EXAMPLES))
+        found = [row for row, solution, domain in rows if domain != Domain.MATH or _holds(solution)]
         if found:
             return _excerpt(min(found, key=lambda row: row.evidence_kind != EvidenceKind.REPLAY))
     return None
@@ -140,7 +148,10 @@ def sound_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | N
 
 @lru_cache(maxsize=256)  # the overview asks again every few seconds
 def _holds(solution: str) -> bool:
-    return is_consistent(solution[:_LONGEST_EXAMPLE])
+    try:
+        return is_consistent(solution[:_LONGEST_EXAMPLE])
+    except (ArithmeticError, RecursionError, ValueError):  # of one text: it is no example, and the page goes on
+        return False
 
 
 def _excerpt(row: PairRow) -> PairExcerpt:

@@ -93,15 +93,32 @@ def _list(
 @router.get("/webhooks/{webhook_id}")
 def show_webhook(api: ApiDep, viewer: Viewer, webhook_id: str, after: After = None) -> Response:
     """One webhook with its deliveries, newest first."""
+    return page("live.html", fragment="fragments/webhook.html", **_one(api, viewer, webhook_id, after))
+
+
+@router.get("/fragments/webhooks/{webhook_id}")
+def refresh_webhook(api: ApiDep, viewer: Viewer, webhook_id: str, after: After = None) -> Response:
+    """The webhook's content alone."""
+    return page("fragments/webhook.html", **_one(api, viewer, webhook_id, after))
+
+
+def _one(api: Api, viewer: Caller, webhook_id: str, after: str | None) -> dict[str, Any]:
     with api.db.read() as session:
         row = path_row(session, WebhookEndpoint, webhook_id, viewer.workspace_id)
         query = select(WebhookDelivery).where(WebhookDelivery.endpoint_id == row.id)
         order = (WebhookDelivery.created_at, WebhookDelivery.id)
         found = paginate(session, query, order, PageRequest(_ROWS, after), descending=True)
         now = session.scalars(select(db_now())).one()
-    may_write = viewer.may("write")
-    context = {"row": row, "deliveries": found.rows, "more": found.next, "now": now, "may_write": may_write}
-    return page("webhook.html", section="workspace", **context)
+    return {
+        "row": row,
+        "deliveries": found.rows,
+        "more": found.next,
+        "now": now,
+        "may_write": viewer.may("write"),
+        "live": any(each.state == "pending" for each in found.rows),
+        "section": "workspace",
+        "fragment_url": f"/fragments/webhooks/{webhook_id}" + (f"?after={after}" if after else ""),
+    }
 
 
 @router.post("/webhooks/{webhook_id}/test", dependencies=[Depends(given_values)])
