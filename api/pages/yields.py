@@ -16,7 +16,6 @@ from models.jobs import EditRow
 
 MOST_EDITS = 20_000  # that the table of steps counts: no summary keeps them, and a page must answer at once
 _MOST_STEPS = 20
-_OUTCOMES = ("total", "proven", "pairs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ def by_form(counts: Mapping[str, Any]) -> tuple[Yield, ...]:
 
 def _ordered(found: Mapping[str, Counter[str]], name: str) -> tuple[Yield, ...]:
     rows = [
-        Yield(value, *(told[outcome] for outcome in _OUTCOMES), query=urlencode({name: value}))
+        Yield(value, told["total"], told["proven"], told["pairs"], urlencode({name: value}))
         for value, told in found.items()
         if told["total"]
     ]
@@ -62,13 +61,14 @@ def by_step(session: Session, job_id: str) -> tuple[Yield, ...]:
     """The first ``MOST_EDITS`` edits of a job by the step that they change, in its order."""
     some = select(EditRow.step_index, EditRow.reason, EditRow.evidence_kind).where(EditRow.job_id == job_id)
     edits = some.limit(MOST_EDITS).subquery()
-    proven = edits.c.evidence_kind.is_not(None)
-    made = proven & edits.c.reason.is_(None)
-    shown = proven & (edits.c.evidence_kind != EvidenceKind.UNPROVEN)
-    counts = (func.count(), func.count().filter(shown), func.count().filter(made))
+    judged = edits.c.evidence_kind.is_not(None)
+    conditions = (judged & (edits.c.evidence_kind != EvidenceKind.UNPROVEN), judged & edits.c.reason.is_(None))
+    counts = (func.count(), *(func.count().filter(condition) for condition in conditions))
     query = select(edits.c.step_index, *counts).group_by(edits.c.step_index).order_by(edits.c.step_index)
     rows = session.execute(query.limit(_MOST_STEPS)).all()
-    return tuple(Yield(f"step {at + 1}", *told, query=urlencode({"step": at + 1})) for at, *told in rows)
+    return tuple(
+        Yield(f"step {at + 1}", total, proven, made, urlencode({"step": at + 1})) for at, total, proven, made in rows
+    )
 
 
 def tokens_per_second(tokens: Mapping[str, int], elapsed: float | None) -> float | None:
