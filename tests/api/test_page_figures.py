@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
@@ -29,7 +31,11 @@ def test_a_job_tells_its_yield_by_kind_form_and_step_and_lists_what_it_counts(
     with sqlite_database.begin() as session:
         solution = session.get_one(SolutionRow, "sol_finished_0")
         solution.role, solution.plan = "correct", {"edits": [[0, "operator"]], "skipped": ["answer_step"]}
-        same = {"job_id": rows.finished, "shard_id": solution.shard_id, "problem_id": solution.problem_id}
+        same: dict[str, Any] = {
+            "job_id": rows.finished,
+            "shard_id": solution.shard_id,
+            "problem_id": solution.problem_id,
+        }
         same |= {"solution_id": solution.id, "start": 0, "end": 5, "original": "1 + 1 = 2"}
         made = {"edited": "1 - 1 = 2", "evidence_kind": "replay"}
         session.add_all(
@@ -97,7 +103,9 @@ def test_distributions_count_steps_one_by_one_and_lengths_in_bins() -> None:
 
 
 def test_a_freeze_measures_what_it_counts() -> None:
-    columns = {name: ["x", "x"] for name in ("type", "error_kind", "form", "editor", "evidence", "source")}
+    columns: dict[str, Any] = {
+        name: ["x", "x"] for name in ("type", "error_kind", "form", "editor", "evidence", "source")
+    }
     columns |= {"step_index": [0, None], "distance": [3, None], "chosen": ["ab", "ü" * 5], "rejected": ["abcd", ""]}
     tally = Tally()
     tally.add(pa.table(columns), "train")

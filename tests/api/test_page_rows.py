@@ -109,7 +109,7 @@ def test_only_who_may_change_rows_sees_and_uses_the_buttons(
         _, reader = create_key(session, "reader", scopes=["read"])
         _, writer = create_key(session, "writer", scopes=["read", "write"])
     job, run = f"/jobs/{rows.finished}", f"/training/{rows.training}"
-    changing = (
+    changing: tuple[tuple[str, dict[str, Any]], ...] = (
         (f"{job}/edit", {"tags": "x"}),
         (f"{job}/delete", {"sure": "1"}),
         ("/webhooks", {"url": "https://example.com/h", "events": "dataset.failed"}),
