@@ -7,7 +7,7 @@ are gone for everybody at once. What belonged to them goes at once too, or where
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -169,7 +169,7 @@ def _register(life: Life) -> None:
     path, row_id = f"{url}/{{{life.parameter}}}", Annotated[str, Path(alias=life.parameter)]
 
     def change(caller: Caller, api: ApiDep, row_id: str, body: TagsPatch) -> Any:
-        return _change(life, api, caller, row_id, body)
+        return change_row(life, api, caller, row_id, body)
 
     def list_dependents(caller: Reader, api: ApiDep, row_id: str) -> Listing[DependentOut]:
         with api.db.read() as session:
@@ -177,7 +177,7 @@ def _register(life: Life) -> None:
             return Listing.whole([_told(other) for other in dependents(session, row)])
 
     def remove(caller: Caller, api: ApiDep, row_id: str, cascade: Cascade = False) -> DeletionOut | ModelDeletionOut:
-        done = _delete(life, api, caller, row_id, cascade=cascade)
+        done = delete_row(life, api, caller, row_id, cascade=cascade)
         if life.table is LanguageModel:
             return ModelDeletionOut(id=row_id, rows=done.deleted, purged=done.purged)
         return done
@@ -210,7 +210,8 @@ class _Operation:
         router.add_api_route(path, handler, methods=[self.method], responses=documented(*self.refusals), **options)
 
 
-def _change(life: Life, api: Api, caller: Caller, row_id: str, body: TagsPatch) -> Any:
+def change_row(life: Life, api: Api, caller: Caller, row_id: str, body: TagsPatch) -> Any:
+    """Rename or tag a row; answers the row as it is told. Raises NotFound, Conflict, and Invalid naming the field."""
     name = getattr(body, "name", None)
     with api.db.begin() as session:
         row = life.row(session, row_id, caller.workspace_id, own=name is not None)
@@ -236,7 +237,13 @@ def _told(row: Any) -> DependentOut:
     return DependentOut(kind=kind.name, id=row.id, name=name, url=f"{kind.url}/{row.id}")
 
 
-def _delete(life: Life, api: Api, caller: Caller, row_id: str, *, cascade: bool) -> DeletionOut:
+def delete_row(
+    life: Life, api: Api, caller: Caller, row_id: str, *, cascade: bool, listed: Collection[str] | None = None
+) -> DeletionOut:
+    """Delete a row, with ``cascade`` also what depends on it. Raises NotFound, and Conflict where something forbids it.
+
+    ``listed``: the ids that a person was shown; where others have come to depend on the row since, nothing is deleted.
+    """
     with api.db.begin() as session:
         row = life.row(session, row_id, caller.workspace_id, own=True)
         lock_row(session, row)  # nothing new may come to depend on it meanwhile
@@ -247,6 +254,8 @@ def _delete(life: Life, api: Api, caller: Caller, row_id: str, *, cascade: bool)
                 FieldError(field=one.url, message=f"this {one.kind} depends on it", remedy=_HOW) for one in told[1:]
             ]
             raise Conflict(f"{len(others)} others depend on it: {_first(told[1:])}; {_HOW}", errors)
+        if listed is not None and {one.id for one in others} - set(listed):
+            raise Conflict("something else has come to depend on it since; look at the list again")
         rows = with_pilots(session, [row, *others])
         if running := still_running(session, rows):
             named = [_told(one) for one in running]

@@ -21,6 +21,8 @@ HOSTILE = (
     + "{{ 7*7 }} \u202eright to left\u202c שלום עולם "
     + "W" * 600
 )
+#: What no page may choke on: it is a single line.
+LONG = HOSTILE + "x" * 200_000
 PREAMBLE = "Let's think step by step.\n"
 STEPS = (
     "Step 1: Mara packs 6 crates of 12 pears, so she has 6 * 12 = 72 pears.\n",
@@ -61,7 +63,7 @@ def fill(database: Database) -> Filled:
         _add(session, Workspace(id=DEFAULT_WORKSPACE, name="default"), Workspace(id=OTHER_WORKSPACE, name="other"))
         _problems(session, DEFAULT_WORKSPACE, "pset_pears", "pears", QUESTION)
         _problems(session, OTHER_WORKSPACE, "pset_foreign", "foreign", "A question of somebody else")
-        _problems(session, DEFAULT_WORKSPACE, "pset_hostile", HOSTILE, HOSTILE)
+        _problems(session, DEFAULT_WORKSPACE, "pset_hostile", HOSTILE, LONG)
         for row_id, name in (("lm_tiny", "tiny"), ("lm_tuned", "tiny-tuned")):
             _add(session, LanguageModel(id=row_id, workspace_id=DEFAULT_WORKSPACE, name=name, engine="transformers"))
         _finished_job(session, ids)
@@ -176,7 +178,7 @@ def _running_job(session: Session, ids: Filled) -> None:
 def _hostile_job(session: Session, ids: Filled) -> None:
     job = ids.hostile
     shard = _job(session, job, "pset_hostile", "failed", name=HOSTILE, error=HOSTILE, shard={"state": "quarantined"})
-    text = f"Step 1: {HOSTILE}\nStep 2: then {HOSTILE}\nStep 3: {HOSTILE}"
+    text = f"Step 1: {HOSTILE}\nStep 2: then {HOSTILE}\nStep 3: {LONG}"
     solution = _solution(session, job, shard, "prob_hostile", 0, text, source=HOSTILE, extracted=HOSTILE)
     start, end = text.index("Step 2"), text.index("Step 3")
     _pair(
@@ -188,7 +190,7 @@ def _hostile_job(session: Session, ids: Filled) -> None:
         problem_id="prob_hostile",
         solution_id=solution,
         type="step",
-        question=HOSTILE,
+        question=LONG,
         prefix=text[:start],
         chosen=text[start:end],
         rejected=text[start:end].replace("then", "</div><script>window.hacked=1</script>"),

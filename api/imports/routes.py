@@ -98,17 +98,28 @@ def import_dataset(
         "on_bad_row": on_bad_row,
         **upload.fields,
     }
-    with invalid_below():
-        body = ImportIn.model_validate({key: value for key, value in given.items() if value is not None})
-    with invalid_below("config"):
-        settings = ImportConfig.model_validate(body.config)
-    row_id, created, replayed = _import(api, who, caller.workspace_id, upload, body, settings)
+    row_id, created, replayed = take_preferences(api, who, caller.workspace_id, upload, given)
     with api.db.read() as session:
         answer = datasets.one(session, row_id)
     accepted(response, f"/v1/datasets/{row_id}", replayed=replayed)
     if not created:
         response.status_code = 200
     return answer
+
+
+def take_preferences(
+    api: Api, who: Idempotency, workspace_id: str, upload: Upload, given: dict[str, Any]
+) -> tuple[str, bool, bool]:
+    """Import a file: the dataset's id, whether it was added, whether the idempotency key was used.
+
+    ``given``: what is told of the file, by name; nulls are left out. Raises Invalid naming a field or the first bad
+    rows, BadRequest for a damaged file, and what a quota refuses.
+    """
+    with invalid_below():
+        body = ImportIn.model_validate({key: value for key, value in given.items() if value is not None})
+    with invalid_below("config"):
+        settings = ImportConfig.model_validate(body.config)
+    return _import(api, who, workspace_id, upload, body, settings)
 
 
 def _import(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Query
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.evaluations import Flip, compare
 from api.http.routing import ApiDep
 from api.http.rows import path_row
+from api.pages.evaluation import accuracy_of
+from api.pages.format import percent
 from api.pages.rendering import PageRoute, Viewer, page
 from models.outputs import Evaluation, EvaluationSample
-from models.workspaces import ProblemRow
+from models.states import JobState
+from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 _SHOWN = 20  # flips of each direction
+_CHOICES = 200  # evaluations offered for a comparison; of each set the newest
+_Chosen = Annotated[str | None, Query(max_length=80)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,30 @@ class Flipped:
     problem: ProblemRow
     before: EvaluationSample | None
     after: EvaluationSample | None
+
+
+@router.get("/compare")
+def choose(api: ApiDep, viewer: Viewer, before: _Chosen = None, after: _Chosen = None) -> Response:
+    """Two finished evaluations to compare, or their comparison once both are chosen."""
+    if before and after and before != after:
+        return RedirectResponse(f"/evaluations/{quote(before, safe='')}/compare/{quote(after, safe='')}", 303)
+    with api.db.read() as session:
+        query = (
+            select(Evaluation, ProblemSet.name, LanguageModel.name)
+            .join(ProblemSet, ProblemSet.id == Evaluation.problem_set_id)
+            .join(LanguageModel, LanguageModel.id == Evaluation.language_model_id)
+            .where(Evaluation.workspace_id == viewer.workspace_id, Evaluation.state == JobState.SUCCEEDED)
+            .order_by(ProblemSet.name, Evaluation.created_at.desc())
+        )
+        options = [_option(*found) for found in session.execute(query.limit(_CHOICES))]
+    same = before is not None and before == after
+    return page("compare.html", options=options, before=before, after=after, same=same, section="evaluations")
+
+
+def _option(row: Evaluation, problem_set: str, model: str) -> tuple[str, str]:
+    told = accuracy_of(row, model, current=False)
+    accuracy = f", {percent(told.value, 1)}" if told else ""
+    return row.id, f"{problem_set}: {row.name or model}{accuracy} ({row.created_at:%Y-%m-%d %H:%M})"
 
 
 @router.get("/evaluations/{before_id}/compare/{after_id}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from markupsafe import Markup
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.pages.format import flat, visible
+from api.pages.format import flat, number, visible
+from api.pages.jobs import Part, parts_of
+from api.pages.preferences import left_out
 from api.pages.shapes import whole_figures, written_shapes
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource, TrainingRun
@@ -21,6 +23,12 @@ CARD = "README.md"
 _MAX_LINKS = 20
 _MAX_CARD = 400_000  # characters of a card that are rendered
 _IMPORTED = ("file", "file_sha256", "format", "license", "source_url", "rejected_count", "duplicates")
+_MEASURES = (
+    ("step", "Wrong step"),
+    ("distance", "Edit distance"),
+    ("chosen_characters", "Length of the chosen side, in characters"),
+    ("rejected_characters", "Length of the rejected side, in characters"),
+)
 _TRL_SCRIPT = re.compile(r"/trl/[a-z]+\.sh$")
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
@@ -72,9 +80,27 @@ def dataset_context(session: Session, row: Dataset) -> dict[str, Any]:
         "gates": manifest.get("gates") or {},
         "snippets": snippets(row.id, manifest) if files else [],
         "shapes": written_shapes(manifest),
+        "distributions": distributions(manifest),
+        "left_out": left_out(row.config.get("import") or {}),
         "jobs": session.scalars(jobs.limit(_MAX_LINKS)).all(),
         "runs": session.scalars(runs.limit(_MAX_LINKS)).all(),
     }
+
+
+def distributions(manifest: Mapping[str, Any]) -> list[tuple[str, tuple[Part, ...]]]:
+    """What a manifest tells of how its pairs are distributed, by title; empty for older ones."""
+    told = manifest.get("distributions") or {}
+    found = [(title, tuple(_bins(told.get(name) or ()))) for name, title in _MEASURES]
+    kinds = ("Error kind", parts_of((manifest.get("counts") or {}).get("error_kind") or {}))
+    return [each for each in (kinds, *found) if each[1]]
+
+
+def _bins(bins: Sequence[Mapping[str, Any]]) -> Iterator[Part]:
+    whole = sum(each["pairs"] for each in bins) or 1
+    for each in bins:
+        low, high = each["low"], each["high"]
+        label = number(low) if low == high else f"{number(low)} to {number(high)}" if high else f"from {number(low)}"
+        yield Part(label, each["pairs"], each["pairs"] / whole)
 
 
 def _audited(group: Mapping[str, Any]) -> KindAudit:

@@ -26,6 +26,7 @@ class Accuracy:
     low: float
     high: float
     current: bool
+    problems: int | None
 
 
 def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:
@@ -44,14 +45,25 @@ def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:
         .limit(_MAX_PEERS)
     )
     own = accuracy_of(row, model, current=True)
-    others = (accuracy_of(peer, name, current=False) for peer, name in session.execute(peers))
+    found = session.execute(peers).all()
+    mine = problems_of(row)
+    # An accuracy over the first 60 problems of a set says nothing beside one over all 200.
+    same = [accuracy_of(peer, name, current=False) for peer, name in found if problems_of(peer) == mine]
+    others = [accuracy_of(peer, name, current=False) for peer, name in found if problems_of(peer) != mine]
     return {
         "language_model": model,
         "problem_set": session.get_one(ProblemSet, row.problem_set_id).name,
         "accuracy": own,
-        "accuracies": sorted((item for item in (own, *others) if item), key=lambda item: -item.value),
+        "accuracies": sorted((item for item in (own, *same) if item), key=lambda item: -item.value),
+        "others": [item for item in others if item],
         "figures": flat(row.result or {}),
     }
+
+
+def problems_of(row: Evaluation) -> int | None:
+    """How many problems an evaluation is over, always the first of its set; None where it does not say."""
+    told = (row.result or {}).get("problems")
+    return told if told is not None else row.config.get("limit")
 
 
 def accuracy_of(row: Evaluation, model: str, *, current: bool) -> Accuracy | None:
@@ -61,7 +73,7 @@ def accuracy_of(row: Evaluation, model: str, *, current: bool) -> Accuracy | Non
     if value is None:
         return None
     low, high = result.get("interval") or (value, value)
-    return Accuracy(row.id, row.name or model, _decoding(row.config), value, low, high, current)
+    return Accuracy(row.id, row.name or model, _decoding(row.config), value, low, high, current, problems_of(row))
 
 
 def _decoding(config: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ A form makes the same body as a request to ``/v1`` and goes through the same che
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -133,13 +132,6 @@ def checked(form: Form, body: Mapping[str, Any]) -> BaseModel:
     """The body as the resource takes it. Raises Invalid naming the fields."""
     with invalid_below():
         return form.body.model_validate(body)
-
-
-def as_curl(form: Form, body: Mapping[str, Any], base_url: str) -> str:
-    """The same request for a shell. The key is a variable: no page shows one."""
-    sent = shlex.quote(json.dumps(body, ensure_ascii=False, indent=1))
-    head = '-H "Authorization: Bearer $ERRATA_API_KEY" -H "Content-Type: application/json"'
-    return f"curl {base_url.rstrip('/')}{form.url} {head} \\\n  -d {sent}"
 
 
 def _sets(session: Session, workspace_id: str) -> tuple[Option, ...]:

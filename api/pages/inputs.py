@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -19,26 +20,39 @@ from api.http.rows import PageRequest, paginate, path_row
 from api.http.uploads import UploadDep
 from api.language_models import find_model, model_names, visible
 from api.pages.format import flat
+from api.pages.lineage import ancestors, graph
 from api.pages.rendering import PageRoute, Viewer, check_origin, is_live, page
+from api.pages.shell import curl_upload
+from api.pages.verbs import life_acts
 from api.problem_sets.routes import take_problems
+from api.schemas import Storable
 from errata.types import Domain
 from models.base import db_now
+from models.curation import tagged, tags_of
 from models.jobs import Estimate, InjectionJob
-from models.outputs import Dataset, Evaluation, TrainingRun
+from models.outputs import Evaluation, TrainingRun
 from models.workspaces import BroughtSolution, LanguageModel, ProblemRow, ProblemSet
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+TagQuery = Annotated[str | None, Query(min_length=1, max_length=100), Storable]
 After = Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_-]{1,600}$")]
 _ROWS = 50
 _LINKS = 20
-_MAX_DEPTH = 20  # of a lineage that is drawn
 
 
 @router.get("/upload")
-def show_upload(viewer: Viewer) -> Response:
+def show_upload(request: Request, viewer: Viewer) -> Response:
     """The form that takes a file of problems."""
     _may_write(viewer)
-    return page("upload.html", section="problem-sets", refused=None, domains=[str(each) for each in Domain])
+    return _upload_form(request)
+
+
+def _upload_form(
+    request: Request, refused: BadRequest | Invalid | TooLarge | UnsupportedMediaType | None = None
+) -> Response:
+    curl = curl_upload(str(request.base_url), "/v1/problem-sets", {"name": "NAME", "domain": str(Domain.MATH)})
+    context = {"refused": refused, "domains": [str(each) for each in Domain], "curl": curl}
+    return page("upload.html", refused.status if refused else 200, section="problem-sets", **context)
 
 
 @router.post("/upload")
@@ -53,9 +67,12 @@ def send_upload(request: Request, api: ApiDep, viewer: Viewer, upload: UploadDep
             api, Idempotency(None, "POST /upload"), viewer.workspace_id, replace(upload, fields=fields), {}, None
         )
     except (BadRequest, Invalid, TooLarge, UnsupportedMediaType) as error:
-        domains = [str(each) for each in Domain]
-        return page("upload.html", error.status, section="problem-sets", refused=error, domains=domains)
+        return _upload_form(request, error)
     return RedirectResponse(f"/problem-sets/{set_id}", 303)
+
+
+def _tags(session: Session, viewer: Caller, ids: Sequence[str]) -> dict[str, list[str]]:
+    return tags_of(session, viewer.workspace_id, ids)
 
 
 def _may_write(viewer: Caller) -> None:
@@ -64,17 +81,23 @@ def _may_write(viewer: Caller) -> None:
 
 
 @router.get("/problem-sets")
-def show_problem_sets(api: ApiDep, viewer: Viewer, after: After = None) -> Response:
-    """Problem sets, newest first."""
+def show_problem_sets(api: ApiDep, viewer: Viewer, after: After = None, tag: TagQuery = None) -> Response:
+    """Problem sets, newest first; with ``tag`` those that have it."""
     with api.db.read() as session:
         query = select(ProblemSet).where(ProblemSet.workspace_id == viewer.workspace_id)
+        if tag:
+            query = query.where(tagged(ProblemSet, viewer.workspace_id, tag))
         keys = (ProblemSet.created_at, ProblemSet.id)
         found = paginate(session, query, keys, PageRequest(_ROWS, after), descending=True)
-        now = session.scalars(select(db_now())).one()
-        may_write = viewer.may("write")
-        return page(
-            "problem_sets.html", sets=found.rows, more=found.next, now=now, may_write=may_write, section="problem-sets"
-        )
+        context: dict[str, Any] = {
+            "sets": found.rows,
+            "more": found.next,
+            "now": session.scalars(select(db_now())).one(),
+            "may_write": viewer.may("write"),
+            "tags": _tags(session, viewer, [row.id for row in found.rows]),
+            "tag": tag,
+        }
+    return page("problem_sets.html", section="problem-sets", **context)
 
 
 @router.get("/problem-sets/{set_id}")
@@ -93,6 +116,8 @@ def show_problem_set(api: ApiDep, viewer: Viewer, set_id: str, after: After = No
             "jobs": _newest(session, InjectionJob, row, viewer.workspace_id),
             "evaluations": _newest(session, Evaluation, row, viewer.workspace_id),
             "now": session.scalars(select(db_now())).one(),
+            "acts": life_acts("problem-sets", row, viewer),
+            "tags": _tags(session, viewer, [row.id]).get(row.id, []),
         }
     return page("problem_set.html", section="problem-sets", may_write=viewer.may("write"), **context)
 
@@ -103,14 +128,17 @@ def _newest(session: Session, table: Any, problem_set: ProblemSet, workspace_id:
 
 
 @router.get("/models")
-def show_models(api: ApiDep, viewer: Viewer) -> Response:
-    """Every language model that the viewer may name."""
+def show_models(api: ApiDep, viewer: Viewer, tag: TagQuery = None) -> Response:
+    """Every language model that the viewer may name; with ``tag`` those that have it."""
     with api.db.read() as session:
         rows = session.scalars(select(LanguageModel).where(visible(viewer.workspace_id)).order_by(LanguageModel.name))
         models = list(rows)
+        tags = _tags(session, viewer, [row.id for row in models])
+        models = [row for row in models if tag is None or tag in tags.get(row.id, [])]
         bases = model_names(session, [row.base_model_id for row in models])
         now = session.scalars(select(db_now())).one()
-        return page("models.html", models=models, bases=bases, now=now, section="models")
+        shown: dict[str, Any] = {"models": models, "bases": bases, "now": now, "tags": tags, "tag": tag}
+        return page("models.html", section="models", **shown)
 
 
 @router.get("/models/{name}")
@@ -123,12 +151,16 @@ def show_model(api: ApiDep, viewer: Viewer, name: str) -> Response:
         evaluations = select(Evaluation).where(
             Evaluation.language_model_id == row.id, Evaluation.workspace_id == viewer.workspace_id
         )
-        lineage = _lineage(session, row, viewer.workspace_id)
-        root = session.get_one(LanguageModel, lineage[-1][1].base_model_id).name if lineage else row.name
+        lineage = ancestors(session, row, viewer.workspace_id)
+        root = session.get_one(LanguageModel, lineage[-1][1].base_model_id) if lineage else row
         context: dict[str, Any] = {
             "row": row,
             "lineage": lineage,
-            "root": root,
+            "root": root.name,
+            "graph": graph(session, row, root, viewer.workspace_id),
+            "acts": life_acts("models", row, viewer),
+            "tags": _tags(session, viewer, [row.id]).get(row.id, []),
+            "trained_here": row.training_run_id is not None and row.workspace_id == viewer.workspace_id,
             "children": _children(session, row, viewer.workspace_id),
             "evaluations": list(session.scalars(evaluations.order_by(Evaluation.created_at.desc()).limit(_LINKS))),
             "now": session.scalars(select(db_now())).one(),
@@ -138,24 +170,23 @@ def show_model(api: ApiDep, viewer: Viewer, name: str) -> Response:
     return page("model.html", section="models", **context)
 
 
-def _lineage(
-    session: Session, row: LanguageModel, workspace_id: str
-) -> list[tuple[LanguageModel, TrainingRun, Dataset]]:
-    """From the model back to the one that no run of ours made: model, its run, the run's dataset."""
-    found: list[tuple[LanguageModel, TrainingRun, Dataset]] = []
-    at: LanguageModel | None = row
-    while at is not None and at.training_run_id and len(found) < _MAX_DEPTH:
-        run = session.get(TrainingRun, at.training_run_id)
-        if run is None or run.workspace_id != workspace_id:
-            break
-        found.append((at, run, session.get_one(Dataset, run.dataset_id)))
-        at = session.get(LanguageModel, run.base_model_id)
-    return found
-
-
 def _children(session: Session, row: LanguageModel, workspace_id: str) -> list[TrainingRun]:
     query = select(TrainingRun).where(TrainingRun.base_model_id == row.id, TrainingRun.workspace_id == workspace_id)
     return list(session.scalars(query.order_by(TrainingRun.created_at.desc()).limit(_LINKS)))
+
+
+@router.get("/estimates")
+def show_estimates(api: ApiDep, viewer: Viewer, after: After = None) -> Response:
+    """Estimates, newest first."""
+    with api.db.read() as session:
+        query = select(Estimate).where(Estimate.workspace_id == viewer.workspace_id)
+        order = (Estimate.created_at, Estimate.id)
+        found = paginate(session, query, order, PageRequest(_ROWS, after), descending=True)
+        told = estimates.summaries(session, found.rows)
+        sets = {row.problem_set for row in told}
+        names = dict(session.execute(select(ProblemSet.id, ProblemSet.name).where(ProblemSet.id.in_(sets))).all())
+        now = session.scalars(select(db_now())).one()
+    return page("estimates.html", told=told, names=names, more=found.next, now=now, section="jobs")
 
 
 @router.get("/estimates/{estimate_id}")

@@ -12,13 +12,15 @@ from sqlalchemy.orm import Session
 from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
-from api.progress import stages_of
+from api.pages.yields import MOST_EDITS, by_form, by_kind, by_step, tokens_per_second
+from api.progress import elapsed_seconds, stages_of, tokens_of
 from errata.advice import advise
 from errata.funnel import UNKNOWN_EDITOR, Funnel, editor_yields
 from errata.types import EvidenceKind
+from models.base import db_now
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
-from models.results import job_funnel
+from models.results import running_progress
 from models.states import JobState
 from models.workspaces import ProblemSet
 
@@ -36,6 +38,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A further count of a level; ``path`` lists what it counts, and "" where nothing does."""
+
+    count: int
+    told: str
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """One level of the funnel: ``passed`` of ``total`` went on, the others are ``losses`` (by reason) or open."""
 
@@ -44,8 +55,9 @@ class Level:
     passed: int
     outcome: str
     losses: tuple[Part, ...]
-    note: str = ""
-    path: str = ""  # below the job's page, where what is counted is listed
+    path: str  # below the job's page, where what is counted is listed
+    passed_path: str  # where those that went on are
+    notes: tuple[Note, ...] = ()
 
     @property
     def share(self) -> float:
@@ -110,7 +122,8 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         .order_by(Dataset.created_at.desc())
         .limit(_MAX_DATASETS)
     )
-    funnel = job_funnel(session, row)
+    funnel, running = running_progress(session, row)
+    elapsed = elapsed_seconds(row, session.scalars(select(db_now())).one())
     added = select(InjectionJob).where(InjectionJob.extends == row.id)
     return {
         "problem_set": problem_set,
@@ -120,6 +133,17 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         "skipped": sum(funnel.counts["problems"].get("skipped", {}).values()),
         "extended_by": session.scalars(added.order_by(InjectionJob.created_at).limit(_MAX_DATASETS)).all(),
         "funnel": funnel_view(funnel),
+        "tokens_per_second": tokens_per_second(tokens_of(funnel, running), elapsed),
+        "yields": [
+            (title, rows)
+            for title, rows in (
+                ("error kind", by_kind(funnel.counts)),
+                ("form", by_form(funnel.counts)),
+                ("step", by_step(session, row.id)),
+            )
+            if rows
+        ],
+        "most_edits": MOST_EDITS,
         "pairs": pair_count(session, row.id),
         "datasets": session.scalars(frozen).all(),
     }
@@ -151,18 +175,17 @@ def parts_of(counts: Mapping[str, int], total: int | None = None) -> tuple[Part,
 
 def _levels(counts: Mapping[str, Any]) -> list[Level]:
     problems, samples, steps, edits = (counts[name] for name in ("problems", "samples", "steps", "edits"))
+    drawn = sum(samples["drawn"].values())
     return [
-        Level("Problems", problems["total"], problems["kept"], "kept", _losses(problems, "dropped"), path="problems"),
         Level(
-            "Solutions",
-            samples["total"],
-            sum(samples["drawn"].values()),
-            "drawn",
-            _losses(samples, "unused"),
-            _verdicts(samples),
-            "solutions",
+            *("Problems", problems["total"], problems["kept"], "kept", _losses(problems, "dropped")),
+            *("problems", "problems?outcome=kept"),
         ),
-        Level("Steps", steps["total"], steps["edited"], "edited", _losses(steps, "skipped")),
+        Level(
+            *("Solutions", samples["total"], drawn, "drawn", _losses(samples, "unused")),
+            *("solutions", "solutions?role=drawn", _verdicts(samples)),
+        ),
+        Level("Steps", steps["total"], steps["edited"], "edited", _losses(steps, "skipped"), "steps", "edits"),
         _edits(edits),
     ]
 
@@ -180,20 +203,23 @@ def _losses(level: Mapping[str, Any], reasons: str) -> tuple[Part, ...]:
     return parts_of(level[reasons], level["total"])
 
 
-def _verdicts(samples: Mapping[str, Any]) -> str:
-    found = [f"{samples['verdicts'][name]:,} {told}" for name, told in _VERDICTS if samples["verdicts"].get(name)]
-    if samples.get("spared"):
-        found.append(f"{samples['spared']:,} more not needed")
-    return ", ".join(found)
+def _verdicts(samples: Mapping[str, Any]) -> tuple[Note, ...]:
+    judged = ((samples["verdicts"].get(name, 0), told, f"solutions?verdict={name}") for name, told in _VERDICTS)
+    found = [Note(*each) for each in judged if each[0]]
+    return (*found, Note(samples["spared"], "more not needed")) if samples.get("spared") else tuple(found)
 
 
 def _edits(edits: Mapping[str, Any]) -> Level:
     proven = edits["proven"]
     # The funnel counts an edit that was proven but not chosen as proven and as rejected: it became no pair.
     passed = max(0, sum(proven.values()) - edits["rejected"].get("not_chosen", 0))
-    by = [f"{n:,} by {words(kind)}" for kind, n in proven.items() if n and kind != EvidenceKind.UNPROVEN]
-    note = "proven wrong: " + ", ".join(by) if by else ""
-    return Level("Edits", edits["total"], passed, "became step pairs", _losses(edits, "rejected"), note, "edits")
+    by = tuple(
+        Note(count, f"proven wrong by {words(kind)}", f"edits?evidence={kind}")
+        for kind, count in proven.items()
+        if count and kind != EvidenceKind.UNPROVEN
+    )
+    losses = _losses(edits, "rejected")
+    return Level("Edits", edits["total"], passed, "became step pairs", losses, "edits", "pairs?type=step", by)
 
 
 def _tokens(tokens: Mapping[str, Mapping[str, int]]) -> tuple[StageTokens, ...]:

@@ -16,6 +16,7 @@ from api.pages.format import as_number, as_share, decimal, number, percent, plur
 from api.pages.rendering import is_live
 from api.progress import elapsed_seconds, progress_of, seconds_left, seconds_per_step, steps_fraction
 from models.base import Base
+from models.curation import tagged
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Metric, TrainingRun
 from models.states import TrainingState
@@ -78,12 +79,20 @@ class Section:
 
 
 def listing(
-    session: Session, workspace_id: str, now: datetime, name: SectionName, after: str | None = None, limit: int = PAGE
+    session: Session,
+    workspace_id: str,
+    now: datetime,
+    name: SectionName,
+    after: str | None = None,
+    limit: int = PAGE,
+    tag: str | None = None,
 ) -> Listing:
-    """The newest rows of a section, or those behind the cursor ``after``. Raises Invalid for what is no cursor."""
+    """The newest rows of a section (with a tag), or those behind the cursor ``after``. Raises Invalid for no cursor."""
     section = SECTIONS[name]
     table: Any = section.table
     query = select(table).where(table.workspace_id == workspace_id)
+    if tag:
+        query = query.where(tagged(table, workspace_id, tag))
     found = paginate(session, query, (table.created_at, table.id), PageRequest(limit, after), descending=True)
     times = timings(session, section.table, found.rows, now)
     labels = section.labels(session, found.rows)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
@@ -16,13 +17,18 @@ from sqlalchemy.orm import Session
 from api.http.rows import PageRequest, decode, encode, paginate
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
+from errata.proof import is_consistent
+from errata.types import Domain, EvidenceKind
 from models.curation import ReviewFilter, review_condition
-from models.jobs import PairRow
+from models.jobs import InjectionJob, PairRow, SolutionRow
+from models.workspaces import ProblemSet
 
 PAGE = 40
 SEARCHED = 20_000  # pairs that one look for a text goes through: no index helps, and a page must answer at once
 REVIEWS = get_args(ReviewFilter)
 COUNT_LIMIT = 10_000
+_EXAMPLES = 12  # pairs of a job that the overview chooses its example from
+_LONGEST_EXAMPLE = 5_000  # characters of a solution whose equations are read for it
 _CURSOR = "pairs-pair_key+"  # as api.http.rows.paginate names the cursors of this order
 #: A filter's name in addresses -> what it compares.
 _COLUMNS: dict[str, Any] = {
@@ -118,13 +124,34 @@ def _search(
     return [_excerpt(row) for row in found.rows], found.next or further
 
 
-def first_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | None:
-    """The first step pair of the first of ``job_ids`` that has one."""
+def sound_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | None:
+    """A step pair whose solution holds, of the first of ``job_ids`` that has one among its first few; else None.
+
+    A solution may reach the right answer by a false calculation: its pair is stored, but it is no example. One that is
+    proven by replay comes first, because every value behind its edit was followed.
+    """
     for job_id in job_ids:
-        found, _ = page_of(session, job_id, Filters(type="step"), limit=1)
+        query = (
+            select(PairRow, SolutionRow.text, ProblemSet.domain)
+            .join(SolutionRow, SolutionRow.id == PairRow.solution_id)
+            .join(InjectionJob, InjectionJob.id == PairRow.job_id)
+            .join(ProblemSet, ProblemSet.id == InjectionJob.problem_set_id)
+            .where(PairRow.job_id == job_id, PairRow.type == "step")
+            .order_by(PairRow.pair_key)
+        )
+        rows = session.execute(query.limit(_EXAMPLES))
+        found = [row for row, solution, domain in rows if domain != Domain.MATH or _holds(solution)]
         if found:
-            return found[0]
+            return _excerpt(min(found, key=lambda row: row.evidence_kind != EvidenceKind.REPLAY))
     return None
+
+
+@lru_cache(maxsize=256)  # the overview asks again every few seconds
+def _holds(solution: str) -> bool:
+    try:
+        return is_consistent(solution[:_LONGEST_EXAMPLE])
+    except (ArithmeticError, RecursionError, ValueError):  # of one text: it is no example, and the page goes on
+        return False
 
 
 def _excerpt(row: PairRow) -> PairExcerpt:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
@@ -19,17 +20,36 @@ from api.datasets import read_dataset_file, send_dataset_file
 from api.http.errors import Invalid
 from api.http.routing import ApiDep
 from api.http.rows import path_row
-from api.pages import access, acts, ask, comparison, contents, inputs, overview, pair_parts, pairs, sessions
+from api.pages import (
+    access,
+    acts,
+    ask,
+    checkpoints,
+    comparison,
+    contents,
+    downloads,
+    inputs,
+    life,
+    overview,
+    pair_parts,
+    pairs,
+    preferences,
+    sessions,
+    verbs,
+    webhooks,
+)
 from api.pages.dataset import CARD, card_html, dataset_context
 from api.pages.evaluation import evaluation_context
 from api.pages.format import flat
 from api.pages.forms import FORMS
+from api.pages.inputs import TagQuery
 from api.pages.jobs import job_context
 from api.pages.overview import SECTIONS, SectionName
 from api.pages.pair import pair_context
 from api.pages.rendering import PageRoute, Viewer, is_live, page, viewer
 from api.pages.training import training_context
 from models.base import db_now
+from models.curation import tags_of
 from models.jobs import InjectionJob, PairRow
 from models.outputs import Dataset, Event
 
@@ -82,7 +102,7 @@ def _overview(api: ApiDep, viewer: Viewer) -> dict[str, Any]:
             )
             for name in SECTIONS
         }
-        example = pairs.first_step_pair(session, [entry.row.id for entry in listings["jobs"].entries])
+        example = pairs.sound_step_pair(session, [entry.row.id for entry in listings["jobs"].entries])
     live = any(listing.live for listing in listings.values())
     may_start = {name: viewer.may(FORMS[name].scope) for name in SECTIONS}
     return {
@@ -96,15 +116,18 @@ def _overview(api: ApiDep, viewer: Viewer) -> dict[str, Any]:
 
 
 @router.get("/fragments/list/{section}")
-def refresh_list(api: ApiDep, viewer: Viewer, section: SectionName, after: After = None) -> Response:
+def refresh_list(
+    api: ApiDep, viewer: Viewer, section: SectionName, after: After = None, tag: TagQuery = None
+) -> Response:
     """A list's content alone."""
-    return page("fragments/list.html", **_list(api, viewer, section, after))
+    return page("fragments/list.html", **_list(api, viewer, section, after, tag))
 
 
-def _list(api: ApiDep, viewer: Viewer, section: SectionName, after: str | None) -> dict[str, Any]:
+def _list(api: ApiDep, viewer: Viewer, section: SectionName, after: str | None, tag: str | None) -> dict[str, Any]:
     with api.db.read() as session:
         now = _clock(session)
-        listing = overview.listing(session, viewer.workspace_id, now, section, after, overview.LONG_PAGE)
+        listing = overview.listing(session, viewer.workspace_id, now, section, after, overview.LONG_PAGE, tag)
+    query = urlencode({name: value for name, value in (("tag", tag), ("after", after)) if value})
     return {
         "now": now,
         "listing": listing,
@@ -113,15 +136,17 @@ def _list(api: ApiDep, viewer: Viewer, section: SectionName, after: str | None) 
         "may_start": viewer.may(FORMS[section].scope),
         "title": SECTIONS[section].title,
         "paged": after is not None,
-        "fragment_url": f"/fragments/list/{section}" + (f"?after={after}" if after else ""),
+        "tag": tag,
+        "may_write": viewer.may("write"),
+        "fragment_url": f"/fragments/list/{section}" + (f"?{query}" if query else ""),
     }
 
 
 def _add_list(section: SectionName) -> None:
     """``/jobs`` and its like: separate paths, so that no other path of the application is shadowed."""
 
-    def show_list(api: ApiDep, viewer: Viewer, after: After = None) -> Response:
-        return page("live.html", fragment="fragments/list.html", **_list(api, viewer, section, after))
+    def show_list(api: ApiDep, viewer: Viewer, after: After = None, tag: TagQuery = None) -> Response:
+        return page("live.html", fragment="fragments/list.html", **_list(api, viewer, section, after, tag))
 
     router.add_api_route(f"/{section}", show_list, methods=["GET"])
 
@@ -145,7 +170,8 @@ def _add_detail(section: SectionName, name: str, context_of: Callable[[Session, 
                 "section": section,
                 "live": is_live(row.state),
                 "fragment_url": f"/fragments/{section}/{row_id}",
-                "acts": acts.of_row(session, section, row, viewer),
+                "acts": verbs.of_row(session, section, row, viewer),
+                "tags": tags_of(session, viewer.workspace_id, [row.id]).get(row.id, []),
             }
 
     def show(api: ApiDep, viewer: Viewer, row_id: str) -> Response:
@@ -201,7 +227,10 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
     return page("pair.html", count_limit=pairs.COUNT_LIMIT, section="jobs", may_write=may_write, **context)
 
 
-_MORE = (acts, ask, inputs, contents, comparison, pair_parts, access, sessions)
+_MORE = (
+    *(acts, ask, verbs, life, inputs, preferences, downloads, checkpoints),  # before what takes any word as a path's end
+    *(contents, comparison, pair_parts, access, webhooks, sessions),
+)
 for _router in (module.router for module in _MORE):
     router.include_router(_router)
 _add_detail("jobs", "job", job_context)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from api.http.audit import leave_out
 from api.http.auth import Reader, Trainer
 from api.http.errors import Conflict, Invalid, TooManyRequests, documented
-from api.http.routing import ApiDep, make_router
+from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing, PageDep, body_row, child_listing
 from api.jobs import JobResource, resolved
 from api.language_models import body_model, model_names, visible
@@ -171,9 +171,14 @@ jobs.register(router)
 )
 def preview_training_job(caller: Trainer, api: ApiDep, body: TrainingPreviewIn) -> TrainingPreviewOut:
     """What a training job would train on: tokens with the trained spans marked, counts and estimates. Makes no job."""
+    return preview_of(api, caller.workspace_id, body)
+
+
+def preview_of(api: Api, workspace_id: str, body: TrainingPreviewIn) -> TrainingPreviewOut:
+    """Ask a short-lived process what a run would train on; takes seconds. Raises Invalid, Conflict, TooManyRequests."""
     config = resolved(body, TRAINING_PRESETS, resolve_training)
     with api.db.read() as session:
-        dataset, base = named_inputs(session, caller.workspace_id, body)
+        dataset, base = named_inputs(session, workspace_id, body)
         _check_table(dataset, config)
         try:
             spec = prepare_preview(session, api.store, dataset.id, base.id, config)

@@ -50,17 +50,7 @@ def create_webhook(
     require_url(body.url, api.settings)
 
     def make() -> str:
-        # Locked: of two requests at once the second counts what the first made.
-        session.execute(select(Workspace.id).where(Workspace.id == caller.workspace_id).with_for_update(key_share=True))
-        counted = select(func.count()).where(WebhookEndpoint.workspace_id == caller.workspace_id)
-        if (session.scalar(counted) or 0) >= MOST_WEBHOOKS:
-            raise Conflict(f"there are {MOST_WEBHOOKS} webhooks already; delete one first")
-        row = WebhookEndpoint(
-            id=new_id("hook"), workspace_id=caller.workspace_id, secret=_new_secret(), **body.model_dump(mode="json")
-        )
-        session.add(row)
-        session.flush()
-        return row.id
+        return new_webhook(session, caller.workspace_id, body).id
 
     with api.db.begin() as session:
         row_id, _ = once(session, api, who, caller.workspace_id, body.model_dump(mode="json"), make)
@@ -70,6 +60,21 @@ def create_webhook(
         answer = new_webhook_answer(row)
     response.headers["Location"] = f"/v1/webhooks/{row_id}"
     return answer
+
+
+def new_webhook(session: Session, workspace_id: str, body: WebhookIn) -> WebhookEndpoint:
+    """Add a webhook with a fresh secret, in the caller's transaction. Raises Conflict where there are too many."""
+    # Locked: of two requests at once the second counts what the first made.
+    session.execute(select(Workspace.id).where(Workspace.id == workspace_id).with_for_update(key_share=True))
+    counted = select(func.count()).where(WebhookEndpoint.workspace_id == workspace_id)
+    if (session.scalar(counted) or 0) >= MOST_WEBHOOKS:
+        raise Conflict(f"there are {MOST_WEBHOOKS} webhooks already; delete one first")
+    row = WebhookEndpoint(
+        id=new_id("hook"), workspace_id=workspace_id, secret=_new_secret(), **body.model_dump(mode="json")
+    )
+    session.add(row)
+    session.flush()
+    return row
 
 
 @router.get("")
@@ -95,13 +100,7 @@ def change_webhook(caller: Writer, api: ApiDep, webhook_id: str, body: WebhookCh
         row = path_row(session, WebhookEndpoint, webhook_id, caller.workspace_id)
         if body.url is not None:
             require_url(body.url, api.settings)
-        for name, value in body.model_dump(mode="json", exclude={"enabled"}, exclude_none=True).items():
-            setattr(row, name, value)
-        if body.enabled:
-            row.disabled_at = row.disabled_reason = row.failing_since = None
-        elif body.enabled is False and row.disabled_at is None:
-            row.disabled_at, row.disabled_reason = db_now(), "its owner turned it off"
-        session.flush()
+        change_in(session, row, body)
         return webhook_answer(row)
 
 
@@ -139,8 +138,7 @@ def test_webhook(caller: Writer, api: ApiDep, webhook_id: str, response: Respons
     """Send a message of type ``webhook.test`` within seconds. Ask for the delivery to see what came of it."""
     with api.db.begin() as session:
         row = path_row(session, WebhookEndpoint, webhook_id, caller.workspace_id)
-        _require_enabled(row)
-        answer = DeliveryOut.of(add_test(session, row))
+        answer = DeliveryOut.of(send_test(session, row))
     _told_where(response, answer)
     return answer
 
@@ -171,17 +169,37 @@ def get_delivery(caller: Reader, api: ApiDep, webhook_id: str, delivery_id: str)
 def redeliver(caller: Writer, api: ApiDep, webhook_id: str, delivery_id: str, response: Response) -> DeliveryOut:
     """Send a message again within seconds, whether it was delivered or not, with the retries of a new one."""
     with api.db.begin() as session:
-        row = _delivery(session, webhook_id, delivery_id, caller.workspace_id)
-        _require_enabled(session.get_one(WebhookEndpoint, webhook_id))
-        row.state, row.round, row.next_attempt_at, row.delivered_at = "pending", 0, db_now(), None
-        session.flush()
-        answer = DeliveryOut.of(row)
+        answer = DeliveryOut.of(send_again(session, webhook_id, delivery_id, caller.workspace_id))
     _told_where(response, answer)
     return answer
 
 
 def _new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+def send_test(session: Session, row: WebhookEndpoint) -> WebhookDelivery:
+    """Leave a message of type ``webhook.test`` for a sender. Raises Conflict for a webhook that is turned off."""
+    _require_enabled(row)
+    return add_test(session, row)
+
+
+def send_again(session: Session, webhook_id: str, delivery_id: str, workspace_id: str) -> WebhookDelivery:
+    """Leave a message for a sender once more. Raises NotFound, and Conflict for a webhook that is turned off."""
+    row = _delivery(session, webhook_id, delivery_id, workspace_id)
+    _require_enabled(session.get_one(WebhookEndpoint, webhook_id))
+    row.state, row.round, row.next_attempt_at, row.delivered_at = "pending", 0, db_now(), None
+    session.flush()
+    return row
+
+
+def change_in(session: Session, row: WebhookEndpoint, body: WebhookChange) -> None:
+    """Apply what is to be otherwise, in the caller's transaction; the address has been checked."""
+    for name, value in body.model_dump(mode="json", exclude={"enabled"}, exclude_none=True).items():
+        setattr(row, name, value)
+    if body.enabled:
+        row.disabled_at = row.disabled_reason = row.failing_since = None
+    elif body.enabled is False and row.disabled_at is None:
+        row.disabled_at, row.disabled_reason = db_now(), "its owner turned it off"
+    session.flush()
 
 
 def _delivery(session: Session, webhook_id: str, delivery_id: str, workspace_id: str) -> WebhookDelivery:

@@ -164,7 +164,7 @@ def test_forms_and_buttons_respect_scopes(
 
 def test_every_count_of_the_funnel_links_to_what_it_counts(client: TestClient, rows: Filled) -> None:
     page = get(client, f"/jobs/{rows.finished}")
-    levels = [f"/jobs/{rows.finished}/{level}" for level in ("problems", "solutions", "edits")]
+    levels = [f"/jobs/{rows.finished}/{level}" for level in ("problems", "solutions", "steps", "edits")]
     links = [link for link in page.links() if link.partition("?")[0] in levels]
     assert set(levels) <= set(links)
     assert any("?reason=" in link for link in links)

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from errata.distributions import Distributions
 from errata.rests import LeftOut, Rest
 from errata.seeds import Split
 from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape, user_message, whole_sides
@@ -155,6 +156,7 @@ class Tally:
     def __init__(self) -> None:
         self.pairs = 0
         self._by: dict[str, Counter[str]] = {key: Counter() for key in (*_COUNTED, "split")}
+        self.distributions = Distributions()
 
     def add(self, table: pa.Table, split: str) -> None:
         """Count a table of pairs of one side."""
@@ -164,6 +166,11 @@ class Tally:
             for entry in pc.value_counts(table[name]).to_pylist():
                 if entry["values"] is not None:
                     self._by[name][entry["values"]] += entry["counts"]
+        measured = {"step": pc.add(table["step_index"], 1), "distance": table["distance"]}
+        measured |= {f"{side}_characters": pc.utf8_length(table[side]) for side in ("chosen", "rejected")}
+        for name, values in measured.items():
+            counts = pc.value_counts(values.drop_null()).to_pylist()
+            self.distributions.add_counts(name, Counter({entry["values"]: entry["counts"] for entry in counts}))
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """For the manifest, most frequent first."""

@@ -53,6 +53,7 @@ def describe(
         "rows": rows_of,
         "schema": {shape.name: shape.fields for shape in chosen.shapes},
         "counts": {"pairs": files.counts.pairs, "problems": len(written.problems), **files.counts.as_dict()},
+        "distributions": files.counts.distributions.as_dict(),
         "left_out": written.left_out,
         "lineage": _lineage(chosen, written),
         "mix": _mix(chosen, written),

@@ -18,6 +18,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from errata.distributions import Distributions
 from errata.imports.card import render_card
 from errata.imports.config import ImportConfig
 from errata.imports.exports import Export, exports
@@ -152,7 +153,7 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
     told = dataset.config["import"]
     config = ImportConfig.model_validate({k: v for k, v in dataset.config.items() if k in ImportConfig.model_fields})
     shapes = exports(config.shapes, conversational=told["conversational"], has_pairs=told["pairs"] > 0)
-    counts, auditor = Counts(0, 0, set(), {}), Auditor()
+    counts, auditor, measured = Counts(0, 0, set(), {}), Auditor(), Distributions()
     with DatasetGates(config.gates, folder.parent, context.cancelled) as gates:
         gates.take_questions(_questions(_rows(files, dataset.id)))
         with Tables(folder, shapes) as tables:
@@ -164,6 +165,7 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
                 split = row.get("split") or drawn
                 counts.add(row, split)
                 if "chosen" in row:
+                    _measure(measured, row)
                     auditor.add(SimpleNamespace(**row))
                     gates.add_pair(*(row[name] for name in _GATED))
                 tables.add(row, split)
@@ -183,6 +185,7 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
         "shapes": {shape.name: shape.about for shape in shapes},
         "left_out": dict(tables.left_out),
         "counts": counts.as_dict(),
+        "distributions": measured.as_dict(),
         "lineage": [],
         "gates": found,
         "audit": audit,
@@ -193,6 +196,15 @@ def _build(context: StageContext, files: FileStore, dataset: Dataset, folder: Pa
     }
     manifest["files"] = list_files(folder, extra={name: {"rows": count} for name, count in rows.items()})
     return manifest
+
+
+def _measure(into: Distributions, row: dict[str, Any]) -> None:
+    """Count a pair: imported rows need not say which step is wrong, nor how far the sides differ."""
+    step, distance = row.get("step_index"), row.get("distance")
+    into.add("step", [] if step is None else [step + 1])
+    into.add("distance", [] if distance is None else [distance])
+    for side in ("chosen", "rejected"):
+        into.add(f"{side}_characters", [len(row[side])])
 
 
 def _require_train_rows(tables: Tables) -> None:
