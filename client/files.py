@@ -13,7 +13,7 @@ from client.hub import HubTarget, Pushed, push_dataset, push_model
 from client.imports import Imports
 from client.jobs import Jobs, Resource
 from client.life import Kept
-from client.records import Dataset, DatasetFile, LanguageModel
+from client.records import AddedModel, Dataset, DatasetFile, LanguageModel
 
 
 class Files(Resource):
@@ -121,6 +121,14 @@ class LanguageModels(Files, Kept[LanguageModel]):
     def list(self, *, tag: str | None = None) -> list[LanguageModel]:
         """Every language model a job may name; filter: ``tag``."""
         return [LanguageModel.model_validate(row) for row in self._transport.get(self.path, tag=tag)["data"]]
+
+    def add(self, name: str, *, engine: str = "transformers", settings: Mapping[str, Any]) -> AddedModel:
+        """Register a model, or change what a name stands for (scope ``admin``); ``notes`` tells what may be missing.
+
+        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES`` does not list.
+        """
+        body = {"name": name, "engine": engine, "settings": dict(settings)}
+        return AddedModel.model_validate(self._transport.post(self.path, body))
 
     def files(self, name: str) -> builtins.list[DatasetFile]:
         """The files of a language model that a training job made, with their digests."""

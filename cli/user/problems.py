@@ -11,7 +11,7 @@ import typer
 from cli import CliError
 from cli.user.connection import AsJson, Url, connected
 from cli.user.life import Cascade, Yes, remove
-from cli.user.output import ago, print_record, print_rows, say
+from cli.user.output import ago, clean, print_json, print_record, print_rows, say
 
 problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
 SetId = Annotated[str, typer.Argument(help="The problem set: pset_...")]
@@ -48,7 +48,12 @@ def upload(
         else:
             posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain)
         _report(posted.rejected, posted.notes)
-        print_record(posted.id, _fields(posted), posted, as_json=as_json)
+        if as_json:
+            print_json(posted)
+            return
+        # The id alone on standard output, so that a script can take it.
+        print(clean(posted.id))
+        say(f"{posted.problem_count:,} problems as {posted.name}")
 
 
 @problems.command("bring")
