@@ -1,7 +1,7 @@
 """Adding language models over HTTP: what the operator's list of sources allows, and the registry's row.
 
-A model added with a key of workspace ``default`` is every workspace's, as one that ``errata models add`` registers in the
-database; with another workspace's key it is that workspace's own.
+A model added with a key of workspace ``default`` is every workspace's, as one that ``errata models add`` registers in
+the database; with another workspace's key it is that workspace's own.
 """
 
 from __future__ import annotations
@@ -42,9 +42,7 @@ def _storable(settings: dict[str, Any]) -> dict[str, Any]:
 class ModelIn(Request):
     """A language model to register. ``settings`` are the engine's, as docs/engines.md lists them."""
 
-    name: ModelName = Field(
-        description="How jobs call it. One that is registered already changes what the name stands for."
-    )
+    name: ModelName = Field(description="How jobs call it; a name that is registered is changed.")
     engine: str = Field(DEFAULT_ENGINE, max_length=40, description="Which engine runs it.")
     settings: Annotated[dict[str, Any], AfterValidator(_storable)] = Field(
         description="Of the engine, such as `path`: a folder or hub id under the operator's ERRATA_MODEL_SOURCES."

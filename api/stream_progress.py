@@ -13,8 +13,8 @@ _OF_RUNS = ("step", "total_steps", "doing", "seconds_per_step", "eta_seconds")
 def streamed(answer: StateOut) -> dict[str, Any]:
     """How far a job or training run is, as JSON values; empty where it has not moved.
 
-    Of a job: its fraction, problems, stages (``stages``: stage -> state -> shards), what the running ones have made, its
-    tokens and ETA in seconds. Of a training run: step, steps in all, phase, pace and ETA.
+    Of a job: its fraction, problems, stages (``stages``: stage -> state -> shards), what the running ones have made,
+    its tokens and ETA in seconds. Of a training run: step, steps in all, phase, pace and ETA.
     """
     progress = getattr(answer, "progress", None)
     if isinstance(progress, Progress):

@@ -16,6 +16,7 @@ import typer
 
 from cli import CliError, configure_logging, operator
 from cli.user import account, evaluations, jobs, keys, training
+from cli.user.connection import Url, connected
 from cli.user.datasets import datasets
 from cli.user.models import models
 from cli.user.output import clean
@@ -145,6 +146,18 @@ def health(
 
 
 @app.command()
+def mcp(
+    url: Url = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that starts or stores things.")] = False,
+) -> None:
+    """Serve agents over MCP on standard input and output, with the key's scopes."""
+    from cli.agents import serve as run
+
+    with connected(url) as errata:
+        run(errata, read_only=read_only)
+
+
+@app.command()
 def presets(name: Annotated[str | None, typer.Argument(help="One preset; default: all.")] = None) -> None:
     """Print presets of injection jobs as the complete configurations they stand for."""
     from errata.config import PRESETS, resolve
@@ -205,7 +218,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         # One of our own modules that is missing is a bug and keeps its traceback.
         if not (error.name or "").startswith(ROOMS):
-            print(f"errata: '{error.name}' is not installed; this needs errata[server]", file=sys.stderr)
+            extra = "mcp" if (error.name or "").startswith("mcp") else "server"
+            print(f"errata: '{error.name}' is not installed; this needs errata[{extra}]", file=sys.stderr)
             sys.exit(1)
         raise
     except ValueError as error:
@@ -220,7 +234,7 @@ def _refuse(error: Exception, status: int) -> None:
 
 
 def _of_pydantic(error: Exception) -> TypeGuard[ValidationError]:
-    """Whether a value failed a check of settings. Pydantic is not loaded for that: without it there is no such error."""
+    """Whether a value failed a check of settings. Pydantic is not loaded for that: without it none can have."""
     loaded = sys.modules.get("pydantic")
     return loaded is not None and isinstance(error, loaded.ValidationError)
 

@@ -13,7 +13,7 @@ from client.hub import HubTarget, Pushed, push_dataset, push_model
 from client.imports import Imports
 from client.jobs import Jobs, Resource
 from client.life import Kept
-from client.records import AddedModel, Dataset, DatasetFile, LanguageModel
+from client.records import Dataset, DatasetFile, LanguageModel
 
 
 class Files(Resource):
@@ -113,6 +113,12 @@ class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
         return push_dataset(self.download, dataset_id, HubTarget(repo, private, **target), licence)
 
 
+class AddedModel(LanguageModel):
+    """A model that was just registered; ``notes``: why workers may not find it."""
+
+    notes: tuple[str, ...] = ()
+
+
 class LanguageModels(Files, Kept[LanguageModel]):
     """The registry, as far as this workspace may use it. Files have those models that a training job made."""
 
@@ -125,7 +131,8 @@ class LanguageModels(Files, Kept[LanguageModel]):
     def add(self, name: str, *, engine: str = "transformers", settings: Mapping[str, Any]) -> AddedModel:
         """Register a model, or change what a name stands for (scope ``admin``); ``notes`` tells what may be missing.
 
-        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES`` does not list.
+        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES``
+        does not list.
         """
         body = {"name": name, "engine": engine, "settings": dict(settings)}
         return AddedModel.model_validate(self._transport.post(self.path, body))

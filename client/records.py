@@ -342,12 +342,6 @@ class LanguageModel(Record):
     training_job: str | None = None
 
 
-class AddedModel(LanguageModel):
-    """A model that was just registered; ``notes``: why workers may not find it."""
-
-    notes: list[str] = Field(default_factory=list)
-
-
 class Preset(Record):
     """A preset of injection jobs as the complete configuration it stands for."""
 

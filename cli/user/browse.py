@@ -1,8 +1,12 @@
-"""``errata pairs browse``: pairs one at a time on a terminal, by keys. Elsewhere they are printed one below the other."""
+"""``errata pairs browse``: pairs one at a time on a terminal, by keys. Elsewhere they are printed in full."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +28,7 @@ _KEYS = {
     "a": "accepted",
     "r": "rejected",
 }
+_KEY = re.compile("\x1b[\\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 HELP = "Enter next · p previous · ↑↓ scroll · a accept · r reject · g first · q quit"
 
 
@@ -77,7 +82,7 @@ class Browser:
         verdict = self.verdicts.get(pair.id) or getattr(pair, "review", None)
         more = f" · {len(lines) - room - self.top} lines below" if len(lines) > room + self.top else ""
         place = f"{self.at + 1}{f' · {clean(verdict)}' if verdict else ''}{more} · {self.note or HELP}"
-        out.print(Text(place, style="reverse", no_wrap=True, overflow="ellipsis"), end="")
+        out.print(Text(place, style="reverse"), no_wrap=True, overflow="ellipsis", end="")
 
     def _go(self, at: int) -> None:
         if self._fetch(at):
@@ -94,17 +99,38 @@ class Browser:
         return True
 
 
-def browse(out: Console, browser: Browser, read_key: Callable[[], str] = typer.getchar) -> None:
-    """Draw, read a key, and so on until one ends it. The terminal is as it was before, whatever happens."""
-    with out.screen(hide_cursor=True), _redrawn(lambda: browser.draw(out)):
-        while True:
-            browser.draw(out)
-            try:
-                key = read_key()
-            except (KeyboardInterrupt, EOFError):
-                return
-            if not browser.press(key):
-                return
+def browse(out: Console, browser: Browser) -> None:
+    """Draw, read keys, and so on until one ends it. The terminal is as it was before, whatever happens."""
+    with out.screen(hide_cursor=True), _by_keys() as read, _redrawn(lambda: browser.draw(out)):
+        with contextlib.suppress(KeyboardInterrupt, EOFError):
+            while True:
+                browser.draw(out)
+                if not all(browser.press(key) for key in keys_of(read())):
+                    return
+
+
+def keys_of(typed: str) -> list[str]:
+    """The keys of what a terminal sent at once: each a character, or an escape sequence such as an arrow's."""
+    return _KEY.findall(typed) or [""]
+
+
+@contextmanager
+def _by_keys() -> Iterator[Callable[[], str]]:
+    """A reader of keys as they are pressed, without echo. Windows has no termios: there typer reads one key."""
+    try:
+        import termios
+        import tty
+    except ImportError:
+        yield typer.getchar
+        return
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+    # Not raw: Ctrl-C is to stay a signal, and a redraw amid a read needs line ends as usual.
+    tty.setcbreak(terminal)
+    try:
+        yield lambda: os.read(terminal, 256).decode(errors="replace")
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
 
 @contextmanager

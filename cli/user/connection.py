@@ -118,7 +118,7 @@ def connected(url: str | None) -> Iterator[Errata]:
     except JobFailed as error:
         raise CliError(str(error), status=3) from None
     except (ErrataError, ValueError) as error:
-        raise CliError(_told(error)) from None
+        raise CliError(told(error)) from None
     except BrokenPipeError:
         # The reader has left, as `head` does. Python would complain once more when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,7 +127,7 @@ def connected(url: str | None) -> Iterator[Errata]:
         raise CliError(f"{error.filename or 'file'}: {error.strerror or error}") from None
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """A refusal with each of its fields, as one line."""
     fields: Any = getattr(error, "errors", ())
     if not fields:
