@@ -27,6 +27,9 @@ def upload(
     split: Annotated[str | None, typer.Option(help="Of a dataset on the hub. Default: train.")] = None,
     config: Annotated[str | None, typer.Option(help="Of a dataset on the hub, where it has several.")] = None,
     revision: Annotated[str | None, typer.Option(help="Of a dataset on the hub: branch, tag or commit.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference-solutions", help="Also bring the rows' own solutions, as source `reference`.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -41,12 +44,13 @@ def upload(
         raise CliError(f"--{next(iter(given))} is for a dataset on the hub: name it as {_HUB}owner/name")
     if dataset is None and not Path(file).is_file():
         raise CliError(f"{file}: there is no such file")
+    more = {"solutions": "reference"} if reference else {}
     with connected(url) as errata:
         if dataset is not None:
             own = name or dataset.rpartition("/")[2]
-            posted = errata.problem_sets.from_hub(own, dataset, domain=domain, **given)
+            posted = errata.problem_sets.from_hub(own, dataset, domain=domain, **given, **more)
         else:
-            posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain)
+            posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain, **more)
         _report(posted.rejected, posted.notes)
         if as_json:
             print_json(posted)

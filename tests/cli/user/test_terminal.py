@@ -185,7 +185,9 @@ def test_pairs_are_browsed_and_judged_by_keys(
     job_id = running_job(database, url)
     add_outputs(database, job_id)
     with database.begin() as session:
-        ids = list(session.scalars(select(PairRow.id).where(PairRow.job_id == job_id).order_by(PairRow.created_at, PairRow.id)))
+        ids = list(
+            session.scalars(select(PairRow.id).where(PairRow.job_id == job_id).order_by(PairRow.created_at, PairRow.id))
+        )
         session.execute(update(PairRow).where(PairRow.id == ids[0]).values(chosen=HOSTILE))
     terminal.start(command("pairs", "browse", "--job", job_id), env, 70, 14)
     untouched = terminal.title
