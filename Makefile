@@ -102,7 +102,7 @@ licences: $(VENV)/.dev ## Write docs/licences.md: the licence of every package t
 	@$(BIN)/python -m requirements.licences
 
 docs: $(VENV)/.dev ## Build the documentation's site (build/site); a broken link fails
-	@$(BIN)/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations

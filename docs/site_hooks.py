@@ -37,6 +37,6 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Any, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """A link to a file of the repository outside the site becomes its text: the site has no such page."""
     return markdown if page.file.src_uri.startswith("read/") else _OUTSIDE.sub(r"\1", markdown)

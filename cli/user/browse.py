@@ -101,12 +101,12 @@ class Browser:
 
 def browse(out: Console, browser: Browser) -> None:
     """Draw, read keys, and so on until one ends it. The terminal is as it was before, whatever happens."""
-    with out.screen(hide_cursor=True), _by_keys() as read, _redrawn(lambda: browser.draw(out)):
-        with contextlib.suppress(KeyboardInterrupt, EOFError):
-            while True:
-                browser.draw(out)
-                if not all(browser.press(key) for key in keys_of(read())):
-                    return
+    ended = contextlib.suppress(KeyboardInterrupt, EOFError)
+    with out.screen(hide_cursor=True), _by_keys() as read, _redrawn(lambda: browser.draw(out)), ended:
+        while True:
+            browser.draw(out)
+            if not all(browser.press(key) for key in keys_of(read())):
+                return
 
 
 def keys_of(typed: str) -> list[str]:

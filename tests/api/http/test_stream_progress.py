@@ -25,7 +25,6 @@ from tests.api.conftest import KeptHints, bring, post_job, post_problems
 from tests.api.http.test_events import STREAM, parse
 from tests.api.test_injection_jobs import add_model
 
-
 Streamed = Callable[[str, Callable[[], None]], list[dict[str, Any]]]
 
 

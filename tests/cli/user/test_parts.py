@@ -16,9 +16,9 @@ from rich.console import Console
 from cli import CliError
 from cli.user.connection import Profile, profiles_file, read_profiles, speaks_http, target, write_profiles
 from cli.user.jobs import _stopped, _where_it_stops, state_of
+from cli.user.live import funnel_rows, view
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
-from cli.user.live import funnel_rows, view
 from cli.user.watch import summary, watch
 from client.records import InjectionJob, TrainingJob
 

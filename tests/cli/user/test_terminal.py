@@ -1,4 +1,4 @@
-"""Commands in a real terminal (tmux): the live view at two widths, resized and interrupted; pairs by keys; completion."""
+"""Commands in a real terminal (tmux): the live view at two widths, resized, interrupted; pairs by keys; completion."""
 
 from __future__ import annotations
 
