@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.schemas import Progress, StateOut
+from pydantic import BaseModel
+
+from api.schemas import Progress
 
 _OF_SHARDS = {"fraction", "problems_done", "problems_total", "eta_seconds", "inside", "tokens", "made"}
 _OF_RUNS = ("step", "total_steps", "doing", "seconds_per_step", "eta_seconds")
 
 
-def streamed(answer: StateOut) -> dict[str, Any]:
+def streamed(answer: BaseModel) -> dict[str, Any]:
     """How far a job or training run is, as JSON values; empty where it has not moved.
 
     Of a job: its fraction, problems, stages (``stages``: stage -> state -> shards), what the running ones have made,

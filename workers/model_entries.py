@@ -62,7 +62,7 @@ def _doubt(place: str, revision: str | None) -> str | None:
 
 def _may_be_hub_id(place: str) -> bool:
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # documented, not listed
 
     try:
         validate_repo_id(place)
