@@ -26,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long lock sbom licences lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long lock sbom licences docs lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -104,6 +104,9 @@ sbom: $(VENV)/.dev ## Write what the images hold as CycloneDX: build/service.cdx
 licences: $(VENV)/.dev ## Write docs/licences.md: the licence of every package that the images install
 	@$(BIN)/python -m requirements.licences
 
+docs: $(VENV)/.dev ## Build the documentation's site (build/site); a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: $(VENV)/.dev ## Check style and format (ruff)
 	@$(BIN)/ruff check $(ROOMS) migrations
 	@$(BIN)/ruff format --check $(ROOMS)
@@ -122,7 +125,7 @@ migrations-check: $(VENV)/.dev ## Check that the migrations give exactly the tab
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	 export DATABASE_URL="sqlite:///$$folder/errata.db" && $(BIN)/errata migrate && $(BIN)/errata migrate --check
 
-check: lint types contracts migrations-check test ## All of the above: what CI runs
+check: lint types contracts migrations-check docs test ## All of the above: what CI runs
 
 clean: ## Remove .venv and caches; data/ stays
 	rm -rf $(VENV) $(VLLM) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -34,9 +34,10 @@ from api.http.idempotency import IdempotencyDep, once
 from api.http.routing import Api, ApiDep, accepted
 from api.http.rows import KINDS, Kind, Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.language_models import model_names
-from api.progress import STAGES, progress_of
+from api.progress import progress_of
 from api.quotas import admit_job
 from api.schemas import RowAnswer, RowId, Tag
+from api.stream_progress import streamed
 from models.base import Base
 from models.curation import tagged, tags_of
 from models.deletion import parents_hidden
@@ -263,12 +264,10 @@ class JobResource(Generic[Row, Body, Answer]):
         return []
 
     def _add_events(self, router: APIRouter, path: str, id_type: Any) -> None:
-        told = self._progress if self.table in STAGES else None
-
         def list_events(
             request: Request, caller: Reader, api: ApiDep, row_id: str, page: PageDep, last_event_id: LastEventId = None
         ) -> Any:
-            return events.answer(request, api, self.table, row_id, caller, page, last_event_id, told)
+            return events.answer(request, api, self.table, row_id, caller, page, last_event_id, self._progress)
 
         router.add_api_route(
             path,
@@ -281,10 +280,8 @@ class JobResource(Generic[Row, Body, Answer]):
 
     def _progress(self, session: Session, row_id: str) -> dict[str, Any]:
         """What a stream tells of a job between its events; nothing of one that has not moved."""
-        table: Any = self.table
-        progress = progress_of(session, table, [session.get_one(table, row_id)])[row_id]
-        told = progress.model_dump(mode="json", include={"fraction", "inside"}, exclude_none=True)
-        return told if progress.fraction or progress.inside else {}
+        row = session.get_one(self.table, row_id)
+        return streamed(self.answer(session, row) if self.answer else self.summaries(session, [row])[0])
 
     def _described(self, operation: Operation, name: str) -> dict[str, Any]:
         return {"name": name, "description": self.texts[operation], "response_model": self.model}

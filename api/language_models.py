@@ -2,7 +2,7 @@
 
 A workspace may name its own language models and the operator's. An operator's entry lives in the default workspace and
 has no training run; everyone may use it. What a workspace has trained is its own. A name is the only way to refer to a
-model: no request holds a path or a URL.
+model: no job's request holds a path or a URL.
 """
 
 from __future__ import annotations
@@ -19,16 +19,19 @@ from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from api.http.archives import ARCHIVE_RESPONSES, send_archive
-from api.http.auth import Reader
+from api.http.audit import concerns
+from api.http.auth import Admin, Reader
 from api.http.downloads import FILE_RESPONSES, FileOut, StoredFile, manifest_files, send_listed
 from api.http.errors import Conflict, Invalid, NotFound, documented
 from api.http.routing import Api, ApiDep, make_router
 from api.http.rows import Listing
+from api.model_entries import ModelIn, checked_entry, put_entry
 from api.schemas import RowAnswer, Tag
 from models.curation import tags_of
 from models.files import FileStore, UnsafePath
 from models.folders import MANIFEST
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel
+from workers.dispatch import doubts
 
 router = make_router("/v1/models", "language models")
 
@@ -50,6 +53,12 @@ class LanguageModelOut(RowAnswer):
     base_model: str | None
     training_job: str | None = Field(validation_alias="training_run_id")
     tags: list[str] = Field(default_factory=list)
+
+
+class AddedModelOut(LanguageModelOut):
+    """A language model that was just registered."""
+
+    notes: list[str] = Field(description="Why workers may not find it, as far as the service can tell; mostly empty.")
 
 
 class ModelListing(BaseModel):
@@ -130,6 +139,22 @@ def list_models(caller: Reader, api: ApiDep, tag: Annotated[Tag | None, Query()]
         named = [row for row in rows if row.workspace_id == caller.workspace_id or row.name not in own]
         answers = _answers(session, named, caller.workspace_id)
         return ModelListing(data=[answer for answer in answers if tag is None or tag in answer.tags])
+
+
+@router.post("", status_code=201, responses=documented(409, 413, 415))
+def add_model(caller: Admin, api: ApiDep, body: ModelIn, response: Response) -> AddedModelOut:
+    """Register a language model, or change what a name stands for. Folders, hub ids and addresses must be among those
+    that the operator lists in `ERRATA_MODEL_SOURCES`.
+    """
+    config = checked_entry(body, api.settings.allowed_model_sources)
+    notes = doubts(config)  # the hub may take seconds: no session is open
+    with api.db.begin() as session:
+        row = put_entry(session, caller.workspace_id, body.name, body.engine, config)
+        concerns(row.id)
+        session.refresh(row)
+        tags = tags_of(session, caller.workspace_id, [row.id]).get(row.id, [])
+        response.headers["Location"] = f"/v1/models/{body.name}"
+        return AddedModelOut.of(row, owned_by="operator", base_model=None, tags=tags, notes=notes)
 
 
 @router.get("/{name}", responses=documented(404))

@@ -63,6 +63,12 @@ class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
         None, description="The token for the hub: every key with the scope `write` reads what it opens."
     )
 
+    model_sources: str = Field(
+        "",
+        description="Where models that are added over HTTP may lie, with commas between: folders, hub:owner or"
+        " hub:owner/name, addresses of model servers; empty: none.",
+    )
+
     previews: int = Field(2, ge=1, description="Previews of training jobs made at once; each is a process.")
     preview_seconds: float = Field(60.0, gt=0, description="A preview that takes longer is killed.")
 
@@ -91,6 +97,14 @@ class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
         if parts.scheme == "http" and not _is_loopback(parts.hostname):
             raise ValueError("give an https:// address; http is for this machine only")
         return value.rstrip("/")
+
+    @field_validator("model_sources")
+    @classmethod
+    def _sources(cls, value: str) -> str:
+        for source in filter(None, (part.strip() for part in value.split(","))):
+            if not source.startswith(("/", "hub:", "http://", "https://")):
+                raise ValueError(f"{source}: give absolute folders, hub:owner, hub:owner/name, or http(s):// addresses")
+        return value
 
     @field_validator("oidc_client_id")
     @classmethod
@@ -124,6 +138,11 @@ class ApiSettings(WebhookRules, MetricsRules, BaseSettings):
     def oidc_rules(self) -> tuple[Rule, ...]:
         """Who may sign in."""
         return load_rules(self.oidc_rules_file) if self.oidc_rules_file else ()
+
+    @cached_property
+    def allowed_model_sources(self) -> tuple[str, ...]:
+        """The entries of ``model_sources``."""
+        return tuple(source.strip() for source in self.model_sources.split(",") if source.strip())
 
     @property
     def loopback(self) -> bool:

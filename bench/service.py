@@ -38,7 +38,7 @@ class Service:
     def add_model(self, name: str, config: Mapping[str, Any], engine: str = "openai") -> None:
         """Register a language model, by default a served one."""
         settings = [f"--setting={key}={value}" for key, value in config.items()]
-        added = errata("models", "add", name, "--engine", engine, *settings, env=self._env)
+        added = errata("models", "add", name, "--local", "--engine", engine, *settings, env=self._env)
         if added.returncode:
             raise RuntimeError(added.stderr)
 

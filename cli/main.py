@@ -10,23 +10,23 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 import typer
-from pydantic import ValidationError
 
 from cli import CliError, configure_logging, operator
 from cli.user import account, evaluations, jobs, keys, training
-from cli.user import models as user_models
-from cli.user.connection import AsJson, Url, speaks_http
+from cli.user.connection import Url, connected
 from cli.user.datasets import datasets
+from cli.user.models import models
 from cli.user.output import clean
 from cli.user.pairs import pairs
 from cli.user.problems import problems
 from cli.user.webhooks import webhooks
-from workers.engines.registry import DEFAULT_ENGINE, ENGINES
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from models.settings import StoreSettings
 
 app = typer.Typer(
@@ -37,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-models = typer.Typer(help="The registry: the only language models a job may name.", no_args_is_help=True)
 keys.register(app)
 app.add_typer(models, name="models")
 app.add_typer(problems, name="problems")
@@ -47,7 +46,6 @@ app.add_typer(datasets, name="datasets")
 app.add_typer(webhooks, name="webhooks")
 training.register(app)
 evaluations.register(app)
-user_models.register(models)
 account.register(app)
 operator.register(app)
 
@@ -148,6 +146,18 @@ def health(
 
 
 @app.command()
+def mcp(
+    url: Url = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Offer no tool that starts or stores things.")] = False,
+) -> None:
+    """Serve agents over MCP on standard input and output, with the key's scopes."""
+    from cli.agents import serve as run
+
+    with connected(url) as errata:
+        run(errata, read_only=read_only)
+
+
+@app.command()
 def presets(name: Annotated[str | None, typer.Argument(help="One preset; default: all.")] = None) -> None:
     """Print presets of injection jobs as the complete configurations they stand for."""
     from errata.config import PRESETS, resolve
@@ -171,31 +181,6 @@ def demo(
     from demo.run import Options, run
 
     raise typer.Exit(run(Options(gsm8k, server, plan, random_model, keep_serving, as_json)))
-
-
-@models.command("add")
-def add_model(
-    name: Annotated[str, typer.Argument(help="How jobs call it.")],
-    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = DEFAULT_ENGINE,
-    path: Annotated[str | None, typer.Option(help="Folder or hub id of the weights.")] = None,
-    revision: Annotated[str | None, typer.Option(help="Pinned revision of a hub id.")] = None,
-    setting: Annotated[list[str] | None, typer.Option(help="More of the engine's settings, as name=value.")] = None,
-) -> None:
-    """Register a language model, or change what a name stands for."""
-    from cli.admin import add_model as run
-
-    run(_store(), name, engine, path, revision, setting or [])
-
-
-@models.command("list")
-def list_models(url: Url = None, as_json: AsJson = False) -> None:
-    """List the models of a service (--url, ERRATA_URL or a profile); else the registry in DATABASE_URL."""
-    if speaks_http(url):
-        user_models.list_served(url, as_json=as_json)
-        return
-    from cli.admin import list_models as run
-
-    run(_store())
 
 
 def _print_version(wanted: bool) -> None:
@@ -228,19 +213,34 @@ def main() -> None:
     try:
         configure_logging()
         app(prog_name="errata")  # under `python -m` too: completion is set up by this name
-    except (CliError, ValidationError) as error:
-        print(f"errata: {clean(_one_line(error))}", file=sys.stderr)
-        sys.exit(getattr(error, "status", 1))
+    except CliError as error:
+        _refuse(error, error.status)
     except ModuleNotFoundError as error:
         # One of our own modules that is missing is a bug and keeps its traceback.
         if not (error.name or "").startswith(ROOMS):
-            print(f"errata: '{error.name}' is not installed; this needs errata[server]", file=sys.stderr)
+            extra = "mcp" if (error.name or "").startswith("mcp") else "server"
+            print(f"errata: '{error.name}' is not installed; this needs errata[{extra}]", file=sys.stderr)
             sys.exit(1)
         raise
+    except ValueError as error:
+        if not _of_pydantic(error):
+            raise
+        _refuse(error, 1)
+
+
+def _refuse(error: Exception, status: int) -> None:
+    print(f"errata: {clean(_one_line(error))}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _of_pydantic(error: Exception) -> TypeGuard[ValidationError]:
+    """Whether a value failed a check of settings. Pydantic is not loaded for that: without it none can have."""
+    loaded = sys.modules.get("pydantic")
+    return loaded is not None and isinstance(error, loaded.ValidationError)
 
 
 def _one_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
+    if _of_pydantic(error):
         found = error.errors(include_url=False)
         return "; ".join(f"{_place(error, e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in found)
     return " ".join(str(error).split())

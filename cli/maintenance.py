@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from operator import itemgetter
 from pathlib import Path
 
 from cli import CliError
-from cli.admin import print_table
 from cli.common import open_database
+from cli.user.output import print_rows
 from models.backup import BackupError, back_up, restore
 from models.deletion import count_hidden, purge
 from models.retention import RULES, compact, count_old, delete_old
@@ -105,7 +106,8 @@ def remove_workspace(store: StoreSettings, name: str, *, yes: bool) -> None:
             delete_workspace(db, store, name)
     except (LookupError, WorkspaceInUse) as error:
         raise CliError(str(error.args[0])) from None
-    print_table(["rows of", "deleted" if yes else "to delete"], [[each, str(count)] for each, count in counts.items()])
+    columns = {"rows of": itemgetter(0), "deleted" if yes else "to delete": itemgetter(1)}
+    print_rows(counts.items(), columns, as_json=False, empty="There is nothing to delete.")
     if not yes:
         print(f"Nothing was deleted; `errata workspaces delete {name} --yes` does it, files included.")
         return

@@ -113,6 +113,12 @@ class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
         return push_dataset(self.download, dataset_id, HubTarget(repo, private, **target), licence)
 
 
+class AddedModel(LanguageModel):
+    """A model that was just registered; ``notes``: why workers may not find it."""
+
+    notes: tuple[str, ...] = ()
+
+
 class LanguageModels(Files, Kept[LanguageModel]):
     """The registry, as far as this workspace may use it. Files have those models that a training job made."""
 
@@ -121,6 +127,15 @@ class LanguageModels(Files, Kept[LanguageModel]):
     def list(self, *, tag: str | None = None) -> list[LanguageModel]:
         """Every language model a job may name; filter: ``tag``."""
         return [LanguageModel.model_validate(row) for row in self._transport.get(self.path, tag=tag)["data"]]
+
+    def add(self, name: str, *, engine: str = "transformers", settings: Mapping[str, Any]) -> AddedModel:
+        """Register a model, or change what a name stands for (scope ``admin``); ``notes`` tells what may be missing.
+
+        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES``
+        does not list.
+        """
+        body = {"name": name, "engine": engine, "settings": dict(settings)}
+        return AddedModel.model_validate(self._transport.post(self.path, body))
 
     def files(self, name: str) -> builtins.list[DatasetFile]:
         """The files of a language model that a training job made, with their digests."""

@@ -41,9 +41,10 @@ def service(url: str | None) -> Iterator[Errata]:
 
 def register(errata: Errata, name: str, folder: Path, *, own: bool) -> None:
     """Put a model folder into the registry, as an operator would; on a foreign service it must be there already."""
-    if own:  # through the command, as an operator does: there is no route that adds a model
+    if own:  # through the command, as an operator does: the route asks for a list of allowed folders
         command = [sys.executable, "-m", "cli.main", "models", "add", name]
         command += ["--path", str(folder), "--setting", "batch_size=128"]
+        command += ["--local"]  # whatever profile the user has: the service was started on this database
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise DemoError(f"the model could not be registered: {done.stderr.strip()}")

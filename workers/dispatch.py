@@ -29,6 +29,7 @@ from workers.lifecycle import (
     resume,
     retry_quarantined,
 )
+from workers.model_entries import DEFAULT_ENGINE, doubts, entry_config, place_settings
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TABLES as TRAINING_TABLES
 from workers.training.config import TrainingConfig
@@ -41,6 +42,7 @@ from workers.training.supervise.registry import checkpoint_folder
 from workers.training.supervise.registry import preview_spec as prepare_preview
 
 __all__ = [
+    "DEFAULT_ENGINE",
     "GENERATION_ROLE",
     "QUEUES",
     "TRAINING_PRESETS",
@@ -54,10 +56,13 @@ __all__ = [
     "cancel",
     "checkpoint_folder",
     "complete_owner",
+    "doubts",
+    "entry_config",
     "fetch_dataset",
     "knows_chat_template",
     "missing_positions",
     "pause",
+    "place_settings",
     "plan_dataset",
     "plan_evaluation",
     "plan_injection",

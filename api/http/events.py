@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -36,8 +37,10 @@ from models.states import TERMINAL
 
 _CURSOR = "events"
 _BATCH = 100
-_PROGRESS_SECONDS = 2.0  # workers write it no more often
+_PROGRESS_SECONDS = 1.0
 _ALLOWED_SECONDS = 5.0  # how long a stream outlives its key at most
+# These move with the clock alone: no event is worth them, but one that is sent tells them.
+_OF_THE_CLOCK = frozenset({"eta_seconds", "tokens_per_second"})
 ProgressOf = Callable[[Session, str], dict[str, Any]]
 """How far the row of this id is, as JSON values; empty while it has not moved."""
 EVENT_RESPONSES = {
@@ -116,6 +119,7 @@ async def _stream(
     allowed: Callable[[], bool],
 ) -> AsyncIterator[dict[str, Any]]:
     told: dict[str, Any] = {}
+    pace = Pace()
     looked = asked = time.monotonic()  # the first look would tell of jobs that end in a moment
     while True:
         if time.monotonic() - asked >= _ALLOWED_SECONDS:
@@ -132,11 +136,33 @@ async def _stream(
             return
         if progress_of is not None and time.monotonic() - looked >= _PROGRESS_SECONDS:
             found, looked = await run_in_threadpool(_progress, api, row_id, after, progress_of), time.monotonic()
-            if found is not None and found.data != told:
-                told = found.data
+            if found is not None and (moved := _without_clock(found.data)) != told:
+                told = moved
+                pace.add(looked, found.data)
                 yield {"event": found.type, "data": found.model_dump_json()}
         if len(rows) < _BATCH:
             await anyio.sleep(api.settings.event_poll_seconds)
+
+
+def _without_clock(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in _OF_THE_CLOCK}
+
+
+class Pace:
+    """Generated tokens per second over the last few looks of one stream, added to what it tells."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque(maxlen=15)
+
+    def add(self, at: float, data: dict[str, Any]) -> None:
+        """Add ``tokens_per_second`` to ``data`` seen at ``at`` seconds, where its tokens grew since an earlier look."""
+        tokens = data.get("tokens", {}).get("completion")
+        if tokens is None:
+            return
+        self._seen.append((at, tokens))
+        first, before = self._seen[0]
+        if at > first and tokens > before:
+            data["tokens_per_second"] = round((tokens - before) / (at - first), 1)
 
 
 def _progress(api: Api, row_id: str, after: int, progress_of: ProgressOf) -> EventOut | None:

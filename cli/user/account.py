@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from cli import CliError
-from cli.user.connection import LOCAL, Profile, read_profiles, write_profiles
-from cli.user.output import say
+from cli.user.connection import LOCAL, AsJson, Profile, read_profiles, write_profiles
+from cli.user.output import print_json, say
 
 Name = Annotated[str, typer.Option("--profile", help="Name of the profile; ERRATA_PROFILE chooses one.")]
 
@@ -23,6 +23,7 @@ def login(
     url: Annotated[str | None, typer.Argument(help="The service's address.")] = None,
     key: Annotated[str | None, typer.Option(help="The key; default: asked for, so that no shell remembers it.")] = None,
     profile: Name = "default",
+    as_json: AsJson = False,
 ) -> None:
     """Remember a service and its key for later commands."""
     from client import AuthenticationError, Errata, ErrataError
@@ -45,13 +46,19 @@ def login(
     except ErrataError as error:
         raise CliError(str(error), status=4) from None
     path = write_profiles({**read_profiles(), profile: Profile(address, key)})
+    if as_json:
+        print_json({"profile": profile, "url": address})
+        return
     say(f"Logged in to {address}" + ("" if key else ", which asks for no key") + f"; kept in {path}")
 
 
-def logout(profile: Name = "default") -> None:
+def logout(profile: Name = "default", as_json: AsJson = False) -> None:
     """Forget a profile and its key. The key itself stays valid: `errata keys revoke` ends it."""
     known = read_profiles()
     if known.pop(profile, None) is None:
         raise CliError(f"there is no profile '{profile}'" + (f"; there are {', '.join(known)}" if known else ""))
     write_profiles(known)
-    say(f"Forgot {profile}")
+    if as_json:
+        print_json({"profile": profile})
+    else:
+        say(f"Forgot {profile}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from client import Errata
 
 LOCAL = "http://127.0.0.1:8000"
+_READER_LEFT = 141  # as a shell tells of a program that SIGPIPE ended
 Url = Annotated[str | None, typer.Option("--url", help="The service; default: ERRATA_URL, else the profile's.")]
+Local = Annotated[bool, typer.Option("--local", help="Work on DATABASE_URL, whatever profile there is.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one object, or one line for each row of a list.")]
 
 
@@ -80,9 +83,11 @@ def chosen_profile() -> Profile | None:
     return known.get(name or "default")
 
 
-def speaks_http(url: str | None) -> bool:
-    """Whether a command that also works on the database is meant for a service."""
-    return bool(url or os.environ.get("ERRATA_URL") or chosen_profile())
+def speaks_http(url: str | None, local: bool = False) -> bool:
+    """Whether a command that also works on the database is meant for a service. Raises CliError for both at once."""
+    if local and url:
+        raise CliError("--local works on DATABASE_URL and --url on a service; give one of them", status=2)
+    return not local and bool(url or os.environ.get("ERRATA_URL") or chosen_profile())
 
 
 def target(url: str | None) -> Profile:
@@ -113,12 +118,16 @@ def connected(url: str | None) -> Iterator[Errata]:
     except JobFailed as error:
         raise CliError(str(error), status=3) from None
     except (ErrataError, ValueError) as error:
-        raise CliError(_told(error)) from None
+        raise CliError(told(error)) from None
+    except BrokenPipeError:
+        # The reader has left, as `head` does. Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_READER_LEFT) from None
     except OSError as error:
         raise CliError(f"{error.filename or 'file'}: {error.strerror or error}") from None
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
     """A refusal with each of its fields, as one line."""
     fields: Any = getattr(error, "errors", ())
     if not fields:

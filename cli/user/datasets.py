@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +12,12 @@ from cli import CliError
 from cli.user.connection import AsJson, Url, connected
 from cli.user.jobs import Watch, finish
 from cli.user.life import Cascade, NewName, Removed, Tags, Yes, remove, retag
-from cli.user.output import ago, clean, print_json, print_record, print_rows, say
+from cli.user.output import ago, clean, print_json, print_path, print_record, print_rows, say
 from cli.user.settings import ConfigFile, Settings, configuration
 from cli.user.watch import watch
+
+if TYPE_CHECKING:
+    from client.hub import Pushed
 
 datasets = typer.Typer(help="Datasets: pairs frozen to files, once and for good.", no_args_is_help=True)
 DatasetId = Annotated[str, typer.Argument(help="Its id: ds_...")]
@@ -193,6 +196,7 @@ def download(
     dataset: DatasetId,
     folder: Annotated[Path | None, typer.Argument(help="Where to; default: a folder of the dataset's id.")] = None,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download every file, checked against the manifest. A download that was cut goes on where it stopped."""
     with connected(url) as errata:
@@ -201,13 +205,28 @@ def download(
             watch(errata.datasets, dataset, f"errata jobs watch {dataset}")
         target = errata.datasets.download(dataset, folder or Path(dataset))
         say(f"{dataset} is in {target}")
-        print(target)
+        print_path(target, as_json=as_json)
 
 
 @datasets.command("push")
-def push(dataset: DatasetId, repo: Repo, public: Public = False, licence: Licence = None, url: Url = None) -> None:
+def push(
+    dataset: DatasetId,
+    repo: Repo,
+    public: Public = False,
+    licence: Licence = None,
+    url: Url = None,
+    as_json: AsJson = False,
+) -> None:
     """Push a dataset to the Hugging Face hub from this machine, private unless you say --public."""
     with connected(url) as errata:
         pushed = errata.datasets.push(dataset, repo, private=not public, licence=licence)
-        say(f"pushed as {'a private' if pushed.private else 'a public'} repository, commit {pushed.commit}")
-        print(pushed.url)
+        tell_pushed(pushed, as_json=as_json)
+
+
+def tell_pushed(pushed: Pushed, *, as_json: bool) -> None:
+    """Say what was pushed, and print where it is."""
+    say(f"pushed as {'a private' if pushed.private else 'a public'} repository, commit {pushed.commit}")
+    if as_json:
+        print_json({"url": pushed.url, "commit": pushed.commit, "private": pushed.private})
+    else:
+        print(clean(pushed.url))

@@ -8,7 +8,7 @@ import typer
 
 from cli.user.connection import AsJson, Url, connected
 from cli.user.jobs import Watch, finish
-from cli.user.output import print_record
+from cli.user.output import print_record, say
 from cli.user.problems import SetId
 from cli.user.settings import ConfigFile, Settings, configuration
 
@@ -37,8 +37,8 @@ def evaluate(
         finish(errata, made, watching=watching, as_json=as_json)
         if watching and not as_json and (result := errata.evaluations.get(made.id).result):
             low, high = result["interval"] or (0.0, 0.0)
-            fields = {"accuracy": f"{result['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%})"}
-            print_record(made.id, {**fields, "problems": result["problems"]}, made, as_json=False)
+            # Beside the id that a script takes, not behind it.
+            say(f"accuracy {result['accuracy']:.1%} (95 %: {low:.1%} to {high:.1%}) of {result['problems']:,} problems")
 
 
 def compare(before: EvalId, after: EvalId, url: Url = None, as_json: AsJson = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -122,13 +123,13 @@ def finish(errata: Errata, job: Any, *, watching: bool, as_json: bool) -> None:
 
 @jobs.command("list")
 def list_jobs(
-    kind: Annotated[str, typer.Option(help=f"One of {', '.join(_KINDS)}.")] = "inj",
+    kind: Annotated[str | None, typer.Option(help=f"One of {', '.join(_KINDS)}. Default: all but est.")] = None,
     state: Annotated[str | None, typer.Option(help="queued, running, succeeded, failed, ...")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Rows shown.")] = 20,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs of one kind, newest first."""
+    """List jobs, newest first."""
     columns: dict[str, Any] = {
         "id": lambda row: row.id,
         "state": lambda row: state_of(row) + (" (partial)" if getattr(row, "partial", False) else ""),
@@ -138,9 +139,10 @@ def list_jobs(
         "made": lambda row: ago(row.created_at),
     }
     with connected(url) as errata:
-        found = resource(errata, f"{kind}_").list(state=state)
-        rows = (row for row, _ in zip(found, range(limit), strict=False))
-        print_rows(rows, columns, as_json=as_json, empty="There are none.")
+        kinds = [kind] if kind else [each for each in _KINDS if each != "est"]
+        lists = [islice(resource(errata, f"{each}_").list(state=state), limit) for each in kinds]
+        newest = sorted(chain(*lists), key=lambda row: row.created_at, reverse=True)
+        print_rows(newest[:limit], columns, as_json=as_json, empty="There are none.")
 
 
 @jobs.command("show")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli import CliError
-from cli.user.connection import AsJson, Url, connected, speaks_http
-from cli.user.output import ago, print_record, print_rows, say
+from cli.user.connection import AsJson, Local, Url, connected, speaks_http
+from cli.user.output import ago, clean, print_json, print_record, print_rows, say
 
 if TYPE_CHECKING:
     from client.keys import NewKey
@@ -42,28 +42,30 @@ def create_key(
     days: Annotated[
         int | None, typer.Option(min=1, max=36500, help="Valid for this long; default: until revoked.")
     ] = None,
+    local: Local = False,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make an API key. From the first key on, every request needs one."""
     wanted = [scope.strip() for scope in scopes.split(",")]
-    if not speaks_http(url):
+    if not speaks_http(url, local):
         from cli.admin import create_key as run
 
-        run(_store(), name, wanted, workspace or "default", days)
+        run(_store(), name, wanted, workspace or "default", days, as_json=as_json)
         return
     if workspace is not None:
         raise CliError("--workspace works on DATABASE_URL only: over HTTP a key is of the workspace of the key in use")
     with connected(url) as errata:
-        _tell(errata.keys.create(name, scopes=wanted, expires_in_days=days))
+        _tell(errata.keys.create(name, scopes=wanted, expires_in_days=days), as_json=as_json)
 
 
 @keys.command("list")
-def list_keys(url: Url = None, as_json: AsJson = False) -> None:
+def list_keys(local: Local = False, url: Url = None, as_json: AsJson = False) -> None:
     """List keys, without their secrets: of the key's workspace, or in DATABASE_URL of all."""
-    if not speaks_http(url):
+    if not speaks_http(url, local):
         from cli.admin import list_keys as run
 
-        run(_store())
+        run(_store(), as_json=as_json)
         return
     columns: dict[str, Any] = {
         "id": lambda row: row.id,
@@ -80,29 +82,34 @@ def list_keys(url: Url = None, as_json: AsJson = False) -> None:
 def rotate_key(
     key: KeyId,
     grace: Annotated[float, typer.Option(min=0, max=2160, help="Hours for which the old key goes on.")] = 24.0,
+    local: Local = False,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Replace a key by a new one of the same name and scopes; the old one goes on for a while."""
-    if not speaks_http(url):
+    if not speaks_http(url, local):
         from cli.admin import rotate_key as run
 
-        run(_store(), key, grace)
+        run(_store(), key, grace, as_json=as_json)
         return
     with connected(url) as errata:
-        _tell(errata.keys.rotate(key, grace_hours=grace))
+        _tell(errata.keys.rotate(key, grace_hours=grace), as_json=as_json)
 
 
 @keys.command("revoke")
 def revoke_key(
     key: KeyId,
     yes: Annotated[bool, typer.Option("--yes", help="Also the key that this command uses.")] = False,
+    local: Local = False,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """End a key at once."""
-    if not speaks_http(url):
+    if not speaks_http(url, local):
         from cli.admin import revoke_key as run
 
         run(_store(), key)
+        _print_state(key, "revoked", as_json=as_json)
         return
     from client import ConflictError
 
@@ -112,15 +119,22 @@ def revoke_key(
         except ConflictError as error:
             told = str(error.detail or error)
             raise CliError(told.replace("add confirm=true", "add --yes")) from None
-    print(f"{key} is revoked.")
+    _print_state(key, "revoked", as_json=as_json)
+
+
+def _print_state(key: str, state: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": key, "state": state})
+    else:
+        print(f"{clean(key)} is {state}.")
 
 
 @workspaces.command("list")
-def list_workspaces() -> None:
+def list_workspaces(as_json: AsJson = False) -> None:
     """List the workspaces in DATABASE_URL with their quotas and use."""
     from cli.admin import list_workspaces as run
 
-    run(_store())
+    run(_store(), as_json=as_json)
 
 
 @workspaces.command("quota")
@@ -130,17 +144,22 @@ def set_quota(
     problems: Limit = None,
     pairs: Limit = None,
     tokens_per_day: Limit = None,
+    local: Local = False,
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Replace the quotas of a workspace: what is not given is not limited."""
     quotas = {"jobs": jobs, "problems": problems, "pairs": pairs, "tokens_per_day": tokens_per_day}
-    if speaks_http(url):
+    if speaks_http(url, local):
         with connected(url) as errata:
             errata.workspaces.set_quota(workspace, **quotas)
     else:
         from cli.admin import set_quota as run
 
         run(_store(), workspace, quotas)
+    if as_json:
+        print_json({"workspace": workspace, **quotas})
+        return
     told = ", ".join(f"{name} {value}" for name, value in quotas.items() if value is not None)
     print(f"{workspace}: {told or 'no quotas'}")
 
@@ -182,7 +201,10 @@ def _share(measure: Any) -> str:
     return f"{measure.used:,} of {'no limit' if measure.limit is None else f'{measure.limit:,}'}"
 
 
-def _tell(made: NewKey) -> None:
+def _tell(made: NewKey, *, as_json: bool) -> None:
+    if as_json:
+        print_json(made)
+        return
     say(f"{made.id} ({', '.join(made.scopes)}); shown only now:")
     print(made.key)
 

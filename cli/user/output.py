@@ -9,11 +9,11 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:  # rich is loaded by what prints: help and completion do without
+    from rich.console import Console
 
 PIPED_WIDTH = 200  # a wrapped line in a pipe could not be read by a script
 _KEPT = "\n\t"
@@ -21,6 +21,8 @@ _KEPT = "\n\t"
 
 def console(*, stderr: bool = False) -> Console:
     """A console that colours on terminals alone and does not wrap in pipes."""
+    from rich.console import Console
+
     made = Console(stderr=stderr, highlight=False, soft_wrap=False, markup=False, emoji=False)
     return made if made.is_terminal else Console(
         stderr=stderr, width=PIPED_WIDTH, highlight=False, markup=False, emoji=False
@@ -63,6 +65,9 @@ def print_rows(rows: Iterable[Any], columns: Mapping[str, Any], *, as_json: bool
         for row in rows:
             print_json(row)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(Text(clean(cell(row)), overflow="ellipsis", no_wrap=True) for cell in columns.values()))
@@ -77,6 +82,9 @@ def print_record(title: str, fields: Mapping[str, Any], record: Any, *, as_json:
     if as_json:
         print_json(record)
         return
+    from rich.table import Table
+    from rich.text import Text
+
     out = console()
     out.print(Text(clean(title), style="bold"))
     table = Table.grid(padding=(0, 2))
@@ -86,8 +94,18 @@ def print_record(title: str, fields: Mapping[str, Any], record: Any, *, as_json:
     out.print(table)
 
 
+def print_path(path: Path, *, as_json: bool) -> None:
+    """Where a command put something: a path alone on its line, or as ``{"path": ...}``."""
+    if as_json:
+        print_json({"path": str(path)})
+    else:
+        sys.stdout.write(f"{clean(path)}\n")
+
+
 def say(text: str) -> None:
     """A line about what happened, to standard error: standard output is for results."""
+    from rich.text import Text
+
     console(stderr=True).print(Text(clean(text)))
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
 
-from cli import CliError
 from cli.user.connection import AsJson, Url, connected
-from cli.user.output import clean, console, print_json, print_rows
+from cli.user.output import clean, console, print_json, print_rows, say
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from client import Errata
 
 pairs = typer.Typer(help="Preference pairs.", no_args_is_help=True)
 Job = Annotated[str | None, typer.Option(help="Of this injection job.")]
@@ -70,27 +74,25 @@ def browse(
     editor: Editor = None,
     url: Url = None,
 ) -> None:
-    """Leaf through pairs on a terminal: Enter for the next, p for the one before, q to end."""
+    """Leaf through pairs by keys, and accept or reject them. Without a terminal they are printed in full."""
     out = console()
-    if not out.is_terminal:
-        raise CliError("browsing needs a terminal; `errata pairs list --json` is for pipes")
     with connected(url) as errata:
-        rows = iter(errata.pairs.list(job=job, type=type_, error_kind=kind, form=form, editor=editor))
-        seen: list[Any] = []
-        at = 0
-        while True:
-            if at == len(seen):
-                found = next(rows, None)
-                if found is None:
-                    out.print("There are no more pairs." if seen else "There are no such pairs.")
-                    return
-                seen.append(found)
-            out.clear()
-            out.print(_shown(seen[at]), soft_wrap=True)
-            key = typer.prompt(f"{at + 1}  [Enter, p, q]", default="", show_default=False).strip().lower()
-            if key == "q":
-                return
-            at = max(0, at - 1) if key == "p" else at + 1
+        found = errata.pairs.list(job=job, type=type_, error_kind=kind, form=form, editor=editor)
+        if not (out.is_terminal and sys.stdin.isatty()):
+            for pair in found:
+                out.print(_shown(pair), soft_wrap=True)
+            return
+        from cli.user.browse import Browser, browse
+
+        browser = Browser(found, lambda pair_id, verdict: _review(errata, pair_id, verdict), _shown)
+        if browser.empty:
+            say("There are no such pairs.")
+        else:
+            browse(out, browser)
+
+
+def _review(errata: Errata, pair_id: str, verdict: str) -> None:
+    errata.pairs.review(pair_id, verdict)
 
 
 def _short(text: str) -> str:
@@ -99,6 +101,8 @@ def _short(text: str) -> str:
 
 
 def _shown(pair: Any) -> Text:
+    from rich.text import Text
+
     facts = [pair.type, pair.error_kind, pair.form, pair.editor, pair.evidence_kind]
     text = Text.assemble((clean(pair.id), "bold"), ("  " + ", ".join(clean(f) for f in facts if f), "dim"), "\n\n")
     text.append(clean(pair.question.strip(), lines=True) + "\n\n", style="dim")

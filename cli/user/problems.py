@@ -10,7 +10,7 @@ import typer
 from cli import CliError
 from cli.user.connection import AsJson, Url, connected
 from cli.user.life import Cascade, Yes, remove
-from cli.user.output import ago, print_record, print_rows, say
+from cli.user.output import ago, clean, print_json, print_record, print_rows, say
 
 problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
 SetId = Annotated[str, typer.Argument(help="The problem set: pset_...")]
@@ -26,6 +26,9 @@ def upload(
     split: Annotated[str | None, typer.Option(help="Of a dataset on the hub. Default: train.")] = None,
     config: Annotated[str | None, typer.Option(help="Of a dataset on the hub, where it has several.")] = None,
     revision: Annotated[str | None, typer.Option(help="Of a dataset on the hub: branch, tag or commit.")] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference-solutions", help="Also bring the rows' own solutions, as source `reference`.")
+    ] = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,14 +43,20 @@ def upload(
         raise CliError(f"--{next(iter(given))} is for a dataset on the hub: name it as {_HUB}owner/name")
     if dataset is None and not Path(file).is_file():
         raise CliError(f"{file}: there is no such file")
+    more = {"solutions": "reference"} if reference else {}
     with connected(url) as errata:
         if dataset is not None:
             own = name or dataset.rpartition("/")[2]
-            posted = errata.problem_sets.from_hub(own, dataset, domain=domain, **given)
+            posted = errata.problem_sets.from_hub(own, dataset, domain=domain, **given, **more)
         else:
-            posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain)
+            posted = errata.problem_sets.upload(name or Path(file).stem, file, domain=domain, **more)
         _report(posted.rejected, posted.notes)
-        print_record(posted.id, _fields(posted), posted, as_json=as_json)
+        if as_json:
+            print_json(posted)
+            return
+        # The id alone on standard output, so that a script can take it.
+        print(clean(posted.id))
+        say(f"{posted.problem_count:,} problems as {posted.name}")
 
 
 @problems.command("bring")

@@ -10,7 +10,7 @@ import typer
 from cli.user.connection import AsJson, Url, connected
 from cli.user.datasets import DatasetId
 from cli.user.jobs import Watch, change, finish
-from cli.user.output import ago, duration, print_record, print_rows, say
+from cli.user.output import ago, duration, print_json, print_path, print_record, print_rows
 from cli.user.settings import ConfigFile, Settings, configuration
 from cli.user.watch import watch
 
@@ -105,10 +105,12 @@ def show(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @runs.command("watch")
-def watch_run(run: RunId, url: Url = None) -> None:
+def watch_run(run: RunId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a run to its end. Ctrl-C stops watching; the run goes on."""
     with connected(url) as errata:
-        watch(errata.training_jobs, run, f"errata runs watch {run}")
+        done = watch(errata.training_jobs, run, f"errata runs watch {run}")
+        if as_json:
+            print_json(done)
 
 
 @runs.command("pause")
@@ -166,7 +168,8 @@ def download(
     step: Step,
     to: Annotated[Path, typer.Option(help="The ZIP archive to write.")] = Path("checkpoint.zip"),
     url: Url = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download a checkpoint as one ZIP archive, verified; a cut download is resumed."""
     with connected(url) as errata:
-        say(f"written: {errata.training_jobs.download_checkpoint(run, step, to)}")
+        print_path(errata.training_jobs.download_checkpoint(run, step, to), as_json=as_json)

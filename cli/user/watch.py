@@ -1,4 +1,4 @@
-"""Watching a job: a live view on a terminal, a plain line now and then elsewhere.
+"""Watching a job: a live view on a terminal (cli.user.live), a plain line now and then elsewhere.
 
 Ctrl-C stops watching and never the job.
 """
@@ -6,20 +6,14 @@ Ctrl-C stops watching and never the job.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rich.console import Group
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
-
 from cli import CliError
-from cli.user.output import clean, console, duration, say
+from cli.user.output import console, duration, say
 
 _LINE_SECONDS = 5.0  # between two lines without a terminal, where nothing else has changed
-_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow", "running": "cyan"}
 
 
 class Watchable(Protocol):
@@ -33,7 +27,12 @@ def watch(jobs: Watchable, job_id: str, command: str) -> Any:
     """See a job to its end and return it. Raises CliError (status 3) where it fails, and for Ctrl-C (status 130)."""
     out = console(stderr=True)
     try:
-        job = _live(jobs, job_id) if out.is_terminal else _lines(jobs, job_id)
+        if out.is_terminal:
+            from cli.user.live import live
+
+            job = live(out, lambda tell: jobs.wait(job_id, on_progress=tell, check=False))
+        else:
+            job = _lines(jobs, job_id)
     except KeyboardInterrupt:
         raise CliError(f"no longer watching; the job goes on: `{command}`", status=130) from None
     if not job.succeeded:
@@ -41,15 +40,9 @@ def watch(jobs: Watchable, job_id: str, command: str) -> Any:
     return job
 
 
-def _live(jobs: Watchable, job_id: str) -> Any:
-    speed = _Speed()
-    with Live(console=console(stderr=True), refresh_per_second=4, transient=False) as live:
-        return jobs.wait(job_id, on_progress=lambda job: live.update(view(job, speed(job))), check=False)
-
-
 def _lines(jobs: Watchable, job_id: str) -> Any:
     told: dict[str, Any] = {"line": None, "at": 0.0}
-    speed = _Speed()
+    speed = Speed()
 
     def tell(job: Any) -> None:
         line, now = summary(job, speed(job)), time.monotonic()
@@ -61,64 +54,31 @@ def _lines(jobs: Watchable, job_id: str) -> Any:
     return jobs.wait(job_id, on_progress=tell, check=False)
 
 
-class _Speed:
-    """Generated tokens per second since the last look but one; None until there are two."""
+class Speed:
+    """Generated tokens per second over the last looks at one job; None until there are two."""
 
     def __init__(self) -> None:
-        self._seen: list[tuple[float, int]] = []
+        self._seen: deque[tuple[float, int]] = deque(maxlen=20)
 
     def __call__(self, job: Any) -> float | None:
-        tokens = sum(_progress(job, "tokens", {}).values())
-        self._seen = [*self._seen[-20:], (time.monotonic(), tokens)]
+        """The speed at this look. Tokens of prompts do not count: they are read, not generated."""
+        self._seen.append((time.monotonic(), int(progress_of(job, "tokens", {}).get("completion", 0))))
         (first, before), (last, after) = self._seen[0], self._seen[-1]
         return (after - before) / (last - first) if last > first and after > before else None
 
 
 def summary(job: Any, tokens_per_second: float | None = None) -> str:
     """One line: state, share, what was made, speed, time left."""
-    parts = [f"{job.id} {job.state}", f"{job.fraction:.0%}", *_counts(job)]
+    parts = [f"{job.id} {job.state}", f"{job.fraction:.0%}", *counts_of(job)]
     if not job.ended:
         parts += [f"{tokens_per_second:,.0f} tokens/s"] if tokens_per_second else []
-        eta = _eta(job)
+        eta = eta_of(job)
         parts += [f"{duration(eta)} left"] if eta else []
     return " · ".join(parts)
 
 
-def view(job: Any, tokens_per_second: float | None = None) -> Group:
-    """The live view: title, bar, stages, counts."""
-    title = Text.assemble((clean(job.id), "bold"), "  ", (job.state, _STYLES.get(job.state, "")))
-    facts = [getattr(job, name, None) for name in ("preset", "language_model", "base_model")]
-    title.append("  " + " · ".join(clean(fact) for fact in facts if fact), style="dim")
-    title.no_wrap, title.overflow = True, "ellipsis"
-    bar = Table.grid(padding=(0, 1), expand=False)
-    left = _eta(job)
-    told = [f"{job.fraction:4.0%}"]
-    told += [f"{tokens_per_second:,.0f} tokens/s"] if tokens_per_second and not job.ended else []
-    told += [f"{duration(left)} left"] if left and not job.ended else []
-    bar.add_row(ProgressBar(total=1.0, completed=job.fraction, width=30), Text("  ".join(told)))
-    parts: list[Any] = [title, bar]
-    if stages := _stages(job):
-        parts.append(stages)
-    if counts := _counts(job):
-        parts.append(Text(" · ".join(counts), no_wrap=True, overflow="ellipsis"))
-    if advice := getattr(job, "advice", None):
-        parts.append(Text(clean(advice), style="yellow"))
-    return Group(*parts)
-
-
-def _stages(job: Any) -> Table | None:
-    inside = _progress(job, "inside", {})
-    if job.ended or not inside:
-        return None
-    table = Table.grid(padding=(0, 2))
-    for stage, told in inside.items():
-        made = f"{told.made:,} of {told.total:,} {told.unit}" if told.total else clean(told.doing or "")
-        tokens = f"{told.tokens:,} tokens" if told.tokens else ""
-        table.add_row(Text(f"  {stage}", style="dim"), Text(made), Text(tokens, style="dim"))
-    return table
-
-
-def _counts(job: Any) -> list[str]:
+def counts_of(job: Any) -> list[str]:
+    """What a job has made, and what it lost."""
     progress = getattr(job, "progress", None)
     if progress is None:  # a training run
         return [f"step {job.step} of {job.total_steps}"] if getattr(job, "total_steps", None) else []
@@ -135,10 +95,12 @@ def _counts(job: Any) -> list[str]:
     return [*counts, f"{lost} shards failed"] if lost else counts
 
 
-def _eta(job: Any) -> float | None:
-    left: float | None = getattr(job, "eta_seconds", None) or _progress(job, "eta_seconds", None)
+def eta_of(job: Any) -> float | None:
+    """Seconds left, where a job or its progress tells."""
+    left: float | None = getattr(job, "eta_seconds", None) or progress_of(job, "eta_seconds", None)
     return left
 
 
-def _progress(job: Any, name: str, otherwise: Any) -> Any:
+def progress_of(job: Any, name: str, otherwise: Any) -> Any:
+    """A field of a job's progress; ``otherwise`` where it has none."""
     return getattr(getattr(job, "progress", None), name, otherwise)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.user.connection import AsJson, Url, connected
-from cli.user.output import ago, listed, print_record, print_rows, say
+from cli.user.output import ago, listed, print_json, print_record, print_rows, say
 
 webhooks = typer.Typer(help="Webhooks: addresses that are told when jobs end.", no_args_is_help=True)
 WebhookId = Annotated[str, typer.Argument(help="Its id: hook_...")]
@@ -66,19 +66,19 @@ def show(webhook: WebhookId, url: Url = None, as_json: AsJson = False) -> None:
 
 
 @webhooks.command("enable")
-def enable(webhook: WebhookId, url: Url = None) -> None:
+def enable(webhook: WebhookId, url: Url = None, as_json: AsJson = False) -> None:
     """Send again, what waits included."""
     with connected(url) as errata:
         errata.webhooks.update(webhook, enabled=True)
-        say(f"{webhook} is enabled")
+        _tell_state(webhook, "enabled", as_json=as_json)
 
 
 @webhooks.command("disable")
-def disable(webhook: WebhookId, url: Url = None) -> None:
+def disable(webhook: WebhookId, url: Url = None, as_json: AsJson = False) -> None:
     """Send nothing until it is enabled; events meanwhile are not kept for it."""
     with connected(url) as errata:
         errata.webhooks.update(webhook, enabled=False)
-        say(f"{webhook} is disabled")
+        _tell_state(webhook, "disabled", as_json=as_json)
 
 
 @webhooks.command("rotate")
@@ -99,11 +99,11 @@ def rotate(
 
 
 @webhooks.command("delete")
-def delete(webhook: WebhookId, url: Url = None) -> None:
+def delete(webhook: WebhookId, url: Url = None, as_json: AsJson = False) -> None:
     """Delete a webhook with its deliveries."""
     with connected(url) as errata:
         errata.webhooks.delete(webhook)
-        say(f"{webhook} is deleted")
+        _tell_state(webhook, "deleted", as_json=as_json)
 
 
 @webhooks.command("test")
@@ -141,3 +141,10 @@ def redeliver(webhook: WebhookId, delivery: DeliveryId, url: Url = None, as_json
     with connected(url) as errata:
         made = errata.webhooks.redeliver(webhook, delivery)
         print_record(made.id, {"type": made.type, "state": made.state}, made, as_json=as_json)
+
+
+def _tell_state(webhook: str, state: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"id": webhook, "state": state})
+    else:
+        say(f"{webhook} is {state}")

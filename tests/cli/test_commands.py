@@ -7,13 +7,15 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from cli.main import main
+from cli.main import app, main
 from errata.config import PRESETS, resolve
 from tests.processes import environment
 
@@ -44,6 +46,7 @@ def errata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         monkeypatch.setenv(name, value)
     for name in ("DATABASE_URL", "BROKER_URL"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # `models add` would ask the hub
 
     def run(*arguments: str, **settings: str) -> Result:
         with monkeypatch.context() as patch:
@@ -63,9 +66,29 @@ def test_help_names_every_command_and_loads_nothing_heavy(errata: Errata) -> Non
     text = errata("--help").out
     for command in ("serve", "api", "worker", "trainer", "sweeper", "migrate", "demo", "keys", "models", "presets"):
         assert f"  {command} " in text
-    code = "import sys, cli.main; print([m for m in ('torch', 'celery', 'fastapi', 'sqlalchemy') if m in sys.modules])"
+    heavy = ("torch", "celery", "fastapi", "sqlalchemy", "pydantic", "httpx", "rich", "workers.engines.registry")
+    code = f"import sys, cli.main; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+#: Commands that go on for ever, print JSON always or nothing but a line, or need a terminal.
+_WITHOUT_JSON = {
+    "serve", "api", "worker", "sweeper", "trainer", "mcp", "presets", "migrate", "backup", "restore",
+    "workspaces delete", "pairs browse",
+}  # fmt: skip
+
+
+def test_every_other_command_prints_json() -> None:
+    found = set(_without_json(get_command(app), ""))
+    assert found == _WITHOUT_JSON
+
+
+def _without_json(command: Any, path: str) -> Iterator[str]:
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _without_json(below, f"{path} {name}".strip())
+    if path and not getattr(command, "commands", None) and not any("--json" in each.opts for each in command.params):
+        yield path
 
 
 def test_presets_are_the_resolved_configurations(errata: Errata) -> None:
@@ -130,7 +153,7 @@ def test_the_registry(errata: Errata, tmp_path: Path) -> None:
     errata("migrate")
     folder = tmp_path / "weights"
     folder.mkdir()
-    assert errata("models", "add", "mini", "--path", str(folder)).status == 0
+    assert "has no config.json" in errata("models", "add", "mini", "--path", str(folder)).err
     added = errata(
         "models", "add", "big", "--engine", "openai", "--setting", "base_url=http://127.0.0.1:1/v1",
         "--setting", "model=big", "--setting", "concurrency=8",

@@ -35,7 +35,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepare:
         # What `errata migrate` and `errata models add` do, without two processes that first import everything.
         store = StoreSettings(ERRATA_HOME=env["ERRATA_HOME"], DATABASE_URL=more.get("DATABASE_URL"))
         upgrade_database(store)
-        add_model(store, "miniature", DEFAULT_ENGINE, str(MODEL), None, [])
+        add_model(store, "miniature", DEFAULT_ENGINE, {"path": str(MODEL)})
         return env
 
     return prepare

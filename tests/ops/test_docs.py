@@ -18,7 +18,7 @@ from workers.settings import WorkerSettings
 from workers.training.supervise.settings import TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")])
 SETTINGS: tuple[type[BaseSettings], ...] = (StoreSettings, ApiSettings, WorkerSettings, TrainerSettings)
 
 

@@ -109,7 +109,7 @@ def test_it_cannot_be_registered(canary: Path, tmp_path: Path) -> None:
     store = StoreSettings(ERRATA_HOME=tmp_path / "home")
     upgrade(store.database_url)
     with pytest.raises(CliError, match="is a pickle"):
-        add_model(store, "m", "transformers", str(hostile_model), None, [])
+        add_model(store, "m", "transformers", {"path": str(hostile_model)})
     assert not canary.exists()
 
 

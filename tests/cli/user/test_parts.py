@@ -16,9 +16,10 @@ from rich.console import Console
 from cli import CliError
 from cli.user.connection import Profile, profiles_file, read_profiles, speaks_http, target, write_profiles
 from cli.user.jobs import _stopped, _where_it_stops, state_of
+from cli.user.live import funnel_rows, view
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
-from cli.user.watch import summary, view, watch
+from cli.user.watch import summary, watch
 from client.records import InjectionJob, TrainingJob
 
 THERE = "https://errata.example"
@@ -143,6 +144,24 @@ def test_the_live_view_fits_and_sends_no_escape_of_the_jobs_texts(width: int) ->
     assert "\x1b" not in said.get()
     assert all(len(line) <= width for line in said.get().splitlines())
     assert "30 of 64 samples" in said.get()
+
+
+def test_the_funnel_tells_what_is_left_at_each_level() -> None:
+    funnel = {
+        "samples": {"total": 64, "verdicts": {"correct": 40, "incorrect": 24}},
+        "edits": {"total": 30, "proven": {"replay": 12, "contradiction": 8}},
+        "pairs": {"total": 25, "by_type": {"step": 20, "full": 5}},
+    }
+    assert funnel_rows(funnel) == [
+        ("correct samples", 40, 64, ""),
+        ("proven edits", 20, 30, "12 replay, 8 contradiction"),
+        ("pairs", 25, 25, "20 step, 5 full"),
+    ]
+    assert funnel_rows({"samples": {"total": 0}, "edits": {"total": 0}, "pairs": {"total": 0}}) == []
+    out = Console(width=80, record=True)
+    with out.capture() as said:
+        out.print(view(job("running", funnel=funnel)))
+    assert "20 of 30" in said.get()
 
 
 def waiting(*states: str, interrupted: bool = False) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from cli.main import app
 from demo import problems
 from tests.processes import ROOT, Running, environment
 
@@ -126,7 +130,6 @@ def test_refusals_say_what_to_do_and_have_a_status(errata: Errata, job: str, tmp
     assert "is no job" in errata("jobs", "show", "pset_1", status=1).stderr
     assert "already ended" in errata("jobs", "cancel", job, status=1).stderr
     assert "errata serve" in errata("jobs", "list", status=4, ERRATA_URL="http://127.0.0.1:9").stderr
-    assert "needs a terminal" in errata("pairs", "browse", status=1).stderr
     errata("inject", status=2)
 
 
@@ -144,3 +147,39 @@ def test_the_version_and_completion(errata: Errata) -> None:
     assert errata("--version").stdout.startswith("errata 0.")
     asked = {"_ERRATA_COMPLETE": "complete_bash", "COMP_WORDS": "errata jo", "COMP_CWORD": "1"}
     assert errata(**asked).stdout.split() == ["jobs"]
+
+
+def test_every_command_of_the_quickstart_works(errata: Errata, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```$", page, flags=re.M | re.S)
+    assert sum(block.count("errata ") for block in blocks) >= 9
+    program = tmp_path / "bin" / "errata"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m cli.main "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    env = {**errata._env, "PATH": f"{program.parent}:{errata._env['PATH']}"}
+    script = "set -euo pipefail\n" + "\n".join(blocks)
+    done = subprocess.run(["bash", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "first" / "manifest.json").is_file()
+    assert "contradiction" in done.stdout
+
+
+def _lines(script: str) -> list[list[str]]:
+    """The `errata` commands of a script, each as its words, with shell variables as they stand."""
+    found = re.findall(r"(?:^|\(|true |\n)errata ((?:[^()\n]|\$\([^()]*\))*)", script)
+    return [shlex.split(line) for line in found]
+
+
+@pytest.mark.parametrize("file", ["README.md", "run.sh"])
+def test_the_example_gives_commands_and_options_that_exist(file: str) -> None:
+    text = (ROOT / "examples" / "gsm8k-qwen2.5" / file).read_text(encoding="utf-8")
+    script = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, flags=re.M | re.S)) if file.endswith(".md") else text
+    lines = _lines(script)
+    assert len(lines) >= 10, lines
+    for words in lines:
+        command: Any = get_command(app)
+        while getattr(command, "commands", None):
+            command = command.commands[words.pop(0)]
+        known = {name for each in command.params for name in each.opts}
+        assert {word for word in words if word.startswith("--")} <= known, (command.name, words)

@@ -44,7 +44,7 @@ def test_the_demos_job_through_vllm_ends_as_through_transformers(
         settings = [
             f"--setting={key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in config.items()
         ]
-        added = errata("models", "add", name, "--engine", engine, *settings, env=env)
+        added = errata("models", "add", name, "--local", "--engine", engine, *settings, env=env)
         assert added.returncode == 0, added.stderr
     with ExitStack() as stack:
         api = stack.enter_context(Running("api", env=env))
