@@ -25,7 +25,7 @@ def login(
     profile: Name = "default",
 ) -> None:
     """Remember a service and its key for later commands."""
-    from client import AuthenticationError, Errata, ErrataError
+    from errata_client import AuthenticationError, Errata, ErrataError
 
     address = (url or LOCAL).rstrip("/")
     if not address.startswith(("http://", "https://")):

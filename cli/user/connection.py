@@ -22,7 +22,7 @@ import typer
 from cli import CliError
 
 if TYPE_CHECKING:
-    from client import Errata
+    from errata_client import Errata
 
 LOCAL = "http://127.0.0.1:8000"
 Url = Annotated[str | None, typer.Option("--url", help="The service; default: ERRATA_URL, else the profile's.")]
@@ -98,7 +98,7 @@ def target(url: str | None) -> Profile:
 @contextmanager
 def connected(url: str | None) -> Iterator[Errata]:
     """A client of the service. What the client raises becomes one line that says what to do (CliError)."""
-    from client import AuthenticationError, Errata, ErrataError, JobFailed, PermissionDenied, ServiceUnreachable
+    from errata_client import AuthenticationError, Errata, ErrataError, JobFailed, PermissionDenied, ServiceUnreachable
 
     where = target(url)
     try:

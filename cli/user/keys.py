@@ -15,7 +15,7 @@ from cli.user.connection import AsJson, Url, connected, speaks_http
 from cli.user.output import ago, print_record, print_rows, say
 
 if TYPE_CHECKING:
-    from client.keys import NewKey
+    from errata_client.keys import NewKey
     from models.settings import StoreSettings
 
 keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_args_is_help=True)
@@ -104,7 +104,7 @@ def revoke_key(
 
         run(_store(), key)
         return
-    from client import ConflictError
+    from errata_client import ConflictError
 
     with connected(url) as errata:
         try:

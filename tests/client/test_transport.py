@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client import DigestMismatch, Errata, ErrataError, RateLimited, ServerError, ServiceUnreachable
-from client.downloads import download
-from client.records import DatasetFile
+from errata_client import DigestMismatch, Errata, ErrataError, RateLimited, ServerError, ServiceUnreachable
+from errata_client.downloads import download
+from errata_client.records import DatasetFile
 
 Answer = Callable[[httpx.Request], httpx.Response]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client import Errata
+from errata_client import Errata
 
 MADE = {
     "object": "problem_set",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from client import Errata
 from demo import problems
+from errata_client import Errata
 from tests.e2e.conftest import Prepare
 from tests.processes import Running
 

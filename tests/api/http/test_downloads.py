@@ -22,7 +22,7 @@ import uvicorn
 
 from api.app import create_app
 from api.settings import ApiSettings
-from client import Errata
+from errata_client import Errata
 from models.files import FileStore
 from models.folders import list_files, write_manifest
 from models.outputs import Dataset

@@ -19,7 +19,7 @@ from cli.user.jobs import _stopped, _where_it_stops, state_of
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
 from cli.user.watch import summary, view, watch
-from client.records import InjectionJob, TrainingJob
+from errata_client.records import InjectionJob, TrainingJob
 
 THERE = "https://errata.example"
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from client.errors import ErrataError
-from client.records import LanguageModel
+from errata_client.errors import ErrataError
+from errata_client.records import LanguageModel
 
 RepoType = Literal["dataset", "model"]
 _CARD = "README.md"

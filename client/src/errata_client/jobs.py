@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from client.errors import JobFailed, ServiceUnreachable, WaitTimeout
-from client.records import Event, Job
-from client.transport import Transport
+from errata_client.errors import JobFailed, ServiceUnreachable, WaitTimeout
+from errata_client.records import Event, Job
+from errata_client.transport import Transport
 
 J = TypeVar("J", bound=Job)
 _FIRST_POLL, _LONGEST_POLL = 0.1, 2.0  # seconds

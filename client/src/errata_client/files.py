@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.curation import DatasetDifference
-from client.downloads import download, download_archive
-from client.hub import HubTarget, Pushed, push_dataset, push_model
-from client.imports import Imports
-from client.jobs import Jobs, Resource
-from client.life import Kept
-from client.records import Dataset, DatasetFile, LanguageModel
+from errata_client.curation import DatasetDifference
+from errata_client.downloads import download, download_archive
+from errata_client.hub import HubTarget, Pushed, push_dataset, push_model
+from errata_client.imports import Imports
+from errata_client.jobs import Jobs, Resource
+from errata_client.life import Kept
+from errata_client.records import Dataset, DatasetFile, LanguageModel
 
 
 class Files(Resource):
@@ -109,7 +109,7 @@ class Datasets(Imports, Files, Kept[Dataset], Jobs[Dataset]):
     def push(
         self, dataset_id: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any
     ) -> Pushed:
-        """Download a dataset, check it, and upload it to the hub (client.hub.push_dataset)."""
+        """Download a dataset, check it, and upload it to the hub (errata_client.hub.push_dataset)."""
         return push_dataset(self.download, dataset_id, HubTarget(repo, private, **target), licence)
 
 
@@ -135,7 +135,7 @@ class LanguageModels(Files, Kept[LanguageModel]):
         return self._download_archive(name, target)
 
     def push(self, name: str, repo: str, *, private: bool = True, licence: str | None = None, **target: Any) -> Pushed:
-        """Download a trained model, check it, and upload it to the hub (client.hub.push_model)."""
+        """Download a trained model, check it, and upload it to the hub (errata_client.hub.push_model)."""
         return push_model(self.download, self.get(name), HubTarget(repo, private, **target), licence)
 
     def get(self, name: str) -> LanguageModel:

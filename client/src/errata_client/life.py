@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from client.curation import ArgillaReviews, Deletion, Dependent, PairLineage, Retraction, Review
-from client.jobs import Resource
-from client.progress import Record
-from client.records import Pair
+from errata_client.curation import ArgillaReviews, Deletion, Dependent, PairLineage, Retraction, Review
+from errata_client.jobs import Resource
+from errata_client.progress import Record
+from errata_client.records import Pair
 
 R = TypeVar("R", bound=Record)
 _AT_ONCE = 100  # reviews and records of one request: their texts keep within a request's limit

@@ -7,11 +7,11 @@ from types import TracebackType
 
 import httpx
 
-from client.errors import ErrataError
-from client.files import Datasets, LanguageModels
-from client.keys import Keys, Workspaces
-from client.life import Pairs, Retractions
-from client.resources import (
+from errata_client.errors import ErrataError
+from errata_client.files import Datasets, LanguageModels
+from errata_client.keys import Keys, Workspaces
+from errata_client.life import Pairs, Retractions
+from errata_client.resources import (
     Estimates,
     Evaluations,
     InjectionJobs,
@@ -20,8 +20,8 @@ from client.resources import (
     Rejudgings,
     TrainingJobs,
 )
-from client.transport import Transport
-from client.webhooks import Webhooks
+from errata_client.transport import Transport
+from errata_client.webhooks import Webhooks
 
 
 class Errata:

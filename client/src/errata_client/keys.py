@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from client.jobs import Resource
-from client.progress import Record
+from errata_client.jobs import Resource
+from errata_client.progress import Record
 
 
 class Key(Record):

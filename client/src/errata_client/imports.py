@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from client.jobs import Resource
-from client.records import Dataset
+from errata_client.jobs import Resource
+from errata_client.records import Dataset
 
 
 class Imports(Resource):

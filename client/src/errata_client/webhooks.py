@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from client.jobs import Resource
-from client.progress import Record
+from errata_client.jobs import Resource
+from errata_client.progress import Record
 
 
 class Webhook(Record):

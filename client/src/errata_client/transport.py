@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from client.errors import ServiceUnreachable, from_response
+from errata_client.errors import ServiceUnreachable, from_response
 
 _RETRIED = frozenset({429, 502, 503, 504})
 _LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says

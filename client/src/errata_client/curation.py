@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from client.progress import Record
+from errata_client.progress import Record
 
 
 class Review(Record):

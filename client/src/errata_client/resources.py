@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
-from client.downloads import download_archive
-from client.jobs import Jobs, Resource
-from client.life import Kept
-from client.records import (
+from errata_client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
+from errata_client.downloads import download_archive
+from errata_client.jobs import Jobs, Resource
+from errata_client.life import Kept
+from errata_client.records import (
     BroughtSolutions,
     Checkpoint,
     Comparison,

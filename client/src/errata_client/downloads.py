@@ -7,9 +7,9 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
-from client.errors import DigestMismatch, ErrataError, ServiceUnreachable
-from client.records import DatasetFile
-from client.transport import Transport
+from errata_client.errors import DigestMismatch, ErrataError, ServiceUnreachable
+from errata_client.records import DatasetFile
+from errata_client.transport import Transport
 
 _TRIES = 5
 
