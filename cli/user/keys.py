@@ -15,7 +15,7 @@ from cli.user.connection import AsJson, Url, connected, speaks_http
 from cli.user.output import ago, print_record, print_rows, say
 
 if TYPE_CHECKING:
-    from errata_client.keys import NewKey
+    from errata_client.accounts import NewKey
     from models.settings import StoreSettings
 
 keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_args_is_help=True)

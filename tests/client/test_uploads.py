@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
 from errata_client import Errata

@@ -1,12 +1,22 @@
-"""Errata's Python client: typed, synchronous, over HTTP only.
+"""Errata's Python client: typed, over HTTP only, for threads (``Errata``) and for asyncio (``AsyncErrata``).
 
 with Errata("http://127.0.0.1:8000") as errata:
-    problems = errata.problem_sets.create("my problems", [{"question": "1 + 1 = ?", "gold_answer": "2"}])
-    job = errata.injection_jobs.create(problems.id, language_model="miniature")
-    job = errata.injection_jobs.wait(job.id)
-    for pair in errata.pairs.list(job=job.id):
+    problems = errata.problem_sets.create("my problems", "problems.jsonl")
+    job = errata.injection_jobs.create(problems.id, language_model="miniature").wait(progress=True)
+    for pair in job.pairs():
+        ...
+
+async with AsyncErrata("http://127.0.0.1:8000") as errata:
+    problems = await errata.problem_sets.create("my problems", "problems.jsonl")
+    job = await errata.injection_jobs.create(problems.id, language_model="miniature")
+    job = await job.wait(progress=True)
+    async for pair in job.pairs():
         ...
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from errata_client.errors import (
     ApiError,
@@ -26,8 +36,12 @@ from errata_client.errors import (
 )
 from errata_client.service import Errata
 
+if TYPE_CHECKING:
+    from errata_client._async.service import AsyncErrata
+
 __all__ = [
     "ApiError",
+    "AsyncErrata",
     "AuthenticationError",
     "ConflictError",
     "DigestMismatch",
@@ -43,3 +57,12 @@ __all__ = [
     "TooLarge",
     "WaitTimeout",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """AsyncErrata is loaded when it is asked for: the command line never does."""
+    if name != "AsyncErrata":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from errata_client._async.service import AsyncErrata
+
+    return AsyncErrata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 #: Of files of rows, by the ending of their name.
@@ -22,7 +22,7 @@ DOCUMENT = ".json"  # application/json would be a request of its own, not a file
 _PIECE = 256 * 1024
 
 
-class FileBody:
+class _File:
     """A file's bytes, from its first one each time a request is sent: a retry sends the file anew."""
 
     def __init__(self, file: Path) -> None:
@@ -33,7 +33,22 @@ class FileBody:
         """``Content-Length``: the service refuses too large a file before it comes. Raises OSError."""
         return {"Content-Length": str(self._file.stat().st_size)}
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         with self._file.open("rb") as data:
             while piece := data.read(_PIECE):
                 yield piece
+
+
+class FileBody(_File):
+    """The body of a request."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces()
+
+
+class AsyncFileBody(_File):
+    """The body of a request of an asynchronous client, which takes no plain iterator."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            yield piece

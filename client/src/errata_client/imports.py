@@ -1,3 +1,4 @@
+# Made from _async/imports.py by client/tools/generate.py: change that file, not this one.
 """Preference files of others, sent to become datasets."""
 
 from __future__ import annotations
@@ -7,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from errata_client.handles import Dataset
 from errata_client.jobs import Resource
-from errata_client.records import Dataset
 
 
 class Imports(Resource):
@@ -18,7 +19,7 @@ class Imports(Resource):
 
     def import_file(
         self,
-        path: Path,
+        path: str | Path,
         *,
         name: str | None = None,
         format: str | None = None,
@@ -34,8 +35,10 @@ class Imports(Resource):
         ``imported``; with ``on_bad_row="refuse"`` a bad row refuses the file. The same import again is one dataset.
         """
         fields = {"format": format, "license": license, "source_url": source_url, "on_bad_row": on_bad_row}
-        form = {"name": name or path.name, **{key: value for key, value in fields.items() if value is not None}}
+        file = Path(path)
+        form = {"name": name or file.name, **{key: value for key, value in fields.items() if value is not None}}
         form |= {key: json.dumps(dict(value)) for key, value in (("mapping", mapping), ("config", config)) if value}
         # Bytes, not a stream: a request that is sent again must send them from their beginning.
-        file = {"file": (path.name, path.read_bytes())}
-        return Dataset.model_validate(self._transport.post(f"{self.path}/import", data=form, files=file))
+        sent = {"file": (file.name, file.read_bytes())}
+        answer = self._transport.post(f"{self.path}/import", data=form, files=sent)
+        return self._made(Dataset, answer)

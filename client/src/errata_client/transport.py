@@ -1,20 +1,20 @@
+# Made from _async/transport.py by client/tools/generate.py: change that file, not this one.
 """HTTP as the client uses it: retries that cannot do a thing twice, errors as exceptions, pages as iterators."""
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-import httpx
+import httpx2 as httpx
 
 from errata_client.errors import ServiceUnreachable, from_response
+from errata_client.retries import far_off, pause, retried
+from errata_client.waiting import sleep
 
-_RETRIED = frozenset({429, 502, 503, 504})
-_LONGEST_WAIT = 30.0  # seconds, whatever Retry-After says
+T = TypeVar("T")
 
 
 class Transport:
@@ -45,12 +45,28 @@ class Transport:
 
     def get(self, path: str, **params: Any) -> Any:
         """The JSON answer; parameters that are None are left out. Raises ApiError and ServiceUnreachable."""
-        return self.request("GET", path, params=_given(params)).json()
+        return self._json("GET", path, params=_given(params))
 
     def post(self, path: str, json: Any = None, **more: Any) -> Any:
         """The JSON answer; ``more`` goes to httpx (``content``, ``headers``, ``params``)."""
         headers = {"Idempotency-Key": str(uuid.uuid4()), **more.pop("headers", {})}
-        return self.request("POST", path, json=json, headers=headers, **more).json()
+        return self._json("POST", path, json=json, headers=headers, **more)
+
+    def put(self, path: str, json: Any) -> Any:
+        """The JSON answer."""
+        return self._json("PUT", path, json=json)
+
+    def patch(self, path: str, json: Any) -> Any:
+        """The JSON answer."""
+        return self._json("PATCH", path, json=json)
+
+    def delete(self, path: str, **params: Any) -> Any:
+        """The JSON answer."""
+        return self._json("DELETE", path, params=_given(params))
+
+    def _json(self, method: str, path: str, **more: Any) -> Any:
+        response = self.request(method, path, **more)
+        return response.json()
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
         """One answer below 400, after as many tries as it takes and is allowed."""
@@ -60,10 +76,10 @@ class Transport:
             except httpx.TransportError as error:
                 if attempt == self._retries:
                     raise ServiceUnreachable(f"{self.base_url} does not answer: {error}") from error
-                time.sleep(_pause(attempt))
+                sleep(pause(attempt))
                 continue
-            if response.status_code in _RETRIED and attempt < self._retries and not _far_off(response.headers):
-                time.sleep(_pause(attempt, response.headers))
+            if retried(response.status_code) and attempt < self._retries and not far_off(response.headers):
+                sleep(pause(attempt, response.headers))
                 continue
             if response.status_code >= 400:
                 raise from_response(response)
@@ -83,30 +99,58 @@ class Transport:
         except httpx.TransportError as error:
             raise ServiceUnreachable(f"{self.base_url} broke off: {error}") from error
 
-    def pages(self, path: str, *, page_size: int = 200, rows: str = "data", **params: Any) -> Iterator[dict[str, Any]]:
-        """Every row of a list, page by page; ``rows`` is the field they stand in."""
-        after: str | None = None
+    def pages(self, path: str, **more: Any) -> Rows[dict[str, Any]]:
+        """Every row of a list as it comes; ``more`` as for ``rows``."""
+        return self.rows(dict, path, **more)
+
+    def rows(
+        self,
+        made: Callable[[dict[str, Any]], T],
+        path: str,
+        *,
+        page_size: int = 200,
+        rows: str = "data",
+        after: str | None = None,
+        **params: Any,
+    ) -> Rows[T]:
+        """What ``made`` makes of every row of a list; ``rows``: the field they stand in. ``after``: a cursor."""
+
+        def page(after: str | None) -> Any:
+            return self.get(path, **params, limit=page_size, after=after)
+
+        return Rows(page, made, rows, after)
+
+
+class Rows(Iterator[T]):
+    """The rows of a list. Pages are fetched as rows are asked for, so it costs no memory however long it is.
+
+    ``cursor`` is the place behind the last page that was handed out whole. The same list with ``after=cursor`` goes on
+    there, in another process or on another day: rows of the page in between come once more.
+    """
+
+    def __init__(
+        self, page: Callable[[str | None], Any], made: Callable[[dict[str, Any]], T], field: str, after: str | None
+    ) -> None:
+        self.cursor = after
+        self._page, self._made, self._field = page, made, field
+        self._rows = self._read()
+
+    def _read(self) -> Iterator[T]:
         while True:
-            page = self.get(path, **params, limit=page_size, after=after)
-            yield from page[rows]
-            after = page.get("next")
-            if not page["has_more"] or after is None:
+            page = self._page(self.cursor)
+            for row in page[self._field]:
+                yield self._made(row)
+            following = page.get("next")
+            if not page["has_more"] or following is None:
                 return
+            self.cursor = following
+
+    def __iter__(self) -> Rows[T]:
+        return self
+
+    def __next__(self) -> T:
+        return next(self._rows)
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
-
-
-def _far_off(headers: Mapping[str, str]) -> bool:
-    """Whether the service says that trying soon is no use, as for a quota of the day."""
-    told = headers.get("retry-after", "")
-    return told.isdecimal() and float(told) > _LONGEST_WAIT
-
-
-def _pause(attempt: int, headers: Mapping[str, str] | None = None) -> float:
-    """Seconds to wait: what the service asks for, else doubling from 0.2 with jitter."""
-    told = (headers or {}).get("retry-after", "")
-    if told.isdecimal():
-        return min(float(told), _LONGEST_WAIT)
-    return min(0.2 * 2.0**attempt, _LONGEST_WAIT) * random.uniform(0.5, 1.0)
