@@ -9,6 +9,7 @@ import argparse
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,39 +34,52 @@ def sources() -> list[Path]:
     return sorted(path for path in (PACKAGE / "_async").glob("*.py") if path.name not in BY_HAND)
 
 
-def generated(source: Path) -> str:
-    """The synchronous file, in the format of this repository. Raises CalledProcessError with what ruff says."""
+def synchronous(source: Path) -> str:
+    """The text of a synchronous file, not yet formatted."""
     text = source.read_text(encoding="utf-8")
     for pattern, by in _WORDS:
         text = re.sub(pattern, by, text)
-    text = f"# Made from _async/{source.name} by client/tools/generate.py: change that file, not this one.\n{text}"
-    target = str(PACKAGE / source.name)
-    for command in (["check", "--fix-only", "--quiet"], ["format"]):
-        run = [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", target, "-"]
-        text = subprocess.run(run, input=text, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return text
+    return f"# Made from _async/{source.name} by client/tools/generate.py: change that file, not this one.\n{text}"
 
 
-def stale() -> list[str]:
+def generated() -> dict[str, str]:
+    """Every synchronous file by its name, in the format of this repository. Raises CalledProcessError."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for source in sources():
+            (Path(scratch) / source.name).write_text(synchronous(source), encoding="utf-8")
+        for command in (["check", "--fix-only"], ["format"]):
+            run = [
+                sys.executable,
+                "-m",
+                "ruff",
+                *command,
+                "--quiet",
+                "--no-cache",
+                "--config",
+                "pyproject.toml",
+                scratch,
+            ]
+            subprocess.run(run, cwd=ROOT, check=True)
+        return {path.name: path.read_text(encoding="utf-8") for path in Path(scratch).glob("*.py")}
+
+
+def stale(wanted: dict[str, str]) -> list[str]:
     """The names of files that are not what their sources give."""
-    written = {path.name: path for path in PACKAGE.glob("*.py")}
-    return [
-        source.name
-        for source in sources()
-        if source.name not in written or written[source.name].read_text(encoding="utf-8") != generated(source)
-    ]
+    written = {path.name: path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py")}
+    return sorted(name for name, text in wanted.items() if written.get(name) != text)
 
 
 def main() -> int:
     """Write the files, or say which are stale."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="Change nothing; fail where a file is stale.")
-    if parser.parse_args().check:
-        names = stale()
+    check = parser.parse_args().check
+    names = stale(wanted := generated())
+    if check:
         sys.stderr.write("".join(f"{name} is stale: run python client/tools/generate.py\n" for name in names))
         return bool(names)
-    for source in sources():
-        (PACKAGE / source.name).write_text(generated(source), encoding="utf-8")
+    for name in names:
+        (PACKAGE / name).write_text(wanted[name], encoding="utf-8")
     return 0
 
 

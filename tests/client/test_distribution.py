@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.processes import ROOT
 
@@ -35,7 +36,7 @@ def needed(names: list[str]) -> dict[str, metadata.Distribution]:
     """Installed distributions with everything that they need here."""
     found: dict[str, metadata.Distribution] = {}
     while names:
-        name = names.pop()
+        name = canonicalize_name(names.pop())
         if name not in found:
             found[name] = metadata.distribution(name)
             asked = map(Requirement, found[name].requires or [])

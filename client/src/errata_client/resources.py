@@ -48,11 +48,12 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         config: Mapping[str, Any] | None = None,
         pilot_problems: int | None = None,
     ) -> Estimate:
-        """Start a pilot over a few problems of the job; wait with ``errata.estimates.wait`` for its forecast."""
+        """Start a pilot over a few problems of the job; ``wait()`` for its forecast."""
         body: dict[str, Any] = {"problem_set": problem_set, "language_model": language_model, "preset": preset}
         body |= {"config": dict(config or {}), "pilot_problems": pilot_problems}
         given = {name: value for name, value in body.items() if value is not None}
-        return self._made(Estimate, self._transport.post(f"{self.path}:estimate", given))
+        answer = self._transport.post(f"{self.path}:estimate", given)
+        return Estimates(self._transport)._made(Estimate, answer)
 
     def retry(self, job_id: str) -> InjectionJob:
         """Try again what failed: a running job's quarantined shards, or an ended job's missing problems in a new job.

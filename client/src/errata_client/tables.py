@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -67,8 +68,9 @@ def load_pandas(path: Path) -> pandas.DataFrame:
     frame: pandas.DataFrame
     if path.suffix == ".parquet":
         frame = library.read_parquet(path)
-    else:  # texts stay as they are: nothing is taken for a date or a number
-        frame = library.read_json(path, lines=True, convert_dates=False, dtype=False)
+    else:  # not read_json, which takes texts for dates
+        with path.open(encoding="utf-8") as lines:
+            frame = library.DataFrame([json.loads(row) for row in lines])
     return frame
 
 

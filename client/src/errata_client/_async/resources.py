@@ -47,11 +47,12 @@ class AsyncInjectionJobs(AsyncKept[AsyncInjectionJob], AsyncJobs[AsyncInjectionJ
         config: Mapping[str, Any] | None = None,
         pilot_problems: int | None = None,
     ) -> AsyncEstimate:
-        """Start a pilot over a few problems of the job; wait with ``errata.estimates.wait`` for its forecast."""
+        """Start a pilot over a few problems of the job; ``wait()`` for its forecast."""
         body: dict[str, Any] = {"problem_set": problem_set, "language_model": language_model, "preset": preset}
         body |= {"config": dict(config or {}), "pilot_problems": pilot_problems}
         given = {name: value for name, value in body.items() if value is not None}
-        return self._made(AsyncEstimate, await self._transport.post(f"{self.path}:estimate", given))
+        answer = await self._transport.post(f"{self.path}:estimate", given)
+        return AsyncEstimates(self._transport)._made(AsyncEstimate, answer)
 
     async def retry(self, job_id: str) -> AsyncInjectionJob:
         """Try again what failed: a running job's quarantined shards, or an ended job's missing problems in a new job.
