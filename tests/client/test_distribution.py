@@ -16,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import errata_client
 from tests.processes import ROOT
 
 CLIENT = ROOT / "client"
@@ -75,6 +76,17 @@ def test_both_distributions_agree() -> None:
     )
     assert ours["version"] == service["version"]
     assert set(ours["dependencies"]) <= set(service["dependencies"])
+
+
+def test_the_links_of_its_readme_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (CLIENT / "README.md").read_text(encoding="utf-8")):
+        assert (CLIENT / target).exists(), target
+
+
+def test_every_name_it_exports_is_there() -> None:
+    for name in errata_client.__all__:
+        assert getattr(errata_client, name).__name__ == name
+    assert not hasattr(errata_client, "AsyncNothing")
 
 
 def test_it_is_small() -> None:

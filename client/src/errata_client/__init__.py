@@ -34,35 +34,56 @@ from errata_client.errors import (
     TooLarge,
     WaitTimeout,
 )
+from errata_client.handles import Dataset, Estimate, Evaluation, InjectionJob, Rejudging, TrainingJob
 from errata_client.service import Errata
 
 if TYPE_CHECKING:
+    from errata_client._async.handles import (
+        AsyncDataset,
+        AsyncEstimate,
+        AsyncEvaluation,
+        AsyncInjectionJob,
+        AsyncRejudging,
+        AsyncTrainingJob,
+    )
     from errata_client._async.service import AsyncErrata
 
 __all__ = [
     "ApiError",
+    "AsyncDataset",
     "AsyncErrata",
+    "AsyncEstimate",
+    "AsyncEvaluation",
+    "AsyncInjectionJob",
+    "AsyncRejudging",
+    "AsyncTrainingJob",
     "AuthenticationError",
     "ConflictError",
+    "Dataset",
     "DigestMismatch",
     "Errata",
     "ErrataError",
+    "Estimate",
+    "Evaluation",
+    "InjectionJob",
     "InvalidRequest",
     "JobFailed",
     "NotFoundError",
     "PermissionDenied",
     "RateLimited",
+    "Rejudging",
     "ServerError",
     "ServiceUnreachable",
     "TooLarge",
+    "TrainingJob",
     "WaitTimeout",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """AsyncErrata is loaded when it is asked for: the command line never does."""
-    if name != "AsyncErrata":
+    """The asynchronous client is loaded when it is asked for: the command line never does."""
+    if not (name.startswith("Async") and name in __all__):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from errata_client._async.service import AsyncErrata
+    from errata_client._async import handles, service
 
-    return AsyncErrata
+    return getattr(service, name, None) or getattr(handles, name)
