@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_namespace_packages
 
 import errata_client
 from tests.processes import ROOT
@@ -76,6 +77,19 @@ def test_both_distributions_agree() -> None:
     )
     assert ours["version"] == service["version"]
     assert set(ours["dependencies"]) <= set(service["dependencies"])
+
+
+def test_the_service_packages_the_client_once_and_the_old_name() -> None:
+    find = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["packages"][
+        "find"
+    ]
+    found = [
+        package
+        for where in find["where"]
+        for package in find_namespace_packages(str(ROOT / where), find["exclude"], find["include"])
+    ]
+    assert {package for package in found if package.startswith("client")} == {"client"}
+    assert {"errata_client", "errata_client._async", "cli.user"} <= set(found)
 
 
 def test_the_links_of_its_readme_lead_somewhere() -> None:

@@ -44,8 +44,8 @@ def test_the_quickstart(live: str, file: Path, capsys: pytest.CaptureFixture[str
     assert "\x1b" not in told.err, "no terminal, no control characters"
     with Errata(live) as errata:
         assert len(list(errata.pairs.list(job=job.id))) == job.funnel["pairs"]["total"] > 0
-        estimate = errata.injection_jobs.estimate(job.problem_set, language_model="miniature", pilot_problems=1)
-        assert estimate.wait().pilot["problems"] == 1
+        estimate = errata.injection_jobs.estimate(job.problem_set, language_model="miniature", pilot_problems=2)
+        assert estimate.wait().pilot["problems"] == 2
 
 
 async def road(url: str, file: Path, folder: Path) -> Comparison:
