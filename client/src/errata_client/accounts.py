@@ -1,10 +1,11 @@
-"""What the service answers about keys, quotas, the audit log and webhooks, typed."""
+"""What the service answers about keys, quotas, the audit log, webhooks and added models, typed."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from errata_client.progress import Record
+from errata_client.records import LanguageModel
 
 
 class Key(Record):
@@ -73,7 +74,7 @@ class AuditEntry(Record):
 
 
 class Webhook(Record):
-    """An address that is told of events. ``secret`` is known only right after it was made."""
+    """An address that is told of events. ``secret`` is known only right after it was made or rotated."""
 
     id: str
     url: str
@@ -81,6 +82,7 @@ class Webhook(Record):
     description: str | None
     enabled: bool
     disabled_reason: str | None
+    previous_until: datetime | None = None
     failing_since: datetime | None
     delivered_at: datetime | None
     created_at: datetime
@@ -102,3 +104,9 @@ class WebhookDelivery(Record):
     delivered_at: datetime | None
     next_attempt_at: datetime | None
     body: str | None = None
+
+
+class AddedModel(LanguageModel):
+    """A model that was just registered; ``notes``: why workers may not find it."""
+
+    notes: tuple[str, ...] = ()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import AliasChoices, Field
+
 from errata_client.progress import Record
 
 
@@ -86,7 +88,8 @@ class Dependent(Record):
 class Deletion(Record):
     """What was deleted. ``purged``: its space is free already; else the sweeper goes on."""
 
-    deleted: list[Dependent]
+    # Of a model the answer is OpenAI's, where `deleted` is true and the rows have a name of their own.
+    deleted: list[Dependent] = Field(validation_alias=AliasChoices("rows", "deleted"))
     purged: bool
 
 

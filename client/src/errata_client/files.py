@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from errata_client.accounts import AddedModel
 from errata_client.curation import DatasetDifference
 from errata_client.downloads import download, download_archive
 from errata_client.errors import ErrataError
@@ -172,6 +173,15 @@ class LanguageModels(Files, Kept[LanguageModel]):
         """Every language model a job may name; filter: ``tag``."""
         answer = self._transport.get(self.path, tag=tag)
         return [LanguageModel.model_validate(row) for row in answer["data"]]
+
+    def add(self, name: str, *, engine: str = "transformers", settings: Mapping[str, Any]) -> AddedModel:
+        """Register a model, or change what a name stands for (scope ``admin``); ``notes`` tells what may be missing.
+
+        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES``
+        does not list.
+        """
+        body = {"name": name, "engine": engine, "settings": dict(settings)}
+        return AddedModel.model_validate(self._transport.post(self.path, body))
 
     def files(self, name: str) -> builtins.list[DatasetFile]:
         """The files of a language model that a training job made, with their digests."""

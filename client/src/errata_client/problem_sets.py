@@ -8,14 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import httpx2 as httpx
-
-from errata_client.bodies import CONTENT_TYPES, DOCUMENT, FileBody
+from errata_client.bodies import PATIENCE, LinesBody
 from errata_client.life import Kept
 from errata_client.records import BroughtSolutions, ProblemSet
 from errata_client.transport import Rows
-
-_PATIENCE = httpx.Timeout(1800.0, connect=10.0)  # a million problems are stored before the answer comes
+from errata_client.uploads import post_file
 
 
 class ProblemSets(Kept[ProblemSet]):
@@ -44,23 +41,9 @@ class ProblemSets(Kept[ProblemSet]):
         The file is read as it is sent, never as a whole. Bad rows are listed in ``rejected``. ``criteria`` as in
         ``create``. Raises OSError for a file that cannot be read.
         """
-        path = Path(file)
-        suffix = path.suffix.lower()
         given = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()}
         fields = {"name": name, "domain": domain, **{key: each for key, each in given.items() if each is not None}}
-        if suffix == DOCUMENT:
-            form = {key: str(each).lower() if isinstance(each, bool) else each for key, each in fields.items()}
-            with path.open("rb") as data:
-                sent = {"file": (path.name, data)}
-                answer = self._transport.post(self.path, data=form, files=sent, timeout=_PATIENCE)
-            return ProblemSet.model_validate(answer)
-        kind = CONTENT_TYPES.get(suffix)
-        if kind is None:
-            raise ValueError(f"{path.name}: give a file that ends in {', '.join((*CONTENT_TYPES, DOCUMENT))}")
-        body = FileBody(path)
-        headers = {"Content-Type": kind, **body.headers}
-        answer = self._transport.post(self.path, content=body, params=fields, headers=headers, timeout=_PATIENCE)
-        return ProblemSet.model_validate(answer)
+        return ProblemSet.model_validate(post_file(self._transport, self.path, Path(file), fields))
 
     def from_hub(
         self,
@@ -80,7 +63,7 @@ class ProblemSets(Kept[ProblemSet]):
         """
         hub = {"dataset": dataset, "config": config, "split": split, "revision": revision}
         body = {"name": name, "domain": domain, **criteria, "hub": hub}
-        return ProblemSet.model_validate(self._transport.post(self.path, body, timeout=_PATIENCE))
+        return ProblemSet.model_validate(self._transport.post(self.path, body, timeout=PATIENCE))
 
     def get(self, problem_set_id: str) -> ProblemSet:
         """One problem set."""
@@ -94,12 +77,17 @@ class ProblemSets(Kept[ProblemSet]):
         """The problems of a set, in posting order."""
         return self._transport.pages(f"/v1/problem-sets/{problem_set_id}/problems")
 
-    def bring_solutions(self, problem_set_id: str, solutions: Iterable[Mapping[str, Any]]) -> BroughtSolutions:
+    def bring_solutions(
+        self, problem_set_id: str, solutions: Iterable[Mapping[str, Any]] | str | Path
+    ) -> BroughtSolutions:
         """Bring solutions along: ``problem`` (position or id), ``source``, ``text``, and optionally ``label``.
 
-        Sent as JSON lines; rows not taken are listed in ``rejected``. Sending the same again changes nothing.
+        A path is a file of such rows, in the formats of ``upload``; it is read as it is sent. Rows not taken are listed
+        in ``rejected``. Sending the same again changes nothing. Raises ValueError and OSError as ``upload``.
         """
-        lines = "\n".join(json.dumps(dict(row), ensure_ascii=False) for row in solutions)
-        path = f"/v1/problem-sets/{problem_set_id}/solutions"
-        answer = self._transport.post(path, content=lines.encode(), headers={"Content-Type": "application/jsonl"})
+        path = f"{self.path}/{problem_set_id}/solutions"
+        if isinstance(solutions, str | Path):
+            return BroughtSolutions.model_validate(post_file(self._transport, path, Path(solutions), {}))
+        with LinesBody(solutions) as body:
+            answer = self._transport.post(path, content=body, headers=body.headers, timeout=PATIENCE)
         return BroughtSolutions.model_validate(answer)

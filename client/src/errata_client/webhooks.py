@@ -35,6 +35,11 @@ class Webhooks(Resource):
         answer = self._transport.patch(f"{self.path}/{webhook_id}", changes)
         return Webhook.model_validate(answer)
 
+    def rotate(self, webhook_id: str, *, overlap_hours: float = 24.0) -> Webhook:
+        """Replace the secret: the answer tells the new one. The old one signs as well for so many hours."""
+        answer = self._transport.post(f"{self.path}/{webhook_id}/rotate", {"overlap_hours": overlap_hours})
+        return Webhook.model_validate(answer)
+
     def delete(self, webhook_id: str) -> Webhook:
         """Delete a webhook with its deliveries."""
         return Webhook.model_validate(self._transport.delete(f"{self.path}/{webhook_id}"))

@@ -15,6 +15,7 @@ from errata_client._async.jobs import AsyncJobs, AsyncResource
 from errata_client._async.life import AsyncKept
 from errata_client._async.transport import AsyncRows
 from errata_client._async.waiting import in_thread
+from errata_client.accounts import AddedModel
 from errata_client.curation import DatasetDifference
 from errata_client.errors import ErrataError
 from errata_client.hub import HubTarget, Pushed, push_dataset, push_model
@@ -173,6 +174,15 @@ class AsyncLanguageModels(AsyncFiles, AsyncKept[LanguageModel]):
         """Every language model a job may name; filter: ``tag``."""
         answer = await self._transport.get(self.path, tag=tag)
         return [LanguageModel.model_validate(row) for row in answer["data"]]
+
+    async def add(self, name: str, *, engine: str = "transformers", settings: Mapping[str, Any]) -> AddedModel:
+        """Register a model, or change what a name stands for (scope ``admin``); ``notes`` tells what may be missing.
+
+        Raises InvalidRequest for a folder, hub id or address that the operator's ``ERRATA_MODEL_SOURCES``
+        does not list.
+        """
+        body = {"name": name, "engine": engine, "settings": dict(settings)}
+        return AddedModel.model_validate(await self._transport.post(self.path, body))
 
     async def files(self, name: str) -> builtins.list[DatasetFile]:
         """The files of a language model that a training job made, with their digests."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from errata_client._async.handles import AsyncDataset
 from errata_client._async.jobs import AsyncResource
+from errata_client._async.uploads import post_form
 
 
 class AsyncImports(AsyncResource):
@@ -32,12 +33,11 @@ class AsyncImports(AsyncResource):
 
         ``mapping`` names the file's columns, ``{"prompt": "instruction"}``. What became of the rows stands in
         ``imported``; with ``on_bad_row="refuse"`` a bad row refuses the file. The same import again is one dataset.
+        The file is read as it is sent, never as a whole. Raises OSError for one that cannot be read.
         """
         fields = {"format": format, "license": license, "source_url": source_url, "on_bad_row": on_bad_row}
         file = Path(path)
         form = {"name": name or file.name, **{key: value for key, value in fields.items() if value is not None}}
         form |= {key: json.dumps(dict(value)) for key, value in (("mapping", mapping), ("config", config)) if value}
-        # Bytes, not a stream: a request that is sent again must send them from their beginning.
-        sent = {"file": (file.name, file.read_bytes())}
-        answer = await self._transport.post(f"{self.path}/import", data=form, files=sent)
+        answer = await post_form(self._transport, f"{self.path}/import", file, form)
         return self._made(AsyncDataset, answer)

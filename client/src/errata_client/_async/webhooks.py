@@ -34,6 +34,11 @@ class AsyncWebhooks(AsyncResource):
         answer = await self._transport.patch(f"{self.path}/{webhook_id}", changes)
         return Webhook.model_validate(answer)
 
+    async def rotate(self, webhook_id: str, *, overlap_hours: float = 24.0) -> Webhook:
+        """Replace the secret: the answer tells the new one. The old one signs as well for so many hours."""
+        answer = await self._transport.post(f"{self.path}/{webhook_id}/rotate", {"overlap_hours": overlap_hours})
+        return Webhook.model_validate(answer)
+
     async def delete(self, webhook_id: str) -> Webhook:
         """Delete a webhook with its deliveries."""
         return Webhook.model_validate(await self._transport.delete(f"{self.path}/{webhook_id}"))
