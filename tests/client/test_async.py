@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+import json
 import pickle
 import subprocess
 import sys
@@ -88,6 +89,18 @@ def test_a_file_is_sent_and_sent_again_from_its_beginning(tmp_path: Path, name: 
         assert DATA in request.content
         assert int(request.headers["content-length"]) == len(request.content)
     assert len(asked) == 2
+
+
+BROUGHT = {"problem_set": "pset_1", "received": 3, "added": 3, "existing": 0, "rejected_count": 0, "rejected": []}
+
+
+def test_rows_of_any_iterable_are_sent_again_whole() -> None:
+    errata, asked = over(httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(200, json=BROUGHT))
+    rows = ({"problem": at, "source": "é", "text": "x"} for at in range(3))
+    assert run(errata.problem_sets.bring_solutions("pset_1", rows)).added == 3
+    assert asked[0].content == asked[1].content
+    assert [json.loads(line)["problem"] for line in asked[1].content.splitlines()] == [0, 1, 2]
+    assert int(asked[1].headers["content-length"]) == len(asked[1].content)
 
 
 def test_a_cut_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
