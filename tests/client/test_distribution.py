@@ -92,6 +92,13 @@ def test_the_service_packages_the_client_once_and_the_old_name() -> None:
     assert {"errata_client", "errata_client._async", "cli.user"} <= set(found)
 
 
+def test_nothing_of_ours_uses_the_old_name() -> None:
+    rooms = ("api", "bench", "cli", "client/src", "demo", "errata", "models", "tests", "workers")
+    files = [path for room in rooms for path in (ROOT / room).rglob("*.py") if path != Path(__file__)]
+    old = re.compile(r"^\s*(from client[. ]|import client\b)", re.M)
+    assert [str(path) for path in files if old.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_the_links_of_its_readme_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", (CLIENT / "README.md").read_text(encoding="utf-8")):
         assert (CLIENT / target).exists(), target
