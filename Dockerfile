@@ -28,7 +28,7 @@ FROM base AS runtime
 RUN groupadd --system --gid 10001 errata \
  && useradd --system --uid 10001 --gid errata --home-dir /data --shell /usr/sbin/nologin errata \
  && install -d -o errata -g errata /data
-ENV PATH=/venv/bin:$PATH PYTHONPATH=/app ERRATA_HOME=/data HOME=/data
+ENV PATH=/venv/bin:$PATH PYTHONPATH=/app:/app/client/src ERRATA_HOME=/data HOME=/data
 COPY LICENSE README.md pyproject.toml ./
 COPY errata errata
 COPY models models

@@ -26,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long lock sbom licences docs lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long client lock sbom licences docs lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -91,6 +91,9 @@ test-long: $(VENV)/.dev ## Run the tests that take minutes: long texts, longer r
 test-consumers: $(VENV)/.dev ## Load frozen datasets with Axolotl, LLaMA-Factory, Tinker, Oumi, lm-eval (environments in data/, 1.7 GB)
 	@$(BIN)/python -m tests.consumers.environments data/consumers
 	@ERRATA_CONSUMERS=$(CURDIR)/data/consumers $(BIN)/python -m pytest -q -n 0 -m consumers tests/consumers $(ARGS)
+
+client: $(VENV)/.dev ## Write the synchronous client from the asynchronous one (client/src/errata_client/_async)
+	@$(BIN)/python client/tools/generate.py
 
 lock: $(VENV)/.dev ## Resolve what the images install anew: requirements/*.lock, with hashes (ARGS for `uv pip compile`)
 	@$(BIN)/python -m requirements.lock $(ARGS)

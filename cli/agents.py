@@ -23,7 +23,7 @@ from cli import CliError
 from cli.user.connection import told
 from cli.user.jobs import resource
 from cli.user.watch import summary
-from client import Errata, ErrataError, NotFoundError
+from errata_client import Errata, ErrataError, NotFoundError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,45 +1,17 @@
-"""Errata's Python client: typed, synchronous, over HTTP only.
+"""The old name of ``errata_client``, with a warning. A distribution of the client alone does not have it."""
 
-with Errata("http://127.0.0.1:8000") as errata:
-    problems = errata.problem_sets.create("my problems", [{"question": "1 + 1 = ?", "gold_answer": "2"}])
-    job = errata.injection_jobs.create(problems.id, language_model="miniature")
-    job = errata.injection_jobs.wait(job.id)
-    for pair in errata.pairs.list(job=job.id):
-        ...
-"""
+from __future__ import annotations
 
-from client.errors import (
-    ApiError,
-    AuthenticationError,
-    ConflictError,
-    DigestMismatch,
-    ErrataError,
-    InvalidRequest,
-    JobFailed,
-    NotFoundError,
-    PermissionDenied,
-    RateLimited,
-    ServerError,
-    ServiceUnreachable,
-    TooLarge,
-    WaitTimeout,
-)
-from client.service import Errata
+import importlib
+import pkgutil
+import sys
+import warnings
 
-__all__ = [
-    "ApiError",
-    "AuthenticationError",
-    "ConflictError",
-    "DigestMismatch",
-    "Errata",
-    "ErrataError",
-    "InvalidRequest",
-    "JobFailed",
-    "NotFoundError",
-    "PermissionDenied",
-    "RateLimited",
-    "ServerError",
-    "ServiceUnreachable",
-    "TooLarge",
-    "WaitTimeout",
-]
+import errata_client
+from errata_client import *  # noqa: F403
+from errata_client import __all__ as __all__
+
+warnings.warn("the package client is now errata_client: import that instead", DeprecationWarning, stacklevel=2)
+# Under both names a module is one module, or its exceptions would be two classes each.
+for _module in pkgutil.iter_modules(errata_client.__path__):
+    sys.modules[f"{__name__}.{_module.name}"] = importlib.import_module(f"errata_client.{_module.name}")

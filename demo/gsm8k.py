@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from client import Errata
 from demo.display import Display, funnel_rows
 from demo.service import DemoError
+from errata_client import Errata
 
 _GOLD = "A: "
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from client import Errata
-from client.records import Evaluation, InjectionJob, ProblemSet, TrainingJob
 from demo import problems
 from demo.display import Display, editor_rows, funnel_rows, kind_rows
+from errata_client import Errata
+from errata_client.records import Evaluation, InjectionJob, ProblemSet, TrainingJob
 
 Config = dict[str, Any]
 MODES = ("greedy", "sampled")

@@ -17,11 +17,11 @@ from typing import Any
 
 from rich.markup import escape
 
-from client import Errata, ErrataError
 from demo import gsm8k, pipeline
 from demo.display import Display
 from demo.pipeline import PLANS
 from demo.service import DemoError, home, register, service
+from errata_client import Errata, ErrataError
 
 MODEL = Path(__file__).resolve().parent / "model"
 

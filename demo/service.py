@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from client import Errata, NotFoundError
+from errata_client import Errata, NotFoundError
 from workers.child_process import ChildEnded, ChildLate, ChildProcess
 
 _MARK = "Errata listens on "

@@ -228,7 +228,16 @@ def show_pair(api: ApiDep, viewer: Viewer, pair_id: str, filters: FiltersDep) ->
 
 
 _MORE = (
-    *(acts, ask, verbs, life, inputs, preferences, downloads, checkpoints),  # before what takes any word as a path's end
+    *(
+        acts,
+        ask,
+        verbs,
+        life,
+        inputs,
+        preferences,
+        downloads,
+        checkpoints,
+    ),  # before what takes any word as a path's end
     *(contents, comparison, pair_parts, access, webhooks, sessions),
 )
 for _router in (module.router for module in _MORE):

@@ -176,6 +176,8 @@ def redeliver(caller: Writer, api: ApiDep, webhook_id: str, delivery_id: str, re
 
 def _new_secret() -> str:
     return "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+
 def send_test(session: Session, row: WebhookEndpoint) -> WebhookDelivery:
     """Leave a message of type ``webhook.test`` for a sender. Raises Conflict for a webhook that is turned off."""
     _require_enabled(row)

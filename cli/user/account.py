@@ -26,7 +26,7 @@ def login(
     as_json: AsJson = False,
 ) -> None:
     """Remember a service and its key for later commands."""
-    from client import AuthenticationError, Errata, ErrataError
+    from errata_client import AuthenticationError, Errata, ErrataError
 
     address = (url or LOCAL).rstrip("/")
     if not address.startswith(("http://", "https://")):

@@ -23,7 +23,7 @@ import typer
 from cli import CliError
 
 if TYPE_CHECKING:
-    from client import Errata
+    from errata_client import Errata
 
 LOCAL = "http://127.0.0.1:8000"
 _READER_LEFT = 141  # as a shell tells of a program that SIGPIPE ended
@@ -103,7 +103,7 @@ def target(url: str | None) -> Profile:
 @contextmanager
 def connected(url: str | None) -> Iterator[Errata]:
     """A client of the service. What the client raises becomes one line that says what to do (CliError)."""
-    from client import AuthenticationError, Errata, ErrataError, JobFailed, PermissionDenied, ServiceUnreachable
+    from errata_client import AuthenticationError, Errata, ErrataError, JobFailed, PermissionDenied, ServiceUnreachable
 
     where = target(url)
     try:

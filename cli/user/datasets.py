@@ -17,7 +17,7 @@ from cli.user.settings import ConfigFile, Settings, configuration
 from cli.user.watch import watch
 
 if TYPE_CHECKING:
-    from client.hub import Pushed
+    from errata_client.hub import Pushed
 
 datasets = typer.Typer(help="Datasets: pairs frozen to files, once and for good.", no_args_is_help=True)
 DatasetId = Annotated[str, typer.Argument(help="Its id: ds_...")]

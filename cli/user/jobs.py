@@ -16,7 +16,7 @@ from cli.user.settings import ConfigFile, Settings, configuration
 from cli.user.watch import summary, watch
 
 if TYPE_CHECKING:
-    from client import Errata
+    from errata_client import Errata
 
 jobs = typer.Typer(
     help="Everything that runs: injection jobs, datasets, evaluations, training runs.", no_args_is_help=True

@@ -15,7 +15,7 @@ from cli.user.connection import AsJson, Local, Url, connected, speaks_http
 from cli.user.output import ago, clean, print_json, print_record, print_rows, say
 
 if TYPE_CHECKING:
-    from client.keys import NewKey
+    from errata_client.accounts import NewKey
     from models.settings import StoreSettings
 
 keys = typer.Typer(help="API keys. A key is shown once, when it is made.", no_args_is_help=True)
@@ -111,7 +111,7 @@ def revoke_key(
         run(_store(), key)
         _print_state(key, "revoked", as_json=as_json)
         return
-    from client import ConflictError
+    from errata_client import ConflictError
 
     with connected(url) as errata:
         try:

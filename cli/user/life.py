@@ -11,7 +11,7 @@ from cli import CliError
 from cli.user.output import clean, print_json, say
 
 if TYPE_CHECKING:
-    from client.life import Kept
+    from errata_client.life import Kept
 
 Yes = Annotated[bool, typer.Option("--yes", help="Delete it. Without, what would be deleted is listed, and stays.")]
 Cascade = Annotated[bool, typer.Option("--cascade", help="Also delete what depends on it.")]

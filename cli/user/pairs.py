@@ -14,7 +14,7 @@ from cli.user.output import clean, console, print_json, print_rows, say
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from client import Errata
+    from errata_client import Errata
 
 pairs = typer.Typer(help="Preference pairs.", no_args_is_help=True)
 Job = Annotated[str | None, typer.Option(help="Of this injection job.")]

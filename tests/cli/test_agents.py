@@ -15,7 +15,7 @@ from mcp import Client, StdioServerParameters
 from sqlalchemy import update
 
 from cli.agents import make_server
-from client import Errata
+from errata_client import Errata
 from models.jobs import InjectionJob
 from models.session import Database
 from tests.api.conftest import PROBLEMS, bring

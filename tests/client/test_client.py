@@ -11,9 +11,17 @@ from pathlib import Path
 import httpx
 import pytest
 
-from client import ConflictError, Errata, InvalidRequest, JobFailed, NotFoundError, ServiceUnreachable, WaitTimeout
-from client.records import InjectionJob
 from demo import problems
+from errata_client import (
+    ConflictError,
+    Errata,
+    InvalidRequest,
+    JobFailed,
+    NotFoundError,
+    ServiceUnreachable,
+    WaitTimeout,
+)
+from errata_client.records import InjectionJob
 from tests.api.conftest import PROBLEMS
 from tests.api.problem_sets.uploading import csv_of, lines, parquet
 from tests.processes import Running, environment

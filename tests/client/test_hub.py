@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from client import ErrataError
-from client.hub import HubTarget, Pushed, push_folder, set_licence, write_model_card
+from errata_client import ErrataError
+from errata_client.hub import HubTarget, Pushed, push_folder, set_licence, write_model_card
 from tests.hub_server import TOKEN, HubServer, Repository
 
 CARD = "---\npretty_name: mine\nconfigs:\n- config_name: trl\n---\n\n# mine\n"

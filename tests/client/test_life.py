@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from client import ConflictError, Errata, InvalidRequest, NotFoundError
-from client.records import Dataset, InjectionJob
 from demo import problems
+from errata_client import ConflictError, Errata, InvalidRequest, NotFoundError
+from errata_client.records import Dataset, InjectionJob
 from tests.client.test_client import RULES, errata
 
 __all__ = ["errata"]

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import pytest
 
-from client import DigestMismatch, Errata, ErrataError, RateLimited, ServerError, ServiceUnreachable
-from client.downloads import download
-from client.records import DatasetFile
+from errata_client import DigestMismatch, Errata, ErrataError, RateLimited, ServerError, ServiceUnreachable
+from errata_client.downloads import download
+from errata_client.records import DatasetFile
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -142,6 +142,9 @@ def test_a_service_cannot_write_outside_the_folder(path: str, tmp_path: Path) ->
         download(client(Script())._transport, FILE.model_copy(update={"path": path}), tmp_path)
 
 
+EVENTS = {"content-type": "text/event-stream; charset=utf-8"}
+
+
 def event(number: int) -> str:
     """One event of a stream."""
     body = f'{{"id": {number}, "subject": "inj_1", "type": "x", "data": {{}}, "created_at": "2026-01-01T00:00:00Z"}}'
@@ -151,8 +154,8 @@ def event(number: int) -> str:
 def test_a_cut_event_stream_is_resumed_behind_the_last_event() -> None:
     end = 'event: end\ndata: {"state": "succeeded"}\n\n'
     script = Script(
-        httpx.Response(200, stream=Cut((event(1) + event(2)).encode())),
-        httpx.Response(200, text=": heartbeat\n\n" + event(3) + end),
+        httpx.Response(200, headers=EVENTS, stream=Cut((event(1) + event(2)).encode())),
+        httpx.Response(200, headers=EVENTS, text=": heartbeat\n\n" + event(3) + end),
     )
     assert [found.id for found in client(script).injection_jobs.follow("inj_1")] == [1, 2, 3]
     assert [request.headers["Last-Event-ID"] for request in script.asked] == ["0", "2"]

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 
-from client import Errata
+from errata_client import Errata
 
 MADE = {
     "object": "problem_set",

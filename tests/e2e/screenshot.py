@@ -11,7 +11,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from client import Errata
+from errata_client import Errata
 from tests.processes import ROOT, Running, environment
 
 TARGET = ROOT / "docs" / "pair.png"

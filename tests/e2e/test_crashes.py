@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from client import Errata
-from client.records import InjectionJob
+from errata_client import Errata
+from errata_client.records import InjectionJob
 from tests.e2e.conftest import Prepare, train_problems
 from tests.processes import Running, until
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from client import Errata
-from client.records import InjectionJob
 from demo import problems
+from errata_client import Errata
+from errata_client.records import InjectionJob
 from tests.e2e.conftest import Prepare
 from tests.processes import Running, until
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from client import Errata
 from demo import problems
+from errata_client import Errata
 from tests.e2e.conftest import Prepare
 from tests.e2e.openai_road import follow_openai_page
 from tests.processes import Running

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from client import Errata
-from client.records import Event, InjectionJob
+from errata_client import Errata
+from errata_client.records import Event, InjectionJob
 from tests.e2e.conftest import Prepare, train_problems
 from tests.processes import Running, until
 

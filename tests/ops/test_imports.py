@@ -15,7 +15,7 @@ HEAVY = ("torch", "vllm", "transformers", "trl", "peft", "accelerate")
 @pytest.mark.parametrize(
     "module",
     ["api.app", "workers.app", "workers.dispatch", "workers.stages", "workers.worker", "cli.serve",
-     "cli.processes", "client", "workers.training.supervise.daemon"],
+     "cli.processes", "errata_client", "workers.training.supervise.daemon"],
 )  # fmt: skip
 def test_importing_loads_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY} if name in sys.modules])"

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 import uvicorn
 
 from api.app import create_app
 from api.settings import ApiSettings
-from client import Errata
+from errata_client import Errata
 from models.files import FileStore
 from models.folders import list_files, write_manifest
 from models.outputs import Dataset

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2 as httpx
 import pytest
 from sqlalchemy import select
 
-from client import ApiError, Errata
+from errata_client import ApiError, Errata
 from models.outputs import Dataset, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings

@@ -20,7 +20,7 @@ from cli.user.live import funnel_rows, view
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
 from cli.user.watch import summary, watch
-from client.records import InjectionJob, TrainingJob
+from errata_client.records import InjectionJob, TrainingJob
 
 THERE = "https://errata.example"
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 class Record(BaseModel):
     """Base: immutable; unknown fields are allowed, as a newer service may send them."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
+    # Schemas are built when they are first used: the command line imports all of them and uses few.
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=(), defer_build=True)
 
 
 class Shards(Record):

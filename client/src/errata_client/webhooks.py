@@ -1,46 +1,14 @@
+# Made from _async/webhooks.py by client/tools/generate.py: change that file, not this one.
 """Webhooks: who is told of what happens, and what became of every message."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import datetime
+from collections.abc import Iterable
 from typing import Any
 
-from client.jobs import Resource
-from client.progress import Record
-
-
-class Webhook(Record):
-    """An address that is told of events. ``secret`` is known only right after it was made or rotated."""
-
-    id: str
-    url: str
-    events: list[str]
-    description: str | None
-    enabled: bool
-    disabled_reason: str | None
-    previous_until: datetime | None = None
-    failing_since: datetime | None
-    delivered_at: datetime | None
-    created_at: datetime
-    secret: str | None = None
-
-
-class WebhookDelivery(Record):
-    """One event for one webhook. ``body`` is known where one delivery was asked for."""
-
-    id: str
-    webhook: str
-    type: str
-    state: str
-    attempts: int
-    status_code: int | None
-    error: str | None
-    created_at: datetime
-    attempted_at: datetime | None
-    delivered_at: datetime | None
-    next_attempt_at: datetime | None
-    body: str | None = None
+from errata_client.accounts import Webhook, WebhookDelivery
+from errata_client.jobs import Resource
+from errata_client.transport import Rows
 
 
 class Webhooks(Resource):
@@ -54,9 +22,9 @@ class Webhooks(Resource):
         body = {name: value for name, value in given.items() if value is not None}
         return Webhook.model_validate(self._transport.post(self.path, body))
 
-    def list(self) -> Iterator[Webhook]:
+    def list(self) -> Rows[Webhook]:
         """Every webhook, newest first."""
-        return (Webhook.model_validate(row) for row in self._transport.pages(self.path))
+        return self._transport.rows(Webhook.model_validate, self.path)
 
     def get(self, webhook_id: str) -> Webhook:
         """One webhook."""
@@ -64,8 +32,8 @@ class Webhooks(Resource):
 
     def update(self, webhook_id: str, **changes: Any) -> Webhook:
         """Change ``url``, ``events``, ``description`` or ``enabled``."""
-        answer = self._transport.request("PATCH", f"{self.path}/{webhook_id}", json=changes)
-        return Webhook.model_validate(answer.json())
+        answer = self._transport.patch(f"{self.path}/{webhook_id}", changes)
+        return Webhook.model_validate(answer)
 
     def rotate(self, webhook_id: str, *, overlap_hours: float = 24.0) -> Webhook:
         """Replace the secret: the answer tells the new one. The old one signs as well for so many hours."""
@@ -74,16 +42,16 @@ class Webhooks(Resource):
 
     def delete(self, webhook_id: str) -> Webhook:
         """Delete a webhook with its deliveries."""
-        return Webhook.model_validate(self._transport.request("DELETE", f"{self.path}/{webhook_id}").json())
+        return Webhook.model_validate(self._transport.delete(f"{self.path}/{webhook_id}"))
 
     def test(self, webhook_id: str) -> WebhookDelivery:
         """Have a ``webhook.test`` message sent; ask for the delivery to see what came of it."""
         return WebhookDelivery.model_validate(self._transport.post(f"{self.path}/{webhook_id}/test"))
 
-    def deliveries(self, webhook_id: str, **filters: Any) -> Iterator[WebhookDelivery]:
+    def deliveries(self, webhook_id: str, **filters: Any) -> Rows[WebhookDelivery]:
         """Deliveries, oldest first; filter: ``state`` (pending, delivered, failed)."""
-        rows = self._transport.pages(f"{self.path}/{webhook_id}/deliveries", **filters)
-        return (WebhookDelivery.model_validate(row) for row in rows)
+        path = f"{self.path}/{webhook_id}/deliveries"
+        return self._transport.rows(WebhookDelivery.model_validate, path, **filters)
 
     def delivery(self, webhook_id: str, delivery_id: str) -> WebhookDelivery:
         """One delivery with its body."""

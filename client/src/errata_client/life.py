@@ -1,16 +1,18 @@
+# Made from _async/life.py by client/tools/generate.py: change that file, not this one.
 """What every kind of row that a workspace keeps can: be renamed, tagged, and deleted; and reviews and retractions."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-from client.curation import ArgillaReviews, Deletion, Dependent, PairLineage, Retraction, Review
-from client.jobs import Resource
-from client.progress import Record
-from client.records import Pair
+from errata_client.curation import ArgillaReviews, Deletion, Dependent, PairLineage, Retraction, Review
+from errata_client.jobs import Resource
+from errata_client.progress import Record
+from errata_client.records import Pair
+from errata_client.transport import Rows
 
 R = TypeVar("R", bound=Record)
 _AT_ONCE = 100  # reviews and records of one request: their texts keep within a request's limit
@@ -26,7 +28,7 @@ class Kept(Resource, Generic[R]):
         """Rename a row, or give it exactly these tags. Lists take ``tag=...`` as a filter."""
         given = {"name": name, "tags": None if tags is None else list(tags)}
         body = {key: value for key, value in given.items() if value is not None}
-        return self.record.model_validate(self._transport.request("PATCH", self._url(row_id), json=body).json())
+        return self._made(self.record, self._transport.patch(self._url(row_id), body))
 
     def dependents(self, row_id: str) -> list[Dependent]:
         """What would be deleted with a row: everything that cannot be without it."""
@@ -38,8 +40,8 @@ class Kept(Resource, Generic[R]):
 
         Raises ConflictError where something depends on it, and while any of them runs.
         """
-        answer = self._transport.request("DELETE", self._url(row_id), params={"cascade": str(cascade).lower()})
-        return Deletion.model_validate(answer.json())
+        answer = self._transport.delete(self._url(row_id), cascade=str(cascade).lower())
+        return Deletion.model_validate(answer)
 
     def _url(self, row_id: str) -> str:
         return f"{self.path}/{quote(row_id, safe='')}"
@@ -52,19 +54,19 @@ class Pairs(Resource):
         """One pair."""
         return Pair.model_validate(self._transport.get(f"/v1/pairs/{pair_id}"))
 
-    def list(self, **filters: Any) -> Iterator[Pair]:
+    def list(self, **filters: Any) -> Rows[Pair]:
         """Pairs, oldest first.
 
         Filters: ``job``, ``type``, ``error_kind``, ``form``, ``editor``, ``evidence``, ``problem`` (its id or your own
         id of it), ``review`` (accepted, rejected, not_rejected, none).
         """
-        return (Pair.model_validate(row) for row in self._transport.pages("/v1/pairs", page_size=500, **filters))
+        return self._transport.rows(Pair.model_validate, "/v1/pairs", page_size=500, **filters)
 
     def review(self, pair_id: str, verdict: str, *, reason: str | None = None, reviewer: str | None = None) -> Review:
         """Accept or reject a pair (``accepted`` or ``rejected``); the newest review stands."""
         body = {"verdict": verdict, "reason": reason, "reviewer": reviewer}
-        answer = self._transport.request("PUT", f"/v1/pairs/{pair_id}/review", json=body)
-        return Review.model_validate(answer.json())
+        answer = self._transport.put(f"/v1/pairs/{pair_id}/review", body)
+        return Review.model_validate(answer)
 
     def review_many(self, reviews: Iterable[Mapping[str, Any]]) -> builtins.list[Review]:
         """Many reviews: ``pair``, ``verdict``, and optionally ``reason`` and ``reviewer``. Sent in requests of 100."""
@@ -76,11 +78,11 @@ class Pairs(Resource):
 
     def withdraw_review(self, pair_id: str) -> Review:
         """Take a pair's standing review back; its history stays."""
-        return Review.model_validate(self._transport.request("DELETE", f"/v1/pairs/{pair_id}/review").json())
+        return Review.model_validate(self._transport.delete(f"/v1/pairs/{pair_id}/review"))
 
-    def reviews(self, pair_id: str) -> Iterator[Review]:
+    def reviews(self, pair_id: str) -> Rows[Review]:
         """Every decision about a pair, oldest first."""
-        return (Review.model_validate(row) for row in self._transport.pages(f"/v1/pairs/{pair_id}/reviews"))
+        return self._transport.rows(Review.model_validate, f"/v1/pairs/{pair_id}/reviews")
 
     def lineage(self, pair_id: str) -> PairLineage:
         """What a pair comes from, and every dataset and model that it went into."""
@@ -113,16 +115,15 @@ class Retractions(Resource):
         """One retraction, with what it has reached by now."""
         return Retraction.model_validate(self._transport.get(f"/v1/retractions/{retraction_id}"))
 
-    def list(self) -> Iterator[Retraction]:
+    def list(self) -> Rows[Retraction]:
         """Every retraction, newest first."""
-        return (Retraction.model_validate(row) for row in self._transport.pages("/v1/retractions"))
+        return self._transport.rows(Retraction.model_validate, "/v1/retractions")
 
     def withdraw(self, retraction_id: str) -> Retraction:
         """Take a retraction back: later freezes take the pairs again."""
-        return Retraction.model_validate(self._transport.request("DELETE", f"/v1/retractions/{retraction_id}").json())
+        return Retraction.model_validate(self._transport.delete(f"/v1/retractions/{retraction_id}"))
 
 
-def _batches(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _batches(rows: Iterable[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
     held = [dict(row) for row in rows]
-    for start in range(0, len(held), _AT_ONCE):
-        yield held[start : start + _AT_ONCE]
+    return [held[start : start + _AT_ONCE] for start in range(0, len(held), _AT_ONCE)]

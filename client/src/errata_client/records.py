@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from client.progress import Progress, Record
+from errata_client.progress import Progress, Record
 
 
 class BadRow(Record):

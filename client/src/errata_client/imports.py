@@ -1,3 +1,4 @@
+# Made from _async/imports.py by client/tools/generate.py: change that file, not this one.
 """Preference files of others, sent to become datasets."""
 
 from __future__ import annotations
@@ -7,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from client.bodies import post_form
-from client.jobs import Resource
-from client.records import Dataset
+from errata_client.handles import Dataset
+from errata_client.jobs import Resource
+from errata_client.uploads import post_form
 
 
 class Imports(Resource):
@@ -19,7 +20,7 @@ class Imports(Resource):
 
     def import_file(
         self,
-        path: Path,
+        path: str | Path,
         *,
         name: str | None = None,
         format: str | None = None,
@@ -36,6 +37,8 @@ class Imports(Resource):
         The file is read as it is sent, never as a whole. Raises OSError for one that cannot be read.
         """
         fields = {"format": format, "license": license, "source_url": source_url, "on_bad_row": on_bad_row}
-        form = {"name": name or path.name, **{key: value for key, value in fields.items() if value is not None}}
+        file = Path(path)
+        form = {"name": name or file.name, **{key: value for key, value in fields.items() if value is not None}}
         form |= {key: json.dumps(dict(value)) for key, value in (("mapping", mapping), ("config", config)) if value}
-        return Dataset.model_validate(post_form(self._transport, f"{self.path}/import", path, form))
+        answer = post_form(self._transport, f"{self.path}/import", file, form)
+        return self._made(Dataset, answer)

@@ -1,3 +1,4 @@
+# Made from _async/service.py by client/tools/generate.py: change that file, not this one.
 """The client itself: one object per service, one attribute per resource."""
 
 from __future__ import annotations
@@ -5,23 +6,23 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
-import httpx
+import httpx2 as httpx
 
-from client.errors import ErrataError
-from client.files import Datasets, LanguageModels
-from client.keys import Keys, Workspaces
-from client.life import Pairs, Retractions
-from client.resources import (
+from errata_client.errors import ErrataError
+from errata_client.files import Datasets, LanguageModels
+from errata_client.keys import Keys, Workspaces
+from errata_client.life import Pairs, Retractions
+from errata_client.problem_sets import ProblemSets
+from errata_client.resources import (
     Estimates,
     Evaluations,
     InjectionJobs,
     Presets,
-    ProblemSets,
     Rejudgings,
     TrainingJobs,
 )
-from client.transport import Transport
-from client.webhooks import Webhooks
+from errata_client.transport import Transport
+from errata_client.webhooks import Webhooks
 
 
 class Errata:

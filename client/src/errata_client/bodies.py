@@ -1,17 +1,15 @@
-"""Files as bodies of requests: read as they are sent, so that a file larger than memory can be sent."""
+"""Files and rows as bodies of requests: read as they are sent, so that more than fits memory can be sent."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
-import httpx
-
-from client.transport import Transport
+import httpx2 as httpx
 
 #: Of files of rows, by the ending of their name.
 CONTENT_TYPES = {
@@ -32,7 +30,7 @@ _PIECE = 256 * 1024
 _IN_MEMORY = 1024 * 1024
 
 
-class FileBody:
+class _File:
     """A file's bytes, from its first one each time a request is sent: a retry sends the file anew."""
 
     def __init__(self, file: Path) -> None:
@@ -43,13 +41,28 @@ class FileBody:
         """``Content-Length``: the service refuses too large a file before it comes. Raises OSError."""
         return {"Content-Length": str(self._file.stat().st_size)}
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         with self._file.open("rb") as data:
             while piece := data.read(_PIECE):
                 yield piece
 
 
-class LinesBody:
+class FileBody(_File):
+    """The body of a request."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces()
+
+
+class AsyncFileBody(_File):
+    """The body of a request of an asynchronous client, which takes no plain iterator."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            yield piece
+
+
+class _Lines:
     """Rows as JSON lines, written out once, on disk where they are many: a retry sends them anew. To be closed."""
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -62,36 +75,28 @@ class LinesBody:
         """``Content-Length`` and ``Content-Type``."""
         return {"Content-Length": str(self._file.seek(0, 2)), "Content-Type": CONTENT_TYPES[".jsonl"]}
 
-    def __iter__(self) -> Iterator[bytes]:
+    def _pieces(self) -> Iterator[bytes]:
         self._file.seek(0)
         while piece := self._file.read(_PIECE):
             yield piece
 
-    def __enter__(self) -> LinesBody:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, _type: type[BaseException] | None, _e: BaseException | None, _t: TracebackType | None) -> None:
         self._file.close()
 
 
-def post_file(transport: Transport, path: str, file: Path, fields: Mapping[str, Any]) -> Any:
-    """The JSON answer to a file of rows, which is read as it is sent. ``fields``: what is told of it.
+class LinesBody(_Lines):
+    """The body of a request."""
 
-    Raises ValueError for a name whose ending tells no format, OSError for a file that cannot be read.
-    """
-    suffix = file.suffix.lower()
-    if suffix == DOCUMENT:
-        form = {key: str(each).lower() if isinstance(each, bool) else each for key, each in fields.items()}
-        return post_form(transport, path, file, form)
-    kind = CONTENT_TYPES.get(suffix)
-    if kind is None:
-        raise ValueError(f"{file.name}: give a file that ends in {', '.join((*CONTENT_TYPES, DOCUMENT))}")
-    body = FileBody(file)
-    headers = {"Content-Type": kind, **body.headers}
-    return transport.post(path, content=body, params=dict(fields), headers=headers, timeout=PATIENCE)
+    def __iter__(self) -> Iterator[bytes]:
+        return self._pieces()
 
 
-def post_form(transport: Transport, path: str, file: Path, form: Mapping[str, Any]) -> Any:
-    """The same as a form's file, which tells its name; httpx reads it from its beginning for each try."""
-    with file.open("rb") as data:
-        return transport.post(path, data=dict(form), files={"file": (file.name, data)}, timeout=PATIENCE)
+class AsyncLinesBody(_Lines):
+    """The body of a request of an asynchronous client."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces():
+            yield piece

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from client.progress import Record
+from errata_client.progress import Record
 
 
 class Review(Record):

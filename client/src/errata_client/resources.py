@@ -1,107 +1,24 @@
-"""The resources of the API, one class each."""
+# Made from _async/resources.py by client/tools/generate.py: change that file, not this one.
+"""Injection jobs, training jobs, evaluations, and what belongs to them, one class each."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from client.bodies import PATIENCE, LinesBody, post_file
-from client.downloads import download_archive
-from client.jobs import Jobs, Resource
-from client.life import Kept
-from client.records import (
-    BroughtSolutions,
-    Checkpoint,
-    Comparison,
+from errata_client.downloads import download_archive
+from errata_client.handles import (
     Estimate,
     Evaluation,
     InjectionJob,
-    Metric,
-    Preset,
-    ProblemSet,
     Rejudging,
-    Solution,
     TrainingJob,
-    TrainingPreview,
 )
-
-
-class ProblemSets(Kept[ProblemSet]):
-    """Problem sets and the solutions brought along with them."""
-
-    path, record = "/v1/problem-sets", ProblemSet
-
-    def create(
-        self, name: str, problems: Iterable[Mapping[str, Any]], *, domain: str = "math", **criteria: Any
-    ) -> ProblemSet:
-        """Post problems in our fields or a known format; one bad row refuses the whole set, naming it.
-
-        ``criteria`` hold for every problem without its own: ``tolerance``, ``unordered``, ``extract``. ``mapping`` says
-        which columns hold which fields, and ``solutions="reference"`` brings the rows' own solutions as well.
-        ``license`` and ``source_url`` are taken as well. The same problems under the same name again answer the set
-        that is there.
-        """
-        body = {"name": name, "domain": domain, **criteria, "problems": [dict(row) for row in problems]}
-        return ProblemSet.model_validate(self._transport.post("/v1/problem-sets", body))
-
-    def upload(self, name: str, file: str | Path, *, domain: str = "math", **criteria: Any) -> ProblemSet:
-        """Post a JSONL, JSON, CSV, TSV or Parquet file, or one of these packed as .gz or .zst; ValueError for others.
-
-        The file is read as it is sent, never as a whole. Bad rows are listed in ``rejected``. ``criteria`` as in
-        ``create``. Raises OSError for a file that cannot be read.
-        """
-        given = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in criteria.items()}
-        fields = {"name": name, "domain": domain, **{key: each for key, each in given.items() if each is not None}}
-        return ProblemSet.model_validate(post_file(self._transport, self.path, Path(file), fields))
-
-    def from_hub(
-        self,
-        name: str,
-        dataset: str,
-        *,
-        config: str | None = None,
-        split: str = "train",
-        revision: str | None = None,
-        domain: str = "math",
-        **criteria: Any,
-    ) -> ProblemSet:
-        """Have the service take one split of a dataset on the hub (``owner/name``), where its operator allows it.
-
-        The service downloads it with its own token. ``criteria`` as in ``create``. Raises InvalidRequest naming what
-        the hub does not have.
-        """
-        hub = {"dataset": dataset, "config": config, "split": split, "revision": revision}
-        body = {"name": name, "domain": domain, **criteria, "hub": hub}
-        return ProblemSet.model_validate(self._transport.post(self.path, body, timeout=PATIENCE))
-
-    def get(self, problem_set_id: str) -> ProblemSet:
-        """One problem set."""
-        return ProblemSet.model_validate(self._transport.get(f"/v1/problem-sets/{problem_set_id}"))
-
-    def list(self, **filters: Any) -> Iterator[ProblemSet]:
-        """Every problem set, newest first; filter: ``tag``."""
-        return (ProblemSet.model_validate(row) for row in self._transport.pages("/v1/problem-sets", **filters))
-
-    def problems(self, problem_set_id: str) -> Iterator[dict[str, Any]]:
-        """The problems of a set, in posting order."""
-        return self._transport.pages(f"/v1/problem-sets/{problem_set_id}/problems")
-
-    def bring_solutions(
-        self, problem_set_id: str, solutions: Iterable[Mapping[str, Any]] | str | Path
-    ) -> BroughtSolutions:
-        """Bring solutions along: ``problem`` (position or id), ``source``, ``text``, and optionally ``label``.
-
-        A path is a file of such rows, in the formats of ``upload``; it is read as it is sent. Rows not taken are listed
-        in ``rejected``. Sending the same again changes nothing. Raises ValueError and OSError as ``upload``.
-        """
-        path = f"/v1/problem-sets/{problem_set_id}/solutions"
-        if isinstance(solutions, str | Path):
-            return BroughtSolutions.model_validate(post_file(self._transport, path, Path(solutions), {}))
-        with LinesBody(solutions) as body:
-            answer = self._transport.post(path, content=body, headers=body.headers, timeout=PATIENCE)
-        return BroughtSolutions.model_validate(answer)
+from errata_client.jobs import Jobs, Resource
+from errata_client.life import Kept
+from errata_client.records import Checkpoint, Comparison, Metric, Pair, Preset, Solution, TrainingPreview
+from errata_client.transport import Rows
 
 
 class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
@@ -131,11 +48,12 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         config: Mapping[str, Any] | None = None,
         pilot_problems: int | None = None,
     ) -> Estimate:
-        """Start a pilot over a few problems of the job; wait with ``errata.estimates.wait`` for its forecast."""
+        """Start a pilot over a few problems of the job; ``wait()`` for its forecast."""
         body: dict[str, Any] = {"problem_set": problem_set, "language_model": language_model, "preset": preset}
         body |= {"config": dict(config or {}), "pilot_problems": pilot_problems}
         given = {name: value for name, value in body.items() if value is not None}
-        return Estimate.model_validate(self._transport.post(f"{self.path}:estimate", given))
+        answer = self._transport.post(f"{self.path}:estimate", given)
+        return Estimates(self._transport)._made(Estimate, answer)
 
     def retry(self, job_id: str) -> InjectionJob:
         """Try again what failed: a running job's quarantined shards, or an ended job's missing problems in a new job.
@@ -175,8 +93,7 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         """Set the limits at which a job in work stops, in place of those it has; without any it has none."""
         limits = {"accepted_pairs": accepted_pairs, "generated_tokens": generated_tokens}
         body = {**limits, "prompt_tokens": prompt_tokens}
-        answer = self._transport.request("PUT", f"{self.path}/{job_id}/stop", json=body)
-        return InjectionJob.model_validate(answer.json())
+        return self._made(InjectionJob, self._transport.put(f"{self.path}/{job_id}/stop", body))
 
     def pause(self, job_id: str) -> InjectionJob:
         """Let nothing of the job run until ``resume``."""
@@ -186,7 +103,7 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         """Let a paused job go on."""
         return self._post(f"{job_id}/resume")
 
-    def failed_problems(self, job_id: str) -> Iterator[dict[str, Any]]:
+    def failed_problems(self, job_id: str) -> Rows[dict[str, Any]]:
         """The job's problems that raised errors, each with stage, type, message and trace."""
         return self._transport.pages(f"{self.path}/{job_id}/failed-problems", page_size=500)
 
@@ -195,16 +112,20 @@ class InjectionJobs(Kept[InjectionJob], Jobs[InjectionJob]):
         answer: dict[str, Any] = self._transport.get(f"{self.path}/{job_id}/funnel")
         return answer
 
-    def problems(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    def problems(self, job_id: str, **filters: Any) -> Rows[dict[str, Any]]:
         """What became of the job's problems; filters: ``outcome``, ``reason`` (such as ``label_suspect``)."""
         return self._transport.pages(f"{self.path}/{job_id}/problems", page_size=500, **filters)
 
-    def solutions(self, job_id: str, **filters: Any) -> Iterator[Solution]:
+    def solutions(self, job_id: str, **filters: Any) -> Rows[Solution]:
         """The job's samples; filters: ``problem``, ``verdict``."""
-        rows = self._transport.pages(f"{self.path}/{job_id}/solutions", page_size=500, **filters)
-        return (Solution.model_validate(row) for row in rows)
+        path = f"{self.path}/{job_id}/solutions"
+        return self._transport.rows(Solution.model_validate, path, page_size=500, **filters)
 
-    def edits(self, job_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    def pairs(self, job_id: str, **filters: Any) -> Rows[Pair]:
+        """The job's pairs, oldest first; filters as for ``errata.pairs.list``."""
+        return self._transport.rows(Pair.model_validate, "/v1/pairs", page_size=500, job=job_id, **filters)
+
+    def edits(self, job_id: str, **filters: Any) -> Rows[dict[str, Any]]:
         """The job's edits; filters: ``kind``, ``form``, ``editor``, ``evidence``, ``reason``."""
         return self._transport.pages(f"{self.path}/{job_id}/edits", page_size=500, **filters)
 
@@ -224,7 +145,7 @@ class Rejudgings(Jobs[Rejudging]):
         """Judge the samples of an ended injection job again; nothing of the job changes."""
         return self._create({"injection_job": injection_job})
 
-    def changes(self, rejudging_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    def changes(self, rejudging_id: str, **filters: Any) -> Rows[dict[str, Any]]:
         """Samples whose verdict or extracted answer differs; filter: ``verdict`` (today's)."""
         return self._transport.pages(f"{self.path}/{rejudging_id}/changes", page_size=500, **filters)
 
@@ -277,19 +198,18 @@ class TrainingJobs(Kept[TrainingJob], Jobs[TrainingJob]):
         """Make a language model of a checkpoint of an ended run. Answers the run that writes it."""
         return self._post(f"{job_id}/checkpoints/{step}/model", {"name": name})
 
-    def download_checkpoint(self, job_id: str, step: int, target: Path) -> Path:
+    def download_checkpoint(self, job_id: str, step: int, target: str | Path) -> Path:
         """A checkpoint as one ZIP archive, ``target``, verified; a cut download is resumed. Answers ``target``."""
-        return download_archive(self._transport, f"{self.path}/{job_id}/checkpoints/{step}/archive.zip", target)
+        return download_archive(self._transport, f"{self.path}/{job_id}/checkpoints/{step}/archive.zip", Path(target))
 
-    def metrics(self, job_id: str, **filters: Any) -> Iterator[Metric]:
+    def metrics(self, job_id: str, **filters: Any) -> Rows[Metric]:
         """Metrics by optimizer step."""
-        rows = self._transport.pages(f"{self.path}/{job_id}/metrics", page_size=500, **filters)
-        return (Metric.model_validate(row) for row in rows)
+        path = f"{self.path}/{job_id}/metrics"
+        return self._transport.rows(Metric.model_validate, path, page_size=500, **filters)
 
-    def checkpoints(self, job_id: str) -> Iterator[Checkpoint]:
+    def checkpoints(self, job_id: str) -> Rows[Checkpoint]:
         """Checkpoints by step."""
-        rows = self._transport.pages(f"{self.path}/{job_id}/checkpoints")
-        return (Checkpoint.model_validate(row) for row in rows)
+        return self._transport.rows(Checkpoint.model_validate, f"{self.path}/{job_id}/checkpoints")
 
 
 class Evaluations(Kept[Evaluation], Jobs[Evaluation]):
@@ -314,7 +234,7 @@ class Evaluations(Kept[Evaluation], Jobs[Evaluation]):
         answer = self._transport.get(f"{self.path}/{before}/comparison", **{"with": after})
         return Comparison.model_validate(answer)
 
-    def samples(self, evaluation_id: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    def samples(self, evaluation_id: str, **filters: Any) -> Rows[dict[str, Any]]:
         """The answers; filter: ``verdict``."""
         return self._transport.pages(f"{self.path}/{evaluation_id}/samples", page_size=500, **filters)
 
@@ -324,4 +244,5 @@ class Presets(Resource):
 
     def list(self) -> list[Preset]:
         """Every preset, resolved."""
-        return [Preset.model_validate(row) for row in self._transport.get("/v1/presets")["data"]]
+        answer = self._transport.get("/v1/presets")
+        return [Preset.model_validate(row) for row in answer["data"]]

@@ -1,15 +1,19 @@
+# Made from _async/downloads.py by client/tools/generate.py: change that file, not this one.
 """Downloading a file, or an archive of many: what lies under its name is complete and is what the manifest says."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from client.errors import DigestMismatch, ErrataError, ServiceUnreachable
-from client.records import DatasetFile
-from client.transport import Transport
+import httpx2 as httpx
+
+from errata_client.errors import DigestMismatch, ServiceUnreachable
+from errata_client.paths import inside
+from errata_client.records import DatasetFile
+from errata_client.transport import Transport
+from errata_client.waiting import in_thread
 
 _TRIES = 5
 
@@ -19,13 +23,13 @@ def download(transport: Transport, file: DatasetFile, folder: Path) -> Path:
 
     Raises DigestMismatch, and ErrataError for a path that would leave the folder.
     """
-    target = folder / _inside(file.path)
-    if target.is_file() and _sha256(target) == file.sha256:
+    target = folder / inside(file.path)
+    if target.is_file() and in_thread(_sha256, target) == file.sha256:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    _resume(part, lambda: _fetch(transport, file, part))
-    if _sha256(part) != file.sha256:
+    _resume(transport, file.url, file.bytes, f'"{file.sha256}"', part)
+    if in_thread(_sha256, part) != file.sha256:
         part.unlink()
         raise DigestMismatch(f"{file.path}: what arrived is not what the manifest says; download it again")
     part.replace(target)
@@ -38,26 +42,28 @@ def download_archive(transport: Transport, url: str, target: Path) -> Path:
     Raises DigestMismatch when what arrived is not what the service sent.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    about = transport.request("HEAD", url, headers={"Accept-Encoding": "identity", "Want-Repr-Digest": "sha-256=10"})
+    headers = {"Accept-Encoding": "identity", "Want-Repr-Digest": "sha-256=10"}
+    about = transport.request("HEAD", url, headers=headers)
     etag = about.headers["etag"]
     # Named by its content: what another archive left is not taken for a part of this one.
     part = target.with_name(f"{target.name}.{etag.strip(chr(34))[:12]}.part")
     size, digest = int(about.headers["content-length"]), about.headers["repr-digest"]
-    _resume(part, lambda: _fetch_part(transport, url, size, etag, part))
-    if digest != f"sha-256=:{base64.b64encode(bytes.fromhex(_sha256(part))).decode()}:":
+    _resume(transport, url, size, etag, part)
+    arrived = base64.b64encode(bytes.fromhex(in_thread(_sha256, part))).decode()
+    if digest != f"sha-256=:{arrived}:":
         part.unlink()
         raise DigestMismatch(f"{target.name}: what arrived is not what the service sent; download it again")
     part.replace(target)
     return target
 
 
-def _resume(part: Path, fetch: Callable[[], None]) -> None:
+def _resume(transport: Transport, url: str, size: int, etag: str, part: Path) -> None:
     """Fetch until all has come: as often as it takes while something comes, a few times while nothing does."""
     left = _TRIES
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            fetch()
+            _fetch(transport, url, size, etag, part)
             return
         except ServiceUnreachable:
             came = part.exists() and part.stat().st_size > before
@@ -66,11 +72,7 @@ def _resume(part: Path, fetch: Callable[[], None]) -> None:
                 raise
 
 
-def _fetch(transport: Transport, file: DatasetFile, part: Path) -> None:
-    _fetch_part(transport, file.url, file.bytes, f'"{file.sha256}"', part)
-
-
-def _fetch_part(transport: Transport, url: str, size: int, etag: str, part: Path) -> None:
+def _fetch(transport: Transport, url: str, size: int, etag: str, part: Path) -> None:
     """What is missing of ``part``, appended to it."""
     have = part.stat().st_size if part.exists() else 0
     if have > size:
@@ -80,21 +82,16 @@ def _fetch_part(transport: Transport, url: str, size: int, etag: str, part: Path
         return
     # If-Range: should the file have changed, all of it comes (200) instead of a part that does not fit (206).
     headers = {"Range": f"bytes={have}-", "If-Range": etag} if have else {}
-    with (
-        transport.stream(url, {"Accept-Encoding": "identity", **headers}) as response,
-        part.open("ab" if response.status_code == 206 else "wb") as out,
-    ):
+    with transport.stream(url, {"Accept-Encoding": "identity", **headers}) as response:
+        _append(response, part)
+
+
+def _append(response: httpx.Response, part: Path) -> None:
+    with part.open("ab" if response.status_code == 206 else "wb") as out:
         for chunk in response.iter_raw():
             out.write(chunk)
 
 
-def _inside(path: str) -> PurePosixPath:
-    pure = PurePosixPath(path)
-    if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-        raise ErrataError(f"the service names a file outside the dataset: {path!r}")
-    return pure
-
-
 def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+    with path.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()

@@ -9,14 +9,12 @@ uploaded by ``huggingface_hub`` (extra ``hub``). The hub's address and token are
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from client.errors import ErrataError
-from client.records import LanguageModel
+from errata_client.errors import ErrataError
+from errata_client.records import LanguageModel
 
 RepoType = Literal["dataset", "model"]
 _CARD = "README.md"
@@ -69,29 +67,21 @@ def push_folder(folder: Path, kind: RepoType, target: HubTarget, message: str) -
     return Pushed(str(made), commit.oid, private)
 
 
-def push_dataset(
-    download: Callable[[str, Path], Path], dataset_id: str, target: HubTarget, licence: str | None
-) -> Pushed:
-    """Download a dataset, check it, and upload it to the hub's dataset repository.
+def push_dataset(folder: Path, dataset_id: str, target: HubTarget, licence: str | None) -> Pushed:
+    """Upload a downloaded dataset to the hub's dataset repository.
 
-    ``licence`` goes into the card, as the hub names licences (``mit``). Raises DigestMismatch, and ErrataError where
-    the hub refuses, or where a private push is asked of a public repository.
+    ``licence`` goes into the card, as the hub names licences (``mit``). Raises ErrataError where the hub refuses, or
+    where a private push is asked of a public repository.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = download(dataset_id, Path(scratch))
-        if licence is not None:
-            set_licence(folder, licence)
-        return push_folder(folder, "dataset", target, f"Errata dataset {dataset_id}")
+    if licence is not None:
+        set_licence(folder, licence)
+    return push_folder(folder, "dataset", target, f"Errata dataset {dataset_id}")
 
 
-def push_model(
-    download: Callable[[str, Path], Path], model: LanguageModel, target: HubTarget, licence: str | None
-) -> Pushed:
-    """Download a trained model, check it, and upload it to the hub's model repository, as for a dataset."""
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = download(model.id, Path(scratch))
-        write_model_card(folder, model.id, model.base_model, licence)
-        return push_folder(folder, "model", target, f"Errata model {model.id}")
+def push_model(folder: Path, model: LanguageModel, target: HubTarget, licence: str | None) -> Pushed:
+    """Upload a downloaded model to the hub's model repository, as for a dataset."""
+    write_model_card(folder, model.id, model.base_model, licence)
+    return push_folder(folder, "model", target, f"Errata model {model.id}")
 
 
 def set_licence(folder: Path, licence: str) -> None:
@@ -120,5 +110,7 @@ def _library() -> Any:
     try:
         import huggingface_hub
     except ImportError:
-        raise ErrataError("pushing needs the package huggingface_hub: pip install 'errata[hub]'") from None
+        raise ErrataError(
+            "pushing needs the package huggingface_hub, which is not installed: pip install huggingface_hub"
+        ) from None
     return huggingface_hub
