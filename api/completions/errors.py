@@ -95,10 +95,10 @@ def _invalid(error: RequestValidationError) -> tuple[int, dict[str, Any], dict[s
     param, message = _param(raw["loc"]), first.message.removeprefix("Value error, ")
     if raw["type"] == "extra_forbidden":
         return _told(400, f"unknown parameter: '{param}'; {first.remedy}", param, "unknown_parameter", None)
-    if param is None and ": " in message:  # told of the whole body, by the field's name
-        param, _, message = message.partition(": ")
+    if param is None and first.field != "body":  # told of the whole body, by the field's name
+        param = first.field
     code = "unsupported_value" if "not supported" in message else None
-    remedy = "" if code or raw["type"] == "value_error" else f"; {first.remedy}"
+    remedy = f"; {first.remedy}" if code is None or raw["type"] == "value_error" else ""
     return _told(400, f"{param or 'body'}: {message}{remedy}", param, code, None)
 
 

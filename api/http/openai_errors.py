@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 #: Routes of OpenAI's API: their statuses and the member ``error``. A path stands for what lies below it, too.
-ROUTES = ("/v1/files", "/v1/fine_tuning")
+ROUTES = ("/v1/files", "/v1/fine_tuning", "/v1/chat", "/v1/completions")
 #: Routes that clients of both call: our statuses and the member ``error``.
 SHARED = ("/v1/models",)
 _CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 500: "server_error"}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from api.http import strict_json
 from api.http.errors import MOST_LISTED
+from api.http.openai_errors import ROUTES
 from api.http.rows import encode
 from tests.api.conftest import CheckedClient, bring, post_job, post_problems
 
@@ -82,7 +83,8 @@ def test_hostile_ids_and_queries(client: CheckedClient) -> None:
         head, _, tail = path.partition("{")
         url = head + row_id + tail.partition("}")[2].replace("{path}", "..%2f..%2fetc%2fpasswd")
         answer = client.get(url)
-        assert answer.status_code in (404, 405, 422), (url, answer.status_code)
+        invalid = 400 if path.startswith(ROUTES) else 422
+        assert answer.status_code in (404, 405, invalid), (url, answer.status_code)
     hostile = ["%00", "%ff", "-1", "0", "99999999999999999999", "NaN", "[]", "a" * 5000, "eyJhIjoxfQ", "%ED%A0%80"]
     for name, value in itertools.product(["limit", "after", "type", "job", "problem", "error_kind"], hostile):
         answer = client.get(f"/v1/pairs?{name}={value}")
