@@ -157,7 +157,7 @@ def _publish(files: FileStore, content: IO[bytes], file_id: str) -> int:
     return int(listed[0]["bytes"])
 
 
-@router.post("", responses=documented(408, 409, 413), openapi_extra=_BODY)
+@router.post("", responses=documented(408, 409, 413, 415), openapi_extra=_BODY)
 def create_file(caller: Writer, api: ApiDep, who: IdempotencyDep, sent: SentDep, response: Response) -> FileObject:
     """Upload a file for fine-tuning: rows of preferences or of chat messages, as JSON lines. A bad row refuses it."""
     name = _checked_fields(sent)

@@ -152,7 +152,8 @@ def test_funnels_of_shards_are_added_and_every_loss_has_its_sentence() -> None:
     view = funnel_view(Funnel.total([part, part]))
     problems, solutions, steps, edits = view.levels
     assert (problems.total, problems.passed, problems.open) == (2, 2, 0)
-    assert (solutions.total, solutions.passed, solutions.note) == (6, 4, "2 correct, 4 incorrect")
+    assert (solutions.total, solutions.passed) == (6, 4)
+    assert [(note.count, note.told) for note in solutions.notes] == [(2, "correct"), (4, "incorrect")]
     assert [(loss.count, sentence(loss.value)) for loss in steps.losses] == [
         (2, "The step only states the final answer.")
     ]
