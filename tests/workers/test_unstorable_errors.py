@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,14 @@ from workers.runner import ShardOutcome, run_shard
 from workers.stages.base import Finish, StageContext
 
 BAD = "a server said \x00 and half of \ud83d"
+
+
+@pytest.fixture(autouse=True)
+def _unlogged() -> Iterator[None]:
+    """What is captured of a log goes between pytest's processes, which cannot take such text either."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def told(database: Database, kind: str) -> list[str]:
