@@ -47,6 +47,7 @@ def make_server(errata: Errata, *, read_only: bool = False) -> MCPServer[Any]:
     """The server over one client; ``read_only``: without the tools that start, stop or store anything."""
     server: MCPServer[Any] = MCPServer("errata", instructions=_INSTRUCTIONS)
     _add_reading(server, errata)
+    _add_reading_of_outputs(server, errata)
     _add_watching(server, errata)
     if not read_only:
         _add_starting(server, errata)
@@ -111,6 +112,10 @@ def _add_reading(server: MCPServer[Any], errata: Errata) -> None:
         """The newest events of a job, in sentences, oldest first."""
         events = list(resource(errata, job_id).events(job_id))[-limit:]
         return [f"{event.created_at:%Y-%m-%d %H:%M:%S} {event.sentence}" for event in events]
+
+
+def _add_reading_of_outputs(server: MCPServer[Any], errata: Errata) -> None:
+    tool = functools.partial(server.tool, annotations=_READS)
 
     @tool()
     @_refusals

@@ -70,7 +70,9 @@ def fill(database: Database) -> Filled:
         _running_job(session, ids)
         _hostile_job(session, ids)
         _foreign_job(session, ids)
-        _outputs(session, ids)
+        _dataset(session, ids)
+        _training_runs(session, ids)
+        _metrics(session, ids)
         _evaluations(session, ids)
     return ids
 
@@ -228,7 +230,7 @@ def _foreign_job(session: Session, ids: Filled) -> None:
     )
 
 
-def _outputs(session: Session, ids: Filled) -> None:
+def _dataset(session: Session, ids: Filled) -> None:
     files = [{"path": "step/train.jsonl", "rows": 3, "bytes": 2048, "sha256": "ab" * 32}]
     dataset = Dataset(id=ids.dataset, workspace_id=DEFAULT_WORKSPACE, name="pears-1", state="succeeded", config={})
     dataset.manifest, dataset.sha256 = (
@@ -262,6 +264,9 @@ def _outputs(session: Session, ids: Filled) -> None:
     )
     _add(session, dataset)
     _add(session, DatasetSource(dataset_id=ids.dataset, job_id=ids.finished))
+
+
+def _training_runs(session: Session, ids: Filled) -> None:
     run = {"workspace_id": DEFAULT_WORKSPACE, "dataset_id": ids.dataset, "base_model_id": "lm_tiny"}
     config = {"beta": 0.1, "epochs": 2}
     _add(
@@ -279,6 +284,10 @@ def _outputs(session: Session, ids: Filled) -> None:
         ),
         TrainingRun(id=ids.waiting_training, output_name="tiny-again", config=config, **run),
     )
+    _add(session, Checkpoint(id="ckpt_40", run_id=ids.training, step=40, path="x", size_bytes=3_400_000, manifest={}))
+
+
+def _metrics(session: Session, ids: Filled) -> None:
     for step in range(1, 61):
         values = {"loss": 0.7 / step**0.5, "accuracy": min(1.0, step / 50), "margin": step / 100, "tokens": 900}
         values |= {"step/margin": step / 90, "full/margin": step / 200, "learning_rate": 5e-5 * (1 - step / 80)}
@@ -289,7 +298,6 @@ def _outputs(session: Session, ids: Filled) -> None:
         _add(session, Metric(run_id=ids.training, step=step, phase="train", values=values))
         if step % 20 == 0:
             _add(session, Metric(run_id=ids.training, step=step, phase="eval", values={"loss": 0.8 / step**0.5}))
-    _add(session, Checkpoint(id="ckpt_40", run_id=ids.training, step=40, path="x", size_bytes=3_400_000, manifest={}))
 
 
 def _evaluations(session: Session, ids: Filled) -> None:

@@ -183,43 +183,45 @@ class MessageOut(BaseModel):
     refusal: None = None
 
 
-class ChatChoiceOut(BaseModel):
-    """One answer to a chat. ``length``: it was cut at the limit of tokens."""
+class ChoiceOut(BaseModel):
+    """What every choice has. ``length``: it was cut at the limit of tokens."""
 
     index: int
-    message: MessageOut
     logprobs: None = None
     finish_reason: Literal["stop", "length"]
 
 
-class ChatOut(BaseModel):
+class CompletionOut(BaseModel):
+    """What every answer has."""
+
+    id: str
+    created: int = Field(description="Unix time, seconds.")
+    model: str
+    usage: UsageOut
+    system_fingerprint: None = None
+
+
+class ChatChoiceOut(ChoiceOut):
+    """One answer to a chat."""
+
+    message: MessageOut
+
+
+class ChatOut(CompletionOut):
     """The answers to a chat."""
 
-    id: str
     object: Literal["chat.completion"] = "chat.completion"
-    created: int = Field(description="Unix time, seconds.")
-    model: str
     choices: list[ChatChoiceOut]
-    usage: UsageOut
-    system_fingerprint: None = None
 
 
-class TextChoiceOut(BaseModel):
+class TextChoiceOut(ChoiceOut):
     """What follows one text. Choices are counted through all prompts."""
 
-    index: int
     text: str
-    logprobs: None = None
-    finish_reason: Literal["stop", "length"]
 
 
-class TextOut(BaseModel):
+class TextOut(CompletionOut):
     """What follows the texts."""
 
-    id: str
     object: Literal["text_completion"] = "text_completion"
-    created: int = Field(description="Unix time, seconds.")
-    model: str
     choices: list[TextChoiceOut]
-    usage: UsageOut
-    system_fingerprint: None = None

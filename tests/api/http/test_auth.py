@@ -181,6 +181,22 @@ def add_openai_rows(database: Database, workspace_id: str, run_id: str) -> dict[
     return {"file_id": file.id.replace("_", "-"), "fine_tuning_job_id": run_id.replace("train_", "ftjob-")}
 
 
+LISTS = (
+    "problem-sets",
+    "injection-jobs",
+    "pairs",
+    "datasets",
+    "training-jobs",
+    "evaluations",
+    "models",
+    "estimates",
+    "rejudgings",
+    "webhooks",
+    "files",
+    "fine_tuning/jobs",
+)
+
+
 def test_workspace_matrix(client: CheckedClient, database: Database, hints: KeptHints) -> None:
     """Every operation with an id, with another workspace's key: 404, the same as for an id that never was."""
     _, mine = make_key(database, "mine", scopes=SCOPES)
@@ -220,20 +236,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         assert [status for status, _ in seen] == [404, 404], (method, path, seen)
         assert seen[0][1].keys() == seen[1][1].keys()
         assert seen[0][1]["detail"] == seen[1][1]["detail"], (method, path)
-    for path in (
-        "problem-sets",
-        "injection-jobs",
-        "pairs",
-        "datasets",
-        "training-jobs",
-        "evaluations",
-        "models",
-        "estimates",
-        "rejudgings",
-        "webhooks",
-        "files",
-        "fine_tuning/jobs",
-    ):
+    for path in LISTS:
         assert client.get(f"/v1/{path}", headers=theirs).json()["data"] == [], path
         assert len(client.get(f"/v1/{path}", headers=mine).json()["data"]) >= 1, path
     body = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
