@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Response
 from sqlalchemy import select, update
@@ -44,6 +44,7 @@ _FORM = ("name", "format", "mapping", "license", "source_url", "file_name", "con
 #: Schemas that only parameters with JSON refer to (api.app adds them to OpenAPI).
 DOCUMENTS = (ImportConfig,)
 _ENDED_EMPTY = (JobState.FAILED, JobState.CANCELLED)
+T = TypeVar("T")
 
 
 def _body() -> dict[str, Any]:
@@ -213,21 +214,33 @@ def _store(api: Api, who: Idempotency, dataset: Dataset, key: str) -> tuple[str,
         with api.db.begin() as session:
             return once(session, api, who, dataset.workspace_id, key, lambda: make(session))
 
-    try:
-        row_id, new = attempt()
-    except IntegrityError:
-        row_id, new = attempt()  # the same import was being added by another request, and now it is there
+    row_id, new = again_behind_another(attempt)
     api.dispatcher.send(hints)
     return row_id, row_id == dataset.id, not new
 
 
+def again_behind_another(attempt: Callable[[], T]) -> T:
+    """What ``attempt`` returns, a transaction that looks for an import and adds it.
+
+    Where another request added the same one meanwhile, a second attempt finds it.
+    """
+    try:
+        return attempt()
+    except IntegrityError:
+        return attempt()
+
+
 def add_import(session: Session, dataset: Dataset, key: str) -> tuple[Dataset, list[Hint]]:
-    """Add a staged dataset in the caller's transaction, as a row of its own: it may be tried again. Raises Conflict."""
+    """Add a staged dataset in the caller's transaction, as a row of its own: it may be tried again.
+
+    Raises Conflict, and IntegrityError where the same import was added meanwhile.
+    """
     if dataset.config is None:
         raise Conflict("the dataset of this import has just ended without files; send the file again")
-    # One that ended without files gives its key away.
+    # One that ended without files gives its key away. Another request's, committed since this one looked, keeps it:
+    # the row below then collides with it.
     same = update(Dataset).where(Dataset.workspace_id == dataset.workspace_id, Dataset.import_key == key)
-    session.execute(same.values(import_key=None))
+    session.execute(same.where(Dataset.state.in_(_ENDED_EMPTY)).values(import_key=None))
     row = Dataset(
         id=dataset.id,
         workspace_id=dataset.workspace_id,

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api.http.errors import Conflict, Invalid
 from api.http.idempotency import Idempotency, once
 from api.http.routing import Api
-from api.imports.routes import Part, add_import, existing_import, import_key, stage
+from api.imports.routes import Part, add_import, again_behind_another, existing_import, import_key, stage
 from api.imports.schemas import ImportIn
 from api.openai.files import ALL_ROWS, as_upload, find_file
 from api.openai.ids import public_id
@@ -121,7 +121,7 @@ def _add(
     """The run's id, the hints to send, and whether the staged rows are used."""
     hints: list[Hint] = []
 
-    def make() -> str:
+    def make(session: Session) -> str:
         # One admission for both: with a quota of one job nobody could start this one otherwise.
         admit_job(session, workspace_id, TrainingRun)
         known = existing_import(session, workspace_id, str(dataset.import_key))
@@ -139,9 +139,13 @@ def _add(
         session.flush()
         return run.id
 
-    with api.db.begin() as session:
-        run_id, _new = once(session, api, who, workspace_id, body.model_dump(mode="json"), make)
-        used = session.get_one(TrainingRun, run_id).dataset_id == dataset.id
+    def attempt() -> tuple[str, bool]:
+        hints.clear()
+        with api.db.begin() as session:
+            run_id, _new = once(session, api, who, workspace_id, body.model_dump(mode="json"), lambda: make(session))
+            return run_id, session.get_one(TrainingRun, run_id).dataset_id == dataset.id
+
+    run_id, used = again_behind_another(attempt)
     return run_id, hints, used
 
 

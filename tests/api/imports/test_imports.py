@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from sqlalchemy import update
 
 from models.files import FileStore
 from models.outputs import Dataset
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import JobState
-from models.workspaces import Workspace
 from tests.api.conftest import CheckedClient
 from tests.api.imports.conftest import Finish, Table, lines, send
 from tests.api.outputs import set_state
@@ -289,27 +286,6 @@ def test_an_objective_without_its_rows_is_refused_at_once(
     assert refused.status_code == 422
     assert "'sft'" in refused.json()["errors"][0]["remedy"]
     assert client.post("/v1/training-jobs", json=body | {"preset": "sft"}).status_code == 202
-
-
-def test_other_workspaces_see_nothing_of_it(client: CheckedClient, finish: Finish, database: Database) -> None:
-    """Equal files of two workspaces are two datasets."""
-    own = send(client, [openai_row(0)]).json()["id"]
-    with database.begin() as session:
-        session.add(Workspace(id="ws_other", name="other"))
-        session.flush()
-        session.execute(update(Dataset).where(Dataset.id == own).values(workspace_id="ws_other"))
-    again = send(client, [openai_row(0)])
-    assert (again.status_code, again.json()["id"] != own) == (202, True)
-    assert client.get(f"/v1/datasets/{own}").status_code == 404
-
-
-def test_equal_imports_at_once_are_one_dataset(client: CheckedClient, store: StoreSettings) -> None:
-    rows = [openai_row(at) for at in range(50)]
-    with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: send(client, rows), range(4)))
-    assert {answer.status_code for answer in answers} <= {200, 202}
-    assert len({answer.json()["id"] for answer in answers}) == 1
-    assert len({name.split("/")[0] for name in FileStore(store.files).names("imports")}) == 1
 
 
 def test_a_file_may_be_larger_than_other_bodies(local: CheckedClient) -> None:
