@@ -4,8 +4,8 @@ The key's row is written in the transaction that makes the resource, so there is
 and same body: the first resource, again. Same key, other body: 422. First request still in flight: the second waits
 for it a moment, then 409. A refused request leaves no trace, so it may be corrected and sent again under its key.
 
-The `openai` package sends no key. It numbers its tries instead (``X-Stainless-Retry-Count``), so a second try of a request
-finds what the first one made by the same body, for ``_TRIES_MINUTES``. Its first tries always make something new.
+The `openai` package sends no key. It numbers its tries instead (``X-Stainless-Retry-Count``), so a second try of a
+request finds what the first one made by the same body, for ``_TRIES_MINUTES``. Its first tries make something new.
 """
 
 from __future__ import annotations
