@@ -143,7 +143,9 @@ def test_by_the_command_line(live: Live, written: Path) -> None:
 def test_by_curl(live: Live, written: Path) -> None:
     done = follow(block("By curl", "bash"), written, live.env, live.url)
     told = [line for line in done.stdout.splitlines() if line]
-    assert sum(line.startswith("It succeeded") for line in told) == 6, "estimate, job, dataset, run, two evaluations"
+    estimate = json.loads(told[0])
+    assert (estimate["state"], estimate["forecast"]["problems"]) == ("succeeded", PROBLEMS)
+    assert sum(line.startswith("It succeeded") for line in told) == 5, "job, dataset, run, two evaluations"
     comparison = json.loads(told[-1])
     assert (comparison["problems"], comparison["after"]["language_model"]) == (PROBLEMS, "curled-model")
     with zipfile.ZipFile(written / "curled.zip") as files:
