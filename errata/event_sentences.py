@@ -6,6 +6,11 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
+#: What an engine may lack (workers.engines.base.Capabilities).
+_LACKS = {
+    "structured": "replies that must be JSON (it is asked in words)",
+    "per_request_seed": "seeds of single requests",
+}
 _LIMITS = {"accepted_pairs": "pairs", "generated_tokens": "generated tokens", "prompt_tokens": "prompt tokens"}
 
 #: By type. A field that an event lacks makes the sentence the plain one: the type and what the event holds.
@@ -78,8 +83,8 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
     if kind == "training.cancelled":
         return "It ended, cancelled. " + ("Its checkpoints are kept." if told.get("kept") else "No checkpoint is kept.")
     if kind == "engine_used":
-        lacks = told.get("fallbacks")
-        return f"It uses the engine {told.get('engine', '')}" + (f", without {_told(lacks)}." if lacks else ".")
+        lacks = [_LACKS.get(name, str(name)) for name in told.get("fallbacks") or ()]
+        return f"It uses the engine {told.get('engine', '')}" + (f", without {', '.join(lacks)}." if lacks else ".")
     return None
 
 

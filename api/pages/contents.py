@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from api.http.routing import ApiDep
 from api.http.rows import PageRequest, paginate, path_row, where_given
 from api.pages.diff import Diff, diff, plain
-from api.pages.format import sentence, visible
+from api.pages.format import plural, sentence, visible
 from api.pages.rendering import PageRoute, Viewer, page
 from errata.types import Form
 from models.jobs import EditRow, InjectionJob, ProblemOutcome, SolutionRow
@@ -172,7 +172,7 @@ def _edit(row: EditRow, position: int | None) -> Content:
         row.form,
         row.editor,
         row.evidence_kind,
-        f"{len(row.attempts)} attempts" if row.attempts else None,
+        plural(len(row.attempts), "attempt") if row.attempts else None,
     ]
     edited = row.edited
     reply = row.attempts[-1].get("reply") if row.attempts and edited is None else None

@@ -141,11 +141,13 @@ def _sets(session: Session, workspace_id: str) -> tuple[Option, ...]:
 
 
 def _models(session: Session, workspace_id: str, *, none: str | None = None) -> tuple[Option, ...]:
-    query = select(LanguageModel).where(visible(workspace_id)).order_by(LanguageModel.created_at.desc())
-    rows = session.scalars(query.limit(_CHOICES)).all()
+    """Models to choose from, newest first. Where ``none`` may be chosen, those that were trained from nothing lead."""
+    newest = LanguageModel.created_at.desc()
+    order = (newest,) if none is None else (LanguageModel.base_model_id.is_not(None), newest)
+    rows = session.scalars(select(LanguageModel).where(visible(workspace_id)).order_by(*order).limit(_CHOICES)).all()
     names = dict.fromkeys(row.name for row in rows)
-    first = () if none is None else (Option("", none),)
-    return (*first, *(Option(name, name) for name in names))
+    last = () if none is None else (Option("", none),)
+    return (*(Option(name, name) for name in names), *last)
 
 
 def _presets(told: Mapping[str, str]) -> tuple[Option, ...]:

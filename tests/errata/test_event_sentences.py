@@ -13,6 +13,12 @@ from errata.event_sentences import sentence_of
         ("queued", {"shards": 1200}, "It waits, in 1,200 shards."),
         ("queued", {"shards": 1}, "It waits, in 1 shard."),
         ("queued", {}, "It waits for a trainer."),
+        ("engine_used", {"engine": "transformers", "fallbacks": []}, "It uses the engine transformers."),
+        (
+            "engine_used",
+            {"engine": "openai", "fallbacks": ["per_request_seed", "structured"]},
+            "It uses the engine openai, without seeds of single requests, replies that must be JSON (it is asked in words).",
+        ),
         (
             "stopped",
             {"limit": "accepted_pairs", "at": 50, "reached": 57},
