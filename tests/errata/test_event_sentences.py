@@ -16,8 +16,8 @@ from errata.event_sentences import sentence_of
         ("engine_used", {"engine": "transformers", "fallbacks": []}, "It uses the engine transformers."),
         (
             "engine_used",
-            {"engine": "openai", "fallbacks": ["per_request_seed", "structured"]},
-            "It uses the engine openai, without seeds of single requests, replies that must be JSON (it is asked in words).",
+            {"engine": "vllm", "fallbacks": ["structured"]},
+            "It uses the engine vllm, without replies that must be JSON (it is asked in words).",
         ),
         (
             "stopped",

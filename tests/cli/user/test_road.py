@@ -162,7 +162,9 @@ def test_every_command_of_the_quickstart_works(errata: Errata, tmp_path: Path) -
     done = subprocess.run(["bash", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "first" / "manifest.json").is_file()
-    assert "contradiction" in done.stdout
+    assert "replay" in done.stdout
+    assert "whole_conversational: train" in done.stdout, "preferences from the question to an answer"
+    assert "Errata's own trainer takes" not in done.stderr, "and no note that there are none"
 
 
 def _lines(script: str) -> list[list[str]]:
