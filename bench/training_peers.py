@@ -144,7 +144,7 @@ class Stock:
         arguments = DPOConfig(
             output_dir=folder,
             max_length=None,
-            per_device_train_batch_size=micro,
+            per_device_train_batch_size=1,  # batches are cut here: one trainer does for micro-batches of any size
             precompute_ref_log_probs=True,
             gradient_checkpointing=False,
             bf16=bf16,
@@ -156,12 +156,12 @@ class Stock:
             train_dataset=Dataset.from_list(self.rows),
             processing_class=make_tokenizer(),
         )
-        self.trainer.current_gradient_accumulation_steps = -(-len(pairs) // micro)
         self.trainer.optimizer = None
 
     def step(self, count: int | None = None) -> None:
-        """Forward and backward over the batch, or its first ``count`` rows."""
+        """Forward and backward over the batch, or its first ``count`` rows, ``micro`` rows at a time."""
         rows = self.rows[:count]
+        self.trainer.current_gradient_accumulation_steps = -(-len(self.rows) // self.micro)
         for at in range(0, len(rows), self.micro):
             self.trainer.training_step(self.trainer.model, self.trainer.data_collator(rows[at : at + self.micro]))
 

@@ -71,19 +71,18 @@ def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]
     own = make_model(args.size, args.device)
     own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
     ours = Ours(own, pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
-    sweep = {}
-    stocks = {}
-    for micro in args.sweep:
-        for by_length in (False, True):
-            name = f"{micro}{' by length' if by_length else ''}"
-            stocks[name] = Stock(model, pairs, micro, by_length, folder, bf16)
-            stocks[name].step(micro)  # warm up
-            sweep[name] = len(pairs) / seconds(stocks[name].step, args.device)
+    sweep: dict[str, float] = {}
+    for by_length in (False, True):
+        stock = Stock(model, pairs, 1, by_length, folder, bf16)
+        for stock.micro in args.sweep:
+            stock.step(stock.micro)  # warm up
+            sweep[f"{stock.micro}{' by length' if by_length else ''}"] = len(pairs) / seconds(stock.step, args.device)
     best = max(sweep, key=lambda name: sweep[name])
+    stock = Stock(model, pairs, int(best.split()[0]), "by length" in best, folder, bf16)
     ours.step()
     times: dict[str, list[float]] = {"ours": [], "trl": []}
     for _ in range(args.repeats):
-        times["trl"].append(seconds(stocks[best].step, args.device))
+        times["trl"].append(seconds(stock.step, args.device))
         times["ours"].append(seconds(ours.step, args.device))
     trl_tokens, tree_tokens = (_tokens(pairs, kind, ours.trainer) for kind in ("pairs", "tree"))
     return {
