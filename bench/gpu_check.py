@@ -67,14 +67,14 @@ def parts(dry: bool) -> list[Part]:
     tests += ["--tb=short", "--durations=8"]
     step = ["bench.training_step", "--json", "--device", device, "--threads", "1" if dry else "0"]
     small = ["--size", "4m", "--problems", "2", "--edits", "3", "--sweep", "2", "--repeats", "1"]
-    large = ["--problems", "24", "--micro", "32", "--edits", "1", "3", "5", "--sweep", "8", "16", "32"]
-    flex = ["--problems", "24", "--micro", "32", "--edits", "3", "--sweep", "32", "--attention", "flex"]
+    large = ["--problems", "16", "--micro", "32", "--edits", "3", "--sweep", "8", "32"]
+    flex = ["--problems", "16", "--micro", "32", "--edits", "3", "--sweep", "8", "--attention", "flex"]
     return [
-        Part("tests", tests, 260, environment={"ERRATA_GPU_DEVICE": device}),
+        Part("tests", tests, 220, environment={"ERRATA_GPU_DEVICE": device}),
         Part("step_0.5b", [*step, *(small if dry else ["--size", "qwen-0.5b", *large])], 90),
-        Part("step_1.5b", [*step, "--size", "qwen-1.5b", *large], 120, needs_gpu=True),
-        Part("step_0.5b_flex", [*step, "--size", "qwen-0.5b", *flex], 90, needs_gpu=True),
-        Part("step_1.5b_flex", [*step, "--size", "qwen-1.5b", *flex], 90, needs_gpu=True),
+        Part("step_1.5b", [*step, "--size", "qwen-1.5b", *large], 140, needs_gpu=True),
+        Part("step_0.5b_flex", [*step, "--size", "qwen-0.5b", *flex], 80, needs_gpu=True),
+        Part("step_1.5b_flex", [*step, "--size", "qwen-1.5b", *flex], 110, needs_gpu=True),
         Part("vllm", ["bench.gpu_vllm"], 120, needs_gpu=True, module="vllm"),
     ]
 

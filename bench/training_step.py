@@ -72,13 +72,13 @@ def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]
     own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
     ours = Ours(own, pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
     sweep: dict[str, float] = {}
-    for by_length in (False, True):
-        stock = Stock(model, pairs, 1, by_length, folder, bf16)
-        for stock.micro in args.sweep:
-            stock.step(stock.micro)  # warm up
-            sweep[f"{stock.micro}{' by length' if by_length else ''}"] = len(pairs) / seconds(stock.step, args.device)
+    stock = Stock(model, pairs, folder, bf16)
+    choices = {f"{micro}{' by length' * by}": (micro, by) for micro in args.sweep for by in (False, True)}
+    for name, (stock.micro, stock.by_length) in choices.items():
+        stock.step(stock.micro)  # warm up
+        sweep[name] = len(pairs) / seconds(stock.step, args.device)
     best = max(sweep, key=lambda name: sweep[name])
-    stock = Stock(model, pairs, int(best.split()[0]), "by length" in best, folder, bf16)
+    stock.micro, stock.by_length = choices[best]
     ours.step()
     times: dict[str, list[float]] = {"ours": [], "trl": []}
     for _ in range(args.repeats):
@@ -103,7 +103,8 @@ def _tokens(pairs: list[Pair], kind: Any, trainer: RiseTrainer) -> int:
 def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Peaks of one micro-batch of four pairs (N = 3 and a full pair) by each."""
     pairs, bf16 = make_pairs(1, 3, seed=3), args.device == "cuda"
-    stock = Stock(make_model(args.size, args.device), pairs, 4, True, folder, bf16)
+    stock = Stock(make_model(args.size, args.device), pairs, folder, bf16)
+    stock.micro, stock.by_length = 4, True
     own = make_model(args.size, args.device)
     own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
     ours = Ours(own, pairs, 4, folder, bf16)
