@@ -1,7 +1,8 @@
 """The Helm chart, installed by Helm itself into an API of our own: what arrives is valid, and is the compose file's.
 
-``make test-chart`` fetches Helm, whose record of a release stays in its memory (``helm_sdkpy``, its library as a Python package) and the validators of KEDA's and the
-Prometheus operator's kinds. Kubernetes' own kinds are checked by ``kubernetes_validate``. Nothing runs on a cluster.
+``make test-chart`` fetches Helm (``helm_sdkpy``, its library as a Python package; its record of a release stays in its
+memory) and the validators of KEDA's and the Prometheus operator's kinds. Kubernetes' own kinds are checked by
+``kubernetes_validate``. Nothing runs on a cluster.
 """
 
 from __future__ import annotations
