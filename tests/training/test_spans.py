@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from workers.training.run.reference import reference_fingerprint
 from workers.training.run.scoring import add_scoring, completion_logps, micro_batch_loss
 from workers.training.run.spans import differing_spans, within
 
-DIFFERING = {"score": "differing"}
+DIFFERING: dict[str, Any] = {"score": "differing"}
 
 
 def spanned(pairs: list[Pair]) -> list[Pair]:
@@ -112,7 +112,7 @@ def both_packings(pairs: list[Pair], config: TrainingConfig, make: Any) -> list[
 def neox(seed: int) -> Any:
     """A model whose every operation keeps float64: Llama's kin normalise in float32."""
     torch.manual_seed(seed)
-    shape = {name: SHAPE[name] for name in SHAPE if name != "num_key_value_heads"}
+    shape: dict[str, Any] = {name: SHAPE[name] for name in SHAPE if name != "num_key_value_heads"}
     return GPTNeoXForCausalLM(GPTNeoXConfig(**shape, attn_implementation="sdpa"))
 
 
@@ -260,7 +260,7 @@ def test_a_preview_marks_what_is_trained(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_run_starts_at_its_reference_and_learns(dtype: str, tmp_path: Path) -> None:
     """Policy and reference are scored alike, whatever they are computed in."""
-    options = {**DIFFERING, "full_weight": 0.0, "batch_size": 24, "micro_batch": 12, "epochs": 6}
+    options: dict[str, Any] = {**DIFFERING, "full_weight": 0.0, "batch_size": 24, "micro_batch": 12, "epochs": 6}
     told = [message["values"] for message in run(make_spec(tmp_path, dtype=dtype, **options)).of("metrics")]
     assert told[0]["step/margin"] == 0.0
     assert told[-1]["step/margin"] > 0

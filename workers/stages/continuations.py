@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata.identity import Context
+from errata.mined_proof import prove_mined, wording_of
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.proof import Outcome, prove_edit
 from errata.replay import ReplayOutcome, replay
@@ -65,11 +66,16 @@ def continue_edits(context: StageContext) -> Finish:
 
 def _is_asked(rows: ShardRows, edit: EditRow) -> bool:
     problem, solution = rows.problems[edit.problem_id], rows.solutions[edit.solution_id]
-    return needs_continuations(rows.job, as_problem(problem), solution.text, edit.step_index, str(edit.edited))
+    of = (edit.within(solution.text), edit.step_index, edit.original, str(edit.edited), edit.editor)
+    return needs_continuations(rows.job, as_problem(problem), *of)
 
 
-def needs_continuations(job: Job, problem: Problem, solution: str, index: int, edited: str) -> bool:
+def needs_continuations(
+    job: Job, problem: Problem, solution: str, index: int, original: str, edited: str, editor: str | None
+) -> bool:
     """Whether an edit is to be continued: never, always, or only where neither its own text nor a replay decides.
+
+    ``original`` is the step of this index in ``solution``.
 
     Where a verifier decides (logic, code), never: continuations would add nothing. Mode ``dynamic`` needs them where
     the program does not carry errors to the solution's end.
@@ -83,9 +89,11 @@ def needs_continuations(job: Job, problem: Problem, solution: str, index: int, e
     if config.continuations.when == "never":
         return False
     step = split_steps(solution, job.domain, job.config.thoughts.in_steps)[index]
-    context = Context(problem.question, solution, step.start)
-    if prove_edit(solution[step.start : step.end], edited, context=context).outcome is Outcome.PROVEN:
+    context, mined = Context(problem.question, solution, step.start), editor == "mined"
+    if (prove_mined if mined else prove_edit)(original, edited, context=context).outcome is Outcome.PROVEN:
         return False
+    if mined and wording_of(original) != wording_of(edited):
+        return True
     return replay(problem.question, problem.gold_answer, solution, index, edited).outcome is ReplayOutcome.OPEN
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from errata.carrying import carry_step
 from errata.identity import Context
 from errata.kinds import kinds_of
+from errata.mined_proof import own_contradiction, prove_mined, wording_of
 from errata.proof import Continuations, Outcome, Proof, prove_contradiction, prove_edit, prove_verifier
 from errata.replay import Replay, ReplayOutcome, prove_replay, replay
 from errata.steps import splice, split_steps
@@ -116,10 +117,10 @@ def _weigh(rows: ShardRows, edit: EditRow, claim: _Claim, verdicts: list[list[Ve
     replayed = None if claim.replay is None else prove_replay(claim.replay, answer)
     gap = rows.job.config.proof.continuations.gap
     solution = rows.solutions[edit.solution_id]
-    around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
-    proof = prove_edit(
+    around = Context(rows.problems[edit.problem_id].question, edit.within(solution.text), edit.start)
+    proof = (prove_mined if edit.editor == "mined" else prove_edit)(
         edit.original, str(edit.edited), continuations=counts, gap=gap, context=around, replayed=replayed
-    )  # fmt: skip
+    )
     return proof, _rest(rows.job, edit, solution, edited, claim, answer)
 
 
@@ -138,8 +139,13 @@ class _Claim:
 def _claim(rows: ShardRows, edit: EditRow) -> _Claim:
     job, edited = rows.job, str(edit.edited)
     problem, solution = as_problem(rows.problems[edit.problem_id]), rows.solutions[edit.solution_id].text
+    solution = edit.within(solution)
     found = None
-    if prove_contradiction(edit.original, edited) is None:
+    if edit.editor == "mined":
+        replays = own_contradiction(edited, edit.original) is None and wording_of(edited) == wording_of(edit.original)
+    else:
+        replays = prove_contradiction(edit.original, edited) is None
+    if replays:
         found = replay(problem.question, problem.gold_answer, solution, edit.step_index, edited)
     whole = None
     if job.config.carries_to_end:
