@@ -203,6 +203,11 @@ class ProofConfig(Strict):
 
     unproven: Literal["drop", "keep"] = "drop"
     continuations: ContinuationConfig = ContinuationConfig()
+    error_rates: bool = Field(
+        False,
+        description="Measure how often the model errs at each edited step, by `continuations.k` continuations from"
+        " before and from behind it (mathematics, choice). Mined errors measure it by their samples.",
+    )
     mode: Literal["static", "dynamic"] = Field(
         "static", description="Dynamic: both sides go on to the end; the rejected one carries its error on (ours)."
     )
@@ -268,7 +273,7 @@ class InjectionConfig(Strict):
         """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
         goes_on = self.proof.mode == "dynamic" and not self.carries_to_end
         asked = self.editing.asks_model and self.editing.editor_model is None
-        edits = asked or self.proof.continuations.when != "never" or goes_on
+        edits = asked or self.proof.continuations.when != "never" or goes_on or self.proof.error_rates
         return self.sampling.source == "model" or (self.pairs.step and edits)
 
 

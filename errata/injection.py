@@ -63,11 +63,11 @@ def plan_edits(
     """Offer every step once, with one kind drawn by weight among those that apply to it, and one form.
 
     Not offered: a thought, a step that only states the answer, whose own equation is already false, that stands behind
-    such a step, whose calculator mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
-    (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
-    where no other applies. Where ``consistent`` is drawn, the kind is drawn among those that can be made so; where none
-    can, the edit stands. Where rules edit, kinds with a cap of their own keep to it, unless the job names
-    its kinds.
+    such a step, whose calculator mark says something else than its text, or to which no kind applies. ``profile``
+    replaces the configured weights (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of
+    this solution is drawn again only where no other applies. Where ``consistent`` is drawn, the kind is drawn among
+    those that can be made so; where none can, the edit stands. Where rules edit, kinds with a cap of their own keep to
+    it, unless the job names its kinds.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds

@@ -21,7 +21,7 @@ from errata.proof import is_consistent
 from errata.screening import screen
 from errata.steps import split_steps
 from errata.thoughts import THOUGHTS, Markers
-from errata.types import Domain, Step
+from errata.types import Domain, Step, Verdict
 
 MINED_KIND = "misreading"
 """The kind of a mined error that no calculation shows."""
@@ -69,6 +69,21 @@ def error_rate(counts: Mapping[str, int], *, proven: bool) -> float | None:
     if not counts["samples"]:
         return None
     return (counts["false"] + (counts["same"] if proven else 0)) / counts["samples"]
+
+
+def lost_at_step(before: Sequence[Verdict], behind: Sequence[Verdict]) -> float | None:
+    """How often a model errs at a step, from verdicts on its continuations from before the step and from behind it.
+
+    The share that misses gold from before, less the share from behind: what is lost later is no error of this step.
+    Never below 0, where chance would say so. A timeout counts neither way; None where one side has no verdict left.
+    """
+    misses = []
+    for side in (before, behind):
+        judged = [verdict for verdict in side if verdict is not Verdict.TIMEOUT]
+        if not judged:
+            return None
+        misses.append(sum(verdict is not Verdict.CORRECT for verdict in judged) / len(judged))
+    return max(misses[0] - misses[1], 0.0)
 
 
 def stop_of(step: str) -> tuple[str, ...]:

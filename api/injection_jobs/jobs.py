@@ -159,7 +159,7 @@ def _check_first(config: InjectionConfig) -> None:
 def _check_mined(config: InjectionConfig, domain: Domain) -> None:
     """Mined errors are told from right steps by their calculations."""
     if config.editing.editor == "mined" and config.pairs.step and domain in (Domain.LOGIC, Domain.CODE):
-        told = f"mined errors are wrong calculations or lead to wrong answers, and domain '{domain}' is read for neither"
+        told = f"mined errors are proven by calculations and continuations, and domain '{domain}' has neither"
         raise Invalid.field("config.editing.editor", told, "use the editor 'model' or 'rules'")
 
 

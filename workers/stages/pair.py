@@ -137,7 +137,9 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
 def _error_rate(edit: EditRow) -> float | None:
     """How often the model errs at the step, where the job measured it."""
     counts = edit.attempts[-1].get("mined") if edit.attempts else None
-    return None if counts is None else error_rate(counts, proven=edit.evidence_kind != EvidenceKind.UNPROVEN)
+    if counts is not None:
+        return error_rate(counts, proven=edit.evidence_kind != EvidenceKind.UNPROVEN)
+    return (edit.continuations or {}).get("error_rate")
 
 
 def _version(job: Job, edit: EditRow, editor: str) -> str:
