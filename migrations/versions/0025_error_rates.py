@@ -16,7 +16,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.add_column("pairs", sa.Column("error_rate", sa.Float(), nullable=True))
+    op.add_column("pairs", sa.Column("error_rate", sa.Double(), nullable=True))
 
 
 def downgrade() -> None:

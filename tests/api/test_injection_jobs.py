@@ -135,6 +135,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "config.editing.slips",
         "min_",
     ),
+    (
+        {"preset": "mined", "config": {"proof": {"continuations": {"k": 4}}}},
+        "config.proof.continuations.k",
+        "at least 8",
+    ),
+    (
+        {"preset": "mined", "config": {"editing": {"fallback": ["rules"]}}},
+        "config.editing.fallback",
+        "nobody edits behind",
+    ),
+    ({"preset": "mined", "config": {"editing": {"mined": {"k": 1}}}}, "config.editing.mined.k", "greater"),
     ({"preset": "slip", "language_model": "hosted"}, "config.editing.editor", "no log-probabilities"),
     ({"preset": "slip", "config": {"editing": {"editor_model": "hosted"}}}, "config.editing.editor", "'hosted'"),
     ({"language_model": None}, "language_model", "none is named"),
