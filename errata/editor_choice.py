@@ -70,8 +70,8 @@ def suggest(config: InjectionConfig, counts: Mapping[str, Any], domain: Domain, 
     if editing.editor == "random-token" or not found:
         return Suggestion(config, "Nothing was edited, so the pilot says nothing about editors.")
     if editing.editor == "mined":
-        told = found["mined"] if "mined" in found else Yield(0, 0, None)
-        why = f"mined {told.proven} of {told.asked} edits proven: the settings stay; who errs seldom gives few."
+        mined = found.get("mined", Yield(0, 0, None))
+        why = f"mined {mined.proven} of {mined.asked} edits proven: the settings stay; who errs seldom gives few."
         return Suggestion(config, why)
     failing = [name for name in editing.editors if name in found and found[name].pays is False]
     kept = [name for name in editing.editors if name not in failing and (name != "slip" or slips)]

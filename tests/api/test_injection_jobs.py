@@ -174,6 +174,17 @@ def test_refused_jobs_name_field_and_remedy(client: CheckedClient, database: Dat
     assert client.post("/v1/injection-jobs", json=good).status_code == 202
 
 
+def test_mined_errors_are_refused_where_nothing_is_calculated(client: CheckedClient, database: Database) -> None:
+    add_workspace(client)
+    add_model(database)
+    problem = {"question": "Write f.", "gold_answer": "def f(x): return x", "meta": {"tests": ["assert f(1) == 1"]}}
+    answer = client.post("/v1/problem-sets", json={"name": "c", "domain": "code", "problems": [problem]})
+    body = {"problem_set": answer.json()["id"], "language_model": "tiny", "preset": "mined"}
+    [error] = client.post("/v1/injection-jobs", json=body).json()["errors"]
+    assert error["field"] == "config.editing.editor"
+    assert "domain 'code' has neither" in error["message"]
+
+
 def add_workspace(client: CheckedClient) -> None:
     """The default workspace comes with the first keyless request."""
     assert client.get("/v1/problem-sets").status_code == 200

@@ -113,7 +113,9 @@ def neox(seed: int) -> Any:
     """A model whose every operation keeps float64: Llama's kin normalise in float32."""
     torch.manual_seed(seed)
     shape: dict[str, Any] = {name: SHAPE[name] for name in SHAPE if name != "num_key_value_heads"}
-    return GPTNeoXForCausalLM(GPTNeoXConfig(**shape, attn_implementation="sdpa"))
+    config = GPTNeoXConfig(**shape)
+    config._attn_implementation = "sdpa"
+    return GPTNeoXForCausalLM(config)
 
 
 SETTINGS = {**DIFFERING, "beta": 0.3, "nll_weight": 0.7, "nll_gate": False}
