@@ -49,7 +49,7 @@ from api.injection_jobs import jobs as injection_jobs
 from api.links import add_links
 from api.openai import files as openai_files
 from api.openai import jobs as fine_tuning_jobs
-from api.pages.rendering import STATIC
+from api.pages.rendering import STATIC, refusal_page
 from api.pages.routes import router as pages
 from api.problem_sets import routes as problem_sets
 from api.problem_sets.routes import DOCUMENTS
@@ -112,7 +112,7 @@ def create_app(db: Database, store: StoreSettings, dispatcher: Dispatcher, setti
     app.state.api = Api.of(db, store, dispatcher, settings)
     app.state.health = Health(db, store, dispatcher.answers)
     app.state.stored_metrics = metrics.StoredMetrics(app.state.api)
-    errors.install(app)
+    errors.install(app, refusal_page)
     app.router.routes.extend(_routes())
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Audited)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeGuard
 import typer
 
 from cli import CliError, configure_logging, operator, read_secrets
+from cli.sections import Sections
 from cli.user import account, evaluations, jobs, keys, training
 from cli.user.connection import Url, connected
 from cli.user.datasets import datasets
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="errata",
+    cls=Sections,
     help="Preference data from injected errors, and the training that learns from it.",
     no_args_is_help=True,
     context_settings={"max_content_width": 110},
@@ -76,6 +78,9 @@ def serve(
     with_parent: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start everything on this machine: API, dashboard, worker, sweeper and trainer in one process tree."""
+    if sys.stderr.isatty():
+        # Its imports alone take seconds, and a minute on a busy machine: silence looks like a fault.
+        print("Errata starts ...", file=sys.stderr, flush=True)
     from cli.serve import serve as run
 
     run(_store(), host, port, trainer=trainer, with_parent=with_parent)
@@ -158,12 +163,19 @@ def mcp(
 
 
 @app.command()
-def presets(name: Annotated[str | None, typer.Argument(help="One preset; default: all.")] = None) -> None:
-    """Print presets of injection jobs as the complete configurations they stand for."""
+def presets(
+    name: Annotated[str | None, typer.Argument(help="One preset, as the complete configuration it stands for.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every preset as its configuration, as JSON.")] = False,
+) -> None:
+    """List the presets of injection jobs, or print one of them in full."""
     from errata.config import PRESETS, resolve
+    from errata.preset_sentences import INJECTION
 
     if name is not None and name not in PRESETS:
         raise CliError(f"there is no preset '{name}'; there are {', '.join(PRESETS)}")
+    if name is None and not as_json:
+        print("\n".join(f"{preset:14}{sentence}" for preset, sentence in INJECTION.items()))
+        return
     found = {preset: resolve(preset).model_dump(mode="json") for preset in ([name] if name else PRESETS)}
     print(json.dumps(found[name] if name else found, indent=2))
 

@@ -6,7 +6,9 @@ in the question alone, so a held-out problem's numbers stand in no training prob
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import json
 import random
 import re
 from collections.abc import Iterable, Iterator
@@ -73,3 +75,17 @@ def generate(count: int, seed: int, split: Split = "train") -> list[Problem]:
 def rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
     """The problems as rows of a problem set."""
     return [{"question": p.question, "answer": p.gold_answer} for p in problems]
+
+
+def main() -> None:
+    """Print problems as JSON lines: ``python -m demo.problems 12``."""
+    parser = argparse.ArgumentParser(description="Problems that the miniature can solve, as JSON lines.")
+    parser.add_argument("count", type=int, help="how many")
+    parser.add_argument("--seed", type=int, default=5, help="others with another seed")
+    given = parser.parse_args()
+    for row in rows(generate(given.count, given.seed)):
+        print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -64,7 +64,9 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
     if kind == "queued":
         if "from_run" in told:
             return f"It waits, to begin with the checkpoint of step {told.get('from_step')} of {told['from_run']}."
-        return f"It waits, in {told['shards']:,} shards." if "shards" in told else "It waits for a trainer."
+        if "shards" not in told:
+            return "It waits for a trainer."
+        return f"It waits, in {told['shards']:,} {'shard' if told['shards'] == 1 else 'shards'}."
     if kind == "succeeded":
         partial = " without some of its shards" if told.get("partial") else ""
         return " ".join([f"It succeeded{partial}.", *(str(told[n]) for n in ("advice", "error") if n in told)])

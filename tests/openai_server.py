@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from workers.engines.transformers_engine import TransformersEngine
 MODEL = "served"
 
 
-class _IdsEngine(TransformersEngine):
+class IdsEngine(TransformersEngine):
     """Takes prompts that are token ids already, as JSON in the assistant prefix of a prompt of version "ids"."""
 
     def prompt_ids(self, request: GenerationRequest) -> list[int]:
@@ -41,7 +41,7 @@ class OpenAIServer:
     def __init__(
         self, model: Path, *, owner: str = "vllm", version: str = "1.2.3", faults: tuple[str, ...] = ()
     ) -> None:
-        self.engine = _IdsEngine({"path": str(model), "device": "cpu"})
+        self.engine = IdsEngine({"path": str(model), "device": "cpu"})
         self.owner, self.version = owner, version
         self.faults: deque[str] = deque(faults)
         self.tells_context = True  # llama.cpp and most hosted servers do not
@@ -51,7 +51,7 @@ class OpenAIServer:
         self.lock, self.counting = threading.Lock(), threading.Lock()
         self.in_flight = 0
         self.closing = threading.Event()
-        self.adapters: dict[str, _IdsEngine] | None = None  # by name; None: it loads none
+        self.adapters: dict[str, IdsEngine] | None = None  # by name; None: it loads none
         self.streams = False  # whether it answers by a stream who asks for one
         self.go_on = threading.Event()  # a stream stops behind its first piece until this is set
         self.go_on.set()
@@ -75,7 +75,9 @@ class OpenAIServer:
         self._http.shutdown()
         self._http.server_close()
 
-    def answer(self, path: str, body: dict[str, Any], gone: Any) -> tuple[int, str | dict[str, Any]]:
+    def answer(
+        self, path: str, body: dict[str, Any], gone: Any
+    ) -> tuple[int, str | dict[str, Any] | Iterator[dict[str, Any]]]:
         """Status and body for one request, as vLLM would: several greedy samples are refused, and long prompts."""
         if path.endswith("/load_lora_adapter") and self.adapters is not None:
             return self._load(self.adapters, body["lora_name"], body["lora_path"])
@@ -88,13 +90,13 @@ class OpenAIServer:
             return 400, {"error": {"message": "n must be 1 when using greedy sampling"}}
         if "prompt_logprobs" in body:
             return 200, {"choices": [{"index": 0, "prompt_logprobs": self._scored(body)}]}
-        request = _request(body)
+        request = request_of(body)
         room = self.engine.max_context - len(self.engine.prompt_ids(request))
         if room <= 0 or body.get("max_tokens", 0) > room:
             return 400, {"error": {"message": f"maximum context length is {self.engine.max_context} tokens"}}
         with self.lock:
             [results] = engine.generate([request], gone)
-        return 200, self._body(path, results)
+        return 200, self.body_of(path, results)
 
     def models(self) -> list[dict[str, Any]]:
         """What is served, adapters with their base and without a length of their own, as vLLM lists them."""
@@ -104,11 +106,11 @@ class OpenAIServer:
         return [base, *({"id": name, "owned_by": self.owner, "parent": MODEL} for name in self.adapters or ())]
 
     @staticmethod
-    def _load(adapters: dict[str, _IdsEngine], name: str, path: str) -> tuple[int, str | dict[str, Any]]:
+    def _load(adapters: dict[str, IdsEngine], name: str, path: str) -> tuple[int, str | dict[str, Any]]:
         if name in adapters:
             message = f"The lora adapter '{name}' has already been loaded."
             return 400, {"error": {"message": message}}
-        adapters[name] = _IdsEngine({"path": path, "device": "cpu"})
+        adapters[name] = IdsEngine({"path": path, "device": "cpu"})
         return 200, f"Success: LoRA adapter '{name}' added successfully."
 
     def _scored(self, body: dict[str, Any]) -> list[dict[str, Any] | None]:
@@ -135,7 +137,8 @@ class OpenAIServer:
         meta = {"prompt_tokens": len(ids), "completion_tokens": 1, "cached_tokens": 5}
         return {"text": "x", "meta_info": {**meta, "input_token_logprobs": own, "input_top_logprobs": others}}
 
-    def _body(self, path: str, results: list[Completion]) -> dict[str, Any]:
+    def body_of(self, path: str, results: list[Completion]) -> dict[str, Any]:
+        """A whole answer, its choices from the last to the first."""
         spent = sum(c.completion_tokens for c in results)
         with self.counting:
             self.prompt_tokens += results[0].prompt_tokens
@@ -157,7 +160,8 @@ class OpenAIServer:
         return {"choices": choices[::-1], "usage": usage}
 
 
-def _request(body: dict[str, Any]) -> GenerationRequest:
+def request_of(body: dict[str, Any]) -> GenerationRequest:
+    """What an engine is asked for a POST's body."""
     limit = body.get("max_tokens") or 400
     if "prompt" in body:
         prompt = Prompt((), json.dumps(body["prompt"]), "ids")
@@ -211,8 +215,10 @@ class _Handler(BaseHTTPRequestHandler):
                 self._misbehave(fault)
             else:
                 status, answer = self.of.answer(self.path, body, self._gone)
-                if self.of.streams and body.get("stream") and isinstance(answer, dict) and "choices" in answer:
+                if isinstance(answer, Iterator):
                     self._stream(answer)
+                elif self.of.streams and body.get("stream") and isinstance(answer, dict) and "choices" in answer:
+                    self._stream([*_pieces(answer["choices"]), {"choices": [], "usage": answer["usage"]}])
                 else:
                     self._send(status, answer)
         except (BrokenPipeError, ConnectionResetError, Cancelled):
@@ -243,13 +249,13 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
 
-    def _stream(self, answer: dict[str, Any]) -> None:
+    def _stream(self, messages: Iterable[dict[str, Any]]) -> None:
         """The answer in pieces, its samples by turns, the counts at the end, as vLLM sends them."""
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.end_headers()
-        for message in [*_pieces(answer["choices"]), {"choices": [], "usage": answer["usage"]}]:
+        for message in messages:
             self.wfile.write(f"data: {json.dumps(message)}\n\n".encode())
             self.wfile.flush()
             self.of.go_on.wait(60)

@@ -12,13 +12,13 @@ nothing of the inside. ``Invalid`` is the answer to a request that can be read b
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from itertools import islice
 from typing import Any, ClassVar
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field, ValidationError
@@ -229,11 +229,18 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+def _is_browser(request: Request) -> bool:
+    """Whether somebody looks for a page: programs ask below /v1, or do not ask for HTML."""
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/")
+
+
+def install(app: FastAPI, page: Callable[[int, str], Response]) -> None:
+    """Answer every error with a problem document. ``page``: what a browser is shown where no address is."""
 
     @app.exception_handler(StarletteHTTPException)
-    def _refused(request: Request, error: StarletteHTTPException) -> JSONResponse:
+    def _refused(request: Request, error: StarletteHTTPException) -> Response:
+        if error.status_code == HTTPStatus.NOT_FOUND and _is_browser(request):
+            return page(error.status_code, "There is no such page.")
         errors = error.errors if isinstance(error, ApiError) else []
         slug = error.slug if isinstance(error, ApiError) else None
         return response(request, error.status_code, str(error.detail), errors=errors, slug=slug, headers=error.headers)

@@ -108,10 +108,12 @@ def _find(session: Session, table: type[TableRow], row_id: str, workspace_id: st
 
 
 def _hint(row_id: str, prefix: str) -> str:
-    """Which resource an id of another kind belongs to: ids are easily mixed up."""
+    """What is seen of an id that cannot be right: of which kind it is instead, or how one of this kind begins."""
     other, mark, _ = row_id.partition("_")
-    if other == prefix or not mark or other not in _BY_PREFIX:
+    if other == prefix:
         return ""
+    if not mark or other not in _BY_PREFIX:
+        return f": ids of this kind begin with '{prefix}_'"
     _, name, url = _BY_PREFIX[other]
     return f": this is the id of {'an' if name[0] in 'aeiou' else 'a'} {name} (see {url})"
 

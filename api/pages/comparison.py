@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
@@ -49,9 +50,24 @@ def choose(api: ApiDep, viewer: Viewer, before: _Chosen = None, after: _Chosen =
             .where(Evaluation.workspace_id == viewer.workspace_id, Evaluation.state == JobState.SUCCEEDED)
             .order_by(ProblemSet.name, Evaluation.created_at.desc())
         )
-        options = [_option(*found) for found in session.execute(query.limit(_CHOICES))]
+        rows = session.execute(query.limit(_CHOICES)).all()
+        options = [_option(*found) for found in rows]
     same = before is not None and before == after
+    if not same:
+        before, after = _likely([row for row, *_ in rows], before, after)
     return page("compare.html", options=options, before=before, after=after, same=same, section="evaluations")
+
+
+def _likely(rows: Sequence[Evaluation], before: str | None, after: str | None) -> tuple[str | None, str | None]:
+    """What is chosen in the form until somebody chooses: the newest, and the newest before it of the same set."""
+    newest = sorted(rows, key=lambda row: row.created_at, reverse=True)
+    known = {row.id: row for row in rows}
+    for late in newest if after is None else [known[after]] if after in known else []:
+        for early in newest if before is None else [known[before]] if before in known else []:
+            if early.problem_set_id == late.problem_set_id and early.id != late.id:
+                # Two that were chosen by nobody: the older one stands before the newer.
+                return (before or early.id), (after or late.id)
+    return before, after
 
 
 def _option(row: Evaluation, problem_set: str, model: str) -> tuple[str, str]:

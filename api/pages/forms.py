@@ -24,13 +24,13 @@ from api.injection_jobs.jobs import InjectionJobIn, new_injection_job
 from api.language_models import visible
 from api.training.routes import new_training_job
 from api.training.schemas import TrainingJobIn
-from errata.config import PRESETS
+from errata import preset_sentences
 from models.base import Base
 from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, TrainingRun
 from models.states import TERMINAL, JobState
 from models.workspaces import LanguageModel, ProblemSet
-from workers.dispatch import TRAINING_PRESETS, Hint
+from workers.dispatch import Hint
 
 FieldKind = Literal["text", "number", "json", "choice", "choices", "check"]
 Values = dict[str, list[str]]
@@ -148,15 +148,18 @@ def _models(session: Session, workspace_id: str, *, none: str | None = None) -> 
     return (*first, *(Option(name, name) for name in names))
 
 
-def _presets(names: Sequence[str]) -> tuple[Option, ...]:
-    return tuple(Option(name, name) for name in names)
+def _presets(told: Mapping[str, str]) -> tuple[Option, ...]:
+    return tuple(Option(name, f"{name}: {sentence}") for name, sentence in told.items())
+
+
+_NO_MODEL = "none: rules edit solutions that were brought along"
 
 
 def _job_fields(session: Session, workspace_id: str) -> list[Field]:
     return [
         Field("problem_set", "Problem set", "choice", required=True, options=_sets(session, workspace_id)),
-        Field("language_model", "Language model", "choice", options=_models(session, workspace_id, none="none")),
-        Field("preset", "Preset", "choice", required=True, options=_presets(list(PRESETS))),
+        Field("language_model", "Language model", "choice", options=_models(session, workspace_id, none=_NO_MODEL)),
+        Field("preset", "Preset", "choice", required=True, options=_presets(preset_sentences.INJECTION)),
         Field("name", "Name", hint="Your own; optional."),
         Field("config.sampling.samples", "Samples per problem", "number", hint="Empty: as the preset says."),
         Field(
@@ -197,7 +200,7 @@ def _training_fields(session: Session, workspace_id: str) -> list[Field]:
         Field("dataset", "Dataset", "choice", required=True, options=datasets),
         Field("base_model", "Start model", "choice", required=True, options=_models(session, workspace_id)),
         Field("output_name", "Name of the new model", required=True),
-        Field("preset", "Preset", "choice", required=True, options=_presets(list(TRAINING_PRESETS))),
+        Field("preset", "Preset", "choice", required=True, options=_presets(preset_sentences.TRAINING)),
         Field("config.learning_rate", "Learning rate", "number", hint="Empty: as the preset says."),
         Field("config.epochs", "Epochs", "number", hint="Empty: as the preset says."),
         Field("config.lora", "Train an adapter (LoRA)", "check", sends={}),

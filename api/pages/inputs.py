@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -107,14 +107,17 @@ def show_problem_set(api: ApiDep, viewer: Viewer, set_id: str, after: After = No
         row = path_row(session, ProblemSet, set_id, viewer.workspace_id)
         problems = select(ProblemRow).where(ProblemRow.problem_set_id == row.id)
         found = paginate(session, problems, (ProblemRow.position,), PageRequest(_ROWS, after))
+        jobs = _newest(session, InjectionJob, row, viewer.workspace_id)
+        evaluations = _newest(session, Evaluation, row, viewer.workspace_id)
         brought = select(func.count()).where(BroughtSolution.problem_set_id == row.id)
         context: dict[str, Any] = {
             "row": row,
             "problems": found.rows,
             "more": found.next,
             "brought": session.scalar(brought) or 0,
-            "jobs": _newest(session, InjectionJob, row, viewer.workspace_id),
-            "evaluations": _newest(session, Evaluation, row, viewer.workspace_id),
+            "jobs": jobs,
+            "evaluations": evaluations,
+            "names": model_names(session, [each.language_model_id for each in (*jobs, *evaluations)]),
             "now": session.scalars(select(db_now())).one(),
             "acts": life_acts("problem-sets", row, viewer),
             "tags": _tags(session, viewer, [row.id]).get(row.id, []),
@@ -151,6 +154,7 @@ def show_model(api: ApiDep, viewer: Viewer, name: str) -> Response:
         evaluations = select(Evaluation).where(
             Evaluation.language_model_id == row.id, Evaluation.workspace_id == viewer.workspace_id
         )
+        evaluated = list(session.scalars(evaluations.order_by(Evaluation.created_at.desc()).limit(_LINKS)))
         lineage = ancestors(session, row, viewer.workspace_id)
         root = session.get_one(LanguageModel, lineage[-1][1].base_model_id) if lineage else row
         context: dict[str, Any] = {
@@ -162,12 +166,18 @@ def show_model(api: ApiDep, viewer: Viewer, name: str) -> Response:
             "tags": _tags(session, viewer, [row.id]).get(row.id, []),
             "trained_here": row.training_run_id is not None and row.workspace_id == viewer.workspace_id,
             "children": _children(session, row, viewer.workspace_id),
-            "evaluations": list(session.scalars(evaluations.order_by(Evaluation.created_at.desc()).limit(_LINKS))),
+            "evaluations": evaluated,
+            "sets": _set_names(session, [each.problem_set_id for each in evaluated]),
             "now": session.scalars(select(db_now())).one(),
             "may_train": viewer.may("train"),
             "may_write": viewer.may("write"),
         }
     return page("model.html", section="models", **context)
+
+
+def _set_names(session: Session, ids: Iterable[str]) -> dict[str, str]:
+    rows = session.execute(select(ProblemSet.id, ProblemSet.name).where(ProblemSet.id.in_(set(ids))))
+    return {row.id: row.name for row in rows}
 
 
 def _children(session: Session, row: LanguageModel, workspace_id: str) -> list[TrainingRun]:
@@ -184,7 +194,7 @@ def show_estimates(api: ApiDep, viewer: Viewer, after: After = None) -> Response
         found = paginate(session, query, order, PageRequest(_ROWS, after), descending=True)
         told = estimates.summaries(session, found.rows)
         sets = {row.problem_set for row in told}
-        names = dict(session.execute(select(ProblemSet.id, ProblemSet.name).where(ProblemSet.id.in_(sets))).all())
+        names = _set_names(session, sets)
         now = session.scalars(select(db_now())).one()
     return page("estimates.html", told=told, names=names, more=found.next, now=now, section="jobs")
 

@@ -138,7 +138,8 @@ def page(template: str, status: int = 200, **context: Any) -> HTMLResponse:
     return HTMLResponse(body, status, headers={"Cache-Control": "no-store"})
 
 
-def _refusal(status: int, detail: str) -> HTMLResponse:
+def refusal_page(status: int, detail: str) -> HTMLResponse:
+    """A page that says that something did not work, and why."""
     return page("message.html", status, heading=_TITLES.get(status, "That did not work"), detail=detail)
 
 
@@ -158,10 +159,10 @@ class PageRoute(APIRoute):
                 return page("sign_in.html", 401, refused=refused, oidc=error.oidc)
             except (RequestValidationError, Invalid) as error:
                 if request.method == "POST":
-                    return _refusal(422, str(getattr(error, "detail", "The form could not be read.")))
+                    return refusal_page(422, str(getattr(error, "detail", "The form could not be read.")))
                 # Nothing but the address was given, so what is wrong with it is a page that does not exist.
-                return _refusal(404, "There is no such page.")
+                return refusal_page(404, "There is no such page.")
             except HTTPException as error:
-                return _refusal(error.status_code, str(error.detail))
+                return refusal_page(error.status_code, str(error.detail))
 
         return with_pages

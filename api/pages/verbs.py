@@ -198,6 +198,8 @@ def _next(session: Session, section: str, row: Any) -> list[Action]:
     if section == "training" and row.output_model_id:
         name = quote(model_names(session, [row.output_model_id]).get(row.output_model_id, ""), safe="")
         return [Action("Evaluate the model", f"/new/evaluations?language_model={name}", main=True)]
+    if section == "evaluations":
+        return [Action("Compare", f"/compare?after={row.id}", main=True)]
     return []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ jobs = typer.Typer(
 )
 JobId = Annotated[str, typer.Argument(help="Its id: inj_..., ds_..., eval_..., train_..., rejudge_... or est_...")]
 Model = Annotated[str | None, typer.Option(help="A language model by its name; `errata models list` shows them.")]
-Preset = Annotated[str, typer.Option(help="`errata presets` prints them.")]
+Preset = Annotated[str, typer.Option(help="`errata presets` lists them.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="See it to its end.")]
 StopPairs = Annotated[int | None, typer.Option("--stop-pairs", min=1, help="Stop at so many pairs.")]
 StopGenerated = Annotated[
@@ -101,9 +102,24 @@ def estimate(
             "time": f"{duration(forecast.seconds.estimate)} of one worker",
             "stops": _where_it_stops(forecast.stop),
             "advice": done.suggestion,
-            "settings to post": done.suggested_config and json.dumps(done.suggested_config),
+            "suggested": done.suggested_config and f"--set {_as_settings(done.suggested_config)}",
         }  # fmt: skip
         print_record(done.id, fields, done, as_json=as_json)
+
+
+def _as_settings(config: dict[str, Any]) -> str:
+    """A configuration as the words behind ``--set`` of ``errata inject``."""
+    found: list[str] = []
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict) and value and path.count(".") < 1:
+            for name, below in value.items():
+                walk(f"{path}.{name}" if path else name, below)
+        else:
+            found.append(shlex.quote(f"{path}={json.dumps(value)}"))
+
+    walk("", config)
+    return " --set ".join(found)
 
 
 def finish(errata: Errata, job: Any, *, watching: bool, as_json: bool) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli import CliError
-from cli.user.connection import AsJson, Local, Url, connected, speaks_http
+from cli.user.connection import AsJson, Local, Url, connected, speaks_http, told
 from cli.user.datasets import Licence, Public, Repo, tell_pushed
 from cli.user.life import Cascade, Yes, remove
 from cli.user.output import clean, print_json, print_path, print_record, print_rows, say
+
+if TYPE_CHECKING:
+    from errata_client import Errata
 
 models = typer.Typer(help="The registry: the only language models a job may name.", no_args_is_help=True)
 ModelName = Annotated[str, typer.Argument(help="Its name.")]
@@ -36,19 +39,34 @@ def add(
     given = _given(path, revision, setting or [])
     if speaks_http(url, local):
         with connected(url) as errata:
-            made = errata.models.add(name, engine=engine or "transformers", settings=given)
+            made = _added(errata, name, engine or "transformers", given)
             for note in made.notes:
                 say(f"Registered, but {note}.")
-            told: dict[str, Any] = {"name": made.id, "engine": made.engine, "config": given}
+            entry: dict[str, Any] = {"name": made.id, "engine": made.engine, "config": given}
     else:
         from cli.admin import add_model as run
         from models.settings import StoreSettings
 
-        told = run(StoreSettings(), name, engine, given)
+        store = StoreSettings()
+        entry = run(store, name, engine, given)
+        if store.database_url_given is None:
+            say(f"Registered in the database under {store.home.resolve()}; ERRATA_HOME or DATABASE_URL names another.")
     if as_json:
-        print_json(told)
+        print_json(entry)
     else:
-        print(clean(f"{told['name']}: {told['engine']} {json.dumps(told['config'])}"))
+        print(clean(f"{entry['name']}: {entry['engine']} {json.dumps(entry['config'])}"))
+
+
+def _added(errata: Errata, name: str, engine: str, given: dict[str, str | None]) -> Any:
+    """The service's new entry. Raises CliError: for a place that its operator does not list with the way around."""
+    from errata_client import InvalidRequest
+
+    try:
+        return errata.models.add(name, engine=engine, settings=given)
+    except InvalidRequest as error:
+        if any("ERRATA_MODEL_SOURCES" in each.remedy for each in error.errors):
+            raise CliError(f"{told(error)}; on the service's own machine, --local adds it without asking") from None
+        raise
 
 
 def _given(path: str | None, revision: str | None, settings: list[str]) -> dict[str, str | None]:

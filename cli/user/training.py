@@ -48,6 +48,14 @@ def train(
         finish(errata, run, watching=watching, as_json=as_json)
 
 
+#: What the estimated times of a preview are for.
+_PACES = {"per_cpu_core": "one processor core", "per_gpu": "one large GPU"}
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+
+
 def _previewed(seen: Any) -> dict[str, Any]:
     report = seen.report or {}
     return {
@@ -56,9 +64,10 @@ def _previewed(seen: Any) -> dict[str, Any]:
         "without a gradient": (report.get("identical", 0) + report.get("lost", 0)) or None,
         "cut at max_length": report.get("cut"),
         "steps": seen.steps,
-        "memory": seen.memory_bytes and f"{seen.memory_bytes / 2**30:.1f} GiB",
-        "disk": seen.disk_bytes and f"{seen.disk_bytes / 2**30:.1f} GiB",
-        "time": seen.seconds and "; ".join(f"{duration(each)} on {name}" for name, each in seen.seconds.items()),
+        "memory": seen.memory_bytes and _size(seen.memory_bytes),
+        "disk": seen.disk_bytes and _size(seen.disk_bytes),
+        "time": seen.seconds
+        and "; ".join(f"{duration(each)} on {_PACES.get(name, name)}" for name, each in seen.seconds.items()),
     }
 
 

@@ -43,6 +43,20 @@ def test_training_and_evaluation_pages_state_their_figures(client: TestClient, r
     assert 'load_dataset("./ds_pears", "whole", split="train")' in page.text
 
 
+def test_a_comparison_is_proposed(client: TestClient, rows: Filled) -> None:
+    before, after = rows.evaluations[:2]
+
+    def chosen(query: str) -> list[str]:
+        page = get(client, f"/compare{query}")
+        return [str(a["value"]) for tag, a in page.elements if tag == "option" and "selected" in a]
+
+    assert sorted(chosen("")) == sorted([before, after]), "the two newest of one set, and not the same twice"
+    assert chosen(f"?after={before}") == [after, before]
+    assert chosen(f"?before={before}") == [before, after]
+    assert chosen("?after=eval_nowhere") == []
+    assert f"/compare?after={after}" in get(client, f"/evaluations/{after}").links()
+
+
 def test_a_card_is_rendered_and_runs_nothing(
     client: TestClient, database: Database, rows: Filled, tmp_path: Path
 ) -> None:

@@ -239,6 +239,15 @@ def test_bad_addresses_are_a_page_not_found(client: TestClient, rows: Filled, ur
     assert "Overview" in get(client, url, 404).text
 
 
+def test_an_address_without_a_page_is_told_to_a_browser_as_a_page(client: TestClient) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml"}
+    shown = client.get("/nowhere", headers=browser)
+    assert (shown.status_code, "There is no such page" in shown.text) == (404, True)
+    for headers, url in (({}, "/nowhere"), (browser, "/v1/nowhere")):
+        told = client.get(url, headers=headers)
+        assert (told.status_code, told.headers["content-type"]) == (404, "application/problem+json"), url
+
+
 def test_bad_filters_are_a_page_not_found(client: TestClient, rows: Filled) -> None:
     for query in ("kind=%00", "kind=" + "x" * 500, "type=%3Cscript%3E", "evidence=%F0%9F%92%A9"):
         get(client, f"/jobs/{rows.finished}/pairs?{query}", 404)

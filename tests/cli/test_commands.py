@@ -16,6 +16,7 @@ import pytest
 from typer.main import get_command
 
 from cli.main import app, main
+from cli.sections import SECTIONS
 from errata.config import PRESETS, resolve
 from tests.processes import environment
 
@@ -66,6 +67,8 @@ def test_help_names_every_command_and_loads_nothing_heavy(errata: Errata) -> Non
     text = errata("--help").out
     for command in ("serve", "api", "worker", "trainer", "sweeper", "migrate", "demo", "keys", "models", "presets"):
         assert f"  {command} " in text
+    assert text.index("  inject ") < text.index("  compare ") < text.index("  login ") < text.index("  serve ")
+    assert {name for names in SECTIONS.values() for name in names} == set(get_command(app).commands)
     heavy = ("torch", "celery", "fastapi", "sqlalchemy", "pydantic", "httpx", "rich", "workers.engines.registry")
     code = f"import sys, cli.main; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -74,7 +77,7 @@ def test_help_names_every_command_and_loads_nothing_heavy(errata: Errata) -> Non
 
 #: Commands that go on for ever, print JSON always or nothing but a line, or need a terminal.
 _WITHOUT_JSON = {
-    "serve", "api", "worker", "sweeper", "trainer", "mcp", "presets", "migrate", "backup", "restore",
+    "serve", "api", "worker", "sweeper", "trainer", "mcp", "migrate", "backup", "restore",
     "workspaces delete", "pairs browse",
 }  # fmt: skip
 
@@ -92,7 +95,12 @@ def _without_json(command: Any, path: str) -> Iterator[str]:
 
 
 def test_presets_are_the_resolved_configurations(errata: Errata) -> None:
-    assert json.loads(errata("presets").out) == {name: resolve(name).model_dump(mode="json") for name in PRESETS}
+    listed = errata("presets").out.splitlines()
+    assert [line.split()[0] for line in listed] == list(PRESETS)
+    assert all(len(line.split()) > 3 for line in listed), "each with what it is for"
+    assert json.loads(errata("presets", "--json").out) == {
+        name: resolve(name).model_dump(mode="json") for name in PRESETS
+    }
     one = json.loads(errata("presets", "paper").out)
     assert one["selection"]["require_both"] is True
     assert "there is no preset 'papre'" in errata("presets", "papre").refusal()

@@ -134,6 +134,9 @@ def paths(rows: Filled) -> list[str]:
         "/import",
         "/compare",
         "/estimates",
+        "/ask",
+        "/keys",
+        "/audit-log",
     ]
 
 

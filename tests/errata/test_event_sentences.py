@@ -11,6 +11,7 @@ from errata.event_sentences import sentence_of
     ("kind", "data", "sentence"),
     [
         ("queued", {"shards": 1200}, "It waits, in 1,200 shards."),
+        ("queued", {"shards": 1}, "It waits, in 1 shard."),
         ("queued", {}, "It waits for a trainer."),
         (
             "stopped",

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
+from errata import preset_sentences
 from errata.config import EDITORS, PRESETS, InjectionConfig, resolve
 from errata.kinds import kinds_of
 from errata.prompts import edit_prompt
@@ -35,6 +36,7 @@ def _nested(path: tuple[str, ...], leaf: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_presets_are_these() -> None:
     assert set(PRESETS) == NAMES
+    assert list(preset_sentences.INJECTION) == list(PRESETS), "each is told of where one is chosen"
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))

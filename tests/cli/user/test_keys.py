@@ -92,3 +92,14 @@ def test_over_http(errata: Errata, url: str, sqlite_database: Database, monkeypa
     assert '"address": "127.0.0.1"' in entries
     assert errata("keys", "revoke", own.id, "--yes").exit_code == 0
     assert getattr(errata("usage").exception, "status", 0) == 5
+
+
+def test_a_model_that_the_service_does_not_take_is_refused_with_the_way_around(
+    errata: Errata, url: str, tmp_path: Path
+) -> None:
+    """Who logged in first, as the command line's page begins, is not left with the operator's list alone."""
+    refused = errata("models", "add", "mine", "--path", str(tmp_path), "--url", url)
+    assert isinstance(refused.exception, CliError)
+    assert "ERRATA_MODEL_SOURCES" in str(refused.exception)
+    assert "--local adds it" in str(refused.exception)
+    assert errata("models", "add", "mine", "--path", str(tmp_path), "--local").exit_code == 0

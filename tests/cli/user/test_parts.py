@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,12 +16,15 @@ from rich.console import Console
 
 from cli import CliError
 from cli.user.connection import Profile, profiles_file, read_profiles, speaks_http, target, write_profiles
-from cli.user.jobs import _stopped, _where_it_stops, state_of
+from cli.user.jobs import _as_settings, _stopped, _where_it_stops, state_of
 from cli.user.live import funnel_rows, view
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
+from cli.user.training import _previewed
 from cli.user.watch import summary, watch
+from errata import preset_sentences
 from errata_client.records import InjectionJob, TrainingJob
+from workers.training.config import PRESETS
 
 THERE = "https://errata.example"
 
@@ -193,3 +197,28 @@ def test_failure_and_ctrl_c_have_statuses_of_their_own(jobs: Any, status: int, t
     with pytest.raises(CliError, match=text) as refused:
         watch(jobs, "inj_1", "again")
     assert refused.value.status == status
+
+
+def test_what_an_estimate_suggests_can_be_given_back() -> None:
+    config = {"editing": {"few_shot": 0, "kinds": {"operator": 1}}, "seed": 3, "stop": {}}
+    words = shlex.split(f"--set {_as_settings(config)}")
+    assert words[::2] == ["--set"] * 4
+    assert configuration(None, words[1::2]) == config
+
+
+def test_a_preview_tells_times_and_sizes_in_words() -> None:
+    seen = SimpleNamespace(
+        refused=None,
+        report={"trained": 3},
+        steps=2,
+        memory_bytes=30 * 2**20,
+        disk_bytes=3 * 2**30,
+        seconds={"per_cpu_core": 4.0, "per_gpu": 1.0},
+    )
+    told = _previewed(seen)
+    assert (told["memory"], told["disk"]) == ("30 MiB", "3.0 GiB")
+    assert told["time"] == "4 s on one processor core; 1 s on one large GPU"
+
+
+def test_every_preset_of_training_says_what_it_is_for() -> None:
+    assert list(preset_sentences.TRAINING) == list(PRESETS)
