@@ -1,0 +1,114 @@
+"""Rows in PostgreSQL's binary format of COPY, as Arrow columns in any order, without an object per value.
+
+The format (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): a header; of each row the number of
+its fields in 16 bits, then of each field its length in 32 bits, -1 for null, and its bytes; at the end 16 bits of -1.
+Numbers are big-endian. Texts are in the connection's encoding, which has to be UTF-8.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+_SIGNATURE = b"PGCOPY\n\xff\r\n\0"
+_FIXED = len(_SIGNATURE) + 8  # of the header: flags and the length of its extension follow the signature
+_END = struct.pack("!h", -1)
+_MOST = 2**31 - 1  # bytes: Arrow's texts are found by 32 bits
+_JSONB = b"\x01"  # the version that stands before the text of a jsonb
+Places = NDArray[np.int64]
+
+
+class BinaryRows:
+    """The rows of one COPY: where each field begins and how long it is, found of all rows at once.
+
+    ``pieces`` are the messages as they came, a row in each and the end in the last, as PostgreSQL sends them; the header
+    stands before the first. ``jsonb``: places of the columns of that type. Raises ValueError where the pieces are not
+    such rows, or have over 2 GB.
+    """
+
+    def __init__(self, pieces: Sequence[Any], jsonb: Collection[int] = ()) -> None:
+        self._data = b"".join(pieces)
+        self.size = len(self._data)
+        if self.size > _MOST:
+            raise ValueError(f"{self.size:,} bytes of rows came at once, of which 2 GB can be held")
+        sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        ends = np.cumsum(sizes)
+        begins = ends - sizes
+        begins[0] = self._header()
+        if self._data[begins[-1] :] != _END:
+            raise ValueError("the rows of COPY do not end as its binary format does")
+        self.count = len(pieces) - 1
+        self._begins, self._lengths = self._fields(begins[:-1], ends[:-1])
+        for column in jsonb if self.count else ():
+            self._skip_version(column)
+
+    def _header(self) -> int:
+        if not self._data.startswith(_SIGNATURE) or self.size < _FIXED:
+            raise ValueError("COPY sent no header of its binary format")
+        return _FIXED + int.from_bytes(self._data[_FIXED - 4 : _FIXED], "big")
+
+    def _numbers(self, places: Places, width: int) -> Places:
+        """The big-endian numbers of so many bytes that begin at these places."""
+        # Every byte begins a number of this view: numpy reads those that are asked for.
+        every = np.ndarray((self.size - width + 1,), f">i{width}", self._data, strides=(1,))
+        return every[places].astype(np.int64)
+
+    def _fields(self, at: Places, ends: Places) -> tuple[list[Places], list[Places]]:
+        """Of each column where its fields begin and how long they are, in the order of the rows."""
+        begins: list[Places] = []
+        lengths: list[Places] = []
+        if not len(at):
+            return begins, lengths
+        counts = self._numbers(at, 2)
+        at = at + 2
+        for _ in range(int(counts[0])):
+            length = self._numbers(at, 4)
+            begins.append(at + 4)
+            lengths.append(length)
+            at = at + 4 + np.maximum(length, 0)
+        if np.any(counts != counts[0]) or np.any(at != ends):
+            raise ValueError("the messages of COPY do not hold a row each")
+        return begins, lengths
+
+    def _skip_version(self, column: int) -> None:
+        there = self._lengths[column] > 0
+        data = np.frombuffer(self._data, np.uint8)
+        if np.any(data[self._begins[column][there]] != _JSONB[0]):
+            raise ValueError("a jsonb came in another version of its binary format than 1")
+        self._begins[column] = self._begins[column] + there
+        self._lengths[column] = self._lengths[column] - there
+
+    def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
+        """A column as texts or whole numbers (``kind``): of all rows, or of those whose places ``order`` lists, so."""
+        if not self.count:
+            return pa.array([], kind)
+        return (self._texts if pa.types.is_string(kind) else self._integers)(at, order)
+
+    def _texts(self, at: int, order: Places | None) -> pa.Array:
+        begins, lengths = self._begins[at], self._lengths[at]
+        # One array of all that lies between two ends of fields: every other element is a field, and take() copies those.
+        edges = np.empty(2 * self.count + 1, np.int32)
+        edges[:-1:2], edges[1::2] = begins, begins + np.maximum(lengths, 0)
+        edges[-1] = edges[-2]
+        fields = pa.StringArray.from_buffers(2 * self.count, pa.py_buffer(edges), pa.py_buffer(self._data))
+        rows = np.arange(self.count) if order is None else order
+        missing = lengths[rows] < 0
+        return fields.take(pa.array(2 * rows, mask=missing if missing.any() else None))
+
+    def _integers(self, at: int, order: Places | None) -> pa.Array:
+        begins, lengths = self._begins[at], self._lengths[at]
+        if order is not None:
+            begins, lengths = begins[order], lengths[order]
+        missing = lengths < 0
+        width = int(lengths.max(initial=-1))
+        if width < 0:
+            return pa.nulls(len(lengths), pa.int64())
+        if width not in (2, 4, 8) or np.any(lengths[~missing] != width):
+            raise ValueError(f"column {at} of COPY holds no whole numbers")
+        values = self._numbers(np.where(missing, 0, begins), width)
+        return pa.array(values, mask=missing if missing.any() else None)
