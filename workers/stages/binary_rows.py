@@ -26,24 +26,23 @@ Places = NDArray[np.int64]
 class BinaryRows:
     """The rows of one COPY: where each field begins and how long it is, found of all rows at once.
 
-    ``pieces`` are the messages as they came, a row in each and the end in the last, as PostgreSQL sends them; the header
-    stands before the first. ``jsonb``: places of the columns of that type. Raises ValueError where the pieces are not
-    such rows, or have over 2 GB.
+    ``sizes`` are those of the messages that it came in: a row in each and the end in the last, as PostgreSQL sends
+    them; the header stands before the first. ``jsonb``: places of the columns of that type. Raises ValueError where the
+    messages are not such rows, or have over 2 GB.
     """
 
-    def __init__(self, pieces: Sequence[Any], jsonb: Collection[int] = ()) -> None:
-        self._data = b"".join(pieces)
-        self.size = len(self._data)
+    def __init__(self, data: bytearray, sizes: Sequence[int], jsonb: Collection[int] = ()) -> None:
+        self._data, self.size = data, len(data)
         if self.size > _MOST:
             raise ValueError(f"{self.size:,} bytes of rows came at once, of which 2 GB can be held")
-        sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
-        ends = np.cumsum(sizes)
-        begins = ends - sizes
+        ends = np.cumsum(np.array(sizes, np.int64))
+        begins = ends - np.array(sizes, np.int64)
         begins[0] = self._header()
         if self._data[begins[-1] :] != _END:
             raise ValueError("the rows of COPY do not end as its binary format does")
-        self.count = len(pieces) - 1
+        self.count = len(sizes) - 1
         self._begins, self._lengths = self._fields(begins[:-1], ends[:-1])
+        self._kept: dict[int, Any] = {}  # by column
         for column in jsonb if self.count else ():
             self._skip_version(column)
 
@@ -90,15 +89,20 @@ class BinaryRows:
         return (self._texts if pa.types.is_string(kind) else self._integers)(at, order)
 
     def _texts(self, at: int, order: Places | None) -> pa.Array:
-        begins, lengths = self._begins[at], self._lengths[at]
-        # One array of all that lies between two ends of fields: every other element is a field, and take() copies those.
-        edges = np.empty(2 * self.count + 1, np.int32)
-        edges[:-1:2], edges[1::2] = begins, begins + np.maximum(lengths, 0)
-        edges[-1] = edges[-2]
-        fields = pa.StringArray.from_buffers(2 * self.count, pa.py_buffer(edges), pa.py_buffer(self._data))
         rows = np.arange(self.count) if order is None else order
-        missing = lengths[rows] < 0
-        return fields.take(pa.array(2 * rows, mask=missing if missing.any() else None))
+        missing = self._lengths[at][rows] < 0
+        return self._fields_of(at).take(pa.array(2 * rows, mask=missing if missing.any() else None))
+
+    def _fields_of(self, at: int) -> pa.Array:
+        """All texts from the first field of a column to its last one: its fields, and what lies between them."""
+        if at not in self._kept:
+            begins, lengths = self._begins[at], self._lengths[at]
+            edges = np.empty(2 * self.count + 1, np.int32)
+            edges[:-1:2], edges[1::2] = begins, begins + np.maximum(lengths, 0)
+            edges[-1] = edges[-2]
+            buffers = [None, pa.py_buffer(edges), pa.py_buffer(self._data)]
+            self._kept[at] = pa.Array.from_buffers(pa.string(), 2 * self.count, buffers)
+        return self._kept[at]
 
     def _integers(self, at: int, order: Places | None) -> pa.Array:
         begins, lengths = self._begins[at], self._lengths[at]

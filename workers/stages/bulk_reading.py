@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 from workers.stages.binary_rows import BinaryRows, Places
 from workers.stages.copying import copied
 
+_LINE_END = orjson.Fragment(b"\n")
 _AHEAD = 1  # items made before they are asked for
 T = TypeVar("T")
 
@@ -32,7 +33,7 @@ class Rows(Protocol):
     size: int
 
     def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
-        """A column by its place, of texts or whole numbers: of all rows, or of those that ``order`` lists, in its order."""
+        """A column by its place, of texts or whole numbers; with ``order`` of the rows that it lists, in its order."""
         ...
 
 
@@ -56,7 +57,7 @@ class TupleRows:
 def table_of(
     rows: Rows, schema: pa.Schema, names: Sequence[str] | None = None, order: Places | None = None
 ) -> pa.Table:
-    """Rows as a table: the columns of the schema are theirs, in order. Of all rows, or of those that ``order`` lists."""
+    """Rows as a table. The schema's columns are theirs, in order; ``names`` and ``order`` say which are wanted."""
     wanted = schema.names if names is None else names
     columns = (rows.column(schema.get_field_index(name), schema.field(name).type, order) for name in wanted)
     return pa.Table.from_arrays(list(columns), schema=pa.schema([schema.field(name) for name in wanted]))
@@ -79,7 +80,7 @@ def fetch(session: Session, query: Select[Any]) -> Rows:
 def _copied(raw: Any, compiled: Any) -> Rows:
     kinds = [column.type.dialect_impl(compiled.dialect) for column in compiled.statement.selected_columns]
     jsonb = [at for at, kind in enumerate(kinds) if isinstance(kind, JSONB)]
-    return BinaryRows(copied(raw.driver_connection, str(compiled), compiled.params), jsonb)
+    return BinaryRows(*copied(raw.driver_connection, str(compiled), compiled.params), jsonb)
 
 
 def _selected(raw: Any, compiled: Any) -> Rows:
@@ -139,10 +140,16 @@ def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
-    # All at once as one list: a call of the reader for each text costs as much as the reading.
+    if not len(column):
+        return pa.array([], pa.string())
+    # All at once as one list, as a call for each text costs as much as reading and writing it do.
     values = orjson.loads(f"[{','.join('null' if text is None else text for text in text_list(column))}]")
-    texts = [None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
-    return pa.array(texts, pa.binary()).cast(pa.string())
+    parted: list[Any] = [_LINE_END] * (2 * len(values) - 1)
+    parted[::2] = values
+    data = orjson.dumps(parted, option=orjson.OPT_SORT_KEYS)
+    # A line end that is no part of a text: in JSON's texts it is escaped.
+    texts = pa.array(data[1:-1].split(b",\n,"), pa.binary()).cast(pa.string())
+    return pc.if_else(pc.equal(texts, "null"), None, texts)
 
 
 def text_list(column: pa.ChunkedArray) -> list[Any]:

@@ -22,13 +22,14 @@ from errata.shapes import SHAPES
 from models.jobs import PairRow, Shard, SolutionRow
 from models.workspaces import ProblemRow
 from workers.stages.binary_rows import Places
-from workers.stages.bulk_reading import Rows, ahead, fetch, table_of
+from workers.stages.bulk_reading import Rows, ahead, fetch, table_of, text_list
 
 _ROWS, _BYTES = 4_000, 8_000_000  # of one table, about; a problem's rows are never parted
 _FIRST, _LEAST, _MOST = 64, 8, 65_536  # problems asked for at a time; at least so many of a shard
 _GROWTH, _SHARDS = 4, 500  # a statement's parameters are limited
 _NAMES = {"evidence_detail": "evidence", "evidence": "evidence_kind", "pair_id": "id"}  # columns of PairRow
 _LAST = 2**62
+_SIDES: dict[str, int] = {split: at for at, split in enumerate(SPLITS)}
 _OF_PROBLEMS: dict[str, Any] = {
     "question": ProblemRow.question,
     "problem_external_id": ProblemRow.external_id,
@@ -169,8 +170,8 @@ def _arranged(
     at = pc.index_in(ids, value_set=problems["id"].combine_chunks())
     kept = np.flatnonzero(pc.is_valid(at).to_numpy())
     place = at.drop_null().to_numpy()
-    of_problems = [side(question) for question in problems["question"].to_pylist()]
-    sides = np.array([SPLITS.index(split) for split in of_problems], np.int64)[place]
+    of_problems = [_SIDES[side(question)] for question in text_list(problems["question"])]
+    sides = np.array(of_problems, np.int64)[place]
     positions = problems["position"].to_numpy()[place]
     order = _order(rows, schema, keys, kept, [sides, positions])
     ends = np.searchsorted(sides[order], range(len(SPLITS)), side="right").tolist()
@@ -203,7 +204,7 @@ def _order(rows: Rows, schema: pa.Schema, keys: Sequence[str], kept: Places, fir
     if texts and len(order) > 1:
         ordered = np.stack(exact)[:, order]
         equal = np.all(ordered[:, 1:] == ordered[:, :-1], axis=0)
-        # Where the numbers are equal texts decide: of all such runs at once, as a sort for each costs more than its rows.
+        # Where the numbers are equal texts decide. All such runs at once: a sort of each costs more than its rows.
         tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
         if len(tied):
             run = np.cumsum(np.concatenate([[True], ~equal]))[tied]
