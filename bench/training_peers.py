@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from trl.trainer.dpo_config import DPOConfig
 from trl.trainer.dpo_trainer import DPOTrainer
 
@@ -29,6 +29,11 @@ STEP = [12, 20, 24, 28, 30, 32, 34, 37, 41, 50, 80]
 STEPS = [2, 3, 3, 4, 4, 4, 4, 5, 5, 6, 8]
 TURN = 45
 SIZES = {"4m": (256, 4, 704), "12m": (384, 6, 1024), "110m": (768, 12, 2048), "1b": (2048, 16, 5632)}
+#: Qwen2.5's own shapes at 0.5 and 1.5 billion parameters, with its vocabulary, which is what costs memory.
+QWEN: dict[str, dict[str, Any]] = {
+    "qwen-0.5b": {"hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "num_attention_heads": 14},
+    "qwen-1.5b": {"hidden_size": 1536, "num_hidden_layers": 28, "intermediate_size": 8960, "num_attention_heads": 12},
+}
 
 
 def at(deciles: list[int], share: float) -> int:
@@ -70,7 +75,19 @@ def make_pairs(problems: int, edits: int, seed: int = 0) -> list[Pair]:
 
 
 def make_model(size: str, device: str) -> Any:
-    """A Llama with random weights."""
+    """A Llama with random weights, or a Qwen2 of one of the sizes of ``QWEN``."""
+    if size in QWEN:
+        shared: dict[str, Any] = {
+            "vocab_size": 151936,
+            "num_key_value_heads": 2,
+            "tie_word_embeddings": True,
+            "rope_theta": 1e6,
+        }
+        torch.manual_seed(0)
+        with torch.device(device):
+            qwen: Any = Qwen2ForCausalLM(Qwen2Config(**shared, **QWEN[size], pad_token_id=0, eos_token_id=1))
+        qwen.set_attn_implementation("sdpa")
+        return qwen
     heads = SIZES[size][0] // 64
     model = build(SIZES[size], vocab_size=VOCABULARY, num_key_value_heads=heads, pad_token_id=0, eos_token_id=1)
     model.set_attn_implementation("sdpa")
@@ -109,25 +126,22 @@ class Silent:
 
 
 class Stock:
-    """One optimizer batch by TRL: collate, forward, backward for every micro-batch."""
+    """One optimizer batch by TRL: collate, forward, backward for every micro-batch.
 
-    def __init__(self, model: Any, pairs: list[Pair], micro: int, by_length: bool, folder: str, bf16: bool) -> None:
-        order = sorted(pairs, key=_length) if by_length else random.Random(1).sample(pairs, len(pairs))
-        self.rows = [
-            {
-                "prompt_ids": list(p.prompt_ids),
-                "chosen_ids": list(p.chosen_ids),
-                "rejected_ids": list(p.rejected_ids),
-                "ref_chosen_logps": -10.0,
-                "ref_rejected_logps": -10.0,
-            }
-            for p in order
-        ]
-        self.micro = micro
+    ``micro`` rows at a time, of similar length (``by_length``) or in any order; both may be set anew. One trainer does
+    for all: TRL reads every weight when it makes one.
+    """
+
+    def __init__(self, model: Any, pairs: list[Pair], folder: str, bf16: bool) -> None:
+        self.micro, self.by_length = 1, False
+        self._rows = {
+            True: [_row(p) for p in sorted(pairs, key=_length)],
+            False: [_row(p) for p in random.Random(1).sample(pairs, len(pairs))],
+        }
         arguments = DPOConfig(
             output_dir=folder,
             max_length=None,
-            per_device_train_batch_size=micro,
+            per_device_train_batch_size=1,  # batches are cut here: one trainer does for micro-batches of any size
             precompute_ref_log_probs=True,
             gradient_checkpointing=False,
             bf16=bf16,
@@ -136,21 +150,21 @@ class Stock:
         self.trainer: Any = StockTRL(
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_list(self.rows),
+            train_dataset=Dataset.from_list(self._rows[True]),
             processing_class=make_tokenizer(),
         )
-        self.trainer.current_gradient_accumulation_steps = -(-len(pairs) // micro)
         self.trainer.optimizer = None
 
     def step(self, count: int | None = None) -> None:
-        """Forward and backward over the batch, or its first ``count`` rows."""
-        rows = self.rows[:count]
+        """Forward and backward over the batch, or its first ``count`` rows, ``micro`` rows at a time."""
+        rows = self._rows[self.by_length][:count]
+        self.trainer.current_gradient_accumulation_steps = -(-len(self._rows[True]) // self.micro)
         for at in range(0, len(rows), self.micro):
             self.trainer.training_step(self.trainer.model, self.trainer.data_collator(rows[at : at + self.micro]))
 
 
 class Ours:
-    """One optimizer batch by the tree-packed trainer."""
+    """One optimizer batch by the tree-packed trainer, with the attention that ``model`` has."""
 
     def __init__(self, model: Any, pairs: list[Pair], micro: int, folder: str, bf16: bool) -> None:
         config = resolve(
@@ -169,6 +183,16 @@ class Ours:
     def step(self) -> None:
         """Forward and backward over the batch."""
         self.trainer.training_step(self.trainer.model, {"step": 0})
+
+
+def _row(pair: Pair) -> dict[str, Any]:
+    return {
+        "prompt_ids": list(pair.prompt_ids),
+        "chosen_ids": list(pair.chosen_ids),
+        "rejected_ids": list(pair.rejected_ids),
+        "ref_chosen_logps": -10.0,
+        "ref_rejected_logps": -10.0,
+    }
 
 
 def _length(pair: Pair) -> int:

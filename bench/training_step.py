@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from bench.training_peers import SIZES, Ours, Stock, make_model, make_pairs
+from bench.training_peers import QWEN, SIZES, Ours, Stock, make_model, make_pairs
 from workers.training.run.batches import micro_batches
 from workers.training.run.data import Pair
 from workers.training.run.packing import pack
@@ -68,22 +68,21 @@ def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]
     """The ratio for N edits per problem."""
     pairs, bf16 = make_pairs(args.problems, edits), args.device == "cuda"
     model = make_model(args.size, args.device)
-    ours = Ours(
-        make_model(args.size, args.device), pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16
-    )
-    sweep = {}
-    stocks = {}
-    for micro in args.sweep:
-        for by_length in (False, True):
-            name = f"{micro}{' by length' if by_length else ''}"
-            stocks[name] = Stock(model, pairs, micro, by_length, folder, bf16)
-            stocks[name].step(micro)  # warm up
-            sweep[name] = len(pairs) / seconds(stocks[name].step, args.device)
+    own = make_model(args.size, args.device)
+    own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
+    ours = Ours(own, pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
+    sweep: dict[str, float] = {}
+    stock = Stock(model, pairs, folder, bf16)
+    choices = {f"{micro}{' by length' * by}": (micro, by) for micro in args.sweep for by in (False, True)}
+    for name, (stock.micro, stock.by_length) in choices.items():
+        stock.step(stock.micro)  # warm up
+        sweep[name] = len(pairs) / seconds(stock.step, args.device)
     best = max(sweep, key=lambda name: sweep[name])
+    stock.micro, stock.by_length = choices[best]
     ours.step()
     times: dict[str, list[float]] = {"ours": [], "trl": []}
     for _ in range(args.repeats):
-        times["trl"].append(seconds(stocks[best].step, args.device))
+        times["trl"].append(seconds(stock.step, args.device))
         times["ours"].append(seconds(ours.step, args.device))
     trl_tokens, tree_tokens = (_tokens(pairs, kind, ours.trainer) for kind in ("pairs", "tree"))
     return {
@@ -104,8 +103,11 @@ def _tokens(pairs: list[Pair], kind: Any, trainer: RiseTrainer) -> int:
 def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Peaks of one micro-batch of four pairs (N = 3 and a full pair) by each."""
     pairs, bf16 = make_pairs(1, 3, seed=3), args.device == "cuda"
-    stock = Stock(make_model(args.size, args.device), pairs, 4, True, folder, bf16)
-    ours = Ours(make_model(args.size, args.device), pairs, 4, folder, bf16)
+    stock = Stock(make_model(args.size, args.device), pairs, folder, bf16)
+    stock.micro, stock.by_length = 4, True
+    own = make_model(args.size, args.device)
+    own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
+    ours = Ours(own, pairs, 4, folder, bf16)
     peaks = {}
     for name, side in (("trl", stock), ("ours", ours)):
         side.step()  # gradients are there from now on
@@ -117,13 +119,14 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print only the line of JSON")
-    parser.add_argument("--size", choices=SIZES, default="12m")
+    parser.add_argument("--size", choices=[*SIZES, *QWEN], default="12m")
     parser.add_argument("--problems", type=int, default=8)
     parser.add_argument("--micro", type=int, default=8, help="our pairs per forward pass, about")
     parser.add_argument("--sweep", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--edits", type=int, nargs="+", default=[1, 3, 5])
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--attention", choices=["sdpa", "flex"], default="sdpa", help="ours; TRL keeps sdpa")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch decides")
     args = parser.parse_args()
     if args.threads:
@@ -132,6 +135,7 @@ def main() -> None:
         "benchmark": "training_step",
         "size": args.size,
         "device": args.device,
+        "attention": args.attention,
         "clock": clock(args.device).__name__,
     }
     with tempfile.TemporaryDirectory() as folder:

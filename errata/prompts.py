@@ -37,6 +37,7 @@ from errata.units import Unit
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
+MINED_VERSION = "mined/1"
 SLIP_VERSION = "slip/1"
 EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 FEW_SHOT_VERSION = "edit-errata/3"

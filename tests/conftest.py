@@ -22,6 +22,11 @@ settings.register_profile("errata", deadline=None, derandomize=True)
 settings.load_profile("errata")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: a packed file holds the time, and pytest's processes must find equal names."""
+    return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, the longest of all before them: two processes then end at about the same time."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}

@@ -1,4 +1,4 @@
-"""Rows in PostgreSQL's binary format of COPY, as Arrow columns in any order, without an object per value.
+"""Rows in PostgreSQL's binary format of COPY, as Arrow columns in any order, without an object for each value.
 
 The format (https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"): a header; of each row the number of
 its fields in 16 bits, then of each field its length in 32 bits, -1 for null, and its bytes; at the end 16 bits of -1.
@@ -51,11 +51,11 @@ class BinaryRows:
             raise ValueError("COPY sent no header of its binary format")
         return _FIXED + int.from_bytes(self._data[_FIXED - 4 : _FIXED], "big")
 
-    def _numbers(self, places: Places, width: int) -> Places:
-        """The big-endian numbers of so many bytes that begin at these places."""
+    def _numbers(self, places: Places, width: int, kind: str = "i") -> NDArray[Any]:
+        """The big-endian numbers of so many bytes at these places, as 64 bits; ``kind``: numpy's i or f."""
         # Every byte begins a number of this view: numpy reads those that are asked for.
-        every = np.ndarray((self.size - width + 1,), f">i{width}", self._data, strides=(1,))
-        return every[places].astype(np.int64)
+        every = np.ndarray((self.size - width + 1,), f">{kind}{width}", self._data, strides=(1,))
+        return every[places].astype(f"{kind}8")
 
     def _fields(self, at: Places, ends: Places) -> tuple[list[Places], list[Places]]:
         """Of each column where its fields begin and how long they are, in the order of the rows."""
@@ -83,10 +83,15 @@ class BinaryRows:
         self._lengths[column] = self._lengths[column] - there
 
     def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
-        """A column as texts or whole numbers (``kind``): of all rows, or of those whose places ``order`` lists, so."""
+        """A column as texts, whole numbers or doubles (``kind``); with ``order`` of the rows that it lists, so ordered.
+
+        Raises ValueError where the column holds no numbers of the kind.
+        """
         if not self.count:
             return pa.array([], kind)
-        return (self._texts if pa.types.is_string(kind) else self._integers)(at, order)
+        if pa.types.is_string(kind):
+            return self._texts(at, order)
+        return self._of_numbers(at, kind, order)
 
     def _texts(self, at: int, order: Places | None) -> pa.Array:
         rows = np.arange(self.count) if order is None else order
@@ -104,15 +109,16 @@ class BinaryRows:
             self._kept[at] = pa.Array.from_buffers(pa.string(), 2 * self.count, buffers)
         return self._kept[at]
 
-    def _integers(self, at: int, order: Places | None) -> pa.Array:
+    def _of_numbers(self, at: int, kind: pa.DataType, order: Places | None) -> pa.Array:
         begins, lengths = self._begins[at], self._lengths[at]
         if order is not None:
             begins, lengths = begins[order], lengths[order]
         missing = lengths < 0
         width = int(lengths.max(initial=-1))
         if width < 0:
-            return pa.nulls(len(lengths), pa.int64())
-        if width not in (2, 4, 8) or np.any(lengths[~missing] != width):
-            raise ValueError(f"column {at} of COPY holds no whole numbers")
-        values = self._numbers(np.where(missing, 0, begins), width)
-        return pa.array(values, mask=missing if missing.any() else None)
+            return pa.nulls(len(lengths), kind)
+        code, widths = ("f", (4, 8)) if pa.types.is_floating(kind) else ("i", (2, 4, 8))
+        if width not in widths or np.any(lengths[~missing] != width):
+            raise ValueError(f"column {at} of COPY holds no numbers of the type {kind}")
+        values = self._numbers(np.where(missing, 0, begins), width, code)
+        return pa.array(values, kind, mask=missing if missing.any() else None)

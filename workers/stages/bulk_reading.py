@@ -33,7 +33,7 @@ class Rows(Protocol):
     size: int
 
     def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
-        """A column by its place, of texts or whole numbers; with ``order`` of the rows that it lists, in its order."""
+        """A column by its place: texts, whole numbers or doubles; with ``order`` of the rows that it lists."""
         ...
 
 
@@ -162,8 +162,10 @@ def value_list(column: pa.ChunkedArray) -> list[Any]:
     """The values of a column of any type as Python's own, as fast as its type allows."""
     if pa.types.is_string(column.type):
         return text_list(column)
-    if not pa.types.is_integer(column.type):
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return list(column.to_pylist())
+    if column.null_count == len(column):
+        return [None] * len(column)
     numbers = pc.fill_null(column, 0).to_numpy()
     if column.null_count:
         numbers = numbers.astype(object)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Integer, Select, select, text
+from sqlalchemy import ColumnElement, Float, Integer, Select, select, text
 from sqlalchemy.orm import Session
 
 from errata.seeds import SPLITS, Split
@@ -219,5 +219,10 @@ def _named(columns: Columns) -> list[ColumnElement[Any]]:
 
 
 def _schema(columns: Columns) -> pa.Schema:
-    kinds = {name: pa.int64() if isinstance(column.type, Integer) else pa.string() for name, column in columns.items()}
-    return pa.schema(list(kinds.items()))
+    return pa.schema([(name, _kind(column.type)) for name, column in columns.items()])
+
+
+def _kind(type_: Any) -> pa.DataType:
+    if isinstance(type_, Float):
+        return pa.float64()
+    return pa.int64() if isinstance(type_, Integer) else pa.string()

@@ -70,6 +70,14 @@ def test_others_are_refused_with_field_and_remedy(
     assert error["remedy"] not in ("", "repair the file")
 
 
+def test_a_packed_file_makes_no_name_of_a_test(request: pytest.FixtureRequest) -> None:
+    """It holds the time it was packed at: processes of pytest that collect a second apart would differ."""
+    made = request.config.hook.pytest_make_parametrize_id(
+        config=request.config, val=gzip.compress(b"x"), argname="data"
+    )
+    assert made == "data"
+
+
 @pytest.mark.parametrize(
     ("headers", "field"),
     [
