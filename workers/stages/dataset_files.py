@@ -97,6 +97,11 @@ class TableWriter:
             self._lines.writelines(json_lines(table))
         if self._parquet is None or not table.num_rows:
             return
+        whole = _bytes_of(table)
+        if self._rows + table.num_rows < _ROW_GROUP and self._bytes + whole < _GROUP_BYTES:
+            self._held.append(table)
+            self._count(table.num_rows, whole)
+            return
         ends = np.cumsum(_row_bytes(table))
         start, before = 0, 0
         while start < table.num_rows:
@@ -148,6 +153,15 @@ def _row_bytes(table: pa.Table) -> Any:
         if pa.types.is_string(column.type):
             total += pc.fill_null(pc.binary_length(column), 0).to_numpy()
     return total
+
+
+def _bytes_of(table: pa.Table) -> int:
+    """The sum of ``_row_bytes``, found without looking at the rows."""
+    total = 8 * table.num_columns * table.num_rows
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            total += pc.sum(pc.binary_length(column)).as_py() or 0
+    return int(total)
 
 
 class Tally:
