@@ -26,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long gpu-check client lock sbom licences docs lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long test-chart gpu-check client lock sbom licences docs lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -49,9 +49,9 @@ install: $(VENV)/.installed ## Make .venv with what the service and the training
 dev: $(VENV)/.dev ## Make .venv with the tools of `make check` as well
 
 test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where both answer (always under CI=true)
-	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long and not gpu"; \
+	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long and not chart and not gpu"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
-	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long and not gpu"; fi; \
+	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long and not chart and not gpu"; fi; \
 	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
@@ -95,6 +95,13 @@ test-consumers: $(VENV)/.dev ## Load frozen datasets with Axolotl, LLaMA-Factory
 gpu-check: ## Try on this machine's GPU what needs one (under 8 minutes; WHEELS=FOLDER offline; ARGS=--dry-run without one)
 	@python=$(BIN)/python; [ -n "$(WHEELS)" ] || $(MAKE) --no-print-directory dev; [ -z "$(WHEELS)" ] || python=python3; \
 	 $$python -m bench.gpu_check --out build/gpu/check.json $(if $(WHEELS),--wheels $(WHEELS)) $(ARGS)
+
+test-chart: $(VENV)/.dev ## Install the Helm chart by Helm into an API of the tests' own and check every object (node; 190 MB into data/)
+	@if $(BIN)/python -m pip install --quiet $(PIP_ARGS) --target data/chart/helm --upgrade --no-deps --only-binary=:all: \
+	 --ignore-requires-python helm-sdkpy==0.1.32 && npm install --silent --no-audit --no-fund --prefix data/chart \
+	 @kubernetes-models/keda@0.4.2 @kubernetes-models/prometheus-operator@6.0.0; \
+	 then HELM_DRIVER=memory ERRATA_CHART_TOOLS=$(CURDIR)/data/chart $(BIN)/python -m pytest -q -n 0 -m chart tests/ops $(ARGS); \
+	 else echo "left out: Helm and its validators come from pip's and npm's registries" >&2; fi
 
 client: $(VENV)/.dev ## Write the synchronous client from the asynchronous one (client/src/errata_client/_async)
 	@$(BIN)/python client/tools/generate.py

@@ -29,7 +29,7 @@ from models.states import ShardState, TrainingState
 from models.telemetry.metrics import exposition
 from models.telemetry.port import bearer_matches
 from models.webhooks import WebhookDelivery, WebhookEndpoint
-from workers.dispatch import QUEUES
+from workers.dispatch import QUEUES, queue_of
 
 router = APIRouter(tags=["service"], route_class=StrictRoute)
 _KEPT_SECONDS = 5.0
@@ -116,17 +116,24 @@ def _shards(session: Session) -> Iterable[Any]:
     family = GaugeMetricFamily("errata_shards", "Shards by stage and state: queued, running, quarantined.",
                                labels=["stage", "state"])  # fmt: skip
     due = GaugeMetricFamily("errata_shards_due", "Queued shards that may run now.", labels=["stage"])
+    work = GaugeMetricFamily("errata_queue_shards", "Shards that run or may run now, by the queue of their stage.",
+                             labels=["queue"])  # fmt: skip
+    of_queue = dict.fromkeys(QUEUES, 0)  # a queue without work is 0, not absent: autoscalers read it
     # By the index on state: shards that are done, which are most, are not read.
     grouped = select(Shard.stage, Shard.state, func.count()).where(Shard.state.in_(_OPEN))
     for stage, state, count in session.execute(grouped.group_by(Shard.stage, Shard.state)):
         family.add_metric([stage, state], count)
+        of_queue[queue_of(stage)] += count if state == ShardState.RUNNING else 0
     waiting = select(Shard.stage, func.count()).where(is_waiting()).group_by(Shard.stage)
     for stage, count in session.execute(waiting):
         due.add_metric([stage], count)
+        of_queue[queue_of(stage)] += count
+    for queue, count in of_queue.items():
+        work.add_metric([queue], count)
     overdue = and_(Shard.state == ShardState.RUNNING, Shard.lease_expires_at < db_now())
     expired = GaugeMetricFamily("errata_leases_overdue", "Leases that ran out and are not swept yet.")
     expired.add_metric([], session.scalar(select(func.count()).where(overdue)) or 0)
-    return family, due, expired
+    return family, due, work, expired
 
 
 def _training(session: Session) -> Iterable[Any]:

@@ -54,6 +54,7 @@ class PairOut(RowAnswer):
     language_model: str | None
     prompt_version: str | None
     seed: int | None
+    error_rate: float | None = Field(description="How often the model errs at the step; null where not measured.")
     review: Literal["accepted", "rejected"] | None = Field(description="The verdict that stands; null without one.")
     created_at: datetime
 

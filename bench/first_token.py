@@ -40,8 +40,7 @@ JOB = {"preset": "errata", "config": {"sampling": {"samples": 8, "adaptive": Fal
 def serving() -> Iterator[str]:
     """The address of the streaming server, a process of its own."""
     command = [sys.executable, "-m", "bench.streaming_server", str(MODEL)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip()
@@ -88,7 +87,8 @@ def figures(seconds: list[float]) -> dict[str, float]:
 def busy(service: Service, model: str, problem_set: str) -> Iterator[dict[str, Any]]:
     """Keep a job at work while the block runs; what it says of itself at the end. It is cancelled then."""
     made = service.post("/v1/injection-jobs", {"problem_set": problem_set, "language_model": model, **JOB})
-    url, told = f"/v1/injection-jobs/{made['id']}", {}
+    url = f"/v1/injection-jobs/{made['id']}"
+    told: dict[str, Any] = {}
     until = time.monotonic() + _BUSY_SECONDS
     while not (seen := service.get(url))["progress"]["tokens"]["completion"]:
         if time.monotonic() > until or seen["finished_at"]:

@@ -56,7 +56,8 @@ class StreamingServer(OpenAIServer):
 
     def _streamed(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """What each look at the engine finds new; the counts at the end. A client that left ends it."""
-        chat, told, left = path.endswith("/chat/completions"), {}, threading.Event()
+        chat, left = path.endswith("/chat/completions"), threading.Event()
+        told: dict[int, str] = {}
         done: list[list[Completion]] = []
         with self._engine() as engine:
             working = threading.Thread(target=_generate, args=(engine, body, left, done), daemon=True)
@@ -90,7 +91,7 @@ def _chunk(chat: bool, sample: int, text: str, end: str | None) -> dict[str, Any
 def main() -> None:
     """Serve the folder that the command line names."""
     torch.set_num_threads(1)
-    disable_progress_bar()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     server = StreamingServer(Path(sys.argv[1]))
     print(server.url, flush=True)
     sys.stdin.read()

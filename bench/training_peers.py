@@ -126,25 +126,22 @@ class Silent:
 
 
 class Stock:
-    """One optimizer batch by TRL: collate, forward, backward for every micro-batch."""
+    """One optimizer batch by TRL: collate, forward, backward for every micro-batch.
 
-    def __init__(self, model: Any, pairs: list[Pair], micro: int, by_length: bool, folder: str, bf16: bool) -> None:
-        order = sorted(pairs, key=_length) if by_length else random.Random(1).sample(pairs, len(pairs))
-        self.rows = [
-            {
-                "prompt_ids": list(p.prompt_ids),
-                "chosen_ids": list(p.chosen_ids),
-                "rejected_ids": list(p.rejected_ids),
-                "ref_chosen_logps": -10.0,
-                "ref_rejected_logps": -10.0,
-            }
-            for p in order
-        ]
-        self.micro = micro
+    ``micro`` rows at a time, of similar length (``by_length``) or in any order; both may be set anew. One trainer does
+    for all: TRL reads every weight when it makes one.
+    """
+
+    def __init__(self, model: Any, pairs: list[Pair], folder: str, bf16: bool) -> None:
+        self.micro, self.by_length = 1, False
+        self._rows = {
+            True: [_row(p) for p in sorted(pairs, key=_length)],
+            False: [_row(p) for p in random.Random(1).sample(pairs, len(pairs))],
+        }
         arguments = DPOConfig(
             output_dir=folder,
             max_length=None,
-            per_device_train_batch_size=micro,
+            per_device_train_batch_size=1,  # batches are cut here: one trainer does for micro-batches of any size
             precompute_ref_log_probs=True,
             gradient_checkpointing=False,
             bf16=bf16,
@@ -153,15 +150,15 @@ class Stock:
         self.trainer: Any = StockTRL(
             model=model,
             args=arguments,
-            train_dataset=Dataset.from_list(self.rows),
+            train_dataset=Dataset.from_list(self._rows[True]),
             processing_class=make_tokenizer(),
         )
-        self.trainer.current_gradient_accumulation_steps = -(-len(pairs) // micro)
         self.trainer.optimizer = None
 
     def step(self, count: int | None = None) -> None:
-        """Forward and backward over the batch, or its first ``count`` rows."""
-        rows = self.rows[:count]
+        """Forward and backward over the batch, or its first ``count`` rows, ``micro`` rows at a time."""
+        rows = self._rows[self.by_length][:count]
+        self.trainer.current_gradient_accumulation_steps = -(-len(self._rows[True]) // self.micro)
         for at in range(0, len(rows), self.micro):
             self.trainer.training_step(self.trainer.model, self.trainer.data_collator(rows[at : at + self.micro]))
 
@@ -186,6 +183,16 @@ class Ours:
     def step(self) -> None:
         """Forward and backward over the batch."""
         self.trainer.training_step(self.trainer.model, {"step": 0})
+
+
+def _row(pair: Pair) -> dict[str, Any]:
+    return {
+        "prompt_ids": list(pair.prompt_ids),
+        "chosen_ids": list(pair.chosen_ids),
+        "rejected_ids": list(pair.rejected_ids),
+        "ref_chosen_logps": -10.0,
+        "ref_rejected_logps": -10.0,
+    }
 
 
 def _length(pair: Pair) -> int:

@@ -71,19 +71,18 @@ def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]
     own = make_model(args.size, args.device)
     own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
     ours = Ours(own, pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
-    sweep = {}
-    stocks = {}
-    for micro in args.sweep:
-        for by_length in (False, True):
-            name = f"{micro}{' by length' if by_length else ''}"
-            stocks[name] = Stock(model, pairs, micro, by_length, folder, bf16)
-            stocks[name].step(micro)  # warm up
-            sweep[name] = len(pairs) / seconds(stocks[name].step, args.device)
+    sweep: dict[str, float] = {}
+    stock = Stock(model, pairs, folder, bf16)
+    choices = {f"{micro}{' by length' * by}": (micro, by) for micro in args.sweep for by in (False, True)}
+    for name, (stock.micro, stock.by_length) in choices.items():
+        stock.step(stock.micro)  # warm up
+        sweep[name] = len(pairs) / seconds(stock.step, args.device)
     best = max(sweep, key=lambda name: sweep[name])
+    stock.micro, stock.by_length = choices[best]
     ours.step()
     times: dict[str, list[float]] = {"ours": [], "trl": []}
     for _ in range(args.repeats):
-        times["trl"].append(seconds(stocks[best].step, args.device))
+        times["trl"].append(seconds(stock.step, args.device))
         times["ours"].append(seconds(ours.step, args.device))
     trl_tokens, tree_tokens = (_tokens(pairs, kind, ours.trainer) for kind in ("pairs", "tree"))
     return {
@@ -104,7 +103,8 @@ def _tokens(pairs: list[Pair], kind: Any, trainer: RiseTrainer) -> int:
 def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Peaks of one micro-batch of four pairs (N = 3 and a full pair) by each."""
     pairs, bf16 = make_pairs(1, 3, seed=3), args.device == "cuda"
-    stock = Stock(make_model(args.size, args.device), pairs, 4, True, folder, bf16)
+    stock = Stock(make_model(args.size, args.device), pairs, folder, bf16)
+    stock.micro, stock.by_length = 4, True
     own = make_model(args.size, args.device)
     own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
     ours = Ours(own, pairs, 4, folder, bf16)

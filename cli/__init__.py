@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 
 from models.logs import BROKER, Lines
 
@@ -26,6 +27,25 @@ class CliError(Exception):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def read_secrets() -> None:
+    """Take settings from the files of the folder ``ERRATA_SECRETS``, each named as its variable, in any case.
+
+    So containers get passwords as mounted files (Docker's and Kubernetes' secrets) and no environment shows them. What
+    the environment sets already stays. White space around a value is dropped; folders and names with a dot in front,
+    which Kubernetes puts there, are left out. Raises CliError where the folder or a file cannot be read.
+    """
+    folder = os.environ.get("ERRATA_SECRETS")
+    if not folder:
+        return
+    try:
+        for file in sorted(Path(folder).iterdir()):
+            if not file.name.startswith(".") and file.is_file():
+                os.environ.setdefault(file.name.upper(), file.read_text(encoding="utf-8").strip())
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else "a file of it is no text in UTF-8, or holds NUL"
+        raise CliError(f"ERRATA_SECRETS={folder}: {told}; give a folder of files, each named as its setting") from None
 
 
 def configure_logging() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeGuard
 
 import typer
 
-from cli import CliError, configure_logging, operator
+from cli import CliError, configure_logging, operator, read_secrets
 from cli.sections import Sections
 from cli.user import account, evaluations, jobs, keys, training
 from cli.user.connection import Url, connected
@@ -223,6 +223,7 @@ def _store() -> StoreSettings:
 def main() -> None:
     """Run the command; what stands in its way is one line on standard error and exit status 1."""
     try:
+        read_secrets()
         configure_logging()
         app(prog_name="errata")  # under `python -m` too: completion is set up by this name
     except CliError as error:

@@ -72,11 +72,19 @@ ADVICE: Mapping[Reason, Advice] = {
         "are false already",
         "check how the solutions write their equations, or turn selection.drop_false_steps off",
     ),
+    Reason.BEHIND_FALSE: Advice(
+        "stand behind a step that is false already",
+        "check how the solutions write their equations, or turn selection.drop_behind_false off",
+    ),
     Reason.OVER_QUOTA: Advice("are beyond the quota of edits", "raise editing.edits_per_solution"),
     Reason.NO_RULE_EDIT: Advice("found nothing that the rule could change", "allow more kinds (editing.kinds)"),
     Reason.NO_SLIP: Advice(
         "have no likely error of the model that can be carried and proven",
         "lower editing.slips.min_probability, or let rules take over (editing.fallback)",
+    ),
+    Reason.NO_MINED: Advice(
+        "are written right by the model in every sample",
+        "raise editing.mined.k or editing.mined.temperature, take harder problems, or edit by slips",
     ),
     Reason.ECHOES_MARKER: Advice("repeated the prompt's own markers", _FORMAT),
     Reason.ECHOES_INSTRUCTION: Advice("repeated the instruction", _FORMAT),

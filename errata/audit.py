@@ -3,8 +3,8 @@
 A pair should differ in its error and in nothing else. A small classifier sees single sides, out of context: lengths,
 ``\\boxed``, telling words, n-grams. If it separates rejected from chosen on problems it was not fitted on, so can a
 language model, and it would learn that instead of the error. Step and full pairs are audited apart: full pairs are two
-different solutions, and do differ. So is every error kind, in each form: pooled, a shortcut in one kind is lost among
-the others.
+different solutions, and do differ. So are mined errors, whose sides a model wrote freely, and every error kind, in
+each form: pooled, a shortcut in one kind is lost among the others.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sklearn.model_selection import GroupKFold
 from errata.seeds import derive_seed
 from errata.statistics import mean_interval
 
+AuditedType = Literal["step", "full", "mined"]
 FOLDS = 5
 MIN_PROBLEMS = 20
 MAX_PAIRS = 4_000
@@ -70,7 +71,7 @@ class AuditReport:
     figures, where there are too few problems to say.
     """
 
-    type: Literal["step", "full"]
+    type: AuditedType
     pairs: int
     problems: int
     auc: float | None = None
@@ -135,7 +136,7 @@ class AuditSample:
         return [pair for _, pair in sorted(self._heap)]
 
 
-def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: int = 0) -> AuditReport:
+def audit(pairs: Sequence[AuditPair], type: AuditedType, *, seed: int = 0) -> AuditReport:
     """Audit the pairs of one type. Deterministic; time and memory grow with the pairs given (see AuditSample)."""
     looked_at = list(pairs)
     problems = len({pair.problem for pair in looked_at})
@@ -163,6 +164,8 @@ def audit(pairs: Sequence[AuditPair], type: Literal["step", "full"], *, seed: in
 
 def audit_kinds(samples: Mapping[tuple[str, str], AuditSample], *, seed: int = 0) -> list[dict[str, Any]]:
     """What the classifier reached on the step pairs of each (kind, form) with at least ``KIND_PAIRS``, as JSON values.
+
+    The form of mined errors is ``mined``.
 
     In order of kind and form. A group with fewer pairs is left out: its figure would be a guess.
     """

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from errata.few_shot import edit_examples
+from errata.mined_config import MINED_CONTINUATIONS, MinedConfig
 from errata.prompt_config import EditExample, EditPromptConfig, SolvePromptConfig
 from errata.slips import SlipsConfig
 from errata.stopping import StopConfig
@@ -84,18 +85,30 @@ class SelectionConfig(Strict):
     )
     drop_admitting: bool = Field(True, description="Drop correct solutions that admit or repair a mistake (paper).")
     drop_false_steps: bool = Field(True, description="Never choose a step whose own equation is false (ours).")
+    drop_behind_false: bool = Field(
+        True, description="Offer no step behind one whose own equation is false (ours): its prefix holds an error."
+    )
     label_check: bool = Field(True, description="Set aside problems whose samples agree against gold (ours).")
 
 
-EDITORS: Mapping[str, EditorName] = {"model": "words", "slip": "slip", "rules": "rule", "random-token": "random-token"}
+EDITORS: Mapping[str, EditorName] = {
+    "model": "words",
+    "slip": "slip",
+    "mined": "mined",
+    "rules": "rule",
+    "random-token": "random-token",
+}
 """How edits, pairs and counts name an editor, by the job's setting."""
+_HANDS_ON = ("model", "slip")  # editors behind which others may edit; the rest are controls, or arms of their own
 
 
 class EditingConfig(EditPromptConfig):
     """How steps are edited (step 6)."""
 
-    editor: Literal["model", "slip", "rules", "random-token"] = Field(
-        "model", description="Who edits: a model in words, its own likeliest wrong tokens, rules, or chance (control)."
+    editor: Literal["model", "slip", "mined", "rules", "random-token"] = Field(
+        "model",
+        description="Who edits: a model in words, its own likeliest wrong tokens, the steps that it writes wrong itself"
+        " (mined), rules, or chance (control).",
     )
     fallback: tuple[Literal["slip", "rules"], ...] = Field(
         (),
@@ -103,6 +116,7 @@ class EditingConfig(EditPromptConfig):
         description="Who edits a step that the editor failed at, in this order (`errata`: slip, then rules).",
     )
     slips: SlipsConfig = SlipsConfig()
+    mined: MinedConfig = MinedConfig()
     editor_model: str | None = Field(
         None, min_length=1, max_length=200, description="The model that edits, by its name; null: the one that solves."
     )
@@ -147,7 +161,7 @@ class EditingConfig(EditPromptConfig):
     def _in_order(self) -> EditingConfig:
         if len({self.editor, *self.fallback}) != 1 + len(self.fallback):
             raise ValueError("fallback: each editor may occur once, and not behind itself")
-        if self.fallback and self.editor in ("rules", "random-token"):
+        if self.fallback and self.editor not in _HANDS_ON:
             raise ValueError(f"fallback: nobody edits behind the editor '{self.editor}'; give an empty list")
         return self
 
@@ -159,7 +173,7 @@ class EditingConfig(EditPromptConfig):
     @property
     def asks_model(self) -> bool:
         """Whether any of them asks a language model."""
-        return bool({"words", "slip"} & set(self.editors))
+        return bool({"words", "slip", "mined"} & set(self.editors))
 
 
 class ScreeningConfig(Strict):
@@ -189,6 +203,11 @@ class ProofConfig(Strict):
 
     unproven: Literal["drop", "keep"] = "drop"
     continuations: ContinuationConfig = ContinuationConfig()
+    error_rates: bool = Field(
+        False,
+        description="Measure how often the model errs at each edited step, by `continuations.k` continuations from"
+        " before and from behind it (mathematics, choice). Mined errors measure it by their samples.",
+    )
     mode: Literal["static", "dynamic"] = Field(
         "static", description="Dynamic: both sides go on to the end; the rejected one carries its error on (ours)."
     )
@@ -230,12 +249,18 @@ class InjectionConfig(Strict):
             raise ValueError("pairs: at least one of 'step' and 'full' must be true")
         if self.editing.editor_model is not None and not self.editing.asks_model:
             raise ValueError(f"editing.editor_model: the editor '{self.editing.editor}' asks no model")
+        continued = self.proof.continuations
+        if self.editing.editor == "mined" and continued.when != "never":
+            if continued.k < MINED_CONTINUATIONS:
+                raise ValueError(f"proof.continuations.k: mined errors need at least {MINED_CONTINUATIONS}")
+            if continued.temperature == 0:
+                raise ValueError("proof.continuations.temperature: mined errors need several; give one above 0")
         return self
 
     @property
     def carries_to_end(self) -> bool:
         """Whether the program carries each error to its solution's end. Where whole steps are edited, a model does."""
-        units = self.editing.layout == "errata" and self.editing.editor != "random-token"
+        units = self.editing.layout == "errata" and self.editing.editor not in ("random-token", "mined")
         return self.proof.mode == "dynamic" and units
 
     @property
@@ -248,13 +273,13 @@ class InjectionConfig(Strict):
         """Whether any stage of the job calls the job's own language model (``editor_model`` is another)."""
         goes_on = self.proof.mode == "dynamic" and not self.carries_to_end
         asked = self.editing.asks_model and self.editing.editor_model is None
-        edits = asked or self.proof.continuations.when != "never" or goes_on
+        edits = asked or self.proof.continuations.when != "never" or goes_on or self.proof.error_rates
         return self.sampling.source == "model" or (self.pairs.step and edits)
 
 
 _PAPER: dict[str, Any] = {
     "sampling": {"samples": 5, "adaptive": False, "temperature": 0.2, "top_p": 0.9, "max_tokens": 2048},
-    "selection": {"require_both": True, "drop_false_steps": False, "label_check": False},
+    "selection": {"require_both": True, "drop_false_steps": False, "drop_behind_false": False, "label_check": False},
     "editing": {
         "layout": "paper",
         "temperature": 0.0,
@@ -281,6 +306,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "random-token": {"editing": {"editor": "random-token"}, "proof": {"unproven": "keep"}},
     "rules": {"editing": {"editor": "rules"}},
     "slip": {"editing": {"editor": "slip"}},
+    "mined": {"editing": {"editor": "mined"}, "proof": {"continuations": {"when": "unproven"}}},
 }
 #: Limits where a domain's texts are longer or shorter than those of mathematics; a preset's own and a job's go before.
 #: An edit in logic is the whole answer as JSON, in code a single line; a grid or a program takes more room to solve.
@@ -309,7 +335,7 @@ def resolve(preset: str, overrides: Mapping[str, Any] | None = None, domain: Dom
 
 def _behind(editor: Any, fallback: Sequence[str]) -> list[str]:
     """Those of a preset's fallback that can follow the editor."""
-    return [name for name in fallback if name != editor] if editor in ("model", "slip") else []
+    return [name for name in fallback if name != editor] if editor in _HANDS_ON else []
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

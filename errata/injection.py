@@ -62,12 +62,12 @@ def plan_edits(
 ) -> EditPlan:
     """Offer every step once, with one kind drawn by weight among those that apply to it, and one form.
 
-    Not offered: a thought, a step that only states the answer, whose own equation is already false, whose calculator
-    mark says something else than its text, or to which no kind applies. ``profile`` replaces the configured weights
-    (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of this solution is drawn again only
-    where no other applies. Where ``consistent`` is drawn, the kind is drawn among those that can be made so; where none
-    can, the edit stands. Where rules edit, kinds with a cap of their own keep to it, unless the job names
-    its kinds.
+    Not offered: a thought, a step that only states the answer, whose own equation is already false, that stands behind
+    such a step, whose calculator mark says something else than its text, or to which no kind applies. ``profile``
+    replaces the configured weights (``mix: "profile"``). With ``max_kind_share`` below 1 a kind that has its share of
+    this solution is drawn again only where no other applies. Where ``consistent`` is drawn, the kind is drawn among
+    those that can be made so; where none can, the edit stands. Where rules edit, kinds with a cap of their own keep to
+    it, unless the job names its kinds.
     """
     rng = random.Random(seed)
     weights = profile if profile and config.editing.mix == "profile" else config.editing.kinds
@@ -75,14 +75,16 @@ def plan_edits(
     most = 1 if config.editing.max_kind_share == 1 else None
     offered: dict[int, list[PlannedEdit]] = {}
     skipped: dict[int, Reason] = {}
+    behind_false = False
     for step in steps:
         site = Site(solution, steps, step.index, problem)
-        reason = _unfit(site, config, domain)
+        reason = _unfit(site, config, domain) or (Reason.BEHIND_FALSE if behind_false else None)
         found = [] if reason else list(islice(_choices(site, config, domain, weights, rng), most))
         if found:
             offered[step.index] = found
         else:
             skipped[step.index] = reason or Reason.NO_KIND
+        behind_false = behind_false or _makes_prefix_false(site, config, domain)
     limit = config.editing.edits_per_solution
     if limit is not None and len(offered) > limit:
         kept = set(rng.sample(sorted(offered), limit))
@@ -105,6 +107,12 @@ def _unfit(site: Site, config: InjectionConfig, domain: Domain) -> Reason | None
     return None
 
 
+def _makes_prefix_false(site: Site, config: InjectionConfig, domain: Domain) -> bool:
+    """Whether no step behind this one may be offered: an equation of it is false."""
+    calculates = domain in (Domain.MATH, Domain.CHOICE)
+    return calculates and config.selection.drop_behind_false and not is_consistent(site.text)
+
+
 def _offered(site: Site, sentences: int) -> Site:
     """The site without the sentences of a long step that its editor may not change."""
     start, _ = offered_span(site.solution, site.step, sentences)
@@ -125,6 +133,10 @@ def _choices(
     forms = forms_of(config, domain)
     drawn = rng.choices(list(forms), list(forms.values()))[0]
     units = _units(site, config, domain, rng)
+    if config.editing.editor == "mined":
+        # Any step can be written anew; the kind follows from what the model writes wrong.
+        yield from (PlannedEdit(site.index, kind.name) for kind in kinds.values() if kind.version is None)
+        return
     if config.editing.editor == "slip":
         # What the model would write is not known yet: the kind follows from the slip that is drawn.
         slips = {KIND_OF[position] for position in config.editing.slips.positions}

@@ -12,6 +12,7 @@ INJECTION: dict[str, str] = {
     "random-token": "a control: a token replaced by chance, unproven",
     "rules": "rules edit in place of a model; needs brought solutions or a model that solves",
     "slip": "the model's own likeliest wrong tokens; for models below 1 billion weights",
+    "mined": "the model writes every step anew; what is proven wrong of that is the rejected side",
 }
 #: Of training runs (workers.training.config.PRESETS).
 TRAINING: dict[str, str] = {
@@ -19,4 +20,5 @@ TRAINING: dict[str, str] = {
     "paper": "DPO as in the paper: NLL weight 0.05, a mean for each term, end of sequence after full solutions",
     "scripts": "DPO as the paper's released scripts do it",
     "sft": "imitates the chosen solutions, no preferences",
+    "step-nll": "imitates the chosen steps alone, no preferences",
 }

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +37,7 @@ from errata.units import Unit
 Layout = Literal["errata", "paper", "scripts"]
 
 SOLVE_VERSION = "solve/1"
+MINED_VERSION = "mined/1"
 SLIP_VERSION = "slip/1"
 EDIT_VERSIONS: dict[Layout, str] = {"errata": "edit-errata/2", "paper": "edit-paper/1", "scripts": "edit-scripts/1"}
 FEW_SHOT_VERSION = "edit-errata/3"
@@ -75,6 +76,11 @@ def solve_prompt(question: str, domain: Domain = Domain.MATH, config: SolvePromp
 def solve_message(question: str, domain: Domain) -> str:
     """The user's turn of ``solve_prompt`` without a configuration, for those who make it of many questions."""
     return _solve_turn(question, domain, _OURS)
+
+
+def solve_messages(questions: Iterable[str], domain: Domain) -> list[str]:
+    """``solve_message`` of each question."""
+    return [_solve_turn(question, domain, _OURS) for question in questions]
 
 
 def solve_version(config: SolvePromptConfig) -> str:

@@ -191,7 +191,11 @@ class ProblemError(Base):
 
 
 class EditRow(Identified, StageColumns, Timestamped, Base):
-    """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used."""
+    """One edit of one step; one row per solution, step and kind. ``attempts`` holds every reply, the last one used.
+
+    ``start`` and ``end`` are the step's offsets in the drawn solution. ``original`` is the step, or of a mined error
+    the right sample of it that is nearest in wording.
+    """
 
     __tablename__ = "edits"
     __table_args__ = (
@@ -217,6 +221,10 @@ class EditRow(Identified, StageColumns, Timestamped, Base):
     evidence_kind: Mapped[str | None]
     evidence: Mapped[dict[str, Any] | None]
     continuations: Mapped[dict[str, Any] | None]
+
+    def within(self, solution: str) -> str:
+        """The drawn solution with ``original`` in its place: another text only where a mined error chose another."""
+        return solution[: self.start] + self.original + solution[self.end :]
 
 
 PAIR_FILTERS = ("type", "error_kind", "form", "editor", "evidence_kind")
@@ -278,5 +286,6 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
     language_model: Mapped[str | None]
     prompt_version: Mapped[str | None]
     seed: Mapped[int | None]
+    error_rate: Mapped[float | None]  # how often the model errs at the step (errata.mined); null: not measured
     rest: Mapped[dict[str, Any] | None]
     review: Mapped[str | None]  # accepted or rejected: the verdict that stands (models.curation)

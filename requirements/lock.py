@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYTHON = "3.11"
-LOCKS = {"service": ("server", "otel"), "torch": ("server", "otel", "train")}
+LOCKS = {"service": ("server", "otel", "s3"), "torch": ("server", "otel", "s3", "train", "qlora")}
 #: What only torch for CUDA brings, and torch.
 CUDA = re.compile(r"(?:torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==")
 

@@ -266,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether the client has hung up."""
         self.connection.setblocking(False)
         try:
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
+            return bool(self.connection.recv(1, socket.MSG_PEEK) == b"")
         except BlockingIOError:
             return False
         except OSError:

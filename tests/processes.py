@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -43,10 +43,11 @@ def until(condition: Callable[[], object], what: str, seconds: float = 120) -> N
 class Running:
     """A command that goes on until it is ended; its output is collected."""
 
-    def __init__(self, *arguments: str, env: Mapping[str, str]) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str], within: Sequence[str] = ()) -> None:
+        """``within``: a command that becomes this one, such as one that enters a network namespace first."""
         self.output: list[str] = []
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *arguments],
+            [*within, sys.executable, "-m", "cli.main", *arguments],
             env=dict(env),
             cwd=ROOT,
             stdin=subprocess.PIPE,

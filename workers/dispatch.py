@@ -26,6 +26,7 @@ from workers.lifecycle import (
     plan_positions,
     plan_rejudging,
     plan_retry,
+    queue_of,
     resume,
     retry_quarantined,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "plan_retry",
     "prepare_preview",
     "preview_training",
+    "queue_of",
     "resolve_training",
     "resume",
     "retry_quarantined",

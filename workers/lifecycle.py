@@ -52,12 +52,17 @@ class Hint:
 
 def hint_for(shard_id: str, stage: str) -> Hint:
     """The hint for a shard's next stage; stages that call no engine go to grading, so no GPU waits on them."""
-    return Hint(shard_id, GENERATION if stage in _GENERATING else GRADING)
+    return Hint(shard_id, queue_of(stage))
+
+
+def queue_of(stage: str) -> str:
+    """The queue by which hints for this stage travel."""
+    return GENERATION if stage in _GENERATING else GRADING
 
 
 def stages_of(queue: str) -> list[Stage]:
     """The stages whose hints travel by ``queue``."""
-    return [stage for stage in Stage if (stage in _GENERATING) == (queue == GENERATION)]
+    return [stage for stage in Stage if queue_of(stage) == queue]
 
 
 def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> list[Hint]:

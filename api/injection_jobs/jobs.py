@@ -119,6 +119,7 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
     _check_first(config)
     config = settle_examples(config, editor or model)
     _check_slips(config, domain, editor or model)
+    _check_mined(config, domain)
     job = InjectionJob(
         id=new_id("inj"),
         workspace_id=workspace_id,
@@ -153,6 +154,13 @@ def _check_first(config: InjectionConfig) -> None:
     if config.sampling.first:
         remedy = "leave it out; POST /v1/injection-jobs/{job_id}/extend draws further samples of an ended job"
         raise Invalid.field("config.sampling.first", "it is set by an extension only", remedy)
+
+
+def _check_mined(config: InjectionConfig, domain: Domain) -> None:
+    """Mined errors are told from right steps by their calculations."""
+    if config.editing.editor == "mined" and config.pairs.step and domain in (Domain.LOGIC, Domain.CODE):
+        told = f"mined errors are proven by calculations and continuations, and domain '{domain}' has neither"
+        raise Invalid.field("config.editing.editor", told, "use the editor 'model' or 'rules'")
 
 
 def _check_slips(config: InjectionConfig, domain: Domain, model: LanguageModel | None) -> None:

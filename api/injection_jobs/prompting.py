@@ -7,7 +7,7 @@ from errata.config import InjectionConfig
 from errata.few_shot import EXAMPLES_VERSION, example_fault
 from errata.kinds import kinds_of
 from errata.prompt_config import DEFAULT_FEW_SHOT
-from errata.prompts import SLIP_VERSION, edit_version_of, solve_version
+from errata.prompts import MINED_VERSION, SLIP_VERSION, edit_version_of, solve_version
 from errata.types import Domain
 from models.workspaces import LanguageModel
 
@@ -46,6 +46,8 @@ def prompt_versions(config: InjectionConfig, domain: Domain) -> dict[str, str]:
         packaged |= bool(config.editing.few_shot) and config.editing.examples is None
     if "slip" in config.editing.editors:
         versions["slip"] = SLIP_VERSION
+    if config.editing.editor == "mined":
+        versions["mined"] = MINED_VERSION
     if packaged:
         versions["examples"] = EXAMPLES_VERSION
     return versions

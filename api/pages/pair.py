@@ -150,8 +150,9 @@ def _around(
     if not (row.step_index < len(steps) and steps[row.step_index].start == row.start):
         # The pair was made under other rules of cutting: step numbers would be wrong, so the text stands without them.
         return (Piece(None, plain(visible(row.prefix.strip()))),), ()
-    # A side longer than its step (mode ``dynamic``) holds the later steps already.
-    follows = row.chosen == solution.text[row.start : row.end]
+    # A side longer than its step (mode ``dynamic``) holds the later steps already, and so ends as the solution does.
+    behind = solution.text[row.end :]
+    follows = row.chosen == solution.text[row.start : row.end] or not row.chosen.endswith(behind)
     later = steps[row.step_index + 1 :] if follows else ()
     return _pieces(solution.text, steps[: row.step_index], preamble=True), _pieces(solution.text, later)
 
@@ -181,6 +182,7 @@ def _provenance(row: PairRow, solution: SolutionRow, edit: EditRow | None) -> Se
         ("Edited by", None if row.type == "full" else row.language_model or row.prompt_version),
         ("Editor", row.editor),
         ("Slip", _slip(edit)),
+        ("Error rate", None if row.error_rate is None else f"{percent(row.error_rate)} of the model's own samples"),
         ("Prompt", row.prompt_version if by_model else None),
         ("Seed", None if row.seed is None else str(row.seed)),
         ("Replies needed", str(len(edit.attempts)) if edit and len(edit.attempts) > 1 else None),

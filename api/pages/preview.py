@@ -22,12 +22,13 @@ _COUNTS = (
     ("unweighted", "Without weight in this objective"),
     ("duplicates", "Said twice"),
     ("longest", "Longest, in tokens"),
+    ("scored", "Tokens that the loss sees"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One token as it is drawn. ``trained``: the loss sees it; ``differs``: it lies in the error's span."""
+    """One token as it is drawn. ``trained``: the loss sees it; ``differs``: it lies in the error's span, too."""
 
     text: str
     trained: bool
@@ -120,10 +121,14 @@ def _prompt(prompt: PromptTokens) -> Side:
 def _side(name: str, side: SideTokens) -> Side:
     start, stop = _span(side.divergent)
     tokens = tuple(
-        Token(visible(each.text), trained=True, differs=start <= at < stop, eos=at in side.eos)
+        Token(visible(each.text), _scored(side, at), _scored(side, at) and start <= at < stop, at in side.eos)
         for at, each in enumerate(side.tokens)
     )
     return Side(name, tokens, side.omitted)
+
+
+def _scored(side: SideTokens, at: int) -> bool:
+    return any(start <= at < stop for start, stop in side.scored)
 
 
 def _span(divergent: Sequence[int]) -> tuple[int, int]:

@@ -52,6 +52,7 @@ class SideTokens(BaseModel):
 
     tokens: list[TokenOut]
     omitted: int = Field(description="Tokens behind those shown.")
+    scored: list[list[int]] = Field(description="Start and stop of each span of tokens that the loss sees.")
     divergent: list[int] = Field(description="Start and stop of the span in which the sides differ: the error.")
     eos: list[int] = Field(description="Where the end-of-sequence token stands.")
     ends_with_eos: bool
@@ -83,6 +84,7 @@ class PreviewReport(BaseModel):
     duplicates: int
     longest: int = Field(description="Tokens.")
     tokens: int = Field(description="Of the trained pairs, as a plain trainer would run them.")
+    scored: int = Field(0, description="Tokens of both sides of the trained pairs that the loss sees.")
 
 
 class PreviewTokens(BaseModel):

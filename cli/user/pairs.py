@@ -20,7 +20,7 @@ pairs = typer.Typer(help="Preference pairs.", no_args_is_help=True)
 Job = Annotated[str | None, typer.Option(help="Of this injection job.")]
 Kind = Annotated[str | None, typer.Option(help="Of this error kind.")]
 Form = Annotated[str | None, typer.Option(help="stands or consistent.")]
-Editor = Annotated[str | None, typer.Option(help="words, slip, rule or random-token.")]
+Editor = Annotated[str | None, typer.Option(help="words, slip, mined, rule or random-token.")]
 _SHORT = 60  # characters of a side in a list
 
 

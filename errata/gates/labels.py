@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from errata.identity import Context, prove_identity
+from errata.mined_proof import lies_apart, own_contradiction
 from errata.proof import Outcome, prove_contradiction
 from errata.replay import Replay, ReplayOutcome, prove_replay, replay
 from errata.types import Domain, EvidenceKind, Problem, Verdict
@@ -31,8 +32,9 @@ class Label(StrEnum):
 class LabelCheck:
     """One pair with what its label rests on.
 
-    ``solution``: the solution that the step pair was made from. ``original`` and ``edited``: the step without what
-    follows it (mode ``dynamic``); equal to the sides where nothing follows.
+    ``solution``: the solution that the step pair was made from, with its chosen side. ``original`` and ``edited``: the
+    step without what follows it (mode ``dynamic``); equal to the sides where nothing follows. ``mined``: the rejected
+    side is a mined error, which has rules of proof of its own.
     """
 
     type: str
@@ -47,6 +49,7 @@ class LabelCheck:
     step_index: int = 0
     evidence: str | None = None
     detail: Mapping[str, Any] | None = None
+    mined: bool = False
 
     @cached_property
     def _replayed(self) -> Replay | None:
@@ -93,7 +96,9 @@ class LabelCheck:
         if not self.solution.startswith(self.original, self.start):
             return Label.WRONG, "the chosen step does not stand in the solution"
         if self.evidence == EvidenceKind.CONTRADICTION:
-            return _proven(prove_contradiction(self.original, self.edited) is not None)
+            prove = own_contradiction if self.mined else prove_contradiction
+            sides = (self.edited, self.original) if self.mined else (self.original, self.edited)
+            return _proven(prove(*sides) is not None)
         if self.evidence == EvidenceKind.IDENTITY:
             around = Context(self.problem.question, self.solution, self.start)
             return _proven(prove_identity(self.original, self.edited, around) is not None)
@@ -107,7 +112,8 @@ class LabelCheck:
         if self.evidence == EvidenceKind.DIVERGENCE:
             detail = self.detail or {}
             gap = detail.get("rate", 0) - detail.get("original_rate", 0)
-            return _proven(gap >= detail.get("gap", 0.5) - 1e-9)  # by the stored rates: nothing is generated anew
+            # By the stored rates: nothing is generated anew.
+            return _proven(gap >= detail.get("gap", 0.5) - 1e-9 and (not self.mined or lies_apart(detail)))
         return Label.OPEN, "the edit was never proven"
 
 

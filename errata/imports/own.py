@@ -81,6 +81,9 @@ def read_pair(row: Values, config: ImportConfig) -> ImportedPair:
         ask = Ask(text_of(text, "prompt_text"), text=text)
     own = {name: row[name] for name in PAIR_FIELDS if name not in _KEPT_ELSEWHERE and row.get(name) is not None}
     for name, value in own.items():
+        if PAIR_FIELDS[name] == "float64":
+            own[name] = _share(value, name)
+            continue
         kind = int if PAIR_FIELDS[name] == "int64" else str
         if kind is int and isinstance(value, str) and value.lstrip("-").isdecimal() and len(value) < 12:
             own[name] = value = int(value)  # a table of texts holds numbers as texts
@@ -89,6 +92,16 @@ def read_pair(row: Values, config: ImportConfig) -> ImportedPair:
     prefix = text_of(row.get("prefix") or "", "prefix")
     chosen, rejected = (text_of(row.get(name), name) for name in ("chosen", "rejected"))
     return ImportedPair(ask, chosen, rejected, prefix, row["type"] == "step", own)
+
+
+def _share(value: Any, name: str) -> float:
+    try:
+        found = float(value)  # a table of texts holds numbers as texts
+    except (TypeError, ValueError):
+        found = -1.0
+    if isinstance(value, bool) or not 0 <= found <= 1:
+        raise RowProblem(f"'{name}' is not a number from 0 to 1")
+    return found
 
 
 def read_critique(row: Values, config: ImportConfig) -> ImportedPair:

@@ -58,9 +58,10 @@ class PairRecord:
     ``start`` and ``end`` are the chosen step's character offsets in its solution, so ``start == len(prefix)``;
     ``form`` and ``editor`` say how the error was made (null for full pairs); ``evidence`` is the kind of proof (null
     for a full pair: both its sides were judged against the gold answer) and ``evidence_detail`` its JSON text;
-    ``seed`` is that of the rejected text; ``problem_external_id`` is the sender's own id of the problem. No columns are
-    ``thoughts``, the markers that the job's steps are cut by, and ``rest``, what follows on both sides to their answers
-    (None: not known, so that there is no whole form).
+    ``error_rate`` is how often the model errs at the step, null where the job did not measure it; ``seed`` is that of
+    the rejected text; ``problem_external_id`` is the sender's own id of the problem. No columns are ``thoughts``, the
+    markers that the job's steps are cut by, and ``rest``, what follows on both sides to their answers (None: not known,
+    so that there is no whole form).
     """
 
     pair_id: str
@@ -87,6 +88,7 @@ class PairRecord:
     domain: str
     problem_external_id: str | None = None
     gold_answer: str | None = None
+    error_rate: float | None = None
     thoughts: Markers = THOUGHTS
     rest: Rest | None = None
 
@@ -106,8 +108,9 @@ class PairRecord:
         return whole_sides(self.prefix, self.chosen, self.rejected, self.rest)
 
 
+_TYPES = {"int": "int64", "float": "float64", "str": "string"}
 PAIR_FIELDS: Fields = {
-    field.name: "int64" if str(field.type).startswith("int") else "string"
+    field.name: _TYPES[str(field.type).partition(" ")[0]]
     for field in fields(PairRecord)
     if field.name not in ("thoughts", "rest")
 }

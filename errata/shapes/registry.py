@@ -1,8 +1,9 @@
 """The shapes a dataset's rows come in: one dataset configuration per shape, so that columns never mix.
 
 A shape turns one stored pair, or one correct sample, into rows. It states its columns in a small type language
-(``"string"``, ``"int64"``, ``"bool"``, a one-item list for a list, a dict for a struct) that whoever writes Parquet
-maps to an explicit schema, and says what reads it and how: trainer, loader, end of sequence, chat template.
+(``"string"``, ``"int64"``, ``"float64"``, ``"bool"``, a one-item list for a list, a dict for a struct) that whoever
+writes Parquet maps to an explicit schema, and says what reads it and how: trainer, loader, end of sequence, chat
+template.
 """
 
 from __future__ import annotations

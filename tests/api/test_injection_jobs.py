@@ -135,6 +135,17 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
         "config.editing.slips",
         "min_",
     ),
+    (
+        {"preset": "mined", "config": {"proof": {"continuations": {"k": 4}}}},
+        "config.proof.continuations.k",
+        "at least 8",
+    ),
+    (
+        {"preset": "mined", "config": {"editing": {"fallback": ["rules"]}}},
+        "config.editing.fallback",
+        "nobody edits behind",
+    ),
+    ({"preset": "mined", "config": {"editing": {"mined": {"k": 1}}}}, "config.editing.mined.k", "greater"),
     ({"preset": "slip", "language_model": "hosted"}, "config.editing.editor", "no log-probabilities"),
     ({"preset": "slip", "config": {"editing": {"editor_model": "hosted"}}}, "config.editing.editor", "'hosted'"),
     ({"language_model": None}, "language_model", "none is named"),
@@ -161,6 +172,17 @@ def test_refused_jobs_name_field_and_remedy(client: CheckedClient, database: Dat
     with database.read() as session:
         assert session.scalars(select(InjectionJob.id)).all() == []
     assert client.post("/v1/injection-jobs", json=good).status_code == 202
+
+
+def test_mined_errors_are_refused_where_nothing_is_calculated(client: CheckedClient, database: Database) -> None:
+    add_workspace(client)
+    add_model(database)
+    problem = {"question": "Write f.", "gold_answer": "def f(x): return x", "meta": {"tests": ["assert f(1) == 1"]}}
+    answer = client.post("/v1/problem-sets", json={"name": "c", "domain": "code", "problems": [problem]})
+    body = {"problem_set": answer.json()["id"], "language_model": "tiny", "preset": "mined"}
+    [error] = client.post("/v1/injection-jobs", json=body).json()["errors"]
+    assert error["field"] == "config.editing.editor"
+    assert "domain 'code' has neither" in error["message"]
 
 
 def add_workspace(client: CheckedClient) -> None:

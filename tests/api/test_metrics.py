@@ -64,6 +64,8 @@ def test_what_the_database_says(database: Database, store: StoreSettings) -> Non
     found = read(exposition("", stored)[0].decode())
     assert at(found, "errata_shards", stage="sample", state="queued") == 1
     assert at(found, "errata_shards_due", stage="sample") == 1
+    assert at(found, "errata_queue_shards", queue="generation") == 1
+    assert at(found, "errata_queue_shards", queue="grading") == 0, "a queue without work is 0, not absent"
     assert at(found, "errata_jobs", kind="injection_job", state="queued") == 1
     assert at(found, "errata_jobs", kind="training_run", state="running") == 1
     assert at(found, "errata_training_loss", run=rows["train"]) == 0.75

@@ -193,6 +193,7 @@ def test_a_preview_marks_the_differing_tokens_of_both_sides() -> None:
         side: {
             "tokens": tokens("2", word, "\u202e"),
             "omitted": 1,
+            "scored": [[1, 3]],
             "divergent": [1, 2],
             "eos": [2],
             "ends_with_eos": True,
@@ -221,3 +222,4 @@ def test_a_preview_marks_the_differing_tokens_of_both_sides() -> None:
         ("[U+202E]", False, True),
     ]
     assert (chosen.tokens[1].text, chosen.omitted) == ("+", 1)
+    assert [token.trained for token in chosen.tokens] == [False, True, True]

@@ -75,11 +75,18 @@ def test_a_control_is_left_as_it_is() -> None:
     assert pays(found)["random-token"].pays is False
 
 
+def test_mined_errors_are_few_where_the_model_is_good() -> None:
+    given = resolve("mined")
+    found = suggest(given, counts(mined=(40, 3)), Domain.MATH, slips=True)
+    assert found.config == given
+    assert found.why.startswith("mined 3 of 40 edits proven: the settings stay")
+
+
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("domain", list(Domain))
 def test_overrides_give_the_configuration_back(preset: str, domain: Domain) -> None:
     own = {"form": {"consistent": 1.0, "stands": 0.0}, "slips": {"positions": ["sign"]}}
-    config = resolve(preset, {"editing": own, "seed": 3, "proof": {"continuations": {"k": 3}}}, domain)
+    config = resolve(preset, {"editing": own, "seed": 3, "proof": {"continuations": {"k": 9}}}, domain)
     found = overrides_of(config, domain)
     assert resolve(preset, found, domain) == config
     assert overrides_of(resolve(preset, None, domain), domain) == {}

@@ -16,7 +16,7 @@ from errata.steps import split_steps
 from errata.strict import Strict
 from errata.types import Domain
 
-NAMES = {"slip", "errata", "paper", "scripts", "full-only", "step-only", "random-token", "rules"}
+NAMES = {"slip", "mined", "errata", "paper", "scripts", "full-only", "step-only", "random-token", "rules"}
 
 
 def _sections(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -148,11 +148,15 @@ def test_the_controls_differ_from_our_default_in_one_thing() -> None:
     base = resolve("errata", {"editing": {"fallback": []}}).model_dump()
     differ = {
         name: {key for key, value in resolve(name).model_dump().items() if value != base[key]} - {"preset"}
-        for name in ("full-only", "step-only", "random-token", "rules", "slip")
+        for name in ("full-only", "step-only", "random-token", "rules", "slip", "mined")
     }
     assert differ["full-only"] == differ["step-only"] == {"pairs"}
     assert differ["rules"] == differ["slip"] == {"editing"}
     assert differ["random-token"] == {"editing", "proof"}  # a random token proves nothing and is kept unproven
+    assert differ["mined"] == {
+        "editing",
+        "proof",
+    }  # a resampled step may need continuations to be told from a right one
 
 
 def test_only_our_default_has_a_fallback_and_it_follows_the_editor_of_a_job() -> None:
@@ -161,6 +165,7 @@ def test_only_our_default_has_a_fallback_and_it_follows_the_editor_of_a_job() ->
     assert editors == {
         "model": ("words", "slip", "rule"),
         "slip": ("slip", "rule"),
+        "mined": ("mined",),
         "rules": ("rule",),
         "random-token": ("random-token",),
     }
@@ -179,6 +184,7 @@ def test_only_our_default_has_a_fallback_and_it_follows_the_editor_of_a_job() ->
         ("full-only", {"sampling": {"source": "brought"}}, False),
         ("slip", {"sampling": {"source": "brought"}}, True),
         ("slip", {"sampling": {"source": "brought"}, "editing": {"editor_model": "other"}}, False),
+        ("mined", {"sampling": {"source": "brought"}}, True),
         ("rules", {"sampling": {"source": "brought"}, "proof": {"continuations": {"when": "unproven"}}}, True),
         # The program carries an error to the end, except where whole steps or single tokens are edited.
         ("rules", {"sampling": {"source": "brought"}, "proof": {"mode": "dynamic"}}, False),

@@ -65,8 +65,9 @@ def test_flex_compiles_once_for_batches_of_other_sizes(gpu: torch.device) -> Non
     """A kernel per size would take longer to compile than the run takes to train."""
     model = build("qwen2", "flex_attention", torch.bfloat16, gpu)
     counters = torch._dynamo.utils.counters
+    counters.clear()  # of the tests before
     for problems in (2, 3, 5, 7):
         packed = pack(make_pairs(3, problems=problems, seed=problems), "tree").to(gpu)
         completion_logps(model, packed)[0].sum().backward()
     assert sum(counters["recompile_limit"].values()) == 0
-    assert counters["stats"]["unique_graphs"] <= 8
+    assert counters["stats"]["unique_graphs"] <= 8, "two a size: rows and heads that are compiled for any length"

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tests.gpu.conftest import DEVICE
 from tests.training.conftest import make_dataset, make_model, make_rows
-from tests.training.test_run import make_spec, messages, weights
+from tests.training.test_run import make_spec, messages, run, weights
 from workers.training.protocol import RunSpec
 
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(600)]
@@ -45,24 +45,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_on(where: str, spec: RunSpec, folder: Path, stop_at: int | None = None, **more: str) -> list[dict[str, Any]]:
-    """What the process of a run says on ``cuda`` or ``cpu``. Nobody renews a lease here."""
+def computed_on_cpu(spec: RunSpec, folder: Path) -> list[dict[str, Any]]:
+    """What a run on the processor says, in a process that sees no GPU. Nobody renews a lease here."""
     path, log = folder / f"{spec.run_id}.json", folder / f"{spec.run_id}.log"
     path.write_text(spec.model_copy(update={"lease_seconds": 3600.0}).model_dump_json())
-    environment = {**os.environ, **more, **({"CUDA_VISIBLE_DEVICES": ""} if where == "cpu" else {})}
     line = [sys.executable, "-m", "workers.training.run", "--spec", str(path)]
-    said = []
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "4"}
     with (
         log.open("w") as errors,
         subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
                          env=environment) as process,
     ):  # fmt: skip
-        for message in messages(process):
-            said.append(message)
-            if message["type"] == "metrics" and message["step"] == stop_at:
-                assert process.stdin is not None
-                process.stdin.write("stop\n")
-                process.stdin.flush()
+        said = list(messages(process))
     assert process.returncode == 0, f"last said: {said[-3:]}\n{log.read_text()[-5000:]}"
     return said
 
@@ -74,7 +68,7 @@ def on_cpu(folder: Path) -> Callable[[bool], list[float]]:
     @cache
     def computed(adapter: bool) -> list[float]:
         options = {**OPTIONS, **({"lora": LORA} if adapter else {})}
-        return losses(run_on("cpu", make_spec(folder, f"cpu-{adapter}", **options), folder))
+        return losses(computed_on_cpu(make_spec(folder, f"cpu-{adapter}", **options), folder))
 
     return computed
 
@@ -102,7 +96,7 @@ def test_a_run_computes_what_a_processor_computes(
     """The first loss: the same arithmetic. The last: the same training, within what the type rounds."""
     available(name, request)
     variant = VARIANTS[name]
-    mine = losses(run_on(device.type, make_spec(folder, f"{name}-device", **OPTIONS, **variant), folder))
+    mine = losses(run(make_spec(folder, f"{name}-device", **OPTIONS, **variant)).said)
     theirs = on_cpu("lora" in variant)
     rounded = variant.get("dtype") == "bfloat16"
     assert len(mine) == len(theirs) > 8
@@ -122,10 +116,9 @@ def test_stopped_and_resumed_is_unbroken(
     """Bit for bit on a processor. A GPU adds gradients of shared tokens in any order: there within rounding."""
     available(name, request)
     whole, broken = (make_spec(folder, f"{name}-{part}", **OPTIONS, **VARIANTS[name]) for part in ("whole", "broken"))
-    unbroken = run_on(device.type, whole, folder)
-    said = run_on(device.type, broken, folder, stop_at=3)
+    unbroken, said = run(whole).said, run(broken, stop_at=3).said
     assert said[-1]["type"] == "stopped"
-    again = run_on(device.type, broken, folder)
+    again = run(broken).said
     assert [m["step"] for m in again if m["type"] == "resumed"] == [said[-1]["step"]]
     together = losses(said) + losses(again)
     assert together == pytest.approx(losses(unbroken), rel=0 if device.type == "cpu" else 2e-2)
@@ -136,7 +129,7 @@ def test_stopped_and_resumed_is_unbroken(
 
 def test_two_runs_differ_by_rounding_alone(device: torch.device, folder: Path) -> None:
     one, two = (make_spec(folder, f"again-{n}", **OPTIONS) for n in range(2))
-    assert losses(run_on(device.type, one, folder)) == pytest.approx(losses(run_on(device.type, two, folder)), rel=1e-4)
+    assert losses(run(one).said) == pytest.approx(losses(run(two).said), rel=1e-4)
     assert load_file(one.output / "model.safetensors").keys() == load_file(two.output / "model.safetensors").keys()
 
 
@@ -150,7 +143,13 @@ def test_a_gpu_that_is_too_small_halves_the_micro_batch(gpu: torch.device, folde
     total = torch.cuda.get_device_properties(gpu).total_memory
     # Weights, gradients and moments take 70 MB here; a pass of 64 completions of 100 tokens several hundred.
     share = 300e6 / total
-    said = run_on("cuda", spec, folder, PYTORCH_CUDA_ALLOC_CONF=f"per_process_memory_fraction:{share:.6f}")
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_reserved() / total
+    torch.cuda.set_per_process_memory_fraction(held + share)
+    try:
+        said = run(spec).said
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
     shrunk = [m for m in said if m["type"] == "shrunk"]
     assert shrunk, "a pass of 32 pairs fitted"
     assert losses(said)[-1] < losses(said)[0]

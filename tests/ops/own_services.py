@@ -24,8 +24,6 @@ from tests.processes import until
 
 _POSTGRES = (
     "-c",
-    "listen_addresses=127.0.0.1",
-    "-c",
     "max_connections=300",
     "-c",
     "fsync=on",
@@ -44,8 +42,8 @@ def free_port() -> int:
 class OwnServer(ABC):
     """A server process on a port of its own; ``start`` after ``kill`` finds what it had stored."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.folder, self.port, self.address = folder, free_port(), address
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -100,11 +98,16 @@ class OwnRedis(OwnServer):
     @property
     def url(self) -> str:
         """Its address, as a broker."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.address}:{self.port}/0"
 
     def command(self) -> list[str]:
         """What starts it in the foreground."""
-        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
+        bound = [
+            "--bind",
+            "127.0.0.1",
+            *([] if self.address == "127.0.0.1" else [self.address, "--protected-mode", "no"]),
+        ]
+        options = [*bound, "--save", "", "--appendonly", "yes", "--dir", str(self.folder)]
         return ["redis-server", "--port", str(self.port), *options]
 
     def answers(self) -> bool:
@@ -122,22 +125,24 @@ class OwnRedis(OwnServer):
 class OwnPostgres(OwnServer):
     """PostgreSQL on a data folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        super().__init__(folder, address)
         self._data = folder / "data"
         if self.user() is not None:  # it refuses to run as root
             shutil.chown(folder, str(self.user()))
         initdb = [_binary("initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=self.user())
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {address}/24 trust\n")
 
     @property
     def url(self) -> str:
         """Its database, as SQLAlchemy writes it."""
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        return f"postgresql+psycopg://postgres@{self.address}:{self.port}/postgres"
 
     def command(self) -> list[str]:
         """What starts it in the foreground."""
-        place = ["-p", str(self.port), "-k", str(self.folder)]
+        place = ["-p", str(self.port), "-k", str(self.folder), "-c", f"listen_addresses={self.address}"]
         return [_binary("postgres"), "-D", str(self._data), *place, *_POSTGRES]
 
     def answers(self) -> bool:
@@ -168,8 +173,8 @@ def _binary(name: str) -> str:
 
 
 @contextmanager
-def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
-    """Both, started, and killed at the end. PostgreSQL's files are not in ``folder``.
+def own_services(folder: Path, address: str = "127.0.0.1") -> Iterator[tuple[OwnPostgres, OwnRedis]]:
+    """Both, started at an address of this machine, and killed at the end. PostgreSQL's files are not in ``folder``.
 
     pytest closes the folder that all its temporary ones are in to other users whenever a session starts: a PostgreSQL
     that runs as another user could no longer reach its files, and ended.
@@ -178,7 +183,7 @@ def own_services(folder: Path) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
         lacking("needs a redis-server of its own")
     (folder / "redis").mkdir()
     with tempfile.TemporaryDirectory(prefix="errata-postgres-", ignore_cleanup_errors=True) as own:
-        postgres, redis = OwnPostgres(Path(own)), OwnRedis(folder / "redis")
+        postgres, redis = OwnPostgres(Path(own), address), OwnRedis(folder / "redis", address)
         try:
             for server in (postgres, redis):
                 server.start()

@@ -19,7 +19,8 @@ def make_scores(seed: int, pairs: int = 13) -> PairScores:
     lengths = torch.randint(1, 30, (2, pairs), generator=generator)
     is_step = torch.rand(pairs, generator=generator) < 0.6
     logps.requires_grad_()
-    return PairScores(logps[0], logps[1], logps[2], logps[3], lengths[0], lengths[1], is_step)
+    weight = torch.rand(pairs, generator=generator, dtype=torch.float64) * 4
+    return PairScores(logps[0], logps[1], logps[2], logps[3], lengths[0], lengths[1], is_step, weight)
 
 
 def counts_of(scores: PairScores, scope: str) -> Counts:
@@ -49,11 +50,12 @@ def naive(scores: PairScores, c: TrainingConfig) -> float:
         else:
             z = delta if c.loss == "sigmoid" else c.beta * delta
             value = -(1 - c.label_smoothing) * log_sigmoid(z) - c.label_smoothing * log_sigmoid(-z)
-        terms[kind].append(value)
+        weight = 1.0 if scores.weight is None else scores.weight[i].item()
+        terms[kind].append(weight * value)
         if c.nll_scope in ("all", kind):
             open_gate = not c.nll_gate or up < 0
             per = -chosen / n if c.nll_normalization == "token" else -chosen
-            terms["nll"].append(per if open_gate else 0.0)
+            terms["nll"].append(weight * per if open_gate else 0.0)
             nll_tokens += n
     sizes = {k: len(v) for k, v in terms.items()}
     if c.mean == "all-pairs":

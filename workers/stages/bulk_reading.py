@@ -5,51 +5,62 @@ from __future__ import annotations
 import queue
 import sqlite3
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as arrow_csv
 from sqlalchemy import Select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from workers.stages.binary_rows import BinaryRows, Places
 from workers.stages.copying import copied
 
+_LINE_END = orjson.Fragment(b"\n")
 _AHEAD = 1  # items made before they are asked for
-_CSV = arrow_csv.ParseOptions(newlines_in_values=True)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows as the database sent them: lines of CSV, or tuples. ``size``: bytes, about."""
+class Rows(Protocol):
+    """Rows as the database sent them. ``size``: bytes, about."""
 
-    data: Any
     count: int
     size: int
 
-    def table(self, schema: pa.Schema) -> pa.Table:
-        """The rows as a table of the schema, whose columns theirs are, in order."""
-        if not self.count:
-            return schema.empty_table()
-        if isinstance(self.data, list):
-            columns = zip(*self.data, strict=True)
-            arrays = [pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)]
-            return pa.Table.from_arrays(arrays, schema=schema)
-        # An unquoted empty field is NULL and a quoted one is an empty text: that is how COPY tells them apart.
-        told = arrow_csv.ConvertOptions(
-            column_types=schema, strings_can_be_null=True, null_values=[""], quoted_strings_can_be_null=False
-        )
-        # One block: a row must not be longer than a block is.
-        reading = arrow_csv.ReadOptions(column_names=schema.names, use_threads=False, block_size=self.size + 1)
-        lines = pa.py_buffer(self.data)
-        return arrow_csv.read_csv(lines, read_options=reading, parse_options=_CSV, convert_options=told)
+    def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
+        """A column by its place: texts, whole numbers or doubles; with ``order`` of the rows that it lists."""
+        ...
+
+
+class TupleRows:
+    """Rows of SQLite."""
+
+    def __init__(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.count = len(rows)
+        self._columns = list(zip(*rows, strict=True))
+        # Texts are measured in one row of many: all of them would cost as much as reading them did.
+        looked_at = rows[:: max(1, len(rows) // 64)]
+        size = sum(len(value) for row in looked_at for value in row if isinstance(value, str))
+        self.size = size * len(rows) // max(1, len(looked_at))
+
+    def column(self, at: int, kind: pa.DataType, order: Places | None = None) -> pa.Array:
+        """See Rows."""
+        values = pa.array(self._columns[at] if self.count else (), kind)
+        return values if order is None else values.take(pa.array(order))
+
+
+def table_of(
+    rows: Rows, schema: pa.Schema, names: Sequence[str] | None = None, order: Places | None = None
+) -> pa.Table:
+    """Rows as a table. The schema's columns are theirs, in order; ``names`` and ``order`` say which are wanted."""
+    wanted = schema.names if names is None else names
+    columns = (rows.column(schema.get_field_index(name), schema.field(name).type, order) for name in wanted)
+    return pa.Table.from_arrays(list(columns), schema=pa.schema([schema.field(name) for name in wanted]))
 
 
 def fetch(session: Session, query: Select[Any]) -> Rows:
@@ -67,17 +78,15 @@ def fetch(session: Session, query: Select[Any]) -> Rows:
 
 
 def _copied(raw: Any, compiled: Any) -> Rows:
-    lines, count = copied(raw.driver_connection, str(compiled), compiled.params)
-    return Rows(lines, count, len(lines))
+    kinds = [column.type.dialect_impl(compiled.dialect) for column in compiled.statement.selected_columns]
+    jsonb = [at for at, kind in enumerate(kinds) if isinstance(kind, JSONB)]
+    return BinaryRows(*copied(raw.driver_connection, str(compiled), compiled.params), jsonb)
 
 
 def _selected(raw: Any, compiled: Any) -> Rows:
     with closing(raw.cursor()) as cursor:
-        rows = cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()]).fetchall()
-    # Texts are measured in one row of many: all of them would cost as much as reading them did.
-    looked_at = rows[:: max(1, len(rows) // 64)]
-    size = sum(len(value) for row in looked_at for value in row if isinstance(value, str))
-    return Rows(rows, len(rows), size * len(rows) // max(1, len(looked_at)))
+        values = [compiled.params[name] for name in compiled.positiontup or ()]
+        return TupleRows(cursor.execute(str(compiled), values).fetchall())
 
 
 def give_back() -> None:
@@ -131,10 +140,16 @@ def ahead(items: Iterable[T], depth: int = _AHEAD) -> Generator[T]:
 
 def canonical_json(column: pa.ChunkedArray) -> pa.Array:
     """JSON texts with sorted keys and no spaces: the same on every database. JSON's null is a null."""
-    # All at once as one list: a call of the reader for each text costs as much as the reading.
+    if not len(column):
+        return pa.array([], pa.string())
+    # All at once as one list, as a call for each text costs as much as reading and writing it do.
     values = orjson.loads(f"[{','.join('null' if text is None else text for text in text_list(column))}]")
-    texts = [None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS) for value in values]
-    return pa.array(texts, pa.binary()).cast(pa.string())
+    parted: list[Any] = [_LINE_END] * (2 * len(values) - 1)
+    parted[::2] = values
+    data = orjson.dumps(parted, option=orjson.OPT_SORT_KEYS)
+    # A line end that is no part of a text: in JSON's texts it is escaped.
+    texts = pa.array(data[1:-1].split(b",\n,"), pa.binary()).cast(pa.string())
+    return pc.if_else(pc.equal(texts, "null"), None, texts)
 
 
 def text_list(column: pa.ChunkedArray) -> list[Any]:
@@ -147,8 +162,10 @@ def value_list(column: pa.ChunkedArray) -> list[Any]:
     """The values of a column of any type as Python's own, as fast as its type allows."""
     if pa.types.is_string(column.type):
         return text_list(column)
-    if not pa.types.is_integer(column.type):
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
         return list(column.to_pylist())
+    if column.null_count == len(column):
+        return [None] * len(column)
     numbers = pc.fill_null(column, 0).to_numpy()
     if column.null_count:
         numbers = numbers.astype(object)

@@ -18,23 +18,27 @@ from psycopg.waiting import Wait
 Waiting = Generator[Wait, int, Any]
 
 
-def copied(connection: psycopg.Connection[Any], query: str, values: Mapping[str, Any]) -> tuple[bytearray, int]:
-    """What the query gives as CSV, one line for each row, and how many rows that is; NULL is an unquoted empty field.
+def copied(connection: psycopg.Connection[Any], query: str, values: Mapping[str, Any]) -> tuple[bytearray, list[int]]:
+    """What the query gives in COPY's binary format, and the size of each message: workers.stages.binary_rows reads it.
 
     It runs in the connection's transaction. All of it is held in memory. Raises psycopg.Error; the connection is then
     as after any statement that failed.
     """
+    if connection.info.encoding != "utf-8":
+        encoding = connection.info.parameter_status("client_encoding")
+        raise psycopg.NotSupportedError(
+            f"the connection's encoding is {encoding}: set client_encoding to UTF8 in DATABASE_URL or for its role"
+        )
     if connection.info.transaction_status is TransactionStatus.IDLE:
         connection.execute("")  # begins a transaction, as every first statement does that psycopg sends
     with psycopg.ClientCursor(connection) as cursor:  # COPY takes no parameters
-        statement = cursor.mogrify(f"COPY ({query}) TO STDOUT (FORMAT csv)", values)
+        statement = cursor.mogrify(f"COPY ({query}) TO STDOUT (FORMAT binary)", values)
     connection.wait(_begun(connection.pgconn, statement.encode()))
-    lines, count, ended = bytearray(), 0, False
-    while not ended:
-        came, ended = connection.wait(_rows(connection.pgconn, lines))
-        count += came
+    data, sizes = bytearray(), list[int]()
+    while not connection.wait(_messages(connection.pgconn, data, sizes)):
+        continue
     connection.wait(_result(connection.pgconn, ExecStatus.COMMAND_OK))
-    return lines, count
+    return data, sizes
 
 
 def _begun(pgconn: Any, statement: bytes) -> Waiting:
@@ -45,16 +49,16 @@ def _begun(pgconn: Any, statement: bytes) -> Waiting:
     yield from _result(pgconn, ExecStatus.COPY_OUT)
 
 
-def _rows(pgconn: Any, lines: bytearray) -> Waiting:
-    """Append the rows that have come, one at least unless it was the last. How many, and whether all have come."""
-    count = 0
+def _messages(pgconn: Any, data: bytearray, sizes: list[int]) -> Waiting:
+    """Append the messages that have come, one at least unless there are no more. Whether all have come."""
+    before = len(sizes)
     while True:
-        size, row = pgconn.get_copy_data(1)
+        size, message = pgconn.get_copy_data(1)
         if size > 0:
-            lines += row
-            count += 1
-        elif size < 0 or count:
-            return count, size < 0
+            data += message  # one by one: thousands of small messages kept together cost three times as much
+            sizes.append(size)
+        elif size < 0 or len(sizes) > before:
+            return bool(size < 0)
         else:
             yield from _news(pgconn)
 

@@ -46,7 +46,7 @@ def _arrow_type(kind: FieldType) -> Any:
         return pa.struct([(name, _arrow_type(inner)) for name, inner in kind.items()])
     if isinstance(kind, list):
         return pa.list_(_arrow_type(kind[0]))
-    return {"string": pa.string(), "int64": pa.int64(), "bool": pa.bool_()}[kind]
+    return {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}[kind]
 
 
 class TableWriter:
@@ -96,6 +96,11 @@ class TableWriter:
             # One by one into the file's buffer: thousands of lines held together cost more than making them does.
             self._lines.writelines(json_lines(table))
         if self._parquet is None or not table.num_rows:
+            return
+        whole = _bytes_of(table)
+        if self._rows + table.num_rows < _ROW_GROUP and self._bytes + whole < _GROUP_BYTES:
+            self._held.append(table)
+            self._count(table.num_rows, whole)
             return
         ends = np.cumsum(_row_bytes(table))
         start, before = 0, 0
@@ -148,6 +153,15 @@ def _row_bytes(table: pa.Table) -> Any:
         if pa.types.is_string(column.type):
             total += pc.fill_null(pc.binary_length(column), 0).to_numpy()
     return total
+
+
+def _bytes_of(table: pa.Table) -> int:
+    """The sum of ``_row_bytes``, found without looking at the rows."""
+    total = 8 * table.num_columns * table.num_rows
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            total += pc.sum(pc.binary_length(column)).as_py() or 0
+    return int(total)
 
 
 class Tally:
@@ -207,21 +221,34 @@ class Auditor:
 
     def add(self, pair: AuditedPair) -> None:
         """Offer one pair. Pairs of one question stay together, whatever job or problem row they come from."""
-        form = getattr(pair, "form", None)
-        self._offer(pair.type, one_line(pair.question), pair.chosen, pair.rejected, pair.error_kind, form)
+        made = (getattr(pair, name, None) for name in ("form", "editor"))
+        self._offer(pair.type, one_line(pair.question), pair.chosen, pair.rejected, pair.error_kind, *made)
 
     def add_table(self, table: pa.Table) -> None:
         """Offer a table of pairs."""
-        names = ("type", "question", "chosen", "rejected", "error_kind", "form")
+        names = ("type", "question", "chosen", "rejected", "error_kind", "form", "editor")
         for type_, question, *more in zip(*(text_list(table[name]) for name in names), strict=True):
             self._offer(type_, one_line(question), *more)
 
-    def _offer(self, type_: str, problem: str, chosen: str, rejected: str, kind: str | None, form: str | None) -> None:
+    def _offer(
+        self,
+        type_: str,
+        problem: str,
+        chosen: str,
+        rejected: str,
+        kind: str | None,
+        form: str | None,
+        editor: str | None,
+    ) -> None:
+        is_step = type_ == "step"
+        if is_step and editor == "mined":
+            # The model wrote both sides freely: pooled with edits, whose sides share their words, they would be lost.
+            type_ = form = "mined"
         if type_ not in self._samples:
             self._samples[type_] = self._module.AuditSample()
         rank = self._module.audit_rank(problem, chosen, rejected)
         self._samples[type_].offer(rank, problem, chosen, rejected)
-        if type_ == "step" and kind:
+        if is_step and kind:
             # Pairs made before there were forms leave the result standing, as the paper's do.
             group = (kind, form or "stands")
             if group not in self._kinds:

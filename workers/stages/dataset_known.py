@@ -15,7 +15,7 @@ from errata.output_config import DatasetFilters
 from models.jobs import InjectionJob, PairRow
 from models.pair_filters import problem_conditions
 from models.workspaces import ProblemRow
-from workers.stages.bulk_reading import fetch
+from workers.stages.bulk_reading import fetch, table_of
 
 _IDS = pa.schema([("id", pa.string())])
 
@@ -67,4 +67,4 @@ def known_of(session: Session, jobs: Sequence[InjectionJob], filters: DatasetFil
 
 
 def _ids(session: Session, query: Select[Any]) -> Any:
-    return fetch(session, query).table(_IDS)["id"].combine_chunks()
+    return table_of(fetch(session, query), _IDS)["id"].combine_chunks()

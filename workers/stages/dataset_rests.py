@@ -12,7 +12,7 @@ from errata.rests import LeftOut, Rest, RestKind, allowing_right_answers
 from errata.types import Domain
 from models.jobs import PairRow
 from workers.stages.base import StageContext
-from workers.stages.bulk_reading import fetch, text_list
+from workers.stages.bulk_reading import fetch, table_of, text_list
 from workers.stages.dataset_rows import in_slices
 from workers.stages.dataset_selection import DatasetSelection
 from workers.stages.rests import older_rests
@@ -51,7 +51,7 @@ class Rests:
         found: dict[str, str | None] = {}
         columns = {"pair_id": PairRow.id, "rest": PairRow.rest}
         for query in in_slices(columns, PairRow.id, ids):
-            told = fetch(self._session, query).table(_STORED)
+            told = table_of(fetch(self._session, query), _STORED)
             found.update(zip(told["pair_id"].to_pylist(), told["rest"].to_pylist(), strict=True))
         return [found.get(id_) for id_ in ids]
 

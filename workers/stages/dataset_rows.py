@@ -14,21 +14,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Integer, Select, select, text
+from sqlalchemy import ColumnElement, Float, Integer, Select, select, text
 from sqlalchemy.orm import Session
 
 from errata.seeds import SPLITS, Split
 from errata.shapes import SHAPES
 from models.jobs import PairRow, Shard, SolutionRow
 from models.workspaces import ProblemRow
-from workers.stages.bulk_reading import Rows, ahead, fetch, give_back
+from workers.stages.binary_rows import Places
+from workers.stages.bulk_reading import Rows, ahead, fetch, table_of, text_list
 
 _ROWS, _BYTES = 4_000, 8_000_000  # of one table, about; a problem's rows are never parted
 _FIRST, _LEAST, _MOST = 64, 8, 65_536  # problems asked for at a time; at least so many of a shard
 _GROWTH, _SHARDS = 4, 500  # a statement's parameters are limited
 _NAMES = {"evidence_detail": "evidence", "evidence": "evidence_kind", "pair_id": "id"}  # columns of PairRow
 _LAST = 2**62
+_SIDES: dict[str, int] = {split: at for at, split in enumerate(SPLITS)}
 _OF_PROBLEMS: dict[str, Any] = {
     "question": ProblemRow.question,
     "problem_external_id": ProblemRow.external_id,
@@ -115,10 +116,10 @@ class JobRows:
             ProblemRow.problem_set_id == self.problem_set_id, *self.problem_conditions
         )
         ranges = self._ranges(table, asked, problems)
-        with closing(ahead(_read(ranges, _schema(theirs), _schema(mine)))) as tables:
-            for found, rows in tables:
-                part = _arranged(found, rows, keys, side)
-                lost = rows.num_rows - sum(each.num_rows for _, each in part)
+        with closing(ahead(_read(ranges, _schema(theirs)))) as ranges_read:
+            for found, rows in ranges_read:
+                part = _arranged(found, rows, _schema(mine), keys, side)
+                lost = rows.count - sum(each.num_rows for _, each in part)
                 if lost and not self.problem_conditions:
                     raise RuntimeError(f"{lost} rows of job {self.job_id} are of problems outside their shards")
                 for split, each in part:
@@ -155,64 +156,62 @@ class JobRows:
                 start = stop
 
 
-def _read(
-    ranges: Iterable[tuple[Rows, Rows]], theirs: pa.Schema, mine: pa.Schema
-) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """The problems and rows of ranges as tables."""
+def _read(ranges: Iterable[tuple[Rows, Rows]], theirs: pa.Schema) -> Iterator[tuple[pa.Table, Rows]]:
+    """The problems of ranges as tables, and their rows."""
     for problems, rows in ranges:
-        yield problems.table(theirs), rows.table(mine)
-        give_back()
+        yield table_of(problems, theirs), rows
 
 
-def _arranged(problems: pa.Table, rows: pa.Table, keys: Sequence[str], side: Side) -> list[tuple[Split, pa.Table]]:
+def _arranged(
+    problems: pa.Table, rows: Rows, schema: pa.Schema, keys: Sequence[str], side: Side
+) -> list[tuple[Split, pa.Table]]:
     """The rows in order, with what their problems tell, and apart by side. Rows of other problems are left out."""
-    at = pc.index_in(rows["problem_id"], value_set=problems["id"].combine_chunks())
-    if at.null_count:
-        known = pc.is_valid(at)
-        rows, at = rows.filter(known), at.filter(known)
-    place = at.to_numpy()
-    of_problems = [side(question) for question in problems["question"].to_pylist()]
-    sides = np.array([SPLITS.index(split) for split in of_problems], np.int64)[place]
+    ids = table_of(rows, schema, ["problem_id"])["problem_id"]
+    at = pc.index_in(ids, value_set=problems["id"].combine_chunks())
+    kept = np.flatnonzero(pc.is_valid(at).to_numpy())
+    place = at.drop_null().to_numpy()
+    of_problems = [_SIDES[side(question)] for question in text_list(problems["question"])]
+    sides = np.array(of_problems, np.int64)[place]
     positions = problems["position"].to_numpy()[place]
-    order = _order(rows, keys, [sides, positions])
-    # Everything is put in order at once: a column is copied one time only, and a side is a slice of it.
-    arranged = rows.take(pa.array(order))
-    for name in problems.column_names:
-        if name != "id":
-            arranged = arranged.append_column(name, problems[name].take(pa.array(place[order])))
+    order = _order(rows, schema, keys, kept, [sides, positions])
     ends = np.searchsorted(sides[order], range(len(SPLITS)), side="right").tolist()
-    parts = [(split, start, stop) for split, start, stop in zip(SPLITS, [0, *ends], ends, strict=False)]
-    return [(split, arranged.slice(start, stop - start)) for split, start, stop in parts if stop > start]
+    found = []
+    for split, start, stop in zip(SPLITS, [0, *ends], ends, strict=False):
+        if stop > start:
+            # Each side is copied apart: a slice of a few rows would keep all of them in memory while it is held.
+            part = table_of(rows, schema, order=kept[order[start:stop]])
+            theirs = problems.drop_columns(["id"]).take(pa.array(place[order[start:stop]]))
+            columns = dict(zip(part.column_names, part.columns, strict=True))
+            found.append((split, pa.table(columns | dict(zip(theirs.column_names, theirs.columns, strict=True)))))
+    return found
 
 
-def _order(rows: pa.Table, keys: Sequence[str], first: list[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """The order of the rows by the numbers ``first`` and then by columns. A missing number comes last."""
+def _order(rows: Rows, schema: pa.Schema, keys: Sequence[str], kept: Places, first: list[Places]) -> Places:
+    """The order of the rows ``kept`` by the numbers ``first`` and then by columns. A missing number comes last."""
     exact = [*first]
     texts = []
     for name in keys:
-        column = rows[name]
-        if pa.types.is_integer(column.type):
-            exact.append(pc.fill_null(column, _LAST).to_numpy())
-        elif name == "error_kind":
+        if not pa.types.is_integer(schema.field(name).type) and name != "error_kind":
+            texts.append(name)
+            continue
+        column = table_of(rows, schema, [name], kept)[name]
+        if name == "error_kind":
             encoded = pc.fill_null(column, "").combine_chunks().dictionary_encode()
             exact.append(pc.rank(encoded.dictionary, tiebreaker="dense").to_numpy()[encoded.indices.to_numpy()])
         else:
-            texts.append(name)
-    order = np.lexsort(exact[::-1]).astype(np.int64)
+            exact.append(pc.fill_null(column, _LAST).to_numpy())
+    order: Places = np.lexsort(exact[::-1]).astype(np.int64)
     if texts and len(order) > 1:
         ordered = np.stack(exact)[:, order]
         equal = np.all(ordered[:, 1:] == ordered[:, :-1], axis=0)
-        for run in _runs(equal):
-            told = rows.select(texts).take(pa.array(order[run]))
-            order[run] = order[run][pc.sort_indices(told, [(name, "ascending") for name in texts]).to_numpy()]
+        # Where the numbers are equal texts decide. All such runs at once: a sort of each costs more than its rows.
+        tied = np.flatnonzero(np.concatenate([[False], equal]) | np.concatenate([equal, [False]]))
+        if len(tied):
+            run = np.cumsum(np.concatenate([[True], ~equal]))[tied]
+            told = table_of(rows, schema, texts, kept[order[tied]]).append_column("run", pa.array(run))
+            by = [(name, "ascending") for name in ("run", *texts)]
+            order[tied] = order[tied][pc.sort_indices(told, by).to_numpy()]
     return order
-
-
-def _runs(equal: NDArray[np.bool_]) -> Iterator[slice]:
-    """The places that belong together, of marks whether a place equals the one before it."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], equal, [False]]).astype(np.int8)))
-    for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        yield slice(start, stop + 1)
 
 
 def _named(columns: Columns) -> list[ColumnElement[Any]]:
@@ -220,5 +219,10 @@ def _named(columns: Columns) -> list[ColumnElement[Any]]:
 
 
 def _schema(columns: Columns) -> pa.Schema:
-    kinds = {name: pa.int64() if isinstance(column.type, Integer) else pa.string() for name, column in columns.items()}
-    return pa.schema(list(kinds.items()))
+    return pa.schema([(name, _kind(column.type)) for name, column in columns.items()])
+
+
+def _kind(type_: Any) -> pa.DataType:
+    if isinstance(type_, Float):
+        return pa.float64()
+    return pa.int64() if isinstance(type_, Integer) else pa.string()

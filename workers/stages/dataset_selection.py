@@ -51,6 +51,7 @@ class DatasetSelection:
         self.retracted = retractions_in(session, [job.id for job in self.source_jobs])
         self.taken_back = retracted_ids(session, self.dataset.workspace_id)
         self.side_of: Callable[[str], str] = itself
+        self._split = (self.config.split.test, self.config.seed)
         self._thoughts = {job.id: _markers(job.config) for job in self.source_jobs}
 
     def _job(self, session: Session, job_id: str) -> InjectionJob:
@@ -101,7 +102,7 @@ class DatasetSelection:
 
     def split(self, question: str) -> Split:
         """The side of a question: near-duplicates fall on one."""
-        return split_of(self.side_of(question), self.config.split.test, self.config.seed)
+        return split_of(self.side_of(question), *self._split)
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """Which pairs of the jobs the filters take."""

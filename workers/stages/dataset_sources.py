@@ -16,16 +16,17 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from errata.output_config import DatasetFilters
+from errata.prompts import solve_messages
 from errata.seeds import SPLITS, Split
 from errata.shapes import SEPARATOR, SHAPES, user_message
-from errata.types import EvidenceKind, Form, Verdict
+from errata.types import Domain, EvidenceKind, Form, Verdict
 from models.curation import not_retracted
 from models.files import FileStore
 from models.jobs import InjectionJob, PairRow, SolutionRow
 from models.outputs import Dataset
 from models.pair_filters import pair_conditions, problem_conditions
 from models.workspaces import ProblemRow
-from workers.stages.bulk_reading import canonical_json
+from workers.stages.bulk_reading import canonical_json, text_list
 from workers.stages.dataset_files import arrow_schema
 from workers.stages.dataset_known import NOTHING, Known
 from workers.stages.dataset_rows import JobRows, Side, pair_columns
@@ -239,9 +240,12 @@ def _prompts(columns: Mapping[str, Any]) -> pa.Array:
     # A job has one domain: then its questions are told apart by themselves.
     asked = columns["question"] if len(domains) == 1 else _joined(columns["question"], columns["domain"])
     encoded = asked.combine_chunks().dictionary_encode()
-    told = encoded.dictionary.to_pylist()
-    parts = [(each, domains[0]) for each in told] if len(domains) == 1 else [_parted(each) for each in told]
-    messages = pa.array([user_message(question, domain) for question, domain in parts], pa.string())
+    told = text_list(encoded.dictionary)
+    if len(domains) == 1:
+        asked_for = solve_messages(told, Domain(domains[0]))
+    else:
+        asked_for = [user_message(*_parted(each)) for each in told]
+    messages = pa.array(asked_for, pa.string())
     return pc.binary_join_element_wise(messages.take(encoded.indices), columns["prefix"], SEPARATOR)
 
 
@@ -257,7 +261,7 @@ def _parted(joined: str) -> tuple[str, str]:
 def _sides(table: pa.Table, side: Side) -> Generator[tuple[Split, pa.Table]]:
     """The parts of a table that go to each side, by the question."""
     encoded = table["question"].combine_chunks().dictionary_encode()
-    of_questions = pa.array([side(question) for question in encoded.dictionary.to_pylist()], pa.string())
+    of_questions = pa.array([side(question) for question in text_list(encoded.dictionary)], pa.string())
     sides = pc.take(of_questions, encoded.indices)
     for split in SPLITS:
         part = table.filter(pc.equal(sides, split))

@@ -29,6 +29,7 @@ _PAGE = 500
 CHARACTERS: tuple[str, Count] = ("characters", lambda texts: [len(text) for text in texts])
 _CHECKED = (
     *(PairRow.id, PairRow.job_id, PairRow.type, PairRow.prefix, PairRow.chosen, PairRow.rejected, PairRow.start),
+    *(PairRow.end, PairRow.editor),
     *(PairRow.step_index, PairRow.evidence_kind, PairRow.evidence, SolutionRow.text, EditRow.original, EditRow.edited),
     *(ProblemRow.question, ProblemRow.gold_answer, ProblemRow.gold_solution, ProblemRow.subject, ProblemRow.meta),
 )
@@ -189,22 +190,29 @@ def _checked(row: Any, domain: Domain, thoughts: Markers) -> CheckedPair:
     whole = (
         row.original is not None and row.chosen.startswith(row.original) and row.rejected.startswith(row.edited or "")
     )
+    original = row.original if whole else row.chosen
     check = LabelCheck(
         type=row.type,
         problem=Problem(row.question, row.gold_answer, row.gold_solution, row.subject, dict(row.meta)),
         domain=domain,
         chosen=row.chosen,
         rejected=row.rejected,
-        solution=row.text,
-        original=row.original if whole else row.chosen,
+        solution=_with_chosen(row, original) if row.editor == "mined" else row.text,
+        original=original,
         edited=row.edited if whole else row.rejected,
         start=row.start or 0,
         step_index=row.step_index or 0,
         evidence=row.evidence_kind,
         detail=row.evidence,
+        mined=row.editor == "mined",
     )
     asked = solve_prompt(row.question, domain).messages[0].content
     return CheckedPair(row.id, check, thoughts, f"{asked}\n\n{row.prefix}")
+
+
+def _with_chosen(row: Any, original: str) -> str:
+    """The drawn solution with the chosen side of a mined error, which may be another sample of its step."""
+    return str(row.text[: row.start] + original + row.text[row.end :])
 
 
 def local_counter(model: LanguageModel | None) -> tuple[str, Count] | None:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from errata.config import EDITORS
 from errata.funnel import Funnel
+from errata.mined import error_rate
 from errata.pairs import PairDraft, choose, full_pair, step_pair
 from errata.prompts import edit_version_of, solve_version
 from errata.seeds import derive_seed
@@ -28,6 +29,7 @@ _DRAFT_COLUMNS = (
     *("type", "question", "prefix", "chosen", "rejected"),
     *("step_index", "start", "end", "error_kind", "distance"),
 )
+_BY_MODEL = ("words", "slip", "mined")
 _BOX = re.compile(r"\\boxed\{([^{}]*)\}")
 
 
@@ -102,9 +104,9 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
     rest = (edit.continuations or {}).get("rest")
     draft = step_pair(
         problem.question,
-        solution.text,
+        edit.within(solution.text),
         edit.start,
-        edit.end,
+        edit.start + len(edit.original),
         _stripped(str(edit.edited)) if job.config.screening.strip_boxed_from_rejected else str(edit.edited),
         step_index=edit.step_index,
         error_kind=edit.kind,
@@ -113,9 +115,10 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         rest=(rest[0], rest[1]) if rest else ("", ""),
     )
     editor = edit.editor or EDITORS[job.config.editing.editor]  # null: of a version that did not tell them apart
-    by_model = editor in ("words", "slip")
+    by_model = editor in _BY_MODEL
     return {
         **_columns(draft),
+        "end": edit.end,  # in the drawn solution, whose step a mined error's chosen side may replace
         "problem_id": problem.id,
         "solution_id": solution.id,
         "rejected_solution_id": None,
@@ -123,16 +126,25 @@ def _step_row(job: Job, problem: ProblemRow, solution: SolutionRow, edit: EditRo
         "form": edit.form,
         "editor": edit.editor,
         "pair_key": f"step:{solution.id}:{edit.step_index}:{edit.kind}",
-        "source": solution.source,
+        "source": "mined" if editor == "mined" else solution.source,
+        "error_rate": _error_rate(edit),
         "language_model": job.editor.name if by_model and job.editor else None,
         "prompt_version": _version(job, edit, editor),
         "seed": edit.attempts[-1]["seed"] if edit.attempts else None,
     }
 
 
+def _error_rate(edit: EditRow) -> float | None:
+    """How often the model errs at the step, where the job measured it."""
+    counts = edit.attempts[-1].get("mined") if edit.attempts else None
+    if counts is not None:
+        return error_rate(counts, proven=edit.evidence_kind != EvidenceKind.UNPROVEN)
+    return (edit.continuations or {}).get("error_rate")
+
+
 def _version(job: Job, edit: EditRow, editor: str) -> str:
     """The version of the prompt that the edit came of; of an edit without one, the setting of its editor."""
-    if editor not in ("words", "slip"):
+    if editor not in _BY_MODEL:
         return next(setting for setting, name in EDITORS.items() if name == editor)
     told = edit.attempts[-1].get("version") if edit.attempts else None
     return str(told or edit_version_of(job.config.editing))
@@ -153,6 +165,7 @@ def _full_row(job: Job, problem: ProblemRow, correct: SolutionRow, incorrect: So
         "edit_id": None,
         "form": None,
         "editor": None,
+        "error_rate": None,
         "pair_key": f"full:{problem.id}",
         "source": correct.source,
         "language_model": job.model.name if sampled and job.model else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session
 from errata.carrying import carry_step
 from errata.identity import Context
 from errata.kinds import kinds_of
+from errata.mined import lost_at_step
+from errata.mined_proof import own_contradiction, prove_mined, wording_of
 from errata.proof import Continuations, Outcome, Proof, prove_contradiction, prove_edit, prove_verifier
 from errata.replay import Replay, ReplayOutcome, prove_replay, replay
 from errata.steps import splice, split_steps
@@ -89,37 +92,52 @@ def _prove(context: StageContext, rows: ShardRows) -> _Proofs:
     # The continuations of all edits and the solutions that replays end in are judged as one batch; `places` says which
     # of its verdicts are an edit's.
     texts: list[tuple[ProblemRow, str]] = []
-    places: list[tuple[slice, slice, slice]] = []
+    places: list[tuple[slice, slice, slice, slice]] = []
     for edit, claim in claims:
         problem, before = rows.problems[edit.problem_id], rows.solutions[edit.solution_id].text[: edit.start]
-        continued = edit.continuations or {"edited": (), "original": ()}
+        continued = edit.continuations or {}
         cuts = [len(texts)]
-        for step, side in ((str(edit.edited), "edited"), (edit.original, "original")):
-            texts += [(problem, before + step + text) for text in continued[side]]
+        for step, side in ((str(edit.edited), "edited"), (edit.original, "original"), ("", "before")):
+            texts += [(problem, before + step + text) for text in continued.get(side, ())]
             cuts.append(len(texts))
         texts += [(problem, claim.text)] if claim.text is not None else []
-        places.append((slice(cuts[0], cuts[1]), slice(cuts[1], cuts[2]), slice(cuts[2], len(texts))))
+        places.append((*(slice(*ends) for ends in pairwise(cuts)), slice(cuts[-1], len(texts))))  # type: ignore[arg-type]
     found = judge_texts(context, rows.job.domain, texts, rows.job.config.thoughts.markers)
     verdicts = [each.verdict for each in found]
     proofs: _Proofs = {}
     for (edit, claim), place in zip(claims, places, strict=True):
         with context.errors.of(edit.problem_id):
-            proofs[edit.id] = _weigh(rows, edit, claim, [verdicts[part] for part in place])
+            edited, original, before_, answered = (verdicts[part] for part in place)
+            _note_rate(edit, before_, original)
+            proofs[edit.id] = _weigh(rows, edit, claim, edited, original, answered)
     return proofs
 
 
-def _weigh(rows: ShardRows, edit: EditRow, claim: _Claim, verdicts: list[list[Verdict]]) -> tuple[Proof, _Rest | None]:
-    """``verdicts``: of the continuations of the edited and of the original step, and of the claim's text, if any."""
-    edited, original, answered = verdicts
+def _note_rate(edit: EditRow, before: list[Verdict], behind: list[Verdict]) -> None:
+    """Keep with an edit's continuations how often the model errs at its step, where they say it."""
+    rate = lost_at_step(before, behind)
+    if rate is not None:
+        edit.continuations = {**(edit.continuations or {}), "error_rate": rate}
+
+
+def _weigh(
+    rows: ShardRows,
+    edit: EditRow,
+    claim: _Claim,
+    edited: list[Verdict],
+    original: list[Verdict],
+    answered: list[Verdict],
+) -> tuple[Proof, _Rest | None]:
+    """Verdicts: of the continuations of the edited and of the original step, and of the claim's text, if any."""
     counts = Continuations.from_verdicts(edited, original) if edit.continuations else None
     answer = answered[0] if answered else None
     replayed = None if claim.replay is None else prove_replay(claim.replay, answer)
     gap = rows.job.config.proof.continuations.gap
     solution = rows.solutions[edit.solution_id]
-    around = Context(rows.problems[edit.problem_id].question, solution.text, edit.start)
-    proof = prove_edit(
+    around = Context(rows.problems[edit.problem_id].question, edit.within(solution.text), edit.start)
+    proof = (prove_mined if edit.editor == "mined" else prove_edit)(
         edit.original, str(edit.edited), continuations=counts, gap=gap, context=around, replayed=replayed
-    )  # fmt: skip
+    )
     return proof, _rest(rows.job, edit, solution, edited, claim, answer)
 
 
@@ -138,8 +156,13 @@ class _Claim:
 def _claim(rows: ShardRows, edit: EditRow) -> _Claim:
     job, edited = rows.job, str(edit.edited)
     problem, solution = as_problem(rows.problems[edit.problem_id]), rows.solutions[edit.solution_id].text
+    solution = edit.within(solution)
     found = None
-    if prove_contradiction(edit.original, edited) is None:
+    if edit.editor == "mined":
+        replays = own_contradiction(edited, edit.original) is None and wording_of(edited) == wording_of(edit.original)
+    else:
+        replays = prove_contradiction(edit.original, edited) is None
+    if replays:
         found = replay(problem.question, problem.gold_answer, solution, edit.step_index, edited)
     whole = None
     if job.config.carries_to_end:

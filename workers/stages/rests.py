@@ -19,7 +19,7 @@ from workers.stages.base import StageContext
 from workers.stages.isolation import ProblemErrors
 from workers.stages.loading import judge_texts
 
-_READ = ("type", "chosen", "rejected", "start", "end", "step_index", "form", "error_kind", "evidence_kind")
+_READ = ("type", "chosen", "rejected", "start", "end", "step_index", "form", "error_kind", "evidence_kind", "editor")
 _PAGE = 500  # pairs read at a time
 CUT = "length"  # an engine's word for a text that ended at its limit of tokens
 
@@ -105,13 +105,18 @@ def _source(pair: MadePair, domain: Domain) -> RestSource:
     continued = (pair.edit.continuations if pair.edit is not None else None) or {}
     # Without the row of its edit a pair of mode ``dynamic`` is known by a chosen side that is longer than its step.
     given = continued.get("rest")
-    if given is None and len(columns["chosen"]) != columns["end"] - columns["start"]:
+    text, end, is_mined = solution.text, columns["end"], columns.get("editor") == "mined"
+    if given is None and not is_mined and len(columns["chosen"]) != end - columns["start"]:
         given = ("", "")
+    if is_mined:
+        # The chosen side may be another sample of the step than the solution's own.
+        original = columns["chosen"] if pair.edit is None else pair.edit.original
+        text, end = text[: columns["start"]] + original + text[end:], columns["start"] + len(original)
     return RestSource(
         question=pair.problem.question,
-        solution=solution.text,
+        solution=text,
         start=columns["start"],
-        end=columns["end"],
+        end=end,
         step=columns["step_index"],
         edited=columns["rejected"],
         domain=domain,

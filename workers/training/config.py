@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Objective = Literal["dpo", "sft", "step-nll"]
 #: The configuration of a dataset that each objective trains on.
-TABLES: dict[Literal["dpo", "sft"], str] = {"dpo": "steps_and_full", "sft": "sft"}
+TABLES: dict[Objective, str] = {"dpo": "steps_and_full", "sft": "sft", "step-nll": "steps_and_full"}
 Weight = Annotated[float, Field(ge=0.0, le=1000.0)]
 
 
@@ -37,11 +38,25 @@ class TrainingConfig(Strict):
     """One training run, fully resolved."""
 
     preset: str = "errata"
-    objective: Literal["dpo", "sft"] = Field("dpo", description="sft: the control, its own correct samples.")
+    objective: Objective = Field(
+        "dpo",
+        description="sft: the control, its own correct samples. step-nll: the control without a negative, the"
+        " likelihood of the chosen steps alone.",
+    )
 
     loss: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge"] = "sigmoid"
     beta: float = Field(0.4, gt=0, le=100, description="scripts: 0.4.")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5, description="Of sigmoid and sigmoid_norm.")
+    score: Literal["all", "differing"] = Field(
+        "all",
+        description="Which tokens of a step pair are scored: all of both sides (paper), or the runs of token ids in"
+        " which they differ (ours). Full pairs are scored whole.",
+    )
+    weight_by: Literal["equal", "error_rate"] = Field(
+        "equal",
+        description="error_rate: a step pair weighs as its step's error rate, over the mean of the training pairs, 4 at"
+        " most (ours). A pair without a rate weighs 1.",
+    )
     step_weight: Weight = 1.0
     full_weight: Weight = 1.0
     mean: Literal["per-term", "all-pairs"] = Field("per-term", description="scripts: one mean over all pairs.")
@@ -122,6 +137,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "paper": {**_SCRIPTS, "nll_weight": 0.05, "mean": "per-term", "eos": "full"},
     "scripts": _SCRIPTS,
     "sft": {"objective": "sft", "learning_rate": 1e-5},
+    "step-nll": {"objective": "step-nll", "learning_rate": 1e-5},
 }
 
 

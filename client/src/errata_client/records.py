@@ -177,6 +177,7 @@ class Pair(Record):
     evidence_kind: str | None
     evidence: dict[str, Any] | None
     source: str
+    error_rate: float | None = None
 
 
 class Solution(Record):

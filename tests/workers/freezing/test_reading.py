@@ -19,7 +19,7 @@ from models.jobs import PairRow, Shard
 from models.session import Database, passing
 from tests.workers.freezing.conftest import PROBLEMS
 from workers.stages import dataset_rows
-from workers.stages.bulk_reading import ahead, canonical_json, fetch, value_list
+from workers.stages.bulk_reading import ahead, canonical_json, fetch, table_of, value_list
 from workers.stages.dataset_rows import JobRows, begin_reading, pair_columns
 
 told = st.none() | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
@@ -46,9 +46,9 @@ def test_every_value_comes_back(database: Database, rows: list[tuple[int | None,
     with database.read() as session:
         found = fetch(session, select(table.c.number, table.c.text).order_by(table.c.at))
         assert found.count == len(places)
-        assert found.table(TWO).to_pylist() == [{"number": number, "text": said} for _, number, said in places]
+        assert table_of(found, TWO).to_pylist() == [{"number": number, "text": said} for _, number, said in places]
         none = fetch(session, select(table.c.number, table.c.text).where(table.c.at < 0))
-        assert none.table(TWO).num_rows == none.count == 0
+        assert table_of(none, TWO).num_rows == none.count == 0
 
 
 def all_pairs(database: Database) -> list[dict[str, Any]]:
@@ -157,7 +157,7 @@ def test_rows_of_every_size_come_whole(database: Database) -> None:
     with database.read() as session:
         found = fetch(session, select(rows.c.at, rows.c.text).order_by(rows.c.at))
         assert found.count == len(sizes)
-        assert [len(said) for said in found.table(TWO)["text"].to_pylist()] == sizes
+        assert [len(said) for said in table_of(found, TWO)["text"].to_pylist()] == sizes
 
 
 def test_an_error_amid_the_rows_is_raised_and_the_connection_goes_on(tables_url: str) -> None:
@@ -168,7 +168,7 @@ def test_an_error_amid_the_rows_is_raised_and_the_connection_goes_on(tables_url:
                 fetch(session, select(text("1 / (9000 - g), g")).select_from(text("generate_series(1, 10000) g")))
             assert not raised.value.connection_invalidated
             session.rollback()
-            found = fetch(session, select(text("1, 'again'"))).table(TWO)
+            found = table_of(fetch(session, select(text("1, 'again'"))), TWO)
             assert found.to_pylist() == [{"number": 1, "text": "again"}]
     database.dispose()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from errata.early_check import reason_against
@@ -36,7 +36,8 @@ class Spent(Protocol):
 class Draft:
     """``tallies``: the editors asked so far, the last one at work. ``doubt``: why stage ``prove`` will reject the edit.
 
-    A doubt is no reason yet: where no other edit is found, the next stages say it with their evidence.
+    A doubt is no reason yet: where no other edit is found, the next stages say it with their evidence. ``chosen``: the
+    text that stands against a mined error, where it is not the step's own.
     """
 
     solution: SolutionRow
@@ -50,6 +51,7 @@ class Draft:
     screening: Screening | None = None
     reason: str | None = None
     doubt: str | None = None
+    chosen: str | None = None
 
     @property
     def kind(self) -> str:
@@ -63,8 +65,13 @@ class Draft:
 
     @property
     def original(self) -> str:
-        """The step's text, separator included."""
-        return self.solution.text[self.step.start : self.step.end]
+        """The chosen side's text, separator included."""
+        return self.solution.text[self.step.start : self.step.end] if self.chosen is None else self.chosen
+
+    @property
+    def text(self) -> str:
+        """The solution with the chosen side in the step's place."""
+        return self.solution.text[: self.step.start] + self.original + self.solution.text[self.step.end :]
 
     @property
     def kept(self) -> bool:
@@ -91,9 +98,9 @@ class Draft:
         if not self.screening.kept:
             self.reason = str(self.screening.reason)
             return False
-        against = reason_against(
-            self.problem, self.solution.text, self.step, edited, self.kind, job.config, job.domain
-        )  # fmt: skip
+        step = replace(self.step, end=self.step.start + len(self.original))
+        editor = self.tallies[-1].editor
+        against = reason_against(self.problem, self.text, step, edited, self.kind, job.config, job.domain, editor)
         self.doubt = None if against is None else str(against)
         return against is None
 

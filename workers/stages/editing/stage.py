@@ -12,8 +12,9 @@ from models.session import insert_ignore
 from models.states import Stage
 from workers.engines.base import LacksCapability
 from workers.stages.base import Finish, StageContext
-from workers.stages.continuations import needs_continuations
+from workers.stages.continuations import is_measured, needs_continuations
 from workers.stages.editing.draft import Draft, calculates, drafts_of
+from workers.stages.editing.mined import edit_by_mining
 from workers.stages.editing.rules import edit_at_random, edit_by_rules
 from workers.stages.editing.slips import edit_by_slips
 from workers.stages.editing.words import edit_in_words
@@ -24,6 +25,7 @@ Editor = Callable[[StageContext, Job, Sequence[Draft]], None]
 _EDITORS: Mapping[EditorName, Editor] = {
     "words": edit_in_words,
     "slip": edit_by_slips,
+    "mined": edit_by_mining,
     "rule": edit_by_rules,
     "random-token": edit_at_random,
 }
@@ -103,8 +105,8 @@ def _next(context: StageContext, job: Job, drafts: Sequence[Draft]) -> Stage:
     asks = False
     for draft in _in_work(context, [draft for draft in drafts if draft.reason is None]):
         with context.errors.of(draft.solution.problem_id):
-            text, step = draft.solution.text, draft.step.index
-            asks = asks or needs_continuations(job, draft.problem, text, step, str(draft.edited))
+            of = (draft.text, draft.step.index, draft.original, str(draft.edited), draft.tallies[-1].editor)
+            asks = asks or is_measured(job, of[-1]) or needs_continuations(job, draft.problem, *of)
     if not _in_work(context, [draft for draft in drafts if draft.reason is None]):
         return Stage.PAIR
     return Stage.CONTINUE if asks else Stage.PROVE

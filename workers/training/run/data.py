@@ -11,11 +11,11 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from jinja2 import TemplateError
 
@@ -25,9 +25,8 @@ from errata.steps import split_steps
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain
 from workers.engines.joints import continuation_ids, end_of_turn, ids_of
-from workers.training.config import TABLES, TrainingConfig
-
-Objective = Literal["dpo", "sft"]
+from workers.training.config import TABLES, Objective, TrainingConfig
+from workers.training.run.spans import Spans, differing_spans
 
 
 class DatasetError(Exception):
@@ -55,7 +54,9 @@ class Tokenizer(Protocol):
 class Pair:
     """One preference pair as ids; for ``sft`` the solution is ``chosen`` and ``rejected`` is empty.
 
-    ``prompt_ids`` are the rendered question and, of a step pair, the steps before.
+    ``prompt_ids`` are the rendered question and, of a step pair, the steps before. ``chosen_spans`` and
+    ``rejected_spans`` are the scored positions of each side; None: all of it. ``error_rate`` is how often the model
+    errs at the step; ``weight`` what the pair weighs in its term.
     """
 
     pair_id: str
@@ -65,6 +66,20 @@ class Pair:
     prompt_ids: tuple[int, ...]
     chosen_ids: tuple[int, ...]
     rejected_ids: tuple[int, ...]
+    chosen_spans: Spans | None = None
+    rejected_spans: Spans | None = None
+    error_rate: float | None = None
+    weight: float = 1.0
+
+    @property
+    def sides(self) -> tuple[tuple[tuple[int, ...], Spans | None], tuple[tuple[int, ...], Spans | None]]:
+        """Ids and scored positions of the chosen and of the rejected side."""
+        return (self.chosen_ids, self.chosen_spans), (self.rejected_ids, self.rejected_spans)
+
+    def scored(self, side: int) -> int:
+        """How many tokens of a side are scored; 0 is the chosen side."""
+        ids, spans = self.sides[side]
+        return len(ids) if spans is None else sum(stop - start for start, stop in spans)
 
     @property
     def tokens(self) -> int:
@@ -197,6 +212,7 @@ class Encoder:
             prompt_ids=self._prompt(row) + prefix,
             chosen_ids=chosen,
             rejected_ids=rejected,
+            error_rate=row.get("error_rate"),
         )
 
     def sample(self, row: dict[str, Any], index: int) -> Pair:
@@ -249,6 +265,17 @@ class Encoder:
         return self._ids_of[text, begins]
 
 
+def _as_scored(pair: Pair, config: TrainingConfig) -> Pair:
+    """The pair with what of it is scored; for ``step-nll`` without its rejected side, which only says where it differs.
+
+    Full pairs are scored whole: two solutions differ, and have words in common, by chance.
+    """
+    if config.score == "differing" and pair.is_step:
+        chosen, rejected = differing_spans(pair.chosen_ids, pair.rejected_ids)
+        pair = replace(pair, chosen_spans=chosen, rejected_spans=rejected)
+    return replace(pair, rejected_ids=(), rejected_spans=None) if config.objective == "step-nll" else pair
+
+
 def _messages(row: dict[str, Any]) -> list[dict[str, str]] | None:
     """The prompt of a row that gives it as messages: an imported one's."""
     prompt = row.get("prompt_messages") or row.get("prompt")
@@ -278,7 +305,8 @@ def encode(
     pairs = []
     for index, row in enumerate(rows):
         try:
-            pairs.append(encoder.pair(row) if config.objective == "dpo" else encoder.sample(row, index))
+            pair = encoder.sample(row, index) if config.objective == "sft" else encoder.pair(row)
+            pairs.append(_as_scored(pair, config))
         except TemplateError as error:
             raise DatasetError(f"row {index + 1}: the model's chat template refuses its prompt: {error}") from error
         except (KeyError, TypeError, ValueError) as error:

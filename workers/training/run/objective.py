@@ -31,7 +31,7 @@ FigureRow = tuple[str, str | None, dict[str, float]]  # of a pair: "step" or "fu
 class Counts:
     """What the optimizer batch holds, over all micro-batches and processes.
 
-    ``nll_tokens`` are the chosen tokens of the pairs in the NLL's scope.
+    ``nll_tokens`` are the scored chosen tokens of the pairs in the NLL's scope.
     """
 
     step: int
@@ -41,7 +41,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class PairScores:
-    """Summed log-probabilities of each side under policy and reference, and the sides' lengths in tokens. All [P]."""
+    """Summed log-probabilities of each side's scored tokens under policy and reference, and their numbers. All [P]."""
 
     chosen: Tensor
     rejected: Tensor
@@ -50,6 +50,7 @@ class PairScores:
     chosen_tokens: Tensor
     rejected_tokens: Tensor
     is_step: Tensor  # bool
+    weight: Tensor | None = None  # of each pair in its terms; None: 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +70,14 @@ def batch_loss(
     counts: Counts,
     config: TrainingConfig,
 ) -> tuple[Tensor, list[FigureRow]]:
-    """The objective's share of a micro-batch (scalar), and a row of figures per pair (none for sft).
+    """The objective's share of a micro-batch (scalar), and a row of figures per pair (none but for dpo).
 
-    ``logps`` [C] are summed log-probabilities of completions, ``spans`` [C] those of their divergent spans;
-    ``reference`` is [P, 2], None for sft.
+    ``logps`` [C] are summed log-probabilities of what is scored of completions, ``spans`` [C] those of their divergent
+    spans; ``reference`` is [P, 2], None but for dpo.
     """
-    if config.objective == "sft":
-        return sft_loss(logps[0::2], counts), []
+    weight = _weights(pairs, config, logps)
+    if config.objective != "dpo":
+        return sft_loss(logps[0::2] if weight is None else logps[0::2] * weight, counts), []
     assert reference is not None
     reference = reference.to(logps.device)
     # Completions alternate: chosen and rejected of pair p stand at 2 p and 2 p + 1.
@@ -87,10 +89,17 @@ def batch_loss(
         chosen_tokens=packed.lengths[0::2],
         rejected_tokens=packed.lengths[1::2],
         is_step=torch.tensor([pair.is_step for pair in pairs], device=logps.device),
+        weight=weight,
     )
     outcome = rise_loss(scores, counts, config)
     figures = {**outcome.figures, "logp_chosen": spans[0::2], "logp_rejected": spans[1::2]}
     return outcome.loss, _figure_rows(pairs, figures)
+
+
+def _weights(pairs: Sequence[Pair], config: TrainingConfig, like: Tensor) -> Tensor | None:
+    if config.weight_by == "equal":
+        return None
+    return like.new_tensor([pair.weight for pair in pairs])
 
 
 def preference_loss(scores: PairScores, config: TrainingConfig) -> Tensor:
@@ -151,33 +160,35 @@ def _pair_shares(scores: PairScores, counts: Counts, config: TrainingConfig) -> 
     # Of the optimizer batch, not of this micro-batch: how a batch is cut must not change its loss.
     step = config.step_weight / max(step_count, 1)
     full = config.full_weight / max(full_count, 1)
-    return scores.chosen.new_full(scores.is_step.shape, full).masked_fill(scores.is_step, step)
+    shares = scores.chosen.new_full(scores.is_step.shape, full).masked_fill(scores.is_step, step)
+    return shares if scores.weight is None else shares * scores.weight
 
 
 def _nll(scores: PairScores, counts: Counts, config: TrainingConfig, gate: Tensor) -> tuple[Tensor, Tensor]:
     """Negative log-likelihood of the chosen side per pair, normalised, and this micro-batch's share of its mean."""
     per_token = -scores.chosen / scores.chosen_tokens.clamp(min=1)
+    kept = gate if scores.weight is None else gate * scores.weight
     if config.nll_normalization == "batch":
-        return per_token, (-scores.chosen * gate).sum() / max(counts.nll_tokens, 1)
+        return per_token, (-scores.chosen * kept).sum() / max(counts.nll_tokens, 1)
     nll = per_token if config.nll_normalization == "token" else -scores.chosen
     pairs = {"step": counts.step, "full": counts.full, "all": counts.step + counts.full}[config.nll_scope]
-    return nll, (nll * gate).sum() / max(pairs, 1)
+    return nll, (nll * kept).sum() / max(pairs, 1)
 
 
 def sft_loss(chosen: Tensor, counts: Counts) -> Tensor:
-    """The control's share: negative log-likelihood per token of the optimizer batch; ``chosen`` sums tokens, [P]."""
+    """A control's share: negative log-likelihood per token of the optimizer batch; ``chosen`` sums tokens, [P]."""
     return -chosen.sum() / max(counts.nll_tokens, 1)
 
 
 def count(pairs: Sequence[Pair], config: TrainingConfig) -> Counts:
     """The counts of an optimizer batch that the objective's means are over."""
-    if config.objective == "sft":
-        return Counts(0, len(pairs), sum(len(pair.chosen_ids) for pair in pairs))
+    if config.objective != "dpo":
+        return Counts(0, len(pairs), sum(pair.scored(0) for pair in pairs))
     scope = in_nll_scope(torch.tensor([pair.is_step for pair in pairs]), config.nll_scope).tolist()
     return Counts(
         step=sum(pair.is_step for pair in pairs),
         full=sum(not pair.is_step for pair in pairs),
-        nll_tokens=sum(len(pair.chosen_ids) for pair, inside in zip(pairs, scope, strict=True) if inside),
+        nll_tokens=sum(pair.scored(0) for pair, inside in zip(pairs, scope, strict=True) if inside),
     )
 
 

@@ -32,7 +32,7 @@ class Packed:
     score_target: Tensor  # [M], its id
     member_token: Tensor  # [K], index into M
     member_completion: Tensor  # [K], index into C
-    member_divergent: Tensor  # [K] bool, the token lies between the sides' common start and common end
+    member_divergent: Tensor  # [K] bool, the token lies between the sides' common start and common end, or in a span
     lengths: Tensor  # [C], scored tokens
     shared: bool  # whether rows are trees (else each row is one sequence)
     tokens: int  # without padding
@@ -66,13 +66,15 @@ def _assemble(pairs: Sequence[Pair], rows: list[Row], *, shared: bool) -> Packed
         size = len(row.tokens)
         ids[r, :size], positions[r, :size], ends[r, :size] = row.tokens, row.depths, row.ends
         for completion, path in row.paths.items():
-            scored = path[max(len(pairs[completion // 2].prompt_ids), 1) :]  # nothing predicts the first token
+            pair = pairs[completion // 2]
+            at = _scored(pair, completion % 2)
+            scored = path[len(pair.prompt_ids) + at]
             lengths[completion] = len(scored)
             # Flat indices into [R, T]: of the scored tokens, and of the positions that predict them.
             nodes.append(r * width + scored)
             sources.append(r * width + row.parents[scored])
             completions.append(np.full(len(scored), completion))
-            divergent.append(_divergent(pairs[completion // 2], completion % 2, len(scored)))
+            divergent.append(_divergent(pair, completion % 2, at))
     node, source = np.concatenate(nodes), np.concatenate(sources)
     # A token that several completions share is scored once, and counted in each of them.
     unique, first, member = np.unique(node, return_index=True, return_inverse=True)
@@ -91,9 +93,21 @@ def _assemble(pairs: Sequence[Pair], rows: list[Row], *, shared: bool) -> Packed
     )
 
 
-def _divergent(pair: Pair, side: int, length: int) -> NDArray[np.bool_]:
-    """Which tokens of one side lie between the common start and the common end of both sides."""
+def _scored(pair: Pair, side: int) -> NDArray[np.int64]:
+    """Positions of one side's scored tokens, counted from the side's first token."""
+    ids, spans = pair.sides[side]
+    every = [(0, len(ids))] if spans is None else spans
+    at = np.concatenate([np.arange(start, stop) for start, stop in every] or [np.empty(0, np.int64)])
+    return at if pair.prompt_ids else at[at > 0]  # nothing predicts the first token
+
+
+def _divergent(pair: Pair, side: int, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of one side's scored tokens lie between the common start and the common end of both sides.
+
+    Where only differing tokens are scored, all of them: they are the error.
+    """
+    ids, spans = pair.sides[side]
+    if spans is not None:
+        return np.ones(len(at), np.bool_)
     start, end = divergence(pair)
-    at = np.arange(length)
-    own = len(pair.rejected_ids if side else pair.chosen_ids)
-    return (at >= start) & (at < own - end)
+    return (at >= start) & (at < len(ids) - end)

@@ -26,6 +26,7 @@ from workers.training.run.trainer import RiseTrainer
 _OBJECTIVES = {
     "dpo": "preference learning on step and full pairs (RISE, arXiv 2410.06638)",
     "sft": "fine-tuning on its own correct solutions (the control)",
+    "step-nll": "fine-tuning on the chosen steps of its pairs alone (the control without a negative)",
 }
 
 

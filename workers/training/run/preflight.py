@@ -25,7 +25,9 @@ from workers.training.run.data import (
     thought_markers,
     verify_file,
 )
+from workers.training.run.spans import within
 
+MOST_WEIGHT = 4.0  # a step at which the model nearly always errs would else drown the others
 _SLACK_BYTES = 1_000_000  # tokenizer, random states, manifests
 
 
@@ -35,7 +37,10 @@ class DiskFull(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a run would train on. ``lost`` pairs have their error beyond ``max_length``; ``cut`` ones only their end."""
+    """What a run would train on. ``lost`` pairs have their error beyond ``max_length``; ``cut`` ones only their end.
+
+    ``scored``: tokens of both sides that the loss sees.
+    """
 
     pairs: int
     step: int
@@ -49,24 +54,56 @@ class Report:
     duplicates: int
     longest: int
     tokens: int
+    scored: int
 
 
 def truncated(pair: Pair, max_length: int) -> Pair:
-    """The pair with both sides cut so that prompt and completion fit ``max_length`` (a prompt too long leaves none)."""
+    """The pair with both sides, and what is scored of them, cut so that prompt and completion fit ``max_length``.
+
+    A prompt too long leaves none of them.
+    """
     room = max(max_length - len(pair.prompt_ids), 0)
     if max(len(pair.chosen_ids), len(pair.rejected_ids)) <= room:
         return pair
     prompt = pair.prompt_ids[:max_length]
-    return replace(pair, prompt_ids=prompt, chosen_ids=pair.chosen_ids[:room], rejected_ids=pair.rejected_ids[:room])
+    (chosen, chosen_spans), (rejected, rejected_spans) = pair.sides
+    return replace(
+        pair,
+        prompt_ids=prompt,
+        chosen_ids=chosen[:room],
+        rejected_ids=rejected[:room],
+        chosen_spans=within(chosen_spans, room),
+        rejected_spans=within(rejected_spans, room),
+    )
 
 
 def is_weighted(pair: Pair, config: TrainingConfig) -> bool:
     """Whether the objective gives the pair any weight."""
-    if config.objective == "sft":
-        return True
+    if config.objective != "dpo":
+        return config.objective == "sft" or pair.is_step
+    if not pair.weight:
+        return False
     own = config.step_weight if pair.is_step else config.full_weight
     in_scope = config.nll_scope in ("all", "step" if pair.is_step else "full")
     return own > 0 or (config.nll_weight > 0 and in_scope)
+
+
+def weighed(pairs: Sequence[Pair], config: TrainingConfig) -> list[Pair]:
+    """The pairs with their weights: of a step pair its error rate over the mean rate, ``MOST_WEIGHT`` at most.
+
+    The mean is over the step pairs that have a rate; all others, and full pairs, weigh 1. Weights are equal where the
+    configuration says so, or where no rate is above 0.
+    """
+    rates = [pair.error_rate for pair in pairs if pair.is_step and pair.error_rate is not None]
+    mean = sum(rates) / len(rates) if rates else 0.0
+    if config.weight_by == "equal" or not mean:
+        return list(pairs)
+    return [
+        replace(pair, weight=min(pair.error_rate / mean, MOST_WEIGHT))
+        if pair.is_step and pair.error_rate is not None
+        else pair
+        for pair in pairs
+    ]
 
 
 def check_pairs(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Report]:
@@ -76,6 +113,11 @@ def check_pairs(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pai
     nothing is left.
     """
     trained, report = examine(pairs, config)
+    if config.weight_by == "error_rate" and not any(pair.error_rate for pair in pairs if pair.is_step):
+        raise DatasetError(
+            "weight_by is 'error_rate', but no step pair of the dataset has an error rate above 0: freeze pairs of a"
+            " job that measures it (editor 'mined', or proof.error_rates), or set weight_by to 'equal'"
+        )
     hopeless = report.identical + report.lost
     if hopeless and config.ineffective == "refuse":
         raise DatasetError(
@@ -105,7 +147,8 @@ def held_out_pairs(
         raise CannotTrain("best is 'eval_loss', but the dataset holds nothing out: freeze it with a test share above 0")
     verify_file(folder, path)
     # A held-out pair without a gradient is no reason to refuse a run that trains on others.
-    dropping = config.model_copy(update={"ineffective": "drop"})
+    # Its error rates weigh nothing: the weights are of training problems alone.
+    dropping = config.model_copy(update={"ineffective": "drop", "weight_by": "equal"})
     try:
         rows = list(islice(read_rows(path), most_rows))
         return check_pairs(encode(rows, tokenizer, dropping, thought_markers(folder)), dropping)[0]
@@ -115,13 +158,13 @@ def held_out_pairs(
 
 def examine(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], Report]:
     """Like :func:`check_pairs`, refusing nothing."""
-    weighted = [pair for pair in pairs if is_weighted(pair, config)]
+    weighted = [pair for pair in weighed(pairs, config) if is_weighted(pair, config)]
     trained, identical, lost, shortened = [], 0, 0, 0
     for pair in weighted:
         short = truncated(pair, config.max_length)
         same = pair.chosen_ids == pair.rejected_ids
         # Cut to the same text: the error lay beyond the limit, and what is left has no gradient.
-        gone = not same and short.chosen_ids == short.rejected_ids
+        gone = not same and (short.chosen_ids == short.rejected_ids or not short.scored(0) + short.scored(1))
         identical, lost = identical + same, lost + gone
         shortened += short is not pair and not (same or gone)
         if not (same or gone) or (config.ineffective == "keep" and short.chosen_ids):
@@ -139,6 +182,7 @@ def examine(pairs: Sequence[Pair], config: TrainingConfig) -> tuple[list[Pair], 
         duplicates=len(weighted) - len({(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in weighted}),
         longest=max((len(p.prompt_ids) + max(len(p.chosen_ids), len(p.rejected_ids)) for p in weighted), default=0),
         tokens=sum(pair.tokens for pair in trained),
+        scored=sum(pair.scored(0) + pair.scored(1) for pair in trained),
     )
 
 

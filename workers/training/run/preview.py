@@ -28,6 +28,7 @@ from workers.training.run.batches import Plan, micro_batches
 from workers.training.run.data import DatasetError, Pair, data_file, encode, read_rows, thought_markers, verify_file
 from workers.training.run.layout import divergence, layout
 from workers.training.run.preflight import check_pairs, checkpoint_copies, examine, held_out_pairs
+from workers.training.run.spans import Spans
 
 _SHOWN_TOKENS = 2_000  # of each part of an example
 _SAMPLED_STEPS = 20  # optimizer batches whose tokens are counted; more are extrapolated
@@ -113,22 +114,24 @@ def _varied(pairs: Sequence[Pair], count: int) -> list[Pair]:
 
 def _example(pair: Pair, tokenizer: LocalTokenizer) -> dict[str, Any]:
     start, end = divergence(pair)
-    sides = {"chosen": pair.chosen_ids, "rejected": pair.rejected_ids}
+    sides = dict(zip(("chosen", "rejected"), pair.sides, strict=True))
     return {
         "pair_id": pair.pair_id,
         "type": "step" if pair.is_step else "full",
         "error_kind": pair.error_kind,
         "prompt": _part(pair.prompt_ids[-_SHOWN_TOKENS:], len(pair.prompt_ids), tokenizer),
-        **{name: _side(ids, start, end, tokenizer) for name, ids in sides.items()},
+        **{name: _side(*side, start, end, tokenizer) for name, side in sides.items()},
     }
 
 
-def _side(ids: tuple[int, ...], start: int, end: int, tokenizer: LocalTokenizer) -> dict[str, Any]:
-    """A trained side: every token of it is scored; ``divergent`` is the span in which the sides differ."""
+def _side(ids: tuple[int, ...], spans: Spans | None, start: int, end: int, tokenizer: LocalTokenizer) -> dict[str, Any]:
+    """A trained side: ``scored`` are the spans that the loss sees, ``divergent`` the one in which the sides differ."""
     ending = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
     eos = [at for at, token in enumerate(ids) if token in ending]
     part = _part(ids[:_SHOWN_TOKENS], len(ids), tokenizer)
-    return {**part, "divergent": [start, len(ids) - end], "eos": eos, "ends_with_eos": len(ids) - 1 in eos}
+    scored = [(0, len(ids))] if spans is None else spans
+    told = {"scored": [list(span) for span in scored], "divergent": [start, len(ids) - end]}
+    return {**part, **told, "eos": eos, "ends_with_eos": len(ids) - 1 in eos}
 
 
 def _part(shown: Sequence[int], total: int, tokenizer: LocalTokenizer) -> dict[str, Any]:

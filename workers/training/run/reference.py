@@ -41,6 +41,9 @@ def reference_fingerprint(model_fingerprint: str, pairs: Sequence[Pair], config:
     for pair in pairs:
         for ids in (pair.prompt_ids, pair.chosen_ids, pair.rejected_ids):
             digest.update(array("q", [len(ids), *ids]).tobytes())
+        for _, spans in pair.sides:  # none where all is scored: those were stored before there were spans
+            if spans is not None:
+                digest.update(array("q", [-1, *(at for span in spans for at in span)]).tobytes())
     return digest.hexdigest()
 
 
@@ -91,7 +94,7 @@ def compute_reference(model: Any, pairs: Sequence[Pair], config: TrainingConfig,
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Pairs of the held-out split and their reference log-probabilities, [N, 2] (None for sft)."""
+    """Pairs of the held-out split and their reference log-probabilities, [N, 2] (None but for dpo)."""
 
     pairs: Sequence[Pair]
     reference: Tensor | None

@@ -141,10 +141,14 @@ def _attention_kinds(model: Any) -> tuple[list[str], bool, int | None]:
 
 
 def completion_logps(model: Any, packed: Packed) -> tuple[Tensor, Tensor]:
-    """Summed log-probabilities of every completion [C], and of its divergent span [C] (detached)."""
-    extra = (
-        {"position_ids": packed.position_ids, "attention_mask": attention_mask(model, packed)} if packed.shared else {}
-    )
+    """Summed log-probabilities of what is scored of every completion [C], and of its divergent span [C] (detached)."""
+    extra: dict[str, Any] = {}
+    if packed.shared:
+        extra = {"position_ids": packed.position_ids, "attention_mask": attention_mask(model, packed)}
+    if unwrapped(model).config._attn_implementation == _FLEX:
+        # Below 128 tokens a row PyTorch takes its kernel for decoding, which has no choice for these masks (2.11 on an
+        # H200: NoValidChoicesError).
+        extra["kernel_options"] = {"FORCE_USE_FLEX_ATTENTION": True}
     logps: Tensor = model(
         input_ids=packed.input_ids, score_source=packed.score_source, score_target=packed.score_target, **extra
     )
@@ -160,7 +164,7 @@ def micro_batch_loss(
 ) -> tuple[Tensor, list[FigureRow], int]:
     """Forward pass and :func:`batch_loss` of a micro-batch: its share of the loss, its figures, and its tokens.
 
-    ``reference`` is [P, 2], None for sft. ``config`` holds the packing in use.
+    ``reference`` is [P, 2], None but for dpo. ``config`` holds the packing in use.
     """
     device = next(model.parameters()).device
     packed = pack(pairs, config.packing, config.row_tokens).to(device)

@@ -34,7 +34,7 @@ MAX_SKIPS = 3  # batches in a row without a finite loss and gradient
 
 
 class RiseTrainer(TrlAdapter):
-    """Trains on batches of :class:`Pair`. ``reference`` is [N, 2], None for sft; checkpoints hold ``metadata``."""
+    """Trains on batches of :class:`Pair`. ``reference`` is [N, 2], None but for dpo; checkpoints hold ``metadata``."""
 
     def __init__(
         self,
