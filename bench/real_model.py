@@ -65,8 +65,11 @@ def chosen_engine(asked: str) -> tuple[str, dict[str, str]]:
 
 
 @contextmanager
-def served(engine: str, folder: Path, gguf: Path | None) -> Iterator[tuple[str, Config]]:
-    """The registry entry's engine and settings for the model; a llama.cpp server runs as long as the block."""
+def served(engine: str, folder: Path, gguf: Path | None, batch: int = 16) -> Iterator[tuple[str, Config]]:
+    """The registry entry's engine and settings for the model; a llama.cpp server runs as long as the block.
+
+    ``batch``: sequences that transformers decodes together.
+    """
     if engine == "llamacpp":
         from tests.llamacpp_server import LlamaServer  # needs xllamacpp, which the other engines do without
 
@@ -78,7 +81,7 @@ def served(engine: str, folder: Path, gguf: Path | None) -> Iterator[tuple[str, 
         limits = {"max_context": 2048, "max_sequences": 64, "kv_cache_memory_bytes": 1 << 30, "block_size": 32}
         yield "vllm", {"path": str(folder), "dtype": "bfloat16", "enforce_eager": "true", **limits}
     else:
-        yield "transformers", {"path": str(folder), "dtype": "bfloat16", "batch_size": 16, "max_context": 2048}
+        yield "transformers", {"path": str(folder), "dtype": "bfloat16", "batch_size": batch, "max_context": 2048}
 
 
 class Run:
@@ -222,6 +225,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(ROWS), help="which rows, with commas between")
     parser.add_argument("--least", action="append", default=[], metavar="ROW=SHARE", help="lowest kept_share allowed")
     parser.add_argument("--show", type=int, default=0, metavar="N", help="pairs of each row to read by eye (stderr)")
+    parser.add_argument("--batch", type=int, default=16, help="sequences that transformers decodes together")
+    parser.add_argument("--home", type=Path, help="an empty folder for the service's files, to be looked at later")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, which it does anyway")
     args = parser.parse_args()
     if not (args.model / "config.json").is_file():
@@ -245,8 +250,8 @@ def main() -> None:
     unwind_when_told()
     engine, more = chosen_engine(args.engine)
     with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        kind, settings = stack.enter_context(served(engine, args.model.resolve(), args.gguf))
+        home = args.home or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        kind, settings = stack.enter_context(served(engine, args.model.resolve(), args.gguf, args.batch))
         service = stack.enter_context(running(home, embedded=True, variables=more))
         service.add_model("real", settings, engine=kind)
         result = measure(Run(service, args.show), args)
