@@ -17,7 +17,7 @@ from api.http.routing import ApiDep, make_router
 from api.http.rows import Listing, PageDep, body_row, paginate, path_row, sent, where_given
 from api.schemas import ProblemName, RowAnswer, RowId
 from errata.types import EditorName, EvidenceKind, Form
-from models.curation import ReviewFilter, review_condition
+from models.curation import ReviewFilter, needs_index_first, review_condition
 from models.jobs import InjectionJob, PairRow
 from models.workspaces import ProblemRow, ProblemSet
 
@@ -128,7 +128,8 @@ def list_pairs(
                 query = query if review is None else query.where(review_condition(review))
             else:
                 query = query.where(PairRow.problem_id.in_(named))
-        found = paginate(session, query, (PairRow.created_at, PairRow.id), page)
+        order = (PairRow.created_at, PairRow.id)
+        found = paginate(session, query, order, page, index_first=needs_index_first(review))
         answers = pair_answers(session, found.rows)
     return sent(found.listing_of(answers))
 

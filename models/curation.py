@@ -88,6 +88,14 @@ def review_condition(wanted: ReviewFilter) -> ColumnElement[bool]:
     return PairRow.review.is_(None) if wanted == "none" else PairRow.review == wanted
 
 
+def needs_index_first(wanted: ReviewFilter | str | None) -> bool:
+    """Whether pairs under this filter are chosen in the index before they are read (``paginate(index_first=True)``).
+
+    ``not_rejected`` is no range of an index. Where most pairs are rejected, all of those would be read for a page.
+    """
+    return wanted == "not_rejected"
+
+
 def add_reviews(session: Session, pairs: Sequence[PairRow], decisions: Sequence[dict[str, Any]]) -> list[Review]:
     """Add one decision per pair (``verdict``, ``reason``, ``reviewer``, ``key_id``, ``source``) and let it stand.
 

@@ -242,14 +242,18 @@ class PairRow(Identified, StageColumns, Timestamped, Base):
         state_check("type", ("step", "full")),
         # Pairs are listed in this order. Every filter, alone and within a job, has an index that ends in it: one with
         # few pairs, or none, would else look through all of them.
-        Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id"),
-        Index("ix_pairs_job_created", "job_id", "created_at", "id"),
-        # Most pairs have no review: only the others are in this index.
-        Index(
-            "ix_pairs_workspace_review",
-            *("workspace_id", "review", "created_at", "id"),
-            postgresql_where=text("review IS NOT NULL"),
-            sqlite_where=text("review IS NOT NULL"),
+        # These two end in the review: pairs without one, or not rejected, are told apart in the index alone.
+        Index("ix_pairs_workspace_created", "workspace_id", "created_at", "id", "review"),
+        Index("ix_pairs_job_created", "job_id", "created_at", "id", "review"),
+        # Most pairs have no review: only the others are in these indexes.
+        *(
+            Index(
+                f"ix_pairs_{owner}_review",
+                *(f"{owner}_id", "review", "created_at", "id"),
+                postgresql_where=text("review IS NOT NULL"),
+                sqlite_where=text("review IS NOT NULL"),
+            )
+            for owner in ("workspace", "job")
         ),
         # A row that others refer to can be deleted quickly only where these references have an index.
         Index("ix_pairs_problem_id", "problem_id", "created_at", "id"),

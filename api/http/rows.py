@@ -15,11 +15,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, cast
 
 from fastapi import Depends, Query, Response
 from pydantic import BaseModel, Field
-from sqlalchemy import Select, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, literal, select, tuple_
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -174,21 +174,51 @@ def paginate(
     page: PageRequest,
     *,
     descending: bool = False,
+    index_first: bool = False,
 ) -> Page[Row]:
-    """One page of ``query`` in the order of ``keys``, the last of which is unique. Raises Invalid for a bad cursor."""
-    name = ".".join(f"{key.class_.__tablename__}-{key.key}" for key in keys) + ("-" if descending else "+")
+    """One page of ``query`` in the order of ``keys``, the last of which is unique. Raises Invalid for a bad cursor.
+
+    ``index_first``: choose the rows by that last key and then read them. It costs a statement more, and pays where the
+    condition is no range of an index but the index holds its columns: rows that fail it are then never read.
+    """
     if page.after is not None:
-        # Rows behind the cursor's in the order of the tuple: an index can answer this at any depth, unlike OFFSET.
-        values = decode(name, page.after, len(keys))
-        row = tuple_(*keys)
-        at = tuple_(*(literal(_typed(key, value), key.type) for key, value in zip(keys, values, strict=True)))
-        query = query.where(row < at if descending else row > at)
-    query = query.order_by(*(key.desc() if descending else key.asc() for key in keys))
-    rows = session.scalars(query.limit(page.limit + 1)).all()  # one more than asked for tells whether there are more
+        query = query.where(rows_behind(keys, page.after, descending=descending))
+    order = [key.desc() if descending else key.asc() for key in keys]
+    query = query.order_by(*order).limit(page.limit + 1)  # one more than asked for tells whether there are more
+    if index_first:
+        chosen = session.scalars(query.with_only_columns(keys[-1])).all()
+        query = cast("Select[Row]", select(keys[-1].class_)).where(keys[-1].in_(chosen)).order_by(*order)
+    rows = session.scalars(query).all()
     if len(rows) <= page.limit:
         return Page(rows, None)
     last = rows[page.limit - 1]
-    return Page(rows[: page.limit], encode(name, [getattr(last, key.key) for key in keys]))
+    return Page(rows[: page.limit], cursor_of(keys, [getattr(last, key.key) for key in keys], descending=descending))
+
+
+def rows_behind(
+    keys: Sequence[InstrumentedAttribute[Any]], cursor: str, *, descending: bool = False
+) -> ColumnElement[bool]:
+    """The rows behind a cursor of ``cursor_of``, as a condition. Raises Invalid where it is none of this order."""
+    # Compared as a tuple: an index can answer this at any depth, unlike OFFSET.
+    values = [
+        _typed(key, value) for key, value in zip(keys, decode(_name(keys, descending), cursor, len(keys)), strict=True)
+    ]
+    row, at = tuple_(*keys), tuple_(*at_row(keys, values))
+    return row < at if descending else row > at
+
+
+def at_row(keys: Sequence[InstrumentedAttribute[Any]], values: Sequence[Any]) -> list[ColumnElement[Any]]:
+    """The values of a row's keys, to be compared with ``keys``."""
+    return [literal(value, key.type) for key, value in zip(keys, values, strict=True)]
+
+
+def cursor_of(keys: Sequence[InstrumentedAttribute[Any]], values: Sequence[Any], *, descending: bool = False) -> str:
+    """The cursor that stands behind the row with these values of ``keys``."""
+    return encode(_name(keys, descending), values)
+
+
+def _name(keys: Sequence[InstrumentedAttribute[Any]], descending: bool) -> str:
+    return ".".join(f"{key.class_.__tablename__}-{key.key}" for key in keys) + ("-" if descending else "+")
 
 
 def sent(listing: Listing[Any]) -> Response:

@@ -1,25 +1,27 @@
 """Browsing a job's pairs: which ones, a page of them, the values to filter by, and the neighbors of one.
 
-Order is by ``pair_key`` within a job, which has a unique index: previous, next and paging cost the same at any depth.
+Order is that of ``/v1/pairs``, oldest first: every filter has an index that ends in it, so that previous, next and
+paging cost the same at any depth.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast, get_args
 from urllib.parse import urlencode
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 from sqlalchemy.orm import Session
 
-from api.http.rows import PageRequest, decode, encode, paginate
+from api.http.rows import PageRequest, at_row, cursor_of, paginate, rows_behind
 from api.pages.diff import Diff, Run, diff, excerpt, plain
 from api.pages.format import short, visible
 from errata.proof import is_consistent
 from errata.types import Domain, EvidenceKind
-from models.curation import ReviewFilter, review_condition
+from models.curation import ReviewFilter, needs_index_first, review_condition
 from models.jobs import InjectionJob, PairRow, SolutionRow
 from models.workspaces import ProblemSet
 
@@ -29,7 +31,7 @@ REVIEWS = get_args(ReviewFilter)
 COUNT_LIMIT = 10_000
 _EXAMPLES = 12  # pairs of a job that the overview chooses its example from
 _LONGEST_EXAMPLE = 5_000  # characters of a solution whose equations are read for it
-_CURSOR = "pairs-pair_key+"  # as api.http.rows.paginate names the cursors of this order
+_ORDER = (PairRow.created_at, PairRow.id)
 #: A filter's name in addresses -> what it compares.
 _COLUMNS: dict[str, Any] = {
     "type": PairRow.type,
@@ -105,7 +107,7 @@ def page_of(
     query = select(PairRow).where(*clauses)
     if filters.q:
         return _search(session, query, filters, clauses, PageRequest(limit, after))
-    found = paginate(session, query, (PairRow.pair_key,), PageRequest(limit, after))
+    found = paginate(session, query, _ORDER, PageRequest(limit, after), index_first=needs_index_first(filters.review))
     return [_excerpt(row) for row in found.rows], found.next
 
 
@@ -113,14 +115,16 @@ def _search(
     session: Session, query: Select[Any], filters: Filters, clauses: Sequence[ColumnElement[bool]], page: PageRequest
 ) -> tuple[list[PairExcerpt], str | None]:
     """As ``page_of``, of the next ``SEARCHED`` pairs those that hold the text; the cursor goes on behind them."""
-    behind = [] if page.after is None else [PairRow.pair_key > str(decode(_CURSOR, page.after, 1)[0])]
-    keys = select(PairRow.pair_key).where(*clauses, *behind).order_by(PairRow.pair_key)
-    end = session.scalar(keys.offset(SEARCHED - 1).limit(1))
+    behind = [] if page.after is None else [rows_behind(_ORDER, page.after)]
+    keys = select(*_ORDER).where(*clauses, *behind).order_by(*_ORDER)
+    end = session.execute(keys.offset(SEARCHED - 1).limit(1)).one_or_none()
     texts = (PairRow.question, PairRow.chosen, PairRow.rejected)
     holds = or_(*(text.icontains(filters.q, autoescape=True) for text in texts))
-    query = query.where(holds) if end is None else query.where(holds, PairRow.pair_key <= end)
-    found = paginate(session, query, (PairRow.pair_key,), page)
-    further = None if end is None else encode(_CURSOR, [end])
+    query = query.where(holds)
+    if end is not None:
+        query = query.where(tuple_(*_ORDER) <= tuple_(*at_row(_ORDER, end)))
+    found = paginate(session, query, _ORDER, page)
+    further = None if end is None else cursor_of(_ORDER, end)
     return [_excerpt(row) for row in found.rows], found.next or further
 
 
@@ -137,7 +141,7 @@ def sound_step_pair(session: Session, job_ids: Sequence[str]) -> PairExcerpt | N
             .join(InjectionJob, InjectionJob.id == PairRow.job_id)
             .join(ProblemSet, ProblemSet.id == InjectionJob.problem_set_id)
             .where(PairRow.job_id == job_id, PairRow.type == "step")
-            .order_by(PairRow.pair_key)
+            .order_by(*_ORDER)
         )
         rows = session.execute(query.limit(_EXAMPLES))
         found = [row for row, solution, domain in rows if domain != Domain.MATH or _holds(solution)]
@@ -163,14 +167,18 @@ def _excerpt(row: PairRow) -> PairExcerpt:
 
 def choices(session: Session, job_id: str, filters: Filters) -> dict[str, list[Choice]]:
     """Values each filter can take among the job's first ``COUNT_LIMIT`` pairs, with their counts there."""
-    some = select(*_COLUMNS.values()).where(PairRow.job_id == job_id).order_by(PairRow.pair_key).limit(COUNT_LIMIT)
+    some = select(*_COLUMNS.values()).where(PairRow.job_id == job_id).order_by(*_ORDER).limit(COUNT_LIMIT).subquery()
+    # One look at those pairs for all filters: their values come together in few ways.
+    counts: dict[str, Counter[str]] = {name: Counter() for name in _COLUMNS}
+    for *values, count in session.execute(select(*some.c, func.count()).group_by(*some.c)):
+        for name, value in zip(_COLUMNS, values, strict=True):
+            if value is not None:
+                counts[name][value] += count
     found: dict[str, list[Choice]] = {}
-    for name, column in _COLUMNS.items():
-        values = some.subquery().c[column.key]
-        counted = session.execute(select(values, func.count()).where(values.is_not(None)).group_by(values)).all()
+    for name, counted in counts.items():
         chosen = getattr(filters, name)
         found[name] = []
-        for value, count in sorted(counted, key=lambda row: (-row[1], row[0])):
+        for value, count in sorted(counted.items(), key=lambda row: (-row[1], row[0])):
             href = f"/jobs/{job_id}/pairs{filters.query(**{name: None if value == chosen else value})}"
             found[name].append(Choice(value, count, value == chosen, href))
     return found
@@ -179,11 +187,12 @@ def choices(session: Session, job_id: str, filters: Filters) -> dict[str, list[C
 def position(session: Session, row: PairRow, filters: Filters) -> Position:
     """Neighbors and number of a pair under a filter; the pair itself need not pass it."""
     ids = select(PairRow.id).where(*filters.clauses(row.job_id))
-    before, behind = PairRow.pair_key < row.pair_key, PairRow.pair_key > row.pair_key
+    keys, here = tuple_(*_ORDER), tuple_(*at_row(_ORDER, (row.created_at, row.id)))
+    backwards = (key.desc() for key in _ORDER)
     return Position(
-        previous=session.scalar(ids.where(before).order_by(PairRow.pair_key.desc()).limit(1)),
-        next=session.scalar(ids.where(behind).order_by(PairRow.pair_key).limit(1)),
-        index=_count(session, ids.where(PairRow.pair_key <= row.pair_key)),
+        previous=session.scalar(ids.where(keys < here).order_by(*backwards).limit(1)),
+        next=session.scalar(ids.where(keys > here).order_by(*_ORDER).limit(1)),
+        index=_count(session, ids.where(keys <= here)),
         total=_count(session, ids),
     )
 

@@ -213,7 +213,7 @@ def test_another_workspaces_rows_are_not_found_and_not_listed(
     with database.read() as session:
         job, pair = session.get_one(InjectionJob, rows.foreign), session.get_one(PairRow, rows.foreign_pair)
         after_job = encode("injection_jobs-created_at.injection_jobs-id-", [job.created_at, job.id])
-        after_pair = encode("pairs-pair_key+", [pair.pair_key])
+        after_pair = encode("pairs-created_at.pairs-id+", [pair.created_at, pair.id])
     for url in ("/", "/jobs", f"/jobs/{rows.finished}/pairs?after={after_pair}", f"/jobs?after={after_job}"):
         page = get(client, url)
         assert "foreign" not in page.text
