@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -208,22 +208,69 @@ def _each_once(value: list[str] | None) -> list[str] | None:
 class EvaluationConfig(SolvePromptConfig):
     """Prompt, decoding and reading of one evaluation. Any two evaluations of the same problems can be compared."""
 
+    method: Literal["sample", "score"] = Field(
+        "sample",
+        description="sample: answers are generated and judged. score: the probability that the model writes each"
+        " equation and the answer of the solution that the problem set brings; no sampling noise (ours).",
+    )
     temperature: Temperature = Field(0.0, description="0 is greedy (the paper's evaluations).")
+    temperatures: tuple[Temperature, ...] | None = Field(
+        None, min_length=1, max_length=8, description="Several in one evaluation, in place of `temperature`."
+    )
     top_p: Probability = 1.0
-    samples: int = Field(1, ge=1, le=256, description="Answers per problem; above 1 pass@k and maj@k are reported.")
+    samples: int = Field(
+        1, ge=1, le=256, description="Answers per problem and temperature above 0; above 1 pass@k and maj@k are told."
+    )
+    entropy: bool = Field(
+        False, description="Also score each sampled answer: its negative log-probability, in nats (ours)."
+    )
     max_tokens: int = Field(1024, ge=1, le=32768)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
     thoughts: ThoughtMarkers = ThoughtMarkers()
 
     @model_validator(mode="after")
-    def _greedy_once(self) -> EvaluationConfig:
-        if self.samples > 1 and self.temperature == 0.0:
+    def _consistent(self) -> EvaluationConfig:
+        if len(set(self.at)) != len(self.at):
+            raise ValueError("temperatures: each may occur once")
+        if self.temperatures is not None and self.temperature not in (0.0, self.temperatures[0]):
+            raise ValueError("temperature: leave it out where `temperatures` is given")
+        if self.method == "score":
+            self._scores()
+        elif self.samples > 1 and not any(self.at):
             raise ValueError(
                 "samples: at temperature 0 every answer is the same; ask for one, or raise the temperature"
             )
         return self
 
+    def _scores(self) -> None:
+        if self.samples > 1 or self.entropy:
+            raise ValueError("samples: scoring draws none; leave out `samples` and `entropy`, or set method 'sample'")
+        if self.top_p != 1.0:
+            raise ValueError("top_p: scoring takes the whole distribution; leave it out")
+
+    @property
+    def at(self) -> tuple[float, ...]:
+        """The temperatures of the evaluation, in the order asked for."""
+        return self.temperatures or (self.temperature,)
+
+    @property
+    def draws(self) -> tuple[Draw, ...]:
+        """What is drawn per problem: one answer at temperature 0, ``samples`` at every other."""
+        found: list[Draw] = []
+        for temperature in self.at:
+            first = found[-1].first + found[-1].count if found else 0
+            found.append(Draw(temperature, first, self.samples if temperature else 1))
+        return tuple(found)
+
     def problem_count(self, available: int) -> int:
         """How many of a set's problems are evaluated."""
         return available if self.limit is None else min(self.limit, available)
+
+
+class Draw(NamedTuple):
+    """The answers of a problem at one temperature: ``count`` of them, whose numbers begin with ``first``."""
+
+    temperature: float
+    first: int
+    count: int

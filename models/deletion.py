@@ -38,6 +38,7 @@ from models.outputs import (
     DatasetSource,
     Evaluation,
     EvaluationSample,
+    EvaluationScore,
     Event,
     Metric,
     Rejudging,
@@ -98,7 +99,12 @@ def _errors_of(column: Any) -> tuple[Any, Any]:
 #: In the order in which rows can go; each with what belongs to it, in the order in which that can go.
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
     Rejudging: (VerdictChangeRow.rejudging_id, _errors_of(Shard.rejudging_id), Shard.rejudging_id),
-    Evaluation: (EvaluationSample.evaluation_id, _errors_of(Shard.evaluation_id), Shard.evaluation_id),
+    Evaluation: (
+        EvaluationSample.evaluation_id,
+        EvaluationScore.evaluation_id,
+        _errors_of(Shard.evaluation_id),
+        Shard.evaluation_id,
+    ),
     TrainingRun: (Metric.run_id, Checkpoint.run_id, FineTuningJob.run_id),
     Dataset: (DatasetSource.dataset_id, Shard.dataset_id),
     Estimate: (),

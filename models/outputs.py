@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, Index, Integer, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, Timestamped
-from models.jobs import JobColumns, LeaseColumns, SampleColumns
+from models.jobs import JobColumns, LeaseColumns, SampleColumns, StageColumns
 from models.states import TRAINING_TRANSITIONS, JobState, TrainingState, state_check
 from models.workspaces import Owned
 
@@ -111,6 +111,22 @@ class EvaluationSample(SampleColumns, Base):
     problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
     sample_index: Mapped[int] = mapped_column(primary_key=True)
     seed: Mapped[int]
+    nats: Mapped[float | None]  # negative log-probability of the text at its temperature, where it was asked for
+
+
+class EvaluationScore(StageColumns, Base):
+    """The probability of one problem's right solution in a scored evaluation, by its steps (errata.decisive).
+
+    ``hits``: whether each step is what the model writes greedily. ``logprobs``: temperature -> the natural logarithm of
+    each step's probability. Both are null where question and solution do not fit the model's context.
+    """
+
+    __tablename__ = "evaluation_scores"
+    __table_args__ = (Index("ix_evaluation_scores_problem_id", "problem_id"),)
+    evaluation_id: Mapped[str] = mapped_column(ForeignKey("evaluations.id"), primary_key=True)
+    problem_id: Mapped[str] = mapped_column(ForeignKey("problems.id"), primary_key=True)
+    hits: Mapped[list[Any] | None]
+    logprobs: Mapped[dict[str, Any] | None]
 
 
 class Rejudging(JobColumns, Base):

@@ -18,11 +18,12 @@ from errata.advice import advise
 from errata.config import InjectionConfig
 from errata.seeds import derive_seed
 from models.base import db_now, new_id
+from models.evaluation_results import evaluation_result
 from models.events import record
 from models.jobs import InjectionJob, ProblemError, Shard
 from models.leases import OWNERS, Owner, OwnerTable, column_of, shards_of
 from models.outputs import Dataset, Evaluation, Rejudging
-from models.results import evaluation_result, job_funnel, rejudging_result
+from models.results import job_funnel, rejudging_result
 from models.session import update_returning
 from models.states import SHARD_TERMINAL, TERMINAL, JobState, ShardState, Stage, move
 from models.summaries import add_summary, settle_summary

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from models.evaluation_results import evaluation_result
 from models.jobs import Shard
 from models.outputs import Evaluation, EvaluationSample
-from models.results import evaluation_result
 from models.session import Database
 from models.workspaces import ProblemRow
 from tests.api.conftest import CheckedClient, KeptHints, post_problems

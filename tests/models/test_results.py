@@ -9,9 +9,9 @@ import pytest
 
 from errata.statistics import mean_interval, paired_difference, proportion_interval
 from models.base import new_id
+from models.evaluation_results import compare, evaluation_result
 from models.jobs import Shard
 from models.outputs import Evaluation, EvaluationSample
-from models.results import compare, evaluation_result
 from models.session import Database
 from models.states import Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet, Workspace
@@ -83,7 +83,12 @@ def result(database: Database, evaluation_id: str) -> dict[str, Any]:
 def test_one_sample_per_problem(database: Database, evaluate: Evaluate) -> None:
     found = result(database, evaluate(list("cccciiuutc")))
     wilson = proportion_interval(5, 10)
+    told = found.pop("temperatures")
+    assert told == [{"temperature": 0.0} | {name: found[name] for name in told[0] if name != "temperature"}]
     assert found == {
+        "method": "sample",
+        "entropy": {},
+        "groups": {},
         "problems": 10,
         "samples": 10,
         "samples_per_problem": 1,
@@ -99,7 +104,7 @@ def test_one_sample_per_problem(database: Database, evaluate: Evaluate) -> None:
 def test_several_samples_per_problem(database: Database, evaluate: Evaluate) -> None:
     answers = ["cccc", "ccii", "ciii", "iiii"]
     extracted = ["1 1 1 1", "1 1.0 7 7", "1 7 8 8", "7 7 7 7"]
-    found = result(database, evaluate(answers, extracted=extracted))
+    found = result(database, evaluate(answers, {"temperature": 1.0, "samples": 4}, extracted))
     assert found["samples_per_problem"] == 4
     assert found["accuracy"] == pytest.approx((1 + 0.5 + 0.25 + 0) / 4)
     interval = mean_interval([1.0, 0.5, 0.25, 0.0])
@@ -107,7 +112,7 @@ def test_several_samples_per_problem(database: Database, evaluate: Evaluate) -> 
     assert found["pass_at_k"] == pytest.approx(
         {"1": 1.75 / 4, "2": (1 + 5 / 6 + 0.5 + 0) / 4, "4": 3 / 4},
     )
-    assert found["majority_at_k"] == pytest.approx({"4": (1 + 0.5 + 0 + 0) / 4})
+    assert found["majority_at_k"] == pytest.approx({"2": (1 + 0.5 + 0.25 + 0) / 4, "4": (1 + 0.5 + 0 + 0) / 4})
 
 
 def test_what_is_not_judged_is_not_counted(database: Database, evaluate: Evaluate) -> None:
@@ -136,8 +141,8 @@ def test_compare_pairs_by_problem(database: Database, evaluate: Evaluate) -> Non
 
 
 def test_compare_takes_shared_problems_and_means(database: Database, evaluate: Evaluate) -> None:
-    before = evaluate(["cc", "ci", "ii", "cc"], {"temperature": 1.0})
-    after = evaluate(["cc", "cc", "ci"], {"temperature": 0.7})
+    before = evaluate(["cc", "ci", "ii", "cc"], {"temperature": 1.0, "samples": 2})
+    after = evaluate(["cc", "cc", "ci"], {"temperature": 0.7, "samples": 2})
     with database.read() as session:
         found = compare(session, before, after)
     expected = paired_difference([1.0, 0.5, 0.0], [1.0, 1.0, 0.5])

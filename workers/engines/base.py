@@ -66,11 +66,13 @@ class ScoreRequest:
     """A text that stands behind a prompt, to be scored token by token; nothing is generated.
 
     ``alternatives``: how many other tokens are told at each place, at most ``MOST_ALTERNATIVES``. Raises ValueError.
+    ``temperatures``, each above 0: at which the text's own tokens are scored too, where the engine can (``TokenScore.at``).
     """
 
     prompt: Prompt
     text: str
     alternatives: int = 15
+    temperatures: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.alternatives <= MOST_ALTERNATIVES:
@@ -87,7 +89,8 @@ class Alternative(NamedTuple):
 class TokenScore(NamedTuple):
     """One token of a scored text: ``text[start:end]``, its natural log-probability, and other tokens, likeliest first.
 
-    The tokens of a text cover it without a gap. Several tokens that make one character all have its offsets.
+    The tokens of a text cover it without a gap. Several tokens that make one character all have its offsets. ``at``:
+    its log-probability at each temperature of the request; empty where the engine tells those of temperature 1 alone.
     """
 
     id: int
@@ -95,6 +98,7 @@ class TokenScore(NamedTuple):
     end: int
     logprob: float
     alternatives: tuple[Alternative, ...]
+    at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ def request_from_json(data: dict[str, Any]) -> GenerationRequest:
 
 def score_request_from_json(data: dict[str, Any]) -> ScoreRequest:
     """The request whose ``asdict`` this is."""
-    return ScoreRequest(**{**data, "prompt": _prompt_from_json(data["prompt"])})
+    temperatures = tuple(data.get("temperatures", ()))
+    return ScoreRequest(**{**data, "prompt": _prompt_from_json(data["prompt"]), "temperatures": temperatures})
 
 
 def scores_to_json(scores: Scores) -> list[Any]:
@@ -129,8 +134,8 @@ def scores_to_json(scores: Scores) -> list[Any]:
 def scores_from_json(data: list[Any]) -> Scores:
     """The scores whose ``scores_to_json`` this is."""
     tokens = tuple(
-        TokenScore(token, start, end, logprob, tuple(Alternative(*other) for other in others))
-        for token, start, end, logprob, others in data[0]
+        TokenScore(token, start, end, logprob, tuple(Alternative(*other) for other in others), tuple(at))
+        for token, start, end, logprob, others, at in data[0]
     )
     return Scores(tokens, data[1], data[2])
 

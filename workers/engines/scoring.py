@@ -67,13 +67,26 @@ class TextScorer:
             leads.append(lead)
         return ScoredText(head + encoding.ids, len(head) + at, spans, leads)
 
-    def scores(self, request: ScoreRequest, text: ScoredText, told: Iterable[TokenLogprobs], cached: int = 0) -> Scores:
-        """The scores of the text's tokens, from what the model tells at each of them."""
+    def scores(
+        self,
+        request: ScoreRequest,
+        text: ScoredText,
+        told: Iterable[TokenLogprobs],
+        cached: int = 0,
+        at: Sequence[tuple[float, ...]] = (),
+    ) -> Scores:
+        """The scores of the text's tokens, from what the model tells at each of them.
+
+        ``at``: of each token its log-probability at the temperatures of the request, where the engine tells them.
+        """
         tokens = []
-        for token, span, lead, (own, others) in zip(text.ids[text.first :], text.spans, text.leads, told, strict=True):
+        tempered = at or [()] * len(text.spans)
+        places = zip(text.ids[text.first :], text.spans, text.leads, told, tempered, strict=True)
+        for token, span, lead, (own, others), by_temperature in places:
             ranked = sorted(((i, p) for i, p in others if i != token), key=lambda pair: -pair[1])
             found = (self._alternative(i, p, lead) for i, p in ranked[: request.alternatives])
-            tokens.append(TokenScore(token, *span, own, tuple(other for other in found if other is not None)))
+            kept = tuple(other for other in found if other is not None)
+            tokens.append(TokenScore(token, *span, own, kept, by_temperature))
         return Scores(tuple(tokens), len(text.ids), cached)
 
     def _alternative(self, token: int, logprob: float, lead: str) -> Alternative | None:

@@ -114,9 +114,10 @@ class TransformersEngine:
             if cancelled():
                 raise Cancelled
             most = max(requests[at].alternatives for at in members) + 1  # the text's own token may be among them
-            told = self._logprobs([texts[at] for at in members], most)
-            for at, row in zip(members, told, strict=True):
-                results[at] = self._scorer.scores(requests[at], texts[at], row)
+            temperatures = [requests[at].temperatures for at in members]
+            told = self._logprobs([texts[at] for at in members], most, temperatures)
+            for at, (row, tempered) in zip(members, told, strict=True):
+                results[at] = self._scorer.scores(requests[at], texts[at], row, at=tempered)
         return results
 
     def _scored_batches(self, texts: Sequence[ScoredText], order: Sequence[int]) -> list[list[int]]:
@@ -135,8 +136,11 @@ class TransformersEngine:
         return batches
 
     @torch.inference_mode()
-    def _logprobs(self, texts: Sequence[ScoredText], most: int) -> list[list[TokenLogprobs]]:
-        """For each token of each text its log-probability, and the ``most`` likeliest ids at its place."""
+    def _logprobs(
+        self, texts: Sequence[ScoredText], most: int, temperatures: Sequence[tuple[float, ...]]
+    ) -> list[tuple[list[TokenLogprobs], list[tuple[float, ...]]]]:
+        """For each token of each text its log-probability, the ``most`` likeliest ids at its place, and its
+        log-probability at each temperature that is asked for its text."""
         width, kept = max(len(text.ids) for text in texts), max(len(text.spans) for text in texts) + 1
         pad = self.tokenizer.pad_token_id or 0
         # Padded on the left: every text ends at the last position, so the kept positions are the last ones of all rows.
@@ -146,16 +150,18 @@ class TransformersEngine:
         out = self.model(
             input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False, logits_to_keep=kept
         )
-        found: list[list[TokenLogprobs]] = []
+        found: list[tuple[list[TokenLogprobs], list[tuple[float, ...]]]] = []
         for row, text in enumerate(texts):
             count = len(text.spans)
             # A token is told by the position before it; what the last position tells is behind the text.
-            logprobs = out.logits[row, -count - 1 : -1].float().log_softmax(-1)
-            own = logprobs.gather(-1, ids[row, -count:, None])[:, 0].tolist()
+            logits, wanted = out.logits[row, -count - 1 : -1].float(), ids[row, -count:, None]
+            logprobs = logits.log_softmax(-1)
+            own = logprobs.gather(-1, wanted)[:, 0].tolist()
+            columns = [(logits / t).log_softmax(-1).gather(-1, wanted)[:, 0].tolist() for t in temperatures[row]]
             values, likeliest = logprobs.topk(min(most, logprobs.shape[-1]), dim=-1)
             pairs = zip(likeliest.tolist(), values.tolist(), strict=True)
             others = [list(zip(*pair, strict=True)) for pair in pairs]
-            found.append(list(zip(own, others, strict=True)))
+            found.append((list(zip(own, others, strict=True)), list(zip(*columns, strict=True))))
         return found
 
     def so_far(self, number: int) -> SoFar:  # noqa: ARG002

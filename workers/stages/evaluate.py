@@ -1,5 +1,7 @@
 """Stages of evaluations and rejudgings: ``answer`` (a model answers problems), ``judge`` (verdicts), ``rejudge``.
 
+A scored evaluation ends with ``answer``: there is nothing to judge (workers.stages.score_solutions).
+
 Results are computed from the rows once the last shard is done (models.results), so the stages write rows only.
 """
 
@@ -13,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from errata.answers import Judgement, VerdictChange, compare_verdicts
 from errata.config import InjectionConfig
-from errata.output_config import EvaluationConfig
+from errata.output_config import Draw, EvaluationConfig
 from errata.prompts import SOLVE_VERSION, solve_prompt
 from errata.seeds import derive_seed
 from errata.types import Domain, Verdict
@@ -36,11 +38,15 @@ from workers.stages.loading import (
     load_spec,
     verdict_columns,
 )
+from workers.stages.score_solutions import add_nats, score_solutions
 from workers.stages.thinking import generate_solutions
 
 
 def answer(context: StageContext) -> Finish:
-    """Insert one row per problem and sample, not yet judged. Raises EngineError, or Cancelled when told to stop."""
+    """Insert one row per problem and sample, not yet judged, or the scores of the problems' solutions.
+
+    Raises EngineError, or Cancelled when told to stop.
+    """
     with context.db.read() as session:
         evaluation = session.get_one(Evaluation, context.lease.owner_id)
         domain = load_domain(session, evaluation.problem_set_id)
@@ -50,28 +56,34 @@ def answer(context: StageContext) -> Finish:
     if config.limit is not None:
         problems = [row for row in problems if row.position < config.limit]
     context.errors.expect(len(problems), frozenset())
+    if config.method == "score":
+        return score_solutions(context, evaluation.id, config, domain, model, problems)
+    planned: list[tuple[str, Draw]] = []
     requests: list[GenerationRequest] = []
     for problem in problems:
         with context.errors.of(problem.id):
-            requests += answer_requests(config, domain, [problem.question])
-    asked = [problem for problem in problems if problem.id not in context.errors]
+            found = answer_requests(config, domain, [problem.question])
+            requests += found
+            planned += [(problem.id, draw) for draw in config.draws]
     context.meter.expect(sum(request.n for request in requests))
-    owners = [problem.id for problem in asked]
+    owners = [problem_id for problem_id, _ in planned]
     results = generate_solutions(context, model, requests, config.thoughts, owners) if requests else []
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "evaluation_id": evaluation.id,
-            "problem_id": problem.id,
-            "sample_index": index,
+            "problem_id": problem_id,
+            "sample_index": draw.first + index,
             "shard_id": context.lease.shard_id,
             "text": request.prompt.assistant_prefix + completion.text,
             "seed": request.seed + index,
             **completion_columns(completion),
         }
-        for problem, request, result in zip(asked, requests, results, strict=True)
+        for (problem_id, draw), request, result in zip(planned, requests, results, strict=True)
         for index, completion in enumerate(result)
     ]
     rows = without(rows, context.errors)
+    if config.entropy:
+        add_nats(context, config, domain, model, problems, rows)
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)
@@ -82,21 +94,23 @@ def answer(context: StageContext) -> Finish:
 
 
 def answer_requests(config: EvaluationConfig, domain: Domain, questions: Sequence[str]) -> list[GenerationRequest]:
-    """One request per question. Its seed depends on the evaluation's seed and the question, not on ids or positions.
+    """One request per question and temperature, in the order of ``config.draws``.
 
-    So two language models evaluated under one configuration draw with the same seeds.
+    Its seed depends on the evaluation's seed and the question, not on ids or positions. So two language models
+    evaluated under one configuration draw with the same seeds; so does one model at several temperatures.
     """
     return [
         GenerationRequest(
             solve_prompt(question, domain, config),
-            n=config.samples,
-            temperature=config.temperature,
+            n=draw.count,
+            temperature=draw.temperature,
             top_p=config.top_p,
             max_tokens=config.max_tokens,
             # "evaluate": the answers must not repeat the samples that a job with this seed drew for training.
             seed=derive_seed(config.seed, "evaluate", SOLVE_VERSION, question),
         )
         for question in questions
+        for draw in config.draws
     ]
 
 
