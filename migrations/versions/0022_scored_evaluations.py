@@ -2,16 +2,16 @@
 
 A new table, and a column that may be null: no table is rewritten.
 
-Revision ID: 0021
-Revises: 0025
+Revision ID: 0022
+Revises: 0021
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0021"
-down_revision = "0025"
+revision = "0022"
+down_revision = "0021"
 branch_labels = None
 depends_on = None
 

@@ -2,15 +2,15 @@
 
 A column that may be null: it is added without rewriting the table.
 
-Revision ID: 0025
-Revises: 0019
+Revision ID: 0021
+Revises: 0020
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025"
-down_revision = "0019"
+revision = "0021"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
