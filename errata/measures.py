@@ -79,7 +79,7 @@ def sampled_measures(found: Sequence[Sampled]) -> dict[str, Any]:
 
 
 def scored_measures(found: Sequence[Scored]) -> dict[str, Any]:
-    """``accuracy`` with ``interval``, pass@k of each k in SCORED_KS, and ``groups``. Raises ValueError for no problem."""
+    """``accuracy`` with ``interval``, pass@k of each k in SCORED_KS, ``groups``. Raises ValueError for no problem."""
     passed = {k: mean_interval([scored_pass(each.probability, k) for each in found]) for k in SCORED_KS}
     return _told(_probability(found)) | _by_k("pass_at_k", passed) | {"groups": _groups(found, _probability)}
 
@@ -91,7 +91,8 @@ def scored_pass(probability: float, k: int) -> float:
 
 def answer_entropy(found: Sampled) -> float:
     """The entropy of a problem's final answers in nats; right ones are one answer, answers that are missing another."""
-    votes = Counter("right" if right else f"wrong {text}" for text, right in zip(found.answers, found.right, strict=True))
+    answers = zip(found.answers, found.right, strict=True)
+    votes = Counter("right" if right else f"wrong {text}" for text, right in answers)
     total = votes.total()
     return -sum(count / total * math.log(count / total) for count in votes.values())
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -268,7 +269,8 @@ class EvaluationConfig(SolvePromptConfig):
         return available if self.limit is None else min(self.limit, available)
 
 
-class Draw(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Draw:
     """The answers of a problem at one temperature: ``count`` of them, whose numbers begin with ``first``."""
 
     temperature: float

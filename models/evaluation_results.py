@@ -94,8 +94,7 @@ def _difference(before: Rates, after: Rates) -> dict[str, Any] | None:
     shared = [problem for problem in before if problem in after]
     if not shared:
         return None
-    sides = [[rates[problem] for problem in shared] for rates in (before, after)]
-    found = asdict(paired_difference(*sides))
+    found = asdict(paired_difference([before[problem] for problem in shared], [after[problem] for problem in shared]))
     told = {name: found[name] for name in ("delta", "gained", "lost", "p_value")}
     return told | {"interval": [found["low"], found["high"]], "problems": found["n"]}
 
@@ -114,9 +113,7 @@ def rates_of(session: Session, row: Evaluation) -> dict[float, Rates]:
         grouped = query.where(*_judged(row.id, draw)).group_by(EvaluationSample.problem_id)
         counts = session.execute(grouped.order_by(EvaluationSample.problem_id)).all()
         single = all(count == 1 for _, count, _ in counts)
-        found[draw.temperature] = {
-            problem: bool(hit) if single else int(hit) / count for problem, count, hit in counts
-        }
+        found[draw.temperature] = {problem: bool(hit) if single else int(hit) / count for problem, count, hit in counts}
     return found
 
 
@@ -197,7 +194,7 @@ def _profile(session: Session, row: Evaluation, config: EvaluationConfig, proble
     for sample, solution in session.execute(ordered):
         if sample.problem_id in problems:
             given = samples.setdefault(sample.problem_id, ([], solution))
-            given[0].append(Sample(sample.sample_index, sample.text, Verdict(sample.verdict), sample.extracted))
+            given[0].append(Sample(sample.sample_index, sample.text, Verdict(str(sample.verdict)), sample.extracted))
     for given in samples.values():
         wrong += sum(sample.verdict is Verdict.INCORRECT for sample in given[0])
         if wrong > _MOST_PROFILED:

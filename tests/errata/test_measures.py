@@ -123,7 +123,10 @@ def test_powers() -> None:
     assert [powers_of_two(each) for each in (1, 2, 5, 8)] == [[1], [1, 2], [1, 2, 4, 5], [1, 2, 4, 8]]
 
 
-SOLUTION = "Let's think step by step.\nStep 1: Tom has 3 + 4 = 7 apples.\nStep 2: He eats them.\nStep 3: The answer is \\boxed{7}."
+SOLUTION = (
+    "Let's think step by step.\nStep 1: Tom has 3 + 4 = 7 apples.\nStep 2: He eats them."
+    "\nStep 3: The answer is \\boxed{7}."
+)
 
 
 def test_equations_and_the_answer_decide() -> None:

@@ -141,7 +141,9 @@ def test_scores_are_the_probabilities_of_equations_and_answer(
     problems = generate(COUNT, 3, "heldout")
     with sqlite_database.read() as session:
         rows = session.scalars(select(EvaluationScore).order_by(EvaluationScore.problem_id)).all()
-    by_hand = {t: [expected(engines.engine, p.question, p.gold_solution or "", t) for p in problems] for t in (1.0, 0.7)}
+    by_hand = {
+        t: [expected(engines.engine, p.question, p.gold_solution or "", t) for p in problems] for t in (1.0, 0.7)
+    }
     for at, row in enumerate(rows):
         assert row.hits is not None
         assert row.logprobs is not None

@@ -66,7 +66,8 @@ class ScoreRequest:
     """A text that stands behind a prompt, to be scored token by token; nothing is generated.
 
     ``alternatives``: how many other tokens are told at each place, at most ``MOST_ALTERNATIVES``. Raises ValueError.
-    ``temperatures``, each above 0: at which the text's own tokens are scored too, where the engine can (``TokenScore.at``).
+    ``temperatures``, each above 0: at which the text's own tokens are scored too, where the engine can
+    (``TokenScore.at``).
     """
 
     prompt: Prompt

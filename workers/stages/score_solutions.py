@@ -23,7 +23,7 @@ from errata.types import Domain
 from models.outputs import EvaluationScore
 from models.session import insert_ignore
 from models.workspaces import ProblemRow
-from workers.engines.base import LacksCapability, ModelSpec, Scores, ScoreRequest, TokenScore
+from workers.engines.base import LacksCapability, ModelSpec, ScoreRequest, Scores, TokenScore
 from workers.stages.base import Finish, StageContext
 
 
