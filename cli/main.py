@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeGuard
 import typer
 
 from cli import CliError, configure_logging, operator
-from cli.user import account, evaluations, jobs, keys, training
+from cli.user import account, evaluations, jobs, keys, studies, training
 from cli.user.connection import Url, connected
 from cli.user.datasets import datasets
 from cli.user.models import models
@@ -46,6 +46,7 @@ app.add_typer(datasets, name="datasets")
 app.add_typer(webhooks, name="webhooks")
 training.register(app)
 evaluations.register(app)
+studies.register(app)
 account.register(app)
 operator.register(app)
 
