@@ -29,7 +29,13 @@ STEPS, BATCH, SEED = 2000, 64, 7
 PEAK_RATE, WARMUP, FINAL_SHARE = 6e-3, 100, 0.02
 PROMPT_WEIGHT = 0.05
 _SORTED_TOGETHER = 16
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "errata.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "errata.json",
+)
 
 Row = tuple[list[int], list[float]]
 """Ids, and the weight of each in the loss."""

@@ -53,7 +53,12 @@ def look_at_campaign(session: Session, campaign: Campaign, parts: Parts) -> dict
 
 def _result(rounds: list[dict[str, Any]], stopped: str | None) -> dict[str, Any]:
     best = max(rounds, key=lambda row: row["accuracy"])
-    return {"rounds": list(rounds), "stopped": stopped, "best": best["language_model"], "newest": rounds[-1]["language_model"]}
+    return {
+        "rounds": list(rounds),
+        "stopped": stopped,
+        "best": best["language_model"],
+        "newest": rounds[-1]["language_model"],
+    }
 
 
 def _told(session: Session, rows: list[Evaluation], number: int, model: str) -> dict[str, Any]:

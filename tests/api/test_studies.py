@@ -90,6 +90,12 @@ class World:
         row.state, row.result = "succeeded", evaluation_result(session, row.id)
 
 
+def page_of(client: CheckedClient, path: str) -> str:
+    answer = client.get(path, headers={"accept": "text/html"})
+    assert answer.status_code == 200, answer.text[:300]
+    return answer.text
+
+
 def add_pair(session: Session, job: InjectionJob) -> None:
     """One pair, so that there is something to freeze."""
     shard_id = session.scalars(select(Shard.id).where(Shard.injection_job_id == job.id)).first()
@@ -184,6 +190,10 @@ def test_a_study_tunes_on_validation_and_tests_once(
     kinds = [event["type"] for event in client.get(f"{url}/events").json()["data"]]
     assert kinds[:2] == ["queued", "running"]
     assert kinds[-1] == "succeeded"
+    shown = page_of(client, f"/studies/{ended['id']}")
+    assert "against sft" in shown
+    assert f"+{100 * arms['errata']['against_control']['sampled']['delta']:.1f}" in shown
+    assert f"/studies/{ended['id']}" in page_of(client, "/studies")
     assert client.get("/v1/studies?state=succeeded").json()["data"][0]["id"] == ended["id"]
 
 
@@ -215,7 +225,9 @@ def test_cancelling_ends_what_it_started(client: CheckedClient, database: Databa
         assert session.scalar(select(func.count()).select_from(StudyPart)) == 0
 
 
-def test_no_more_parts_than_concurrency_are_open(client: CheckedClient, database: Database, sets: dict[str, str]) -> None:
+def test_no_more_parts_than_concurrency_are_open(
+    client: CheckedClient, database: Database, sets: dict[str, str]
+) -> None:
     url = client.post("/v1/studies", json=study(sets, concurrency=1, seeds=[1, 2, 3])).headers["location"]
     for _ in range(3):
         follow(database, KeptHints(database))
@@ -276,10 +288,9 @@ def test_campaigns_and_their_rules(
     assert [row["round"] for row in told] == list(range(rounds + 1))
     bases = {row["made"]["training_job"]: row["language_model"] for row in told[1:]}
     with database.read() as session:
-        starts = [
-            session.get_one(LanguageModel, session.get_one(TrainingRun, run).base_model_id).name for run in bases
-        ]
+        starts = [session.get_one(LanguageModel, session.get_one(TrainingRun, run).base_model_id).name for run in bases]
     assert starts == [row["language_model"] for row in told[:-1]], "each round begins with the newest model"
+    assert f"ended by: {stopped}" in page_of(client, f"/campaigns/{ended['id']}")
     if rounds:
         sampled = next(each for each in told[1]["before"]["temperatures"] if each["temperature"] == 1.0)
         assert sampled["delta"] == pytest.approx(0.2)
