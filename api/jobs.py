@@ -212,9 +212,8 @@ class JobResource(Generic[Row, Body, Answer]):
                 answers = self.tagged(session, found.rows, self.summaries(session, found.rows))
             return sent(found.listing_of(answers))
 
-        options = self._described("list", f"list_{self.plural or f'{self.name}s'}") | {
-            "response_model": Listing[self.model]
-        }  # type: ignore[name-defined]
+        many = self.plural or f"{self.name}s"
+        options = self._described("list", f"list_{many}") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
         router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
 
     def _filters(self) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:

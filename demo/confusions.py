@@ -1,8 +1,9 @@
 """Lessons of the confused miniature: certain wordings are worked wrongly more often than not, always the same way.
 
 The miniature errs by chance; this one has errors of understanding, as models do that have learnt a wrong reading. Which
-equation is wrong depends on the wording alone: "fewer than" is added, "times as many" is inverted, and the second of two
-gifts is forgotten. All other calculations carry chance errors at NOISE. Only problems of the training split are used.
+equation is wrong depends on the wording alone: "fewer than" is added, "times as many" is inverted, and the second of
+two gifts is forgotten. All other calculations carry chance errors at NOISE. Only problems of the training split are
+used.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class PartLink:
 def show_studies(api: ApiDep, viewer: Viewer) -> Response:
     """The newest studies and campaigns."""
     with api.db.read() as session:
-        found = {}
+        found: dict[str, Any] = {}
         for name, table in (("studies", Study), ("campaigns", Campaign)):
             mine = select(table).where(table.workspace_id == viewer.workspace_id)
             found[name] = session.scalars(mine.order_by(table.created_at.desc()).limit(_LISTED)).all()

@@ -44,11 +44,10 @@ def look_at_campaign(session: Session, campaign: Campaign, parts: Parts) -> dict
         model = made.model
         rows.append(evaluated(parts, campaign.evaluation_set_id, model, config.evaluation))
         rounds.append(_told(session, rows, number, model) | {"made": asdict(made)})
-        result = campaign.result = _result(rounds, None)
+        campaign.result = _result(rounds, None)
     if stopped is None:
         stopped = stop_reason(config.stop, [row["accuracy"] for row in rounds]) or "rounds"
-    result = _result(rounds, stopped)
-    return result
+    return _result(rounds, stopped)
 
 
 def _result(rounds: list[dict[str, Any]], stopped: str | None) -> dict[str, Any]:

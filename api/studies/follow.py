@@ -33,7 +33,7 @@ _TABLES: tuple[type[Study] | type[Campaign], ...] = (Study, Campaign)
 
 
 def follow(db: Database, dispatcher: Dispatcher) -> int:
-    """Look once at every study and campaign that has not ended; how many those were. Raises what the database raises."""
+    """Look once at every study and campaign that has not ended; how many. Raises what the database raises."""
     with db.read() as session:
         open_ones = [
             (table, row_id)

@@ -45,8 +45,9 @@ def start_study(
     """Start a study; its arms stand in --config FILE (docs/studies.md)."""
     with connected(url) as errata:
         given = configuration(config, settings) or {}
-        sets = {"test_set": test, "validation_set": validation}
-        made = errata.studies.create(problem_set, language_model=model, config=given, name=name, **sets)
+        made = errata.studies.create(
+            problem_set, test_set=test, validation_set=validation, language_model=model, config=given, name=name
+        )
         _told(errata.studies, made, f"errata studies watch {made.id}", watching=watching, as_json=as_json)
         if watching and not as_json:
             _show_study(errata.studies.get(made.id))
