@@ -28,7 +28,6 @@ def look_at_campaign(session: Session, campaign: Campaign, parts: Parts) -> dict
     model = model_names(session, [campaign.language_model_id]).get(campaign.language_model_id, "")
     rows = [evaluated(parts, campaign.evaluation_set_id, model, config.evaluation)]
     rounds = [_told(session, rows, 0, model)]
-    result = campaign.result = _result(rounds, None)
     stopped = None
     for number in range(1, config.rounds + 1):
         if stopped := stop_reason(config.stop, [row["accuracy"] for row in rounds]):
