@@ -52,7 +52,7 @@ test: $(VENV)/.dev ## Run every test; those that need PostgreSQL and Redis where
 	@if $(BIN)/python -m tests.ops.services; then marks="not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long"; \
 	 elif [ "$$CI" = true ]; then echo "CI=true: both services are required" >&2; exit 1; \
 	 else marks="not services and not vllm and not tokenizers and not real and not llamacpp and not consumers and not chaos and not long"; fi; \
-	 $(BIN)/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
+	 $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist loadscope --no-loadscope-reorder -m "$$marks" $(ARGS)
 
 test-vllm: $(VENV)/.dev $(VLLM)/.installed ## Run the tests that need a real vLLM (makes .venv-vllm: Linux, x86-64, 2.3 GB)
 	@HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 ERRATA_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python \
@@ -73,10 +73,10 @@ else
 endif
 
 test-chaos: $(VENV)/.dev ## Kill workers, PostgreSQL and Redis of its own under jobs (CHAOS=full: the sizes of docs/reliability.md)
-	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -n 0 -m chaos tests/chaos $(ARGS)
+	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist worksteal -m chaos tests/chaos $(ARGS)
 
 test-security: $(VENV)/.dev ## Ask every route what schemathesis derives, alone and in sequence, and the hostile corpus (EXAMPLES per operation)
-	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not services" \
+	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist loadfile -m "not services" \
 	 tests/security tests/api/http $(ARGS)
 
 test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)

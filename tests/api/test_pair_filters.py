@@ -84,7 +84,8 @@ def plan(database: Database, statement: str, parameters: Any, *, by_index: bool 
     explain = "EXPLAIN " if database.is_postgres else "EXPLAIN QUERY PLAN "
     with database.engine.connect() as connection:
         if by_index and database.is_postgres:
-            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+            for other in ("enable_seqscan", "enable_bitmapscan"):
+                connection.exec_driver_sql(f"SET LOCAL {other} = off")
         rows = connection.exec_driver_sql(explain + statement, parameters).all()
     return "\n".join(str(row[-1]) for row in rows)
 
