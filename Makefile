@@ -76,10 +76,10 @@ study: $(VENV)/.dev ## Train MODEL=FOLDER on its own pairs and by fine-tuning, w
 	@$(BIN)/python -m bench.real_study $(MODEL) --out $(or $(OUT),data/study) --seeds $(or $(SEEDS),3) $(ARGS)
 
 test-chaos: $(VENV)/.dev ## Kill workers, PostgreSQL and Redis of its own under jobs (CHAOS=full: the sizes of docs/reliability.md)
-	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -n 0 -m chaos tests/chaos $(ARGS)
+	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist worksteal -m chaos tests/chaos $(ARGS)
 
 test-security: $(VENV)/.dev ## Ask every route what schemathesis derives, alone and in sequence, and the hostile corpus (EXAMPLES per operation)
-	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not services" \
+	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist loadfile -m "not services" \
 	 tests/security tests/api/http $(ARGS)
 
 test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)
