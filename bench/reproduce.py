@@ -26,7 +26,7 @@ from demo import build_confused, problems
 from demo.run import MODEL
 from demo.service import register, service
 from errata_client import Errata
-from errata_client.study_records import Study
+from errata_client.studies import Study
 
 _MEASURES = {"greedy": "greedy", "sampled": "sampled", "pass@8": "pass8"}
 _SPLITS: dict[str, tuple[problems.Split, int]] = {
@@ -74,7 +74,12 @@ def problem_rows(name: str, plan: Plan) -> list[dict[str, Any]]:
         taken = {each.question for each in problems.generate(plan.validation, _SPLITS["validation"][1], "heldout")}
     found = [each for each in problems.generate(count + len(taken), seed, split) if each.question not in taken]
     return [
-        {"question": each.question, "gold_answer": each.gold_answer, "gold_solution": each.gold_solution, "subject": each.subject}
+        {
+            "question": each.question,
+            "gold_answer": each.gold_answer,
+            "gold_solution": each.gold_solution,
+            "subject": each.subject,
+        }
         for each in found[:count]
     ]  # fmt: skip
 
@@ -174,7 +179,11 @@ def show(result: dict[str, Any]) -> None:
                 continue
             cells = [f"{short} {_percent(row[short])}" for short in _MEASURES.values()]
             gains = row["against_fine_tuning"]
-            cells += [f"against fine-tuning {short} {_points(gains[short])}" for short in ("greedy", "sampled") if gains[short]]
+            cells += [
+                f"against fine-tuning {short} {_points(gains[short])}"
+                for short in ("greedy", "sampled")
+                if gains[short]
+            ]
             print(f"{name:16} {miniature:10} " + "  ".join(cells))
     for name in result["left_out"]:
         print(f"{name:16} left out: this version has no such preset")
@@ -207,7 +216,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     plan = FULL if args.full else Plan()
-    given: dict[str, Any] = {name: getattr(args, name) for name in ("train", "validation", "test", "steps") if getattr(args, name)}
+    given: dict[str, Any] = {
+        name: getattr(args, name) for name in ("train", "validation", "test", "steps") if getattr(args, name)
+    }
     given |= {name: tuple(getattr(args, name).split(",")) for name in ("arms", "miniatures") if getattr(args, name)}
     if args.seeds:
         given["seeds"] = tuple(range(1, args.seeds + 1))

@@ -1,8 +1,8 @@
 """The arms of ``bench.reproduce``: each a way of making a model of a miniature, as /v1/studies takes it.
 
 Every arm that trains gets two trials, which the study chooses between on validation problems. The fallback of the
-preset ``errata`` is off in every arm: each edit is by the editor that the arm names. ``fine-tuning`` is the control: the
-model's own correct samples, as many optimizer steps of the same batch.
+preset ``errata`` is off in every arm: each edit is by the editor that the arm names. ``fine-tuning`` is the control:
+the model's own correct samples, as many optimizer steps of the same batch.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def _arm(injection: Overrides, training_preset: str = "errata", trials: Any = No
 
 
 _ERRATA = _injection("errata")
-_MINED = _injection(
-    "mined", {"fallback": []}, proof={"continuations": {"when": "unproven", **_CONTINUED}}
-)
+_MINED = _injection("mined", {"fallback": []}, proof={"continuations": {"when": "unproven", **_CONTINUED}})
 _SLIP = _injection("slip", {"fallback": []})
 _PAPER_RATES: list[Overrides] = [{"learning_rate": 5e-5}, {"learning_rate": 1e-4}]
 
