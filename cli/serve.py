@@ -18,7 +18,6 @@ from api.app import create_app
 from api.http.auth import BindingRefused, check_binding
 from api.http.memory import bound_heaps
 from api.settings import ApiSettings
-from api.studies.follow import following
 from cli import CliError
 from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent, upgrade_database
 from models.session import Database
@@ -170,8 +169,7 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
-            follower = following(db, services.dispatcher, services.stopping)
-            with embedded_worker(app, services), trainer_child, follower:
+            with embedded_worker(app, services), trainer_child:
                 server.serve_until_stopped()
         finally:
             close_services(services)

@@ -29,13 +29,7 @@ STEPS, BATCH, SEED = 2000, 64, 7
 PEAK_RATE, WARMUP, FINAL_SHARE = 6e-3, 100, 0.02
 PROMPT_WEIGHT = 0.05
 _SORTED_TOGETHER = 16
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    "errata.json",
-)
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "errata.json")
 
 Row = tuple[list[int], list[float]]
 """Ids, and the weight of each in the loss."""
@@ -110,12 +104,11 @@ def batches(tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> Iterat
         chunks = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(chunks)
         for chunk in chunks[: steps - made]:
-            yield padded(chunk, int(tokenizer.pad_token_id))
+            yield _pad(chunk, int(tokenizer.pad_token_id))
         made += len(chunks)
 
 
-def padded(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids and weights of rows, both (rows, length), padded on the right with ``pad``; padding weighs nothing."""
+def _pad(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
     length = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), length), pad)
     weights = torch.zeros(len(rows), length)
@@ -188,7 +181,7 @@ def build_untrained(out: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(OUT))  # type: ignore[no-untyped-call]
     model.save_pretrained(out)
-    for name in TOKENIZER_FILES:
+    for name in _TOKENIZER:
         if (OUT / name).exists():
             shutil.copy(OUT / name, out / name)
 

@@ -17,7 +17,6 @@ from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
-from models.studies import Campaign, Study
 from models.uploads import UploadedFile
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, ProblemSet, Workspace
 
@@ -32,8 +31,6 @@ _OWNED: tuple[Any, ...] = (
     Evaluation,
     Rejudging,
     UploadedFile,
-    Study,
-    Campaign,
 )
 
 

@@ -38,8 +38,6 @@ _KINDS = {
     "train": "training_jobs",
     "rejudge": "rejudgings",
     "est": "estimates",
-    "study": "studies",
-    "camp": "campaigns",
 }
 
 
