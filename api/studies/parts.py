@@ -54,7 +54,8 @@ class Parts:
         self._parts: Any = StudyPart if isinstance(owner, Study) else CampaignPart
         self._column = "study_id" if isinstance(owner, Study) else "campaign_id"
         query = select(self._parts.key, self._parts.row_id).where(getattr(self._parts, self._column) == owner.id)
-        self.ids: dict[str, str] = dict(session.execute(query).tuples())
+        # No dict(): a result has keys(), so dict() would take it for a mapping.
+        self.ids: dict[str, str] = {key: row_id for key, row_id in session.execute(query)}  # noqa: C416
         self._free = concurrency - len(self.open_rows())
 
     def rows(self) -> list[Any]:
