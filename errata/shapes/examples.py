@@ -40,6 +40,7 @@ EXAMPLE_PAIR = PairRecord(
     language_model="my-model",
     prompt_version="slip/1",
     seed=7,
+    error_rate=0.125,
     rest=Rest(RestKind.PROGRAM, "The answer is \\boxed{18}.", "The answer is \\boxed{27}."),
 )
 EXAMPLE_SAMPLE = SampleRecord(

@@ -29,7 +29,7 @@ def fits(kind: Any, value: Any) -> bool:
         return list(value) == list(kind) and all(fits(kind[name], value[name]) for name in kind)
     if isinstance(kind, list):
         return all(fits(kind[0], item) for item in value)
-    return value is None or type(value) is {"string": str, "int64": int, "bool": bool}[kind]
+    return value is None or type(value) is {"string": str, "int64": int, "float64": float, "bool": bool}[kind]
 
 
 @pytest.mark.parametrize("name", list(SHAPES))
