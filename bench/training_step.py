@@ -23,6 +23,7 @@ import torch
 from bench.training_peers import QWEN, SIZES, Ours, Stock, make_model, make_pairs
 from workers.training.run.batches import micro_batches
 from workers.training.run.data import Pair
+from workers.training.run.loading import allow_flex_variants
 from workers.training.run.packing import pack
 from workers.training.run.trainer import RiseTrainer
 
@@ -64,13 +65,20 @@ def peak_bytes(work: Any, device: str) -> int:
     return peak
 
 
+def our_model(args: argparse.Namespace) -> Any:
+    """The model of our side, with the attention asked for, as the trainer loads it."""
+    model = make_model(args.size, args.device)
+    if args.attention == "flex":
+        allow_flex_variants()
+        model.set_attn_implementation("flex_attention")
+    return model
+
+
 def compare(edits: int, args: argparse.Namespace, folder: str) -> dict[str, Any]:
     """The ratio for N edits per problem."""
     pairs, bf16 = make_pairs(args.problems, edits), args.device == "cuda"
     model = make_model(args.size, args.device)
-    own = make_model(args.size, args.device)
-    own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
-    ours = Ours(own, pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
+    ours = Ours(our_model(args), pairs, max(args.micro // (edits + 1), 1) * (edits + 1), folder, bf16)
     sweep: dict[str, float] = {}
     stock = Stock(model, pairs, folder, bf16)
     choices = {f"{micro}{' by length' * by}": (micro, by) for micro in args.sweep for by in (False, True)}
@@ -105,9 +113,7 @@ def memory(args: argparse.Namespace, folder: str) -> dict[str, Any]:
     pairs, bf16 = make_pairs(1, 3, seed=3), args.device == "cuda"
     stock = Stock(make_model(args.size, args.device), pairs, folder, bf16)
     stock.micro, stock.by_length = 4, True
-    own = make_model(args.size, args.device)
-    own.set_attn_implementation({"sdpa": "sdpa", "flex": "flex_attention"}[args.attention])
-    ours = Ours(own, pairs, 4, folder, bf16)
+    ours = Ours(our_model(args), pairs, 4, folder, bf16)
     peaks = {}
     for name, side in (("trl", stock), ("ours", ours)):
         side.step()  # gradients are there from now on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,34 @@ def test_all_parts_fit_the_eight_minutes_and_a_dry_run_leaves_out_what_needs_a_g
     assert [p.name for p in on_gpu] == [p.name for p in dry]
     assert {p.name for p in dry if not p.needs_gpu} == {"tests", "step_0.5b"}
     assert all("cuda" in p.command for p in on_gpu if p.name.startswith("step"))
+
+
+@pytest.mark.parametrize(("code", "status"), [("print('{\"ratio\": 2}')", 0), ("raise SystemExit('no kernel')", 1)])
+def test_a_dry_run_lists_all_runs_what_it_can_and_ends_with_its_outcome(
+    code: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, out = part(tmp_path, code), tmp_path / "told" / "check.json"
+    monkeypatch.setattr(gpu_check, "parts", lambda _dry: [made, Part("large", ["made", "--large"], 60, needs_gpu=True)])
+    monkeypatch.setattr(gpu_check, "missing", list)  # read from the project's own folder: above
+    monkeypatch.setattr("sys.argv", ["gpu_check", "--dry-run", "--out", str(out)])
+    assert gpu_check.main() == status
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)
+    assert json.loads(out.read_text()) == told
+    assert told["dry_run"]
+    assert told["passed"] is (status == 0)
+    assert told["parts"]["large"] == {"state": "left out", "why": "needs a GPU", "command": "made --large"}
+    assert told["parts"]["made"]["state"] == ("passed" if status == 0 else "failed")
+    assert "made: at most" in printed.err
+    assert "large: left out" in printed.err
+    assert (out.parent / "made.log").exists()
+
+
+def test_without_a_gpu_it_says_so_and_names_the_dry_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu_check, "missing", list)
+    monkeypatch.setattr(gpu_check, "machine", lambda: {"gpu": None})
+    monkeypatch.setattr("sys.argv", ["gpu_check"])
+    assert gpu_check.main() == 2
+    assert "--dry-run" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -29,3 +30,14 @@ def gpu(device: torch.device) -> torch.device:
     if device.type != "cuda":
         pytest.skip("runs on a GPU only")
     return device
+
+
+@pytest.fixture(autouse=True)
+def _fused() -> Iterator[None]:
+    """FlexAttention fails here where Dynamo would run it unfused: it gives up compiling without an error otherwise.
+
+    What earlier tests compiled is forgotten: each test stands for a process of its own, as a training run is.
+    """
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True, recompile_limit=8):
+        yield

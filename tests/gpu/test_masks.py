@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.training.test_tree import FAMILIES, SHAPE, make_pairs
+from workers.training.run.loading import allow_flex_variants
 from workers.training.run.packing import pack
 from workers.training.run.scoring import add_scoring, completion_logps, supports_trees
 
@@ -54,6 +55,7 @@ def test_trees_are_plain_pairs(
     """Forward and backward. bfloat16 holds three digits, and sums of other lengths round otherwise."""
     if attention == "flex_attention":
         request.getfixturevalue("gpu")
+        allow_flex_variants()
     plain = scored(build(family, "sdpa", torch.float32, device), "pairs", device)
     tree = scored(build(family, attention, dtype, device), "tree", device)
     assert supports_trees(build(family, attention, dtype, device)) is None
@@ -62,12 +64,11 @@ def test_trees_are_plain_pairs(
 
 
 def test_flex_compiles_once_for_batches_of_other_sizes(gpu: torch.device) -> None:
-    """A kernel per size would take longer to compile than the run takes to train."""
+    """A kernel per size would take longer to compile than the run takes to train. Dynamo's own limit does for sizes."""
     model = build("qwen2", "flex_attention", torch.bfloat16, gpu)
     counters = torch._dynamo.utils.counters
-    counters.clear()  # of the tests before
+    counters.clear()
     for problems in (2, 3, 5, 7):
         packed = pack(make_pairs(3, problems=problems, seed=problems), "tree").to(gpu)
         completion_logps(model, packed)[0].sum().backward()
-    assert sum(counters["recompile_limit"].values()) == 0
-    assert counters["stats"]["unique_graphs"] <= 8, "two a size: rows and heads that are compiled for any length"
+    assert 0 < counters["stats"]["unique_graphs"] <= 4, "the first size, any size"

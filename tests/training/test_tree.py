@@ -214,6 +214,17 @@ def test_block_masks_are_refused_where_they_do_not_train(tmp_path: Path, monkeyp
         load_model(tmp_path, resolve("errata", {"attention": "flex"}))
 
 
+def test_block_masks_are_compiled_as_often_as_a_run_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamo's own limit is 8 variants; past it FlexAttention runs unfused, and nothing fails. Gemma 3 needs 14."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    build("qwen2").save_pretrained(tmp_path)
+    with torch._dynamo.config.patch(recompile_limit=8):
+        load_model(tmp_path, resolve("errata", {"attention": "sdpa"}))
+        assert torch._dynamo.config.recompile_limit == 8
+        load_model(tmp_path, resolve("errata", {"attention": "flex"}))
+        assert torch._dynamo.config.recompile_limit >= 32
+
+
 def test_every_prefix_is_computed_once() -> None:
     question, steps = (5, 6, 7), [(10, 11), (12, 13), (14, 15)]
     pairs = [

@@ -25,6 +25,7 @@ from workers.training.protocol import CannotTrain
 
 _FINGERPRINTED = ("*.safetensors", "config.json")
 _MOMENTS = 2  # of AdamW, in the parameter's own type
+_FLEX_VARIANTS = 64
 
 
 def require_packages(config: TrainingConfig) -> None:
@@ -95,6 +96,8 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
         options["quantization_config"] = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
+    if config.attention == "flex":
+        allow_flex_variants()
     attention = {"sdpa": "sdpa", "flex": "flex_attention"}[config.attention]
     try:
         return AutoModelForCausalLM.from_pretrained(
@@ -104,6 +107,17 @@ def load_model(folder: Path, config: TrainingConfig) -> Any:
         if "scaled_dot_product_attention" not in str(error):
             raise
         return AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, **options)
+
+
+def allow_flex_variants() -> None:
+    """Let this thread's Dynamo compile FlexAttention as often as one model's training needs.
+
+    It compiles a variant for one row or several, one block of keys or several, with a gradient or without, and for each
+    kind of mask: 7 for Qwen2 on trees, 14 for Gemma 3. Past its limit, 8, Dynamo fails nowhere: FlexAttention runs
+    unfused, with whole score matrices in memory.
+    """
+    dynamo: Any = torch._dynamo.config
+    dynamo.recompile_limit = max(dynamo.recompile_limit, _FLEX_VARIANTS)
 
 
 def merge_adapter(model: Any, folder: Path, config: TrainingConfig, adapter: dict[str, Tensor] | None = None) -> Any:
