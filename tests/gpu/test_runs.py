@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.gpu.conftest import DEVICE
+from tests.lacking import lacking
 from tests.training.conftest import make_dataset, make_model, make_rows
 from tests.training.test_run import make_spec, messages, run, weights
 from workers.training.protocol import RunSpec
@@ -82,7 +83,7 @@ def available(name: str, request: pytest.FixtureRequest) -> None:
     if name in NEEDS_A_GPU:
         request.getfixturevalue("gpu")
     if name == "qlora" and find_spec("bitsandbytes") is None:
-        pytest.skip("bitsandbytes is not installed")
+        lacking("bitsandbytes is not installed")
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -103,10 +103,8 @@ def _resource(kind: str, name: str) -> Object:
     return {"name": name, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": _VERBS}
 
 
-@contextmanager
-def kube_api() -> Iterator[tuple[KubeApi, str]]:
-    """A server on a free port of this machine: its objects, and a kubeconfig that leads there."""
-    api = KubeApi()
+def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
+    """The HTTP side of ``api``: what a server makes for each connection."""
 
     class Handler(BaseHTTPRequestHandler):
         def _answer(self, status: int, body: Object) -> None:
@@ -125,9 +123,7 @@ def kube_api() -> Iterator[tuple[KubeApi, str]]:
 
         def do_GET(self) -> None:
             url = urlsplit(self.path)
-            if (
-                url.path == "/openapi/v2"
-            ):  # an empty document in protobuf: no kind has a schema here, so Helm checks none
+            if url.path == "/openapi/v2":  # an empty document in protobuf: no kind has a schema, so Helm checks none
                 self._send(200, "application/com.github.proto-openapi.spec.v2.v1.0+protobuf", b"")
                 return
             if "watch" in parse_qs(url.query):
@@ -154,7 +150,14 @@ def kube_api() -> Iterator[tuple[KubeApi, str]]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    return Handler
+
+
+@contextmanager
+def kube_api() -> Iterator[tuple[KubeApi, str]]:
+    """A server on a free port of this machine: its objects, and a kubeconfig that leads there."""
+    api = KubeApi()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(api))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     cluster = {"name": "own", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}
