@@ -26,7 +26,7 @@ ROOMS := api cli client demo errata models workers bench tests requirements
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long test-chart gpu-check client lock sbom licences docs lint format types contracts migrations-check check clean
+.PHONY: help demo serve screenshot install dev test test-vllm test-tokenizers test-real test-chaos test-security test-llamacpp test-consumers test-long test-chart study gpu-check client lock sbom licences docs lint format types contracts migrations-check check clean
 
 help: ## Show this list
 	@echo "Errata: preference data from injected errors, and the training that learns from it."
@@ -72,11 +72,14 @@ else
 	@ERRATA_REAL_MODEL=$(CURDIR)/data/models/smollm2 $(BIN)/python -m pytest -q -n 0 -m real tests/real $(ARGS)
 endif
 
+study: $(VENV)/.dev ## Train MODEL=FOLDER on its own pairs and by fine-tuning, with SEEDS=3, and compare (a GPU is wanted)
+	@$(BIN)/python -m bench.real_study $(MODEL) --out $(or $(OUT),data/study) --seeds $(or $(SEEDS),3) $(ARGS)
+
 test-chaos: $(VENV)/.dev ## Kill workers, PostgreSQL and Redis of its own under jobs (CHAOS=full: the sizes of docs/reliability.md)
-	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -n 0 -m chaos tests/chaos $(ARGS)
+	@ERRATA_CHAOS=$(CHAOS) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist worksteal -m chaos tests/chaos $(ARGS)
 
 test-security: $(VENV)/.dev ## Ask every route what schemathesis derives, alone and in sequence, and the hostile corpus (EXAMPLES per operation)
-	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not services" \
+	@ERRATA_SCHEMATHESIS=$(EXAMPLES) $(BIN)/python -m pytest -q -p tests.rows -n 2 --dist loadfile -m "not services" \
 	 tests/security tests/api/http $(ARGS)
 
 test-llamacpp: $(VENV)/.dev ## Run the tests that need a real llama.cpp server (xllamacpp: Linux and macOS, 45 MB)

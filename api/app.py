@@ -54,6 +54,7 @@ from api.pages.routes import router as pages
 from api.problem_sets import routes as problem_sets
 from api.problem_sets.routes import DOCUMENTS
 from api.settings import ApiSettings
+from api.studies import routes as studies
 from api.training import checkpoints as training_checkpoints
 from api.training import routes as training
 from api.webhooks import routes as webhooks
@@ -85,6 +86,7 @@ RESOURCES = (
     openai_files,
     fine_tuning_jobs,
     evaluations,
+    studies,
     language_models,
     completions,
     life,

@@ -77,6 +77,7 @@ class JobResource(Generic[Row, Body, Answer]):
     texts: Mapping[Operation, str]
     answers: Callable[[Session, Sequence[Row]], list[Answer]] | None = None
     noun: str = ""  # by default the name
+    plural: str = ""  # of the name, where it takes more than an s
     listed: Mapping[str, Any] = field(default_factory=dict)
     answer: Callable[[Session, Row], Answer] | None = None
     caller: Any = Writer  # who may post
@@ -211,7 +212,8 @@ class JobResource(Generic[Row, Body, Answer]):
                 answers = self.tagged(session, found.rows, self.summaries(session, found.rows))
             return sent(found.listing_of(answers))
 
-        options = self._described("list", f"list_{self.name}s") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
+        many = self.plural or f"{self.name}s"
+        options = self._described("list", f"list_{many}") | {"response_model": Listing[self.model]}  # type: ignore[name-defined]
         router.add_api_route(path, typed(list_jobs, given=Annotated[Any, Depends(self._filters())]), **options)
 
     def _filters(self) -> Callable[..., Coroutine[Any, Any, dict[str, Any]]]:

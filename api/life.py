@@ -25,12 +25,15 @@ from api.injection_jobs import jobs as injection_jobs
 from api.jobs import JobResource, typed
 from api.problem_sets.schemas import ProblemSetOut
 from api.schemas import ModelName, Name, Request, Tags
+from api.studies import routes as studies
+from api.studies.schemas import CampaignOut, StudyOut
 from api.training import routes as training
 from api.training.schemas import TrainingJobOut
 from models.curation import set_tags, tags_of
 from models.deletion import dependents, hide, purge, still_running, with_pilots
 from models.jobs import InjectionJob
 from models.outputs import Dataset, Evaluation, TrainingRun
+from models.studies import Campaign, Study
 from models.workspaces import LanguageModel, ProblemSet
 
 log = logging.getLogger(__name__)
@@ -151,6 +154,8 @@ LIVES = (
         _job(evaluations.jobs),
         evaluations.EvaluationOut,
     ),
+    Life(Study, "study_id", "study", Patch, Trainer, _job(studies.studies), StudyOut),
+    Life(Campaign, "campaign_id", "campaign", Patch, Trainer, _job(studies.campaigns), CampaignOut),
     Life(
         LanguageModel,
         "name",

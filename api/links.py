@@ -14,6 +14,8 @@ from typing import Any
 #: Fields of request bodies, and the collection whose row they name; a list where they name several.
 REFERENCES: dict[str, tuple[str, bool]] = {
     "problem_set": ("/v1/problem-sets", False),
+    "test_set": ("/v1/problem-sets", False),
+    "evaluation_set": ("/v1/problem-sets", False),
     "dataset": ("/v1/datasets", False),
     "datasets": ("/v1/datasets", True),
     "injection_job": ("/v1/injection-jobs", False),

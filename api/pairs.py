@@ -103,7 +103,8 @@ def list_pairs(
 ) -> Response:
     """Pairs, oldest first."""
     filters = {
-        PairRow.workspace_id: caller.workspace_id,
+        # A job's pairs are of its workspace, and the job is looked up in the caller's: the job's indexes suffice.
+        PairRow.workspace_id: caller.workspace_id if job is None else None,
         PairRow.job_id: job,
         PairRow.type: type_,
         PairRow.error_kind: error_kind,

@@ -51,6 +51,7 @@ from workers.engines.pool import EnginePool
 from workers.judge import JudgePool
 from workers.stages import freeze as freezing
 from workers.stages.base import StageContext
+from workers.stages.bulk_reading import steady_memory
 from workers.stages.dataset_files import DatasetFiles
 from workers.stages.dataset_rows import begin_reading, pair_columns
 from workers.stages.dataset_selection import DatasetSelection
@@ -146,7 +147,7 @@ def claimed(database: Database, shapes: list[str] | None = None) -> leases.Lease
 
 def written(database: Database, home: Path, lease: leases.Lease, form: str) -> Spent:
     """What it takes to read the job's pairs and to write them in one form, split as a dataset is."""
-    with tempfile.TemporaryDirectory(dir=home) as folder, database.read() as session:
+    with steady_memory(), tempfile.TemporaryDirectory(dir=home) as folder, database.read() as session:
         began = Spent.now()
         begin_reading(session)
         chosen = DatasetSelection(session, lease.owner_id)

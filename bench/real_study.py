@@ -175,11 +175,13 @@ def answered(args: argparse.Namespace, folder: Path) -> dict[str, list[float]]:
     return found
 
 
-def one(args: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
-    """Train and answer, or what an earlier run found. ``base`` is answered as it is."""
+def one(args: argparse.Namespace, arm: str, seed: int, until: float) -> dict[str, Any] | None:
+    """Train and answer, or what an earlier run found. ``base`` is answered as it is. None where it is too late."""
     told = args.out / f"{arm}-{seed}.json"
     if told.is_file():
         return dict(json.loads(told.read_text()))
+    if time.monotonic() > until:
+        return None
     folder = args.out / f"run-{arm}-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -222,18 +224,26 @@ def figures(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
 
 
 def study(args: argparse.Namespace) -> dict[str, Any]:
-    """Pairs, then every arm with every seed, ``--workers`` of them side by side."""
+    """Pairs, then every arm with every seed, ``--workers`` of them side by side. ``arms``: those with every seed."""
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
+    until = began + args.seconds
     with ThreadPoolExecutor(args.workers) as pool:
-        base = pool.submit(one, args, "base", 0)
+        runs = {("base", 0): pool.submit(one, args, "base", 0, until)}
         pairs = make_pairs(args)
         print(f"pairs: {json.dumps(pairs['counts'])}", file=sys.stderr, flush=True)
-        runs = {(arm, seed): pool.submit(one, args, arm, seed) for seed in range(args.seeds) for arm in args.arms}
-        results = {"base": [base.result()]}
-        for arm in args.arms:
-            results[arm] = [runs[arm, seed].result() for seed in range(args.seeds)]
-    return {"seconds": round(time.monotonic() - began), "pairs": pairs, "arms": figures(results)}
+        # Seed by seed, so that a study that is cut off has something of every arm.
+        for seed in range(args.seeds):
+            runs |= {(arm, seed): pool.submit(one, args, arm, seed, until) for arm in args.arms}
+        found = {key: run.result() for key, run in runs.items()}
+    unfinished = [f"{arm}-{seed}" for (arm, seed), result in found.items() if result is None]
+    whole: dict[str, list[Mapping[str, Any]]] = {}
+    for arm in ("base", *args.arms):
+        results = [result for (name, _), result in found.items() if name == arm]
+        if all(result is not None for result in results):
+            whole[arm] = [result for result in results if result is not None]
+    seconds = round(time.monotonic() - began)
+    return {"seconds": seconds, "unfinished": unfinished, "pairs": pairs, "arms": figures(whole)}
 
 
 def _whole(text: str) -> str:
@@ -265,10 +275,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=512, help="sequences that are decoded together")
     parser.add_argument("--workers", type=int, default=4, help="runs side by side")
     parser.add_argument("--threads", type=int, default=2, help="of each process")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="begin no run later than this")
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="print one line of JSON, which it does anyway")
     args = parser.parse_args()
     args.model, args.out, args.arms = args.model.resolve(), args.out.resolve(), args.arms.split(",")
+    if not (args.model / "config.json").is_file():
+        parser.error(f"{args.model} is no model folder: it has no config.json (make study MODEL=FOLDER)")
     if args.train + args.held > args.count:
         parser.error("--train and --held together are more than --count")
     if unknown := set(args.arms) - set(ARMS):

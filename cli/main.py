@@ -16,7 +16,7 @@ import typer
 
 from cli import CliError, configure_logging, operator, read_secrets
 from cli.sections import Sections
-from cli.user import account, evaluations, jobs, keys, training
+from cli.user import account, evaluations, jobs, keys, studies, training
 from cli.user.connection import Url, connected
 from cli.user.datasets import datasets
 from cli.user.models import models
@@ -48,6 +48,7 @@ app.add_typer(datasets, name="datasets")
 app.add_typer(webhooks, name="webhooks")
 training.register(app)
 evaluations.register(app)
+studies.register(app)
 account.register(app)
 operator.register(app)
 

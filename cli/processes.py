@@ -15,6 +15,7 @@ from celery import signals
 from celery.platforms import EX_OK
 from celery.worker import state
 
+from api.studies.follow import following
 from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
@@ -102,14 +103,16 @@ def spare_collector() -> None:
 
 
 def sweeper(store: StoreSettings) -> None:
-    """Sweep and send webhooks until a signal comes."""
+    """Sweep, send webhooks, and go on with studies and campaigns, until a signal comes."""
     need_broker(store, "sweeper")
     db, settings = open_database(store), WorkerSettings()
     beats = Beats(db, worker_name(), ["sweeper"], settings.heartbeat_seconds)
     with stop_on_signals() as stop, observed("sweeper", settings), beats:
         sender = threading.Thread(target=WebhookSender(db, settings).run, args=(stop,), name="webhooks", daemon=True)
         sender.start()
-        Sweeper(db, Dispatcher(create_celery(store.broker_url)), settings, store).run(stop)
+        dispatcher = Dispatcher(create_celery(store.broker_url))
+        with following(db, dispatcher, stop):
+            Sweeper(db, dispatcher, settings, store).run(stop)
         sender.join(settings.webhook_timeout_seconds)
     db.dispose()
 

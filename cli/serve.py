@@ -18,6 +18,7 @@ from api.app import create_app
 from api.http.auth import BindingRefused, check_binding
 from api.http.memory import bound_heaps
 from api.settings import ApiSettings
+from api.studies.follow import following
 from cli import CliError
 from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent, upgrade_database
 from models.session import Database
@@ -169,7 +170,8 @@ def serve(store: StoreSettings, host: str | None, port: int | None, *, trainer: 
         services = build_services(app, db, store, WorkerSettings())
         server = Server(create_app(db, store, services.dispatcher, settings), sock, services.stopping)
         try:
-            with embedded_worker(app, services), trainer_child:
+            follower = following(db, services.dispatcher, services.stopping)
+            with embedded_worker(app, services), trainer_child, follower:
                 server.serve_until_stopped()
         finally:
             close_services(services)

@@ -29,7 +29,13 @@ STEPS, BATCH, SEED = 2000, 64, 7
 PEAK_RATE, WARMUP, FINAL_SHARE = 6e-3, 100, 0.02
 PROMPT_WEIGHT = 0.05
 _SORTED_TOGETHER = 16
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json", "errata.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "generation_config.json",
+    "errata.json",
+)
 
 Row = tuple[list[int], list[float]]
 """Ids, and the weight of each in the loss."""
@@ -104,11 +110,12 @@ def batches(tokenizer: PreTrainedTokenizerFast, steps: int, seed: int) -> Iterat
         chunks = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(chunks)
         for chunk in chunks[: steps - made]:
-            yield _pad(chunk, int(tokenizer.pad_token_id))
+            yield padded(chunk, int(tokenizer.pad_token_id))
         made += len(chunks)
 
 
-def _pad(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
+def padded(rows: list[Row], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and weights of rows, both (rows, length), padded on the right with ``pad``; padding weighs nothing."""
     length = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), length), pad)
     weights = torch.zeros(len(rows), length)
@@ -181,7 +188,7 @@ def build_untrained(out: Path, seed: int = 0) -> None:
     torch.manual_seed(seed)
     model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(OUT))  # type: ignore[no-untyped-call]
     model.save_pretrained(out)
-    for name in _TOKENIZER:
+    for name in TOKENIZER_FILES:
         if (OUT / name).exists():
             shutil.copy(OUT / name, out / name)
 

@@ -126,7 +126,7 @@ class Lesson:
     question: str
 
 
-def _slip(rng: random.Random, eq: Equation) -> Equation:
+def chance_error(rng: random.Random, eq: Equation) -> Equation:
     """An error as a solver makes it: most often a miscalculation, else a wrong number or sign, carried through."""
     kind = rng.choices(("result", "number", "sign"), (80, 12, 8))[0]
     if kind == "result":
@@ -154,7 +154,7 @@ def _work(rng: random.Random, lines: tuple[Line, ...], rate: float) -> list[Equa
             return None
         eq = Equation(numbers, line.ops, result)
         if rng.random() < rate:
-            eq = _slip(rng, eq)
+            eq = chance_error(rng, eq)
         if eq.result < 1:
             return None
         results.append(eq.result)

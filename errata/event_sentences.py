@@ -32,6 +32,7 @@ _SENTENCES: dict[str, str] = {
     "gates_refused": "The dataset was not made: gates refused it ({gates}).",
     "retracted": "It was retracted: {reason}",
     "retraction_withdrawn": "Its retraction was taken back.",
+    "part_started": "It started {part}.",
     "training.claimed": "The trainer {worker} took it.",
     "training.waiting": "It waits for {waits_for}.",
     "training.started": "Its process started (pid {pid} of {worker}).",

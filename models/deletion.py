@@ -48,6 +48,7 @@ from models.outputs import (
 from models.session import Database, insert_ignore
 from models.settings import StoreSettings
 from models.states import TERMINAL
+from models.studies import Campaign, CampaignPart, Study, StudyPart
 from models.uploads import FineTuningJob, UploadedFile, upload_folder
 from models.workspaces import (
     DELETED_WORKSPACE,
@@ -66,7 +67,15 @@ _ROWS = 2_000  # per transaction
 
 #: table -> the columns of other tables that refer to it, whose rows cannot be without it.
 _REFERENCES: dict[type[Base], tuple[Any, ...]] = {
-    ProblemSet: (InjectionJob.problem_set_id, Evaluation.problem_set_id),
+    ProblemSet: (
+        InjectionJob.problem_set_id,
+        Evaluation.problem_set_id,
+        Study.problem_set_id,
+        Study.validation_set_id,
+        Study.test_set_id,
+        Campaign.problem_set_id,
+        Campaign.evaluation_set_id,
+    ),
     InjectionJob: (Rejudging.injection_job_id, Estimate.pilot_id),
     Dataset: (TrainingRun.dataset_id,),
     TrainingRun: (LanguageModel.training_run_id,),
@@ -75,11 +84,15 @@ _REFERENCES: dict[type[Base], tuple[Any, ...]] = {
         TrainingRun.base_model_id,
         Evaluation.language_model_id,
         LanguageModel.base_model_id,
+        Study.language_model_id,
+        Campaign.language_model_id,
     ),
     Estimate: (),
     Evaluation: (),
     Rejudging: (),
     UploadedFile: (),
+    Study: (),
+    Campaign: (),
 }
 
 
@@ -98,6 +111,8 @@ def _errors_of(column: Any) -> tuple[Any, Any]:
 
 #: In the order in which rows can go; each with what belongs to it, in the order in which that can go.
 _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
+    Study: (StudyPart.study_id,),
+    Campaign: (CampaignPart.campaign_id,),
     Rejudging: (VerdictChangeRow.rejudging_id, _errors_of(Shard.rejudging_id), Shard.rejudging_id),
     Evaluation: (
         EvaluationSample.evaluation_id,

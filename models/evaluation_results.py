@@ -16,17 +16,18 @@ from sqlalchemy import Integer, cast, func, select
 from sqlalchemy.orm import Session
 
 from errata.decisive import step_count
-from errata.measures import About, Sampled, Scored, sampled_measures, scored_measures
+from errata.measures import About, Sampled, Scored, sampled_measures, scored_measures, scored_pass
 from errata.output_config import Draw, EvaluationConfig
 from errata.profile import ErrorProfile, error_profile
 from errata.selection import Sample
-from errata.statistics import paired_difference
+from errata.statistics import paired_difference, pass_at_k
 from errata.types import Domain, Verdict
 from models.outputs import Evaluation, EvaluationSample, EvaluationScore
 from models.workspaces import ProblemRow, ProblemSet
 
 _EMPTY: dict[str, Any] = {"accuracy": None, "interval": None}
 _MOST_PROFILED = 2_000  # wrong answers of a side whose calculations are read for the error profile
+_PASS = 8  # the k of pass@k that studies tell
 Rates = dict[str, bool | float]
 """By problem: whether its one answer is right, else the share or probability of right ones."""
 
@@ -108,12 +109,40 @@ def rates_of(session: Session, row: Evaluation) -> dict[float, Rates]:
             found[at] = dict(scores)
         return found
     for draw in config.draws:
-        right = cast(EvaluationSample.verdict == Verdict.CORRECT, Integer)
-        query = select(EvaluationSample.problem_id, func.count(), func.sum(right))
-        grouped = query.where(*_judged(row.id, draw)).group_by(EvaluationSample.problem_id)
-        counts = session.execute(grouped.order_by(EvaluationSample.problem_id)).all()
+        counts = _counted(session, row.id, draw)
         single = all(count == 1 for _, count, _ in counts)
-        found[draw.temperature] = {problem: bool(hit) if single else int(hit) / count for problem, count, hit in counts}
+        found[draw.temperature] = {problem: bool(hit) if single else hit / count for problem, count, hit in counts}
+    return found
+
+
+def _counted(session: Session, evaluation_id: str, draw: Draw) -> list[tuple[str, int, int]]:
+    """Each problem with its judged answers at one temperature and the right ones among them."""
+    right = cast(EvaluationSample.verdict == Verdict.CORRECT, Integer)
+    query = select(EvaluationSample.problem_id, func.count(), func.sum(right))
+    grouped = query.where(*_judged(evaluation_id, draw)).group_by(EvaluationSample.problem_id)
+    return [(each, n, int(k)) for each, n, k in session.execute(grouped.order_by(EvaluationSample.problem_id))]
+
+
+def measured_rates(session: Session, row: Evaluation) -> dict[str, Rates]:
+    """By measure: each answered problem's rate. ``greedy``, ``sampled`` (temperature 1), ``pass@8``.
+
+    At other temperatures ``sampled at 0.7`` and ``pass@8 at 0.7``. pass@8 needs eight samples, or scores.
+    """
+    config, found = config_of(row), dict[str, Rates]()
+    rates = rates_of(session, row)
+    for draw in config.draws:
+        at = "" if draw.temperature == 1 else f" at {draw.temperature:g}"
+        found[f"sampled{at}" if draw.temperature else "greedy"] = rates[draw.temperature]
+        if draw.temperature == 0:
+            continue
+        if config.method == "score":
+            found[f"pass@8{at}"] = {each: scored_pass(float(p), _PASS) for each, p in rates[draw.temperature].items()}
+        elif draw.count >= _PASS:
+            found[f"pass@8{at}"] = {
+                each: pass_at_k(count, right, _PASS)
+                for each, count, right in _counted(session, row.id, draw)
+                if count >= _PASS
+            }
     return found
 
 

@@ -22,6 +22,7 @@ from models.leases import OWNERS
 from models.outputs import Event, Rejudging, TrainingRun, VerdictChangeRow
 from models.session import Database
 from models.states import TERMINAL
+from models.studies import Campaign, Study
 from models.workspaces import DELETED_WORKSPACE, IdempotencyKey
 
 _ROWS = 2_000  # per transaction
@@ -44,7 +45,7 @@ class Rule:
 
 def _old_events(days: float) -> ColumnElement[bool]:
     """Events of what has ended or is gone: of what goes on, the whole history is kept."""
-    subjects = [table for _, table in OWNERS] + [TrainingRun]
+    subjects = [*(table for _, table in OWNERS), TrainingRun, Study, Campaign]
     goes_on = [exists().where(table.id == Event.subject_id, table.state.not_in(sorted(TERMINAL))) for table in subjects]
     return and_(Event.created_at < db_now(-_DAY * days), ~or_(*goes_on))
 

@@ -15,9 +15,10 @@ from models.base import db_now
 from models.jobs import Estimate, InjectionJob, JobSummary
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.states import TERMINAL
+from models.studies import Campaign, Study
 from models.workspaces import ProblemSet
 
-_JOBS: tuple[Any, ...] = (InjectionJob, Dataset, TrainingRun, Evaluation, Rejudging)
+_JOBS: tuple[Any, ...] = (InjectionJob, Dataset, TrainingRun, Evaluation, Rejudging, Study, Campaign)
 
 
 @dataclass(frozen=True, slots=True)

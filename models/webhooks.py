@@ -36,11 +36,24 @@ EventType = Literal[
     "training_job.succeeded",
     "training_job.failed",
     "training_job.cancelled",
+    "study.succeeded",
+    "study.failed",
+    "study.cancelled",
+    "campaign.succeeded",
+    "campaign.failed",
+    "campaign.cancelled",
     "shard.quarantined",
 ]
 EVENT_TYPES: tuple[EventType, ...] = get_args(EventType)
 TEST = "webhook.test"
-_KINDS: dict[str, str] = {"ds": "dataset", "eval": "evaluation", "rejudge": "rejudging", "train": "training_job"}
+_KINDS: dict[str, str] = {
+    "ds": "dataset",
+    "eval": "evaluation",
+    "rejudge": "rejudging",
+    "train": "training_job",
+    "study": "study",
+    "camp": "campaign",
+}
 _ENDED = frozenset({J.SUCCEEDED, J.FAILED, J.CANCELLED})
 #: What of an event's data travels: enough to know what happened; the rest is asked for with a key.
 _TOLD = ("error", "partial", "shard", "stage", "model", "model_id")

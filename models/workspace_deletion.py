@@ -17,6 +17,7 @@ from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
 from models.settings import StoreSettings
+from models.studies import Campaign, Study
 from models.uploads import UploadedFile
 from models.workspaces import DEFAULT_WORKSPACE, RESERVED_NAMES, ApiKey, LanguageModel, ProblemSet, Workspace
 
@@ -31,6 +32,8 @@ _OWNED: tuple[Any, ...] = (
     Evaluation,
     Rejudging,
     UploadedFile,
+    Study,
+    Campaign,
 )
 
 

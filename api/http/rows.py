@@ -29,6 +29,7 @@ from models.curation import Retraction
 from models.jobs import Estimate, InjectionJob, PairRow
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
+from models.studies import Campaign, Study
 from models.webhooks import WebhookDelivery, WebhookEndpoint
 from models.workspaces import ApiKey, ProblemSet
 
@@ -54,6 +55,8 @@ KINDS: dict[type[Base], Kind] = {
     Dataset: Kind("ds", "dataset", "/v1/datasets"),
     TrainingRun: Kind("train", "training job", "/v1/training-jobs"),
     Evaluation: Kind("eval", "evaluation", "/v1/evaluations"),
+    Study: Kind("study", "study", "/v1/studies"),
+    Campaign: Kind("camp", "campaign", "/v1/campaigns"),
     Rejudging: Kind("rejudge", "rejudging", "/v1/rejudgings"),
     Retraction: Kind("retract", "retraction", "/v1/retractions"),
     Estimate: Kind("est", "estimate", "/v1/estimates"),

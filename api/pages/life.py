@@ -23,6 +23,7 @@ from models.curation import tags_of
 from models.deletion import dependents
 from models.jobs import Estimate, InjectionJob
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
+from models.studies import Campaign, Study
 from models.workspaces import LanguageModel, ProblemSet
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -45,6 +46,8 @@ _KINDS = {
     Evaluation: "evaluation",
     LanguageModel: "model",
     Rejudging: "rejudging",
+    Study: "study",
+    Campaign: "campaign",
     Estimate: "estimate",
 }
 _GOES = {

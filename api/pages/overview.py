@@ -116,7 +116,9 @@ def _run_timing(session: Session, run: TrainingRun, now: datetime) -> Timing:
 
 def pair_count(session: Session, job_id: str) -> int:
     """Pairs stored for a job, counted no further than ``_MAX_COUNTED_PAIRS``."""
-    some = select(PairRow.id).where(PairRow.job_id == job_id).limit(_MAX_COUNTED_PAIRS).subquery()
+    of_job = select(PairRow.id).where(PairRow.job_id == job_id)
+    # In the order of an index: else PostgreSQL may look for them through the pairs of every older job.
+    some = of_job.order_by(PairRow.created_at, PairRow.id).limit(_MAX_COUNTED_PAIRS).subquery()
     return session.scalar(select(func.count()).select_from(some)) or 0
 
 

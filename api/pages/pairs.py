@@ -198,5 +198,7 @@ def position(session: Session, row: PairRow, filters: Filters) -> Position:
 
 
 def _count(session: Session, ids: Select[str]) -> int:
-    # A count without a limit would read every pair of the job for one small number.
-    return session.scalar(select(func.count()).select_from(ids.limit(COUNT_LIMIT).subquery())) or 0
+    # A count without a limit would read every pair of the job for one small number. Without the order, PostgreSQL may
+    # go through the table in the hope of finding so many early, and read the pairs of every older job.
+    some = ids.order_by(*_ORDER).limit(COUNT_LIMIT)
+    return session.scalar(select(func.count()).select_from(some.subquery())) or 0

@@ -35,6 +35,7 @@ from api.pages import (
     pairs,
     preferences,
     sessions,
+    studies,
     verbs,
     webhooks,
 )
@@ -238,7 +239,7 @@ _MORE = (
         downloads,
         checkpoints,
     ),  # before what takes any word as a path's end
-    *(contents, comparison, pair_parts, access, webhooks, sessions),
+    *(contents, comparison, studies, pair_parts, access, webhooks, sessions),
 )
 for _router in (module.router for module in _MORE):
     router.include_router(_router)

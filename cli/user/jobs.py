@@ -38,6 +38,8 @@ _KINDS = {
     "train": "training_jobs",
     "rejudge": "rejudgings",
     "est": "estimates",
+    "study": "studies",
+    "camp": "campaigns",
 }
 
 

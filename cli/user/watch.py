@@ -80,6 +80,8 @@ def summary(job: Any, tokens_per_second: float | None = None) -> str:
 def counts_of(job: Any) -> list[str]:
     """What a job has made, and what it lost."""
     progress = getattr(job, "progress", None)
+    if parts := getattr(job, "parts", None):  # a study or campaign
+        return [f"{parts.ended} of {parts.made} parts ended"]
     if progress is None:  # a training run
         return [f"step {job.step} of {job.total_steps}"] if getattr(job, "total_steps", None) else []
     counts = []

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import event, insert, select
+from sqlalchemy import event, insert, select, update
 
+from api.pages import pairs
 from models.base import new_id
 from models.jobs import InjectionJob, PairRow, Shard, SolutionRow
 from models.session import Database
@@ -35,9 +36,14 @@ def job_id(client: CheckedClient, database: Database) -> str:
         session.flush()
         common = {**place, "workspace_id": workspace, "solution_id": solution, "question": "q", "source": "s"}
         session.execute(insert(PairRow), [{**common, **_pair(at, list(problems))} for at in range(PAIRS)])
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("ANALYZE")
+    analyze(database)
     return job_id
+
+
+def analyze(database: Database) -> None:
+    """As autovacuum does: statistics, and on PostgreSQL which pages an index alone may answer for."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE pairs" if database.is_postgres else "ANALYZE")
 
 
 def _pair(at: int, problems: list[str]) -> dict[str, Any]:
@@ -73,10 +79,13 @@ def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
         event.remove(database.engine, "before_cursor_execute", note)
 
 
-def plan(database: Database, statement: str, parameters: Any) -> str:
-    """How the database would answer a statement."""
+def plan(database: Database, statement: str, parameters: Any, *, by_index: bool = False) -> str:
+    """How the database would answer a statement; ``by_index``: if the table were too large to be read whole."""
     explain = "EXPLAIN " if database.is_postgres else "EXPLAIN QUERY PLAN "
     with database.engine.connect() as connection:
+        if by_index and database.is_postgres:
+            for other in ("enable_seqscan", "enable_bitmapscan"):
+                connection.exec_driver_sql(f"SET LOCAL {other} = off")
         rows = connection.exec_driver_sql(explain + statement, parameters).all()
     return "\n".join(str(row[-1]) for row in rows)
 
@@ -131,3 +140,73 @@ def test_pages_of_a_filter_hold_every_pair_once(client: CheckedClient, job_id: s
             seen += [pair["id"] for pair in page["data"]]
         assert len(seen) == len(set(seen)) == count
         assert seen == sorted(seen)
+
+
+def listing(found: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """The statements that look for pairs, without those that read some by their ids."""
+    return [each for each in found if "WHERE pairs.id = " not in each[0] and "WHERE pairs.id IN" not in each[0]]
+
+
+def assert_bounded(asked: str, database: Database, found: list[tuple[str, Any]]) -> None:
+    """No statement reads pairs that it does not show, or sorts them."""
+    assert found
+    for statement, parameters in found:
+        told = plan(database, statement, parameters, by_index=True)
+        assert "Seq Scan on pairs" not in told, f"{asked}: {told}"
+        assert "SCAN pairs" not in told, f"{asked}: {told}"
+        if "GROUP BY" not in statement:  # groups a few pairs that an index found
+            for sorted_ in ("Sort", "TEMP B-TREE"):
+                assert sorted_ not in told, f"{asked}: {told}"
+
+
+PAGE_FILTERS = ("", "type=step", "type=full", "kind=calculation", "kind=nowhere", "editor=slip", "evidence=replay")
+REVIEWS = ("review=accepted", "review=rejected", "review=none", "review=not_rejected")
+
+
+def test_no_filter_of_a_jobs_page_reads_or_sorts_what_it_does_not_show(
+    client: CheckedClient, database: Database, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a pair's page, which knows its neighbors and number, or the search for a text."""
+    monkeypatch.setattr(pairs, "COUNT_LIMIT", 20)  # of 3,000: as 10,000 are of a million
+    monkeypatch.setattr(pairs, "SEARCHED", 20)
+    for filters in (*PAGE_FILTERS, *REVIEWS, "q=nowhere"):
+        with statements(database) as found:
+            page = client.get(f"/jobs/{job_id}/pairs?{filters}").raise_for_status().text
+            client.get(f"/pairs/pair_000500?{filters}").raise_for_status()
+            if "after=" in page:
+                after = page.partition("after=")[2].partition('"')[0].partition("&")[0]
+                client.get(f"/jobs/{job_id}/pairs?{filters}&after={after}").raise_for_status()
+        listed = listing(found)
+        assert_bounded(filters, database, listed)
+        name, _, _ = filters.partition("=")
+        column = {"type": "type", "kind": "error_kind", "editor": "editor", "evidence": "evidence_kind"}.get(name)
+        for statement, parameters in listed:
+            if column and "GROUP BY" not in statement:
+                told = plan(database, statement, parameters, by_index=True)
+                assert is_searched(told, column), f"{filters}: {told}"
+
+
+def test_where_most_pairs_are_rejected_the_others_are_told_in_the_index(
+    client: CheckedClient, database: Database, job_id: str
+) -> None:
+    """Those without a review, and those not rejected, are no range of an index: no rejected one is read for them."""
+    with database.begin() as session:
+        session.execute(update(PairRow).values(review="rejected"))
+        session.execute(update(PairRow).where(PairRow.pair_key.like("%508")).values(review="accepted"))
+        session.execute(update(PairRow).where(PairRow.pair_key.like("%509")).values(review=None))
+    analyze(database)
+    counts = {"review=accepted": 3, "review=none": 3, "review=not_rejected": 6, "review=rejected": 40}
+    for review, count in counts.items():
+        for address in (f"/v1/pairs?{review}&limit=40", f"/v1/pairs?{review}&job={job_id}&limit=40"):
+            with statements(database) as found:
+                answer = client.get(address).json()
+            assert len(answer["data"]) == count
+            assert [pair["id"] for pair in answer["data"]] == sorted(pair["id"] for pair in answer["data"])
+            for statement, parameters in listing(found):
+                told = plan(database, statement, parameters, by_index=True)
+                in_index = "Index Only Scan" in told or "COVERING INDEX" in told
+                assert "SCAN pairs" not in told, f"{address}: {told}"
+                assert in_index or is_searched(told, "review") or not database.is_postgres, f"{address}: {told}"
+        with statements(database) as found:
+            page = client.get(f"/jobs/{job_id}/pairs?{review}").raise_for_status().text
+        assert page.count("/pairs/pair_") >= count

@@ -109,12 +109,18 @@ def serve() -> None:
 
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps them
+    made: list[int] = []
     while line := sys.stdin.readline():
         child = os.fork()
         if child == 0:
             _become(line.split())
+        made.append(child)
         sys.stdout.write(f"{child}\n")
         sys.stdout.flush()
+    # Who asked for them is gone, without a chance to end them.
+    for process in psutil.Process().children():
+        if process.pid in made:
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench.chaos import embedded, storm
+from tests.chaos.sizes import size
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
-FULL = os.environ.get("ERRATA_CHAOS") == "full"
 WHOLE = {"state": "succeeded", "lost": 0, "duplicated": 0, "ledger_adds_up": True}
 
 
 def test_kill_storm(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    kills, shards = (50, 600) if FULL else (6, 60)
+    kills, shards = size(50, 5), size(600, 30)
     report = storm(tmp_path, kills, shards, services=0, seconds=1800, seed=1)
     record_property("report", report)
     assert report.items() >= WHOLE.items()
@@ -28,7 +27,7 @@ def test_redis_and_postgres_are_killed_ten_times_each(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Every kill takes one of the two servers, by chance."""
-    kills, shards = (20, 400) if FULL else (6, 60)
+    kills, shards = size(20, 4), size(400, 30)
     report = storm(tmp_path, kills, shards, services=1, seconds=1800, seed=2)
     record_property("report", report)
     assert report.items() >= WHOLE.items()
@@ -36,7 +35,7 @@ def test_redis_and_postgres_are_killed_ten_times_each(
 
 
 def test_embedded_crash(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
-    kills, shards = (10, 60) if FULL else (2, 20)
+    kills, shards = size(10, 2), size(60, 12)
     report = embedded(tmp_path, kills, shards, random.Random(3))
     record_property("report", report)
     assert report.items() >= WHOLE.items()

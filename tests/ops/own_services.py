@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -126,10 +126,13 @@ class OwnPostgres(OwnServer):
     """PostgreSQL on a data folder of its own."""
 
     def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        """Make the data folder in ``folder``, or take the one that is there."""
         super().__init__(folder, address)
         self._data = folder / "data"
         if self.user() is not None:  # it refuses to run as root
             shutil.chown(folder, str(self.user()))
+        if (self._data / "PG_VERSION").exists():
+            return
         initdb = [_binary("initdb"), "-D", str(self._data), "-U", "postgres", "--auth=trust", "-E", "UTF8"]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=self.user())
         with (self._data / "pg_hba.conf").open("a") as rules:
@@ -173,21 +176,28 @@ def _binary(name: str) -> str:
 
 
 @contextmanager
-def own_services(folder: Path, address: str = "127.0.0.1") -> Iterator[tuple[OwnPostgres, OwnRedis]]:
-    """Both, started at an address of this machine, and killed at the end. PostgreSQL's files are not in ``folder``.
+def own_services(
+    folder: Path, address: str = "127.0.0.1", *, keep: bool = False
+) -> Iterator[tuple[OwnPostgres, OwnRedis]]:
+    """Both, started at an address of this machine, and killed at the end.
+
+    PostgreSQL's files are not in ``folder``, unless they are to be kept.
 
     pytest closes the folder that all its temporary ones are in to other users whenever a session starts: a PostgreSQL
     that runs as another user could no longer reach its files, and ended.
     """
     if shutil.which("redis-server") is None:
         lacking("needs a redis-server of its own")
-    (folder / "redis").mkdir()
-    with tempfile.TemporaryDirectory(prefix="errata-postgres-", ignore_cleanup_errors=True) as own:
-        postgres, redis = OwnPostgres(Path(own), address), OwnRedis(folder / "redis", address)
-        try:
-            for server in (postgres, redis):
-                server.start()
-            yield postgres, redis
-        finally:
-            for server in (postgres, redis):
-                server.kill()
+    (folder / "redis").mkdir(exist_ok=keep)
+    with ExitStack() as stack:
+        if keep:
+            own = folder / "postgres"
+            own.mkdir(exist_ok=True)
+        else:
+            made = tempfile.TemporaryDirectory(prefix="errata-postgres-", ignore_cleanup_errors=True)
+            own = Path(stack.enter_context(made))
+        postgres, redis = OwnPostgres(own, address), OwnRedis(folder / "redis", address)
+        for server in (postgres, redis):
+            stack.callback(server.kill)
+            server.start()
+        yield postgres, redis

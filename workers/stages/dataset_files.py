@@ -25,7 +25,7 @@ from errata.distributions import Distributions
 from errata.rests import LeftOut, Rest
 from errata.seeds import Split
 from errata.shapes import Fields, FieldType, PairRecord, Row, SampleRecord, Shape, user_message, whole_sides
-from workers.stages.bulk_reading import give_back, text_list, value_list
+from workers.stages.bulk_reading import text_list, value_list
 from workers.stages.rest_tally import RestTally, one_line
 
 _ROW_GROUP, _GROUP_BYTES = 10_000, 16_000_000  # held in memory per table
@@ -124,7 +124,6 @@ class TableWriter:
             # As one chunk: where tables happened to end would stand in the pages.
             self._parquet.write_table(pa.concat_tables(self._held).combine_chunks())
         self._held, self._made, self._rows, self._bytes = [], [], 0, 0
-        give_back()
 
     def close(self) -> None:
         """Finish both files."""

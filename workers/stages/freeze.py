@@ -21,6 +21,7 @@ from models.outputs import Dataset, DatasetSource
 from models.session import insert_ignore, update_by_key
 from models.states import JobState, move
 from workers.stages.base import Finish, StageContext
+from workers.stages.bulk_reading import steady_memory
 from workers.stages.dataset_manifest import describe
 from workers.stages.dataset_rows import begin_reading
 from workers.stages.dataset_selection import DatasetSelection, SelectionImpossible
@@ -35,7 +36,7 @@ def freeze(context: StageContext) -> Finish:
     files = FileStore(context.store.files)
     dataset_id = context.lease.owner_id
     try:
-        with naming_a_full_disk(context.store.files), files.scratch() as folder:
+        with naming_a_full_disk(context.store.files), steady_memory(), files.scratch() as folder:
             with context.db.read() as session:
                 begin_reading(session)
                 chosen = DatasetSelection(session, dataset_id)

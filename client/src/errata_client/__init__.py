@@ -36,6 +36,7 @@ from errata_client.errors import (
 )
 from errata_client.handles import Dataset, Estimate, Evaluation, InjectionJob, Rejudging, TrainingJob
 from errata_client.service import Errata
+from errata_client.studies import Campaign, Study
 
 if TYPE_CHECKING:
     from errata_client._async.handles import (
@@ -47,17 +48,21 @@ if TYPE_CHECKING:
         AsyncTrainingJob,
     )
     from errata_client._async.service import AsyncErrata
+    from errata_client._async.studies import AsyncCampaign, AsyncStudy
 
 __all__ = [
     "ApiError",
+    "AsyncCampaign",
     "AsyncDataset",
     "AsyncErrata",
     "AsyncEstimate",
     "AsyncEvaluation",
     "AsyncInjectionJob",
     "AsyncRejudging",
+    "AsyncStudy",
     "AsyncTrainingJob",
     "AuthenticationError",
+    "Campaign",
     "ConflictError",
     "Dataset",
     "DigestMismatch",
@@ -74,6 +79,7 @@ __all__ = [
     "Rejudging",
     "ServerError",
     "ServiceUnreachable",
+    "Study",
     "TooLarge",
     "TrainingJob",
     "WaitTimeout",
@@ -84,6 +90,6 @@ def __getattr__(name: str) -> Any:
     """The asynchronous client is loaded when it is asked for: the command line never does."""
     if not (name.startswith("Async") and name in __all__):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from errata_client._async import handles, service
+    from errata_client._async import handles, service, studies
 
-    return getattr(service, name, None) or getattr(handles, name)
+    return next(getattr(module, name) for module in (service, studies, handles) if hasattr(module, name))

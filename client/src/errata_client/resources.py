@@ -229,9 +229,10 @@ class Evaluations(Kept[Evaluation], Jobs[Evaluation]):
         body = {"problem_set": problem_set, "language_model": language_model, "name": name}
         return self._create({**body, "config": dict(config or {})})
 
-    def compare(self, before: str, after: str) -> Comparison:
-        """Two evaluations of the same problems, paired."""
-        answer = self._transport.get(f"{self.path}/{before}/comparison", **{"with": after})
+    def compare(self, before: str, after: str, *, profile: bool = False) -> Comparison:
+        """Two evaluations of the same problems, paired; ``profile``: with the first errors of both sides."""
+        asked = {"with": after, **({"profile": "true"} if profile else {})}
+        answer = self._transport.get(f"{self.path}/{before}/comparison", **asked)
         return Comparison.model_validate(answer)
 
     def samples(self, evaluation_id: str, **filters: Any) -> Rows[dict[str, Any]]:

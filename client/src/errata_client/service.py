@@ -21,6 +21,7 @@ from errata_client.resources import (
     Rejudgings,
     TrainingJobs,
 )
+from errata_client.studies import Campaigns, Studies
 from errata_client.transport import Transport
 from errata_client.webhooks import Webhooks
 
@@ -52,6 +53,8 @@ class Errata:
         self.datasets = Datasets(self._transport)
         self.training_jobs = TrainingJobs(self._transport)
         self.evaluations = Evaluations(self._transport)
+        self.studies = Studies(self._transport)
+        self.campaigns = Campaigns(self._transport)
         self.models = LanguageModels(self._transport)
         self.presets = Presets(self._transport)
         self.keys = Keys(self._transport)

@@ -13,9 +13,11 @@ from sqlalchemy import update
 
 from api.http.auth import SCOPES, BindingRefused, Scope, check_binding, create_key, revoke_key
 from api.settings import ApiSettings
+from errata.study_config import ArmConfig, CampaignConfig, StudyConfig
 from models.base import db_now, new_id
 from models.outputs import Dataset, Evaluation, Rejudging, TrainingRun
 from models.session import Database
+from models.studies import Campaign, Study
 from models.uploads import FineTuningJob, UploadedFile
 from models.workspaces import ApiKey, LanguageModel
 from tests.api.conftest import CheckedClient, KeptHints, bring, post_job, post_problems
@@ -181,6 +183,18 @@ def add_openai_rows(database: Database, workspace_id: str, run_id: str) -> dict[
     return {"file_id": file.id.replace("_", "-"), "fine_tuning_job_id": run_id.replace("train_", "ftjob-")}
 
 
+def add_studies(database: Database, workspace_id: str, set_id: str, model_id: str) -> dict[str, str]:
+    """A study and a campaign, by the parameters of their paths."""
+    common: dict[str, Any] = {"workspace_id": workspace_id, "problem_set_id": set_id, "language_model_id": model_id}
+    config = StudyConfig(arms=[ArmConfig(name="a")]).model_dump(mode="json")
+    study = Study(id=new_id("study"), test_set_id=set_id, config=config, **common)
+    config = CampaignConfig().model_dump(mode="json")
+    campaign = Campaign(id=new_id("camp"), evaluation_set_id=set_id, config=config, **common)
+    with database.begin() as session:
+        session.add_all([study, campaign])
+    return {"study_id": study.id, "campaign_id": campaign.id}
+
+
 LISTS = (
     "problem-sets",
     "injection-jobs",
@@ -188,6 +202,8 @@ LISTS = (
     "datasets",
     "training-jobs",
     "evaluations",
+    "studies",
+    "campaigns",
     "models",
     "estimates",
     "rejudgings",
@@ -215,6 +231,7 @@ def test_workspace_matrix(client: CheckedClient, database: Database, hints: Kept
         evaluation.language_model_id = rows["model"]
         session.add(evaluation)
     ids["evaluation_id"] = evaluation.id
+    ids |= add_studies(database, workspace_id, set_id, rows["model"])
     ids["retraction_id"] = client.post(f"/v1/injection-jobs/{job_id}/retract", json={"reason": "r"}).json()["id"]
     ids["other_id"] = rows["ds"]
     pilot = {"problem_set": set_id, "preset": "rules", "config": {"sampling": {"source": "brought"}}}
@@ -283,7 +300,8 @@ def test_a_new_route_without_a_row_fails_the_matrix_by_name(client: CheckedClien
     with pytest.raises(AssertionError, match=r"novelties.*add a row for novelty_id to the workspace matrix"):
         routes_with_ids(app, {"job_id", "problem_set_id", "pair_id", "dataset_id", "run_id", "evaluation_id", "name",
                               "path", "rejudging_id", "estimate_id", "other_id", "retraction_id", "step", "key_id",
-                              "workspace", "webhook_id", "delivery_id", "file_id", "fine_tuning_job_id"})  # fmt: skip
+                              "workspace", "webhook_id", "delivery_id", "file_id", "fine_tuning_job_id", "study_id",
+                              "campaign_id"})  # fmt: skip
 
 
 def client_workspace(database: Database, headers: dict[str, str]) -> str:

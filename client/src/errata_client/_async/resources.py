@@ -232,9 +232,10 @@ class AsyncEvaluations(AsyncKept[AsyncEvaluation], AsyncJobs[AsyncEvaluation]):
         body = {"problem_set": problem_set, "language_model": language_model, "name": name}
         return await self._create({**body, "config": dict(config or {})})
 
-    async def compare(self, before: str, after: str) -> Comparison:
-        """Two evaluations of the same problems, paired."""
-        answer = await self._transport.get(f"{self.path}/{before}/comparison", **{"with": after})
+    async def compare(self, before: str, after: str, *, profile: bool = False) -> Comparison:
+        """Two evaluations of the same problems, paired; ``profile``: with the first errors of both sides."""
+        asked = {"with": after, **({"profile": "true"} if profile else {})}
+        answer = await self._transport.get(f"{self.path}/{before}/comparison", **asked)
         return Comparison.model_validate(answer)
 
     def samples(self, evaluation_id: str, **filters: Any) -> AsyncRows[dict[str, Any]]:

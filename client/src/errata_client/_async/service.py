@@ -19,6 +19,7 @@ from errata_client._async.resources import (
     AsyncRejudgings,
     AsyncTrainingJobs,
 )
+from errata_client._async.studies import AsyncCampaigns, AsyncStudies
 from errata_client._async.transport import AsyncTransport
 from errata_client._async.webhooks import AsyncWebhooks
 from errata_client.errors import ErrataError
@@ -53,6 +54,8 @@ class AsyncErrata:
         self.datasets = AsyncDatasets(self._transport)
         self.training_jobs = AsyncTrainingJobs(self._transport)
         self.evaluations = AsyncEvaluations(self._transport)
+        self.studies = AsyncStudies(self._transport)
+        self.campaigns = AsyncCampaigns(self._transport)
         self.models = AsyncLanguageModels(self._transport)
         self.presets = AsyncPresets(self._transport)
         self.keys = AsyncKeys(self._transport)
