@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.reproduce_arms import ARMS, CONTROL, QUICK, arms_of
-from demo import build_confused, problems
+from demo import problems
 from demo.run import MODEL
 from demo.service import register, service
 from errata_client import Errata
@@ -84,14 +84,17 @@ def problem_rows(name: str, plan: Plan) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def run(plan: Plan, home: Path) -> dict[str, Any]:
-    """Start or go on with a study per miniature and see them to their ends. Raises ErrataError and DemoError."""
+def run(plan: Plan, home: Path, server: str | None = None) -> dict[str, Any]:
+    """At a service of its own, or at ``server``, which has the miniatures in its registry.
+
+    Start or go on with a study per miniature and see them to their ends. Raises ErrataError and DemoError.
+    """
     os.environ["ERRATA_HOME"] = str(home)
     began = time.monotonic()
-    with service(None) as errata:
+    with service(server) as errata:
         sets = {name: _set(errata, name, plan) for name in _SPLITS}
         arms, left_out = arms_of(plan.arms, {preset.name for preset in errata.presets.list()})  # type: ignore[arg-type]
-        studies = {each: _study(errata, each, plan, sets, arms, home) for each in plan.miniatures}
+        studies = {each: _study(errata, each, plan, sets, arms, home, server) for each in plan.miniatures}
         ended = {each: errata.studies.wait(study.id, on_progress=_Tell(each)) for each, study in studies.items()}
     return {
         "arms": table(ended),
@@ -123,13 +126,19 @@ def _set(errata: Errata, name: str, plan: Plan) -> str:
 
 
 def _study(
-    errata: Errata, miniature: str, plan: Plan, sets: dict[str, str], arms: list[dict[str, Any]], home: Path
+    errata: Errata,
+    miniature: str,
+    plan: Plan,
+    sets: dict[str, str],
+    arms: list[dict[str, Any]],
+    home: Path,
+    server: str | None,
 ) -> Study:
     name = f"reproduce {miniature} {plan.key()}"
     there = next((each for each in errata.studies.list() if each.name == name), None)
     if there is not None:
         return there
-    _register(errata, miniature, home)
+    _register(errata, miniature, home, own=server is None)
     config = {
         "arms": arms,
         "control": CONTROL if any(arm["name"] == CONTROL for arm in arms) else None,
@@ -143,14 +152,16 @@ def _study(
     )  # fmt: skip
 
 
-def _register(errata: Errata, miniature: str, home: Path) -> None:
+def _register(errata: Errata, miniature: str, home: Path, *, own: bool) -> None:
     if any(each.id == miniature for each in errata.models.list()):
         return
     folder = MODEL if miniature == "miniature" else (home / "confused").resolve()
-    if not folder.exists():
+    if own and not folder.exists():
         _say(f"building {folder} (python -m demo.build_confused)")
-        build_confused.build(folder)
-    register(errata, miniature, folder, own=True)
+        from demo.build_confused import build  # heavy: it loads torch
+
+        build(folder)
+    register(errata, miniature, folder, own=own)
 
 
 class _Tell:
@@ -213,6 +224,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int)
     parser.add_argument("--sampled", action="store_true", help="measure by eight samples instead of scores")
     parser.add_argument("--home", type=Path, default=Path("data") / "reproduce", help="where its service keeps all")
+    parser.add_argument("--server", help="a service that runs already and knows the miniatures, instead of an own one")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     plan = FULL if args.full else Plan()
@@ -224,7 +236,7 @@ def main() -> None:
         given["seeds"] = tuple(range(1, args.seeds + 1))
     if args.sampled:
         given["sampled"] = True
-    result = run(Plan(**{**asdict(plan), **given}), args.home)
+    result = run(Plan(**{**asdict(plan), **given}), args.home, args.server)
     if args.json:
         print(json.dumps(result))
     else:
