@@ -9,7 +9,6 @@ job takes while 50 clients ask for its status every 5 s, as ``Retry-After`` says
 from __future__ import annotations
 
 import argparse
-import json
 import socket
 import subprocess
 import sys
@@ -23,47 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import text
 
 from bench.real_data import default_file, read
 from bench.service import Service, report, running, unwind_when_told
-from errata.funnel import Funnel
+from bench.store import RARE_KIND, add_store
 from models.session import Database
-from models.workspaces import DEFAULT_WORKSPACE
 from tests.processes import ROOT, until
 
-PER_SHARD = 500  # pairs
 JOB = {"preset": "rules", "config": {"sampling": {"source": "brought"}, "shard_size": 8}}
 _TURNS = 3
-
-
-def seed(database: Database, job_id: str, count: int) -> None:
-    """Give an ended job ``count`` pairs and their shards: kinds of very different sizes, the last with no pairs."""
-    values = {"job": job_id, "workspace": DEFAULT_WORKSPACE, "count": count, "per": PER_SHARD}
-    values["shards"] = -(-count // PER_SHARD)
-    funnel = json.dumps(Funnel().add("pairs", "total", count=count).to_dict())
-    statements = (
-        "DELETE FROM pairs WHERE job_id = :job",
-        "INSERT INTO shards (id, injection_job_id, position, start, stop, stage, state, ledger, fence, failures,"
-        " interruptions, alone, created_at) SELECT 'shard_s' || n, :job, 100000 + n, n * 8, n * 8 + 8, 'pair', 'done',"
-        " CAST(:ledger AS JSONB), 1, 0, 0, false, now() FROM generate_series(0, :shards - 1) AS n",
-        "INSERT INTO pairs (id, workspace_id, job_id, problem_id, shard_id, solution_id, pair_key, type, question,"
-        " prefix, chosen, rejected, error_kind, form, editor, evidence_kind, source, created_at)"
-        " SELECT 'pair_' || lpad(n::text, 9, '0'), :workspace, :job, o.problem_id, 'shard_s' || (n / :per), o.id,"
-        " n::text, CASE WHEN n % 4 = 0 THEN 'full' ELSE 'step' END, repeat('What is it? ', 9), repeat('So it is. ', 9),"
-        " 'right ' || n, 'wrong ' || n, CASE WHEN n % 10000 = 7 THEN 'units' ELSE 'kind' || (n % 9) END, 'stands',"
-        " 'rule', 'contradiction', 'bench', now() + n * interval '1 microsecond'"
-        " FROM generate_series(0, :count - 1) AS n,"
-        " (SELECT id, problem_id FROM solutions WHERE job_id = :job LIMIT 1) AS o",
-    )
-    with database.engine.begin() as connection:
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        for statement in statements:
-            given = values | {"ledger": json.dumps({"funnel": json.loads(funnel)})}
-            connection.execute(text(statement), {name: given[name] for name in given if f":{name}" in statement})
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("SET statement_timeout = 0")
-        connection.exec_driver_sql("ANALYZE")
 
 
 def hammer(url: str, clients: int, seconds: float) -> list[float]:
@@ -128,8 +95,22 @@ def ratios(base: str, paths: dict[str, str], row: str, clients: int, seconds: fl
 
 
 def job_loss(service: Service, set_id: str, pollers: int) -> float:
-    """By how much a job's pace falls while clients poll it, as a share of its pace without them."""
-    alone, _ = service.run([{"problem_set": set_id, **JOB}])
+    """By how much a job's pace falls while clients poll it, as a share of its pace without them: the best of two each.
+
+    In the order A B B A behind one run that warms up, so that other work on the machine hurts neither more.
+    """
+    job = {"problem_set": set_id, **JOB}
+    service.run([job])
+    taken: dict[bool, list[float]] = {False: [], True: []}
+    for polled in (False, True, True, False):
+        with polling(service, pollers if polled else 0):
+            taken[polled].append(service.run([job])[0])
+    return round(1 - min(taken[False]) / min(taken[True]), 4)
+
+
+@contextmanager
+def polling(service: Service, pollers: int) -> Iterator[None]:
+    """Clients that ask for the newest job's status every five seconds meanwhile, at moments of their own."""
     stop = threading.Event()
     base = str(service.http.base_url).rstrip("/")
 
@@ -141,13 +122,14 @@ def job_loss(service: Service, set_id: str, pollers: int) -> float:
                 http.get(f"/v1/injection-jobs/{newest}")
                 stop.wait(5)
 
-    with ThreadPoolExecutor(pollers) as pool:
+    with ThreadPoolExecutor(max(pollers, 1)) as pool:
         asking = [pool.submit(poll, at) for at in range(pollers)]
-        polled, _ = service.run([{"problem_set": set_id, **JOB, "name": "polled"}])
-        stop.set()
+        try:
+            yield
+        finally:
+            stop.set()
         for each in asking:
             each.result()
-    return round(1 - alone / polled, 4)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -165,14 +147,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise SystemExit("this benchmark needs PostgreSQL and Redis")
         problems, solutions = read(default_file(), options.problems)
         set_id = service.add_problems(problems, solutions)
-        _, ended = service.run([{"problem_set": set_id, **JOB}])
-        job_id = str(ended[0]["id"])
-        seed(Database(service.database_url), job_id, options.pairs)
+        database = Database(service.database_url)
+        job_id = add_store(database, options.pairs, tell=True).job_id
+        database.dispose()
         paths = {
             "status": f"/v1/injection-jobs/{job_id}",
-            "kind": "/v1/pairs?error_kind=kind3&limit=10",
-            "rare kind": "/v1/pairs?error_kind=units&limit=10",
-            "no kind": "/v1/pairs?error_kind=nothing&limit=10",
+            "kind": "/v1/pairs?error_kind=operator&limit=10",
+            "rare kind": f"/v1/pairs?error_kind={RARE_KIND}&limit=10",
+            "no kind": "/v1/pairs?error_kind=nowhere&limit=10",
+            "rejected": "/v1/pairs?review=rejected&limit=10",
+            "not rejected": f"/v1/pairs?job={job_id}&review=not_rejected&limit=10",
             "type of job": f"/v1/pairs?job={job_id}&type=full&limit=10",
             "jobs": "/v1/injection-jobs?state=succeeded&limit=10",
         }

@@ -114,6 +114,7 @@ def storm(
             job_id, hints = post_sums(database, shards)
             so_far = {"calm": calm_id, "job": job_id, "kills": 0, "service_kills": 0, "seconds": 0.0}
             Dispatcher(create_celery(redis.url)).send(hints)
+            notes.write_text(json.dumps(so_far), encoding="utf-8")
         runs = Storm(database, nursery, random.Random(seed + so_far["kills"]), (postgres, redis))
         runs.kills, runs.service_kills = so_far["kills"], so_far["service_kills"]
         began = time.monotonic()
