@@ -115,16 +115,22 @@ def storm(
             so_far = {"calm": calm_id, "job": job_id, "kills": 0, "service_kills": 0, "seconds": 0.0}
             Dispatcher(create_celery(redis.url)).send(hints)
             notes.write_text(json.dumps(so_far), encoding="utf-8")
-        runs = Storm(database, nursery, random.Random(seed + so_far["kills"]), (postgres, redis))
-        runs.kills, runs.service_kills = so_far["kills"], so_far["service_kills"]
         began = time.monotonic()
+
+        def told() -> dict[str, float]:
+            took = round(so_far["seconds"] + time.monotonic() - began, 1)
+            return {"kills": runs.kills, "service_kills": runs.service_kills, "seconds": took}
+
+        def note() -> None:
+            notes.write_text(json.dumps({**so_far, **told()}), encoding="utf-8")
+
+        runs = Storm(database, nursery, random.Random(seed + so_far["kills"]), (postgres, redis), note)
+        runs.kills, runs.service_kills = so_far["kills"], so_far["service_kills"]
         state = runs.run(so_far["job"], shards, kills, services, seconds)
-        took = round(so_far["seconds"] + time.monotonic() - began, 1)
-        told = {"kills": runs.kills, "service_kills": runs.service_kills, "seconds": took}
-        notes.write_text(json.dumps({**so_far, **told}), encoding="utf-8")
+        note()
         if keep and state not in TERMINAL:
-            return {"state": "to be continued", "shards": shards, "done": runs.done, **told}
-        return {**_report(database, so_far["job"], pairs_of(database, so_far["calm"]), shards), **told}
+            return {"state": "to be continued", "shards": shards, "done": runs.done, **told()}
+        return {**_report(database, so_far["job"], pairs_of(database, so_far["calm"]), shards), **told()}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

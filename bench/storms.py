@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -78,8 +78,17 @@ def ledger_adds_up(database: Database, job_id: str) -> bool:
 class Storm:
     """A job under kills: workers are killed in turn by chance, and replaced."""
 
-    def __init__(self, database: Database, nursery: Nursery, rng: random.Random, servers: Sequence[OwnServer]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        nursery: Nursery,
+        rng: random.Random,
+        servers: Sequence[OwnServer],
+        note: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``note`` is called each time progress is told: what it keeps outlives the storm's own process."""
         self._database, self._nursery, self._rng, self._servers = database, nursery, rng, servers
+        self._note = note
         self.kills = self.service_kills = self.done = 0
 
     def run(self, job_id: str, shards: int, kills: int, services: int, seconds: float) -> str:
@@ -115,6 +124,7 @@ class Storm:
         left = f", {(shards - self.done) / pace / 60:.0f} minutes left" if pace else ""
         told = f"{seconds:.0f} s: {self.done} of {shards} shards, {self.kills} of {kills} kills"
         print(f"{told}, {pace:.2f} shards a second{left}", file=sys.stderr, flush=True)
+        self._note()
 
     def _lose_a_service(self) -> None:
         """Kill one of the servers and start it again; every second Redis has lost its hints as well."""
