@@ -85,6 +85,14 @@ def named_problems(session: Session, workspace_id: str, name: str, problem_set_i
     raise NotFound(f"problem: {message}", [FieldError(field="problem", message=message, remedy=remedy)])
 
 
+def _problem_set_of(session: Session, job_id: str, workspace_id: str) -> str:
+    """The problem set of the caller's job. Raises Invalid naming the field ``job``."""
+    # The column alone: the whole row, with its settings, costs as much as a page of pairs.
+    of_job = select(InjectionJob.problem_set_id).where(InjectionJob.id == job_id)
+    found = session.scalar(of_job.where(InjectionJob.workspace_id == workspace_id))
+    return found or body_row(session, InjectionJob, job_id, workspace_id, "job").problem_set_id
+
+
 @router.get("", responses=documented(404), response_model=Listing[PairOut])
 def list_pairs(
     caller: Reader,
@@ -118,7 +126,7 @@ def list_pairs(
     with api.db.look() as session:
         set_id = None
         if job is not None:
-            set_id = body_row(session, InjectionJob, job, caller.workspace_id, "job").problem_set_id
+            set_id = _problem_set_of(session, job, caller.workspace_id)
         if problem is not None:
             named = named_problems(session, caller.workspace_id, problem, set_id)
             if len(named) == 1 and not api.db.is_postgres:
