@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Integer, Text, literal, select, text, union_all, update
+from sqlalchemy import Float, Integer, Text, cast, literal, null, select, text, union_all, update
 from sqlalchemy.exc import DBAPIError
 
+from errata.seeds import Split
+from models.base import JSONValue
 from models.jobs import PairRow, Shard
 from models.session import Database, passing
 from tests.workers.freezing.conftest import PROBLEMS
 from workers.stages import dataset_rows
+from workers.stages.binary_rows import BinaryRows
 from workers.stages.bulk_reading import ahead, canonical_json, fetch, table_of, value_list
 from workers.stages.dataset_rows import JobRows, begin_reading, pair_columns
 
@@ -230,3 +234,64 @@ def test_evidence_has_one_text(detail: dict[str, Any]) -> None:
     assert one == other
     assert json.loads(one) == detail
     assert none == [None, None]
+
+
+def test_a_side_of_a_split_does_not_keep_the_other_in_memory(database: Database, job: str) -> None:
+    """The few test rows of each table are held until they fill a row group: slices would hold all tables whole."""
+
+    def side(question: str) -> Split:
+        return "test" if question == min(questions) else "train"
+
+    with database.read() as session:
+        rows = JobRows(session, "inj_1", session.scalars(text("SELECT id FROM problem_sets")).one())
+        whole = [table for _, table in rows.pairs(pair_columns())]
+        questions = {question for table in whole for question in table["question"].to_pylist()}
+        parts = list(rows.pairs(pair_columns(), side))
+    assert {split for split, _ in parts} == {"train", "test"}
+    for _, table in parts:
+        held = sum(buffer.size for column in table.columns for chunk in column.chunks for buffer in _buffers(chunk))
+        assert held < 2 * table.nbytes + 64 * 2 * table.num_columns
+
+
+def _buffers(array: Any) -> Iterator[Any]:
+    yield from (buffer for buffer in array.buffers() if buffer is not None)
+
+
+def test_doubles_and_jsonb_come_back(database: Database) -> None:
+    """A jsonb has a byte before its text, also where a text begins with that byte."""
+    told = literal('{"a": [1]}', Text)
+    detail = cast(told, JSONValue) if database.is_postgres else told
+    kinds = (cast(literal(1.5), Float), cast(null(), Float), literal("\x01a", Text), detail)
+    schema = pa.schema([("x", pa.float64()), ("none", pa.float64()), ("text", pa.string()), ("json", pa.string())])
+    with database.read() as session:
+        asked = select(*(each.label(name) for each, name in zip(kinds, schema.names, strict=True)))
+        (row,) = table_of(fetch(session, asked), schema).to_pylist()
+    assert json.loads(row.pop("json")) == {"a": [1]}
+    assert row == {"x": 1.5, "none": None, "text": "\x01a"}
+
+
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+ROW, END = struct.pack("!hi2s", 1, 2, b"ab"), struct.pack("!h", -1)
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        ([b"a\tb\n", END], "no header"),
+        ([HEADER + ROW], "do not end"),
+        ([HEADER + ROW + ROW, END], "do not hold a row each"),
+        ([HEADER + ROW, struct.pack("!hii", 2, -1, -1), END], "do not hold a row each"),
+    ],
+)
+def test_what_is_no_binary_copy_is_refused(messages: list[bytes], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        BinaryRows(bytearray(b"".join(messages)), [len(each) for each in messages])
+
+
+def test_a_column_of_another_type_is_refused() -> None:
+    rows = BinaryRows(bytearray(HEADER + struct.pack("!hi3s", 1, 3, b"abc") + END), [len(HEADER) + 9, 2])
+    assert rows.column(0, pa.string()).to_pylist() == ["abc"]
+    with pytest.raises(ValueError, match="no numbers"):
+        rows.column(0, pa.int64())
+    with pytest.raises(ValueError, match="another version"):
+        BinaryRows(bytearray(HEADER + struct.pack("!hi3s", 1, 3, b"\2{}") + END), [len(HEADER) + 9, 2], jsonb=[0])
