@@ -6,6 +6,7 @@ the model solves itself. Each row is one way of editing, over the same solutions
     words   the preset `errata` without `editing.fallback`: what is asked in words alone
     free    the same, and no attempt is decoded under a frame
     slip    the preset `slip`: the model's own likeliest errors
+    rare    the same without `min_probability`: what is lost to that bound; only where asked for (`--rows`)
     preset  the preset `errata` as it is
     paper   the preset `paper`, but for problems without an incorrect solution, and for edits that nothing proves
 
@@ -38,10 +39,12 @@ ROWS: dict[str, tuple[str, Config]] = {
     "words": ("errata", {"editing": {"fallback": []}}),
     "free": ("errata", {"editing": {"fallback": [], "structured": "never"}}),
     "slip": ("slip", {}),
+    "rare": ("slip", {"editing": {"slips": {"min_probability": 0.0}}}),
     "preset": ("errata", {}),
     # Brought solutions have no incorrect one beside them.
     "paper": ("paper", {"selection": {"require_both": False}}),
 }
+_ALWAYS = tuple(name for name in ROWS if name != "rare")
 _JOB_SECONDS = 4 * 3600.0
 _STEPS_ALONE = {"pairs": {"full": False}, "shard_size": 64, "seed": 1}
 
@@ -121,6 +124,7 @@ class Run:
         job = self._job(problem_set, preset, {**_STEPS_ALONE, **config, "sampling": {"source": "brought"}})
         pairs = self._service.all(f"/v1/pairs?job={job['id']}&type=step")
         self._show(name, pairs)
+        self._show_lost(name, job["id"])
         counts = job["funnel"]
         spent = counts["tokens"].get("edit", {})
         return {
@@ -154,6 +158,14 @@ class Run:
         for pair in pairs[::step][: self._shown] if step else ():
             by = f"{pair.get('editor')}, {pair['error_kind']}, {pair.get('form')}, {pair['evidence_kind']}"
             print(f"--- {name}: {by}\n- {pair['chosen'].strip()}\n+ {pair['rejected'].strip()}", file=sys.stderr)
+
+    def _show_lost(self, name: str, job: str) -> None:
+        """Edits that were not kept, each with its reason and the step as it stands, as many as pairs are shown."""
+        edits = self._service.all(f"/v1/injection-jobs/{job}/edits") if self._shown else []
+        lost = [edit for edit in edits if edit["reason"]]
+        for edit in lost[: self._shown]:
+            print(f"--- {name}, not kept: {edit['editor']}, {edit['kind']}, {edit['reason']}\n"
+                  f"- {edit['original'].strip()}\n+ {(edit['edited'] or '').strip()}", file=sys.stderr)  # fmt: skip
 
 
 def _proven(by_evidence: Mapping[str, int]) -> int:
@@ -222,9 +234,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--brought", type=int, default=60, help="of these, how many bring their solution")
     parser.add_argument("--own", type=int, default=120, help="of these, how many the model solves itself; 0: none")
     parser.add_argument("--samples", type=int, default=4, help="samples for each of these")
-    parser.add_argument("--rows", default=",".join(ROWS), help="which rows, with commas between")
+    parser.add_argument("--rows", default=",".join(_ALWAYS), help="which rows, with commas between")
     parser.add_argument("--least", action="append", default=[], metavar="ROW=SHARE", help="lowest kept_share allowed")
-    parser.add_argument("--show", type=int, default=0, metavar="N", help="pairs of each row to read by eye (stderr)")
+    parser.add_argument(
+        "--show", type=int, default=0, metavar="N", help="pairs, and lost edits, of each row to read (stderr)"
+    )
     parser.add_argument("--batch", type=int, default=16, help="sequences that transformers decodes together")
     parser.add_argument("--home", type=Path, help="an empty folder for the service's files, to be looked at later")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, which it does anyway")
