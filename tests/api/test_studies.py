@@ -248,8 +248,8 @@ def test_refusals_name_the_field(client: CheckedClient, sets: dict[str, str]) ->
     ]
     assert refused(control=None, arms=[{"name": "a", "preset": "nope"}]) == ["config.arms.0.preset"]
     assert refused(control=None, arms=[{"name": "a", "training": {"epochs": 2}}]) == ["config.arms.0.training.epochs"]
-    assert refused(control="nobody") == ["config"]
-    assert refused(control=None, arms=[{"name": "a"}, {"name": "b", "trials": [{}, {}]}]) == ["config"]
+    assert refused(control="nobody") == ["config.control"]
+    assert refused(control=None, arms=[{"name": "a"}, {"name": "b", "trials": [{}, {}]}]) == ["config.arms"]
     body = study(sets)
     assert client.post("/v1/studies", json={**body, "validation_set": None}).json()["errors"][0]["field"] == (
         "validation_set"
