@@ -26,19 +26,21 @@ _LOGGED = 4000  # characters of the service's log that a failure shows
 class Service:
     """A running service that answers at ``http``."""
 
-    def __init__(self, http: httpx.Client, env: Mapping[str, str], column: str, log: Callable[[], str]) -> None:
-        """``log``: what the service has written so far."""
-        self.http, self._env, self.column, self._log = http, env, column, log
+    def __init__(
+        self, http: httpx.Client, env: Mapping[str, str], column: str, log: Callable[[], str], roles: Sequence[Running]
+    ) -> None:
+        """``log``: what the service has written so far. ``env``: of its processes, which are ``roles``."""
+        self.http, self.env, self.column, self._log, self.roles = http, env, column, log, roles
 
     @property
     def database_url(self) -> str:
         """The database of a service that is not embedded."""
-        return self._env["DATABASE_URL"]
+        return self.env["DATABASE_URL"]
 
     def add_model(self, name: str, config: Mapping[str, Any], engine: str = "openai") -> None:
         """Register a language model, by default a served one."""
         settings = [f"--setting={key}={value}" for key, value in config.items()]
-        added = errata("models", "add", name, "--local", "--engine", engine, *settings, env=self._env)
+        added = errata("models", "add", name, "--local", "--engine", engine, *settings, env=self.env)
         if added.returncode:
             raise RuntimeError(added.stderr)
 
@@ -104,17 +106,25 @@ class Service:
 
 @contextmanager
 def running(
-    folder: Path, *, embedded: bool, trainer: bool = False, variables: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    embedded: bool,
+    trainer: bool = False,
+    workers: bool = True,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """The service as production runs it, on PostgreSQL and Redis; embedded (SQLite) where asked or neither answers.
 
-    ``trainer``: with the embedded service's trainer. ``variables``: more of its processes' environment.
+    ``trainer``: with the embedded service's trainer. ``workers``: with production's workers, not for the caller to add.
+    ``variables``: more of its processes' environment.
     """
     embedded = embedded or not (postgres_answers() and redis_answers())
+    roles: list[Running] = []
     with ExitStack() as stack:
         env = environment(folder, ERRATA_PORT="0", **(variables or {}))
         if embedded:
             http = stack.enter_context(Running("serve", *([] if trainer else ["--no-trainer"]), env=env))
+            roles.append(http)
         else:
             env |= {
                 "DATABASE_URL": stack.enter_context(own_database()),
@@ -124,10 +134,13 @@ def running(
             if made.returncode:
                 raise RuntimeError(made.stderr)
             http = stack.enter_context(Running("api", env=env))
-            for role in (["sweeper"], ["worker", "--queues", "generation"], ["worker", "--queues", "grading"]):
-                stack.enter_context(Running(*role, env=env))
+            roles.append(http)
+            wanted = [["sweeper"]]
+            if workers:
+                wanted += [["worker", "--queues", "generation"], ["worker", "--queues", "grading"]]
+            roles += [stack.enter_context(Running(*role, env=env)) for role in wanted]
         client = stack.enter_context(httpx.Client(base_url=http.url(), timeout=120))
-        yield Service(client, env, "embedded" if embedded else "production", lambda: http.text)
+        yield Service(client, env, "embedded" if embedded else "production", lambda: http.text, roles)
 
 
 def need_vllm() -> None:
