@@ -65,7 +65,7 @@ class Plan:
 FULL = Plan(arms=tuple(ARMS), seeds=(1, 2, 3, 4, 5), test=2000)
 
 
-def problem_rows(name: str, plan: Plan) -> list[dict[str, Any]]:
+def problem_rows(name: str, plan: Plan) -> list[dict[str, str | None]]:
     """The rows of one split, with their solutions; no test problem is a validation problem."""
     split, seed = _SPLITS[name]
     count = getattr(plan, name)
@@ -73,15 +73,7 @@ def problem_rows(name: str, plan: Plan) -> list[dict[str, Any]]:
     if name == "test":
         taken = {each.question for each in problems.generate(plan.validation, _SPLITS["validation"][1], "heldout")}
     found = [each for each in problems.generate(count + len(taken), seed, split) if each.question not in taken]
-    return [
-        {
-            "question": each.question,
-            "gold_answer": each.gold_answer,
-            "gold_solution": each.gold_solution,
-            "subject": each.subject,
-        }
-        for each in found[:count]
-    ]  # fmt: skip
+    return problems.solved_rows(found[:count])
 
 
 def run(plan: Plan, home: Path, server: str | None = None) -> dict[str, Any]:

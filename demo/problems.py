@@ -77,6 +77,19 @@ def rows(problems: Iterable[Problem]) -> list[dict[str, str]]:
     return [{"question": p.question, "answer": p.gold_answer} for p in problems]
 
 
+def solved_rows(problems: Iterable[Problem]) -> list[dict[str, str | None]]:
+    """The same with each problem's right solution and kind, as evaluations by scoring need them."""
+    return [
+        {
+            "question": p.question,
+            "gold_answer": p.gold_answer,
+            "gold_solution": p.gold_solution,
+            "subject": p.subject,
+        }
+        for p in problems
+    ]  # fmt: skip
+
+
 def main() -> None:
     """Print problems as JSON lines: ``python -m demo.problems 12``."""
     parser = argparse.ArgumentParser(description="Problems that the miniature can solve, as JSON lines.")

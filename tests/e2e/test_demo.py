@@ -46,18 +46,21 @@ def test_the_whole_road_with_the_miniature(tmp_path: Path) -> None:
     assert result["pairs"]["total"] > 0
     accuracy = result["accuracy"]
     for mode in ("greedy", "sampled"):
-        for role in ("before", "after", "control"):
-            side = accuracy[mode][role]
+        sides = accuracy[mode]
+        assert list(sides) == ["before", "after", "control", "step_nll"]
+        for side in sides.values():
             assert 0 <= side["low"] <= side["accuracy"] <= side["high"] <= 1
-        for role in ("after", "control"):
-            change = accuracy[mode][role]["against_before"]
+        for role, other in [("after", "before"), ("after", "control"), ("control", "before"), ("step_nll", "control")]:
+            change = sides[role][f"against_{other}"]
             assert change["low"] <= change["delta"] <= change["high"]
-            difference = accuracy[mode][role]["accuracy"] - accuracy[mode]["before"]["accuracy"]
-            assert change["delta"] == pytest.approx(difference)
-            assert (change["gained"] - change["lost"]) / accuracy["problems"] == pytest.approx(change["delta"])
+            assert change["delta"] == pytest.approx(sides[role]["accuracy"] - sides[other]["accuracy"])
+    for role, best in accuracy["best"].items():
+        assert accuracy["sampled"][role]["accuracy"] <= best["accuracy"] <= 1
+        assert accuracy["sampled"][role]["accuracy"] <= accuracy["pass8"][role] <= 1
+    assert f"{accuracy['best']['before']['accuracy']:.1%}" in accuracy["meaning"]
     rows = read_rows(Path(result["dataset"]))
     assert len(rows) == result["pairs"]["total"]
-    assert {"start", "problems", "inject", "freeze", "dpo", "control", "evaluate"} <= set(result["seconds"])
+    assert {"start", "problems", "inject", "freeze", "dpo", "control", "step_nll", "evaluate"} <= set(result["seconds"])
 
 
 @pytest.mark.long

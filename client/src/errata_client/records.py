@@ -299,8 +299,23 @@ class Side(Record):
     interval: tuple[float, float] | None
 
 
+class TemperatureDifference(Record):
+    """The difference at one temperature that both evaluations have, paired; otherwise as Comparison."""
+
+    temperature: float
+    delta: float
+    interval: tuple[float, float]
+    p_value: float
+    problems: int
+    gained: int
+    lost: int
+
+
 class Comparison(Record):
-    """Two evaluations compared problem by problem; ``delta`` is after minus before, paired."""
+    """Two evaluations compared problem by problem; ``delta`` is after minus before, paired.
+
+    The figures are those of each side's first temperature; ``temperatures`` has all that both sides have.
+    """
 
     before: Side
     after: Side
@@ -311,6 +326,7 @@ class Comparison(Record):
     gained: int
     lost: int = Field(description="Negative flips.")
     same_config: bool = True
+    temperatures: list[TemperatureDifference] = Field(default_factory=list)
 
 
 class Rejudging(ShardedJob):
