@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
+from models.choosing import choose_shard
 from models.jobs import Shard
 from models.leases import Lease, load_owner, owner_of
 from models.logs import DATABASE
@@ -148,7 +149,7 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         if outcome not in JOB_GOES_ON:
             with services.db.begin() as session:
                 complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
-        if lease.injects and outcome not in NOTHING_WRITTEN:
+        if lease.injects and lease.limited and outcome not in NOTHING_WRITTEN:
             _follow_stop(services, lease.owner_id)
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
@@ -171,23 +172,25 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
     with _claim_lock, services.db.begin() as session:
         if queue is None:
             named = session.get(Shard, shard_id)
-            return leases.claim(session, shard_id, *holder) if named and may_begin(session, named) else None
+            if named is None or not may_begin(session, named.injection_job_id, named.stage):
+                return None
+            return leases.claim(session, shard_id, *holder)
         lost_to_another, stages = None, STAGE_ORDER[queue]
         while True:
-            chosen = leases.choose_shard(session, shard_id, stages)
-            if chosen is None or chosen.id == lost_to_another:
+            chosen = choose_shard(session, shard_id, stages)
+            if chosen is None or chosen.shard_id == lost_to_another:
                 return None
-            if not may_begin(session, chosen):
-                if Stage.SAMPLE not in stages or chosen.injection_job_id is None:
+            if chosen.limited and not may_begin(session, chosen.owner[1], chosen.stage):
+                if Stage.SAMPLE not in stages:
                     return None
                 stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
                 continue
-            lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
+            known: Any = {"owner": chosen.owner, "begun": chosen.begun, "limited": chosen.limited}
+            lease = leases.claim(session, chosen.shard_id, *holder, stages_of(queue), **known)
             if lease is not None:
                 return lease
             # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
-            lost_to_another = chosen.id
-            session.expire_all()
+            lost_to_another = chosen.shard_id
 
 
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
