@@ -86,8 +86,11 @@ def _looked(first: tuple[Stage, ...]) -> Select[Any]:
         return select(func.count()).where(_of(job, ShardState.RUNNING, stages)).scalar_subquery()
 
     def earliest(stage: Stage) -> ScalarSelect[str]:
-        waits = select(Shard.id).where(_of(job, ShardState.QUEUED, [stage]), is_waiting(), ~Shard.alone)
-        return waits.order_by(Shard.position).limit(1).scalar_subquery()
+        # By equality of the stage PostgreSQL may walk along the job's positions instead, past every shard that is done:
+        # its statistics do not know that those come first. In this order only the index of states and stages is.
+        at_stage = Shard.stage.between(stage, stage)
+        waits = select(Shard.id).where(Shard.injection_job_id == job, at_stage, is_waiting(), ~Shard.alone)
+        return waits.order_by(Shard.stage, Shard.position).limit(1).scalar_subquery()
 
     some = select(Shard.id).where(_of(job, ShardState.QUEUED, first)).limit(running(*first) + 1).subquery()
     owner = (InjectionJob.state.label("owner_state"), InjectionJob.config["stop"].label("stop"))
