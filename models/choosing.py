@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, bindparam, func, or_, select
+from sqlalchemy import ScalarSelect, Select, and_, bindparam, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now
@@ -58,50 +58,51 @@ def choose_shard(session: Session, shard_id: str, first: Sequence[Stage]) -> Cho
     # The shard that the hint names is as good as any other of its stage.
     if row.state == ShardState.QUEUED and row.next_run_at is None and not row.alone and row.stage in found:
         found[Stage(row.stage)] = shard_id
-    near_end = row.waiting <= sum(running.values())
+    waiting = sum(getattr(row, f"waiting_{at}") for at in range(len(first)))
+    near_end = waiting <= sum(running.values())
     for stage in sorted(first, key=tuple(Stage).index if near_end else running.__getitem__):
         if found[stage] is not None:
             return Choice(found[stage], owner, stage, *about)
-    alone = select(Shard.id, Shard.stage).where(_of(row.injection_job_id, ShardState.QUEUED, first), is_waiting())
-    last = session.execute(alone.order_by(Shard.position).limit(1)).first()
+    # What waits now waits alone or is not due: there is little of it, and it is put in order. Told to walk along the
+    # positions, PostgreSQL would pass every shard that is done.
+    at_stages = or_(*(Shard.stage == stage for stage in first))
+    rest = select(Shard.id, Shard.stage).where(Shard.injection_job_id == row.injection_job_id, is_waiting(), at_stages)
+    last = session.execute(rest.order_by(Shard.position + 0).limit(1)).first()
     return None if last is None else Choice(last.id, owner, Stage(last.stage), *about)
-
-
-def _of(job: Any, state: ShardState, stages: Sequence[Stage]) -> ColumnElement[bool]:
-    # Not `in_`: its list is rendered anew at each execution.
-    at_stage = or_(*(Shard.stage == stage for stage in stages))
-    return and_(Shard.injection_job_id == job, Shard.state == state, at_stage)
 
 
 @cache  # there are as many as there are queues
 def _looked(first: tuple[Stage, ...]) -> Select[Any]:
-    """The named shard, its job, and per stage how many shards run and which waits first, as one statement sees them.
+    """The named shard, its job, and of each stage how many shards run, which waits first, and how many wait.
 
-    ``waiting`` counts the shards that wait at these stages, up to one more than run at them.
+    ``waiting`` is counted up to one more than run at all these stages.
     """
     named = aliased(Shard)
     job = select(named.injection_job_id).where(named.id == bindparam("shard_id")).scalar_subquery()
 
-    def running(*stages: Stage) -> ScalarSelect[int]:
-        return select(func.count()).where(_of(job, ShardState.RUNNING, stages)).scalar_subquery()
+    # By equality of the stage PostgreSQL may walk along the job's positions instead, past every shard that is done: its
+    # statistics do not know that those come first. In this order only the index of states and stages is.
+    def waits(stage: Stage) -> Select[Any]:
+        at_stage = and_(Shard.state == ShardState.QUEUED, Shard.stage.between(stage, stage))
+        query = select(Shard.id).where(Shard.injection_job_id == job, at_stage)
+        return query.order_by(Shard.stage, Shard.position)
 
     def earliest(stage: Stage) -> ScalarSelect[str]:
-        # By equality of the stage PostgreSQL may walk along the job's positions instead, past every shard that is done:
-        # its statistics do not know that those come first. In this order only the index of states and stages is.
-        at_stage = Shard.stage.between(stage, stage)
-        waits = select(Shard.id).where(Shard.injection_job_id == job, at_stage, is_waiting(), ~Shard.alone)
-        return waits.order_by(Shard.stage, Shard.position).limit(1).scalar_subquery()
+        return waits(stage).where(is_waiting(), ~Shard.alone).limit(1).scalar_subquery()
 
-    some = select(Shard.id).where(_of(job, ShardState.QUEUED, first)).limit(running(*first) + 1).subquery()
+    def counted(query: Any) -> ScalarSelect[int]:
+        return select(func.count()).select_from(query.subquery()).scalar_subquery()
+
+    runs = select(Shard.id).where(Shard.injection_job_id == job, Shard.state == ShardState.RUNNING)
+    most = counted(runs.where(or_(*(Shard.stage == stage for stage in first)))) + 1
     owner = (InjectionJob.state.label("owner_state"), InjectionJob.config["stop"].label("stop"))
     columns = (*(getattr(named, column) for column, _ in OWNERS), named.stage, named.state)
     return (
         select(
-            *columns,
-            *(named.next_run_at, named.alone, *owner, InjectionJob.workspace_id),
-            *(running(stage).label(f"running_{at}") for at, stage in enumerate(first)),
+            *(*columns, named.next_run_at, named.alone, *owner, InjectionJob.workspace_id),
+            *(counted(runs.where(Shard.stage == stage)).label(f"running_{at}") for at, stage in enumerate(first)),
             *(earliest(stage).label(f"first_{at}") for at, stage in enumerate(first)),
-            select(func.count()).select_from(some).scalar_subquery().label("waiting"),
+            *(counted(waits(stage).limit(most)).label(f"waiting_{at}") for at, stage in enumerate(first)),
         )
         .outerjoin(InjectionJob, InjectionJob.id == named.injection_job_id)
         .where(named.id == bindparam("shard_id"))

@@ -47,7 +47,7 @@ class Lease:
     stop: int
     worker: str
     positions: tuple[int, ...] | None = None
-    injects: bool = False  # whether the owner is an injection job
+    table: OwnerTable = InjectionJob  # the owner's
     traceparent: str | None = None
     limited: bool = True  # whether the owner may have limits (errata.stopping): it had some at the claim
 
@@ -77,6 +77,14 @@ def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
     """Whether a shard belongs to this owner."""
     of_owner: ColumnElement[bool] = getattr(Shard, column_of(owner)) == owner_id
     return of_owner
+
+
+def has_open_shards(session: Session, table: OwnerTable, owner_id: str) -> bool:
+    """Whether a shard of this owner waits or runs. One step into an index, however many there are."""
+    # Of all states by name `queued` and `running` are the last, so a range is these two; see models.choosing.
+    is_open = Shard.state.between(ShardState.QUEUED, ShardState.RUNNING)
+    query = select(Shard.id).where(shards_of(table, owner_id), is_open)
+    return session.scalar(query.order_by(Shard.state, Shard.stage, Shard.position).limit(1)) is not None
 
 
 def owner_in(*states: JobState) -> ColumnElement[bool]:
@@ -157,7 +165,7 @@ def claim(
         log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
     place = (Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
-    return Lease(shard_id, owner_id, *place, table is InjectionJob, shard.traceparent, limited)
+    return Lease(shard_id, owner_id, *place, table, shard.traceparent, limited)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:
