@@ -1,4 +1,4 @@
-"""Leases on shards: choose, claim, heartbeat, finish, fail, expire. One fenced statement each, by the database's clock.
+"""Leases on shards: claim, heartbeat, finish, fail, expire. One fenced statement each, by the database's clock.
 
 A claim raises the shard's integer ``fence``, and every later statement of that claim names the fence. So a worker that
 lost its lease (stopped, stalled, presumed dead) can write nothing. An expired lease is an *interruption*; an error
@@ -9,12 +9,11 @@ interruptions while alone count as failures (docs/architecture.md).
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, null, or_, select, true
+from sqlalchemy import ColumnElement, and_, case, exists, null, or_, select, true
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now, storable
@@ -48,8 +47,9 @@ class Lease:
     stop: int
     worker: str
     positions: tuple[int, ...] | None = None
-    injects: bool = False  # whether the owner is an injection job
+    table: OwnerTable = InjectionJob  # the owner's
     traceparent: str | None = None
+    limited: bool = True  # whether the owner may have limits (errata.stopping): it had some at the claim
 
 
 def owner_of(shard: Shard) -> tuple[OwnerTable, str]:
@@ -79,17 +79,23 @@ def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
     return of_owner
 
 
+def has_open_shards(session: Session, table: OwnerTable, owner_id: str) -> bool:
+    """Whether a shard of this owner waits or runs. One step into an index, however many there are."""
+    # Of all states by name `queued` and `running` are the last, so a range is these two; see models.choosing.
+    is_open = Shard.state.between(ShardState.QUEUED, ShardState.RUNNING)
+    query = select(Shard.id).where(shards_of(table, owner_id), is_open)
+    return session.scalar(query.order_by(Shard.state, Shard.stage, Shard.position).limit(1)) is not None
+
+
 def owner_in(*states: JobState) -> ColumnElement[bool]:
     """Whether a shard's owner is in one of these states, and not paused."""
+    return or_(*(_is_in(table, column, *states) for column, table in OWNERS))
+
+
+def _is_in(table: OwnerTable, column: str, *states: JobState) -> ColumnElement[bool]:
     # Not `in_`: its list is rendered anew at each execution, which costs this hot statement its cached form.
-    return or_(
-        *(
-            exists().where(
-                table.id == getattr(Shard, column), or_(*(table.state == state for state in states)), _is_on(table)
-            )
-            for column, table in OWNERS
-        )
-    )
+    is_one = or_(*(table.state == state for state in states))
+    return exists().where(table.id == getattr(Shard, column), is_one, _is_on(table))
 
 
 def _is_on(table: OwnerTable) -> ColumnElement[bool]:
@@ -101,55 +107,6 @@ def is_waiting() -> ColumnElement[bool]:
     return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
 
 
-def choose_shard(session: Session, shard_id: str, first: Sequence[Stage]) -> Shard | None:
-    """The shard to claim for a hint that names ``shard_id``: one of the same injection job that waits at these stages.
-
-    It is taken from the stage with the fewest running shards; of equal stages, from the earliest in ``first``. Near the
-    end of the job, when no more shards wait than run, it is the one with the most stages left: started last, it would
-    run on after all others. A shard that must run alone comes last. None: no shard of the job waits at these stages.
-    Shards of other owners are not exchanged: the answer is the named one.
-    """
-    named = session.get(Shard, shard_id)
-    if named is None or named.injection_job_id is None:
-        return named
-    of_job = Shard.injection_job_id == named.injection_job_id
-    waiting, running = _count_at_stages(session, of_job, first)
-    # Saves a query in the common case: the hint names a shard that is as good as any other of its stage.
-    named_will_do = named.state == ShardState.QUEUED and named.next_run_at is None and not named.alone
-    near_end = waiting.total() <= running.total()
-    for stage in sorted(first, key=tuple(Stage).index if near_end else running.__getitem__):
-        if named_will_do and stage == named.stage:
-            return named
-        found = session.scalar(_earliest_waiting(of_job, Shard.stage == stage, ~Shard.alone))
-        if found is not None:
-            return found
-    return session.scalar(_earliest_waiting(of_job, Shard.stage.in_(first)))
-
-
-def _count_at_stages(
-    session: Session, where: ColumnElement[bool], stages: Sequence[Stage]
-) -> tuple[Counter[Stage], Counter[Stage]]:
-    """How many shards wait and how many run at each of these stages."""
-    counts = {ShardState.QUEUED: Counter[Stage](), ShardState.RUNNING: Counter[Stage]()}
-    counted = select(Shard.state, Shard.stage, func.count()).where(where, Shard.state.in_(list(counts)))
-    for state, stage, count in session.execute(counted.group_by(Shard.state, Shard.stage)):
-        if stage in stages:
-            counts[ShardState(state)][Stage(stage)] = count
-    return counts[ShardState.QUEUED], counts[ShardState.RUNNING]
-
-
-def _earliest_waiting(*where: ColumnElement[bool]) -> Select[Shard]:
-    return select(Shard).where(is_waiting(), *where).order_by(Shard.position).limit(1)
-
-
-def unheard_shard(session: Session, stages: Sequence[Stage], seconds: float) -> str | None:
-    """A shard that may run now at one of these stages and whose last hint, if any, is older than ``seconds``."""
-    unhinted = or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-seconds))
-    wanted = owner_in(JobState.QUEUED, JobState.RUNNING)
-    query = select(Shard.id).where(is_waiting(), Shard.stage.in_(stages), unhinted, wanted)
-    return session.scalar(query.order_by(Shard.created_at, Shard.position).limit(1))
-
-
 def _has_room(worker: str) -> ColumnElement[bool]:
     """Whether the worker may take a shard: one that runs alone needs an idle worker, others one where none is alone."""
     other = aliased(Shard)
@@ -158,29 +115,40 @@ def _has_room(worker: str) -> ColumnElement[bool]:
 
 
 def claim(
-    session: Session, shard_id: str, worker: str, ttl_seconds: float, stages: Sequence[Stage] | None = None
+    session: Session,
+    shard_id: str,
+    worker: str,
+    ttl_seconds: float,
+    stages: Sequence[Stage] | None = None,
+    *,
+    owner: tuple[OwnerTable, str] | None = None,
+    begun: bool = False,
+    limited: bool = True,
 ) -> Lease | None:
     """Take the lease of a waiting shard. None: taken, finished, not due, or its owner no longer wants it.
 
-    With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage. A row that the
-    session holds is not read again: of it only the owner counts, which never changes.
+    With ``stages``, None also where the shard is at none of them: a late hint of an earlier stage. What is already
+    known saves statements: the shard's ``owner``, and whether it has ``begun``, which is to say is not queued any more.
+    ``limited``: whether the owner may have limits; the lease only tells it on.
     """
-    named = session.get(Shard, shard_id)
-    if named is None:
-        return None
-    table, owner_id = owner_of(named)
+    if owner is None:
+        named = session.get(Shard, shard_id)
+        if named is None:
+            return None
+        owner = owner_of(named)
+    table, owner_id = owner
     # The first claim also moves the owner. A cancellation locks the owner and then its shards; locked in the other
     # order here, the two would wait for each other for ever.
     queued = select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED)
-    is_first = session.scalar(queued.with_for_update()) is not None
+    is_first = not begun and session.scalar(queued.with_for_update()) is not None
     # No SKIP LOCKED: the statement is by primary key. Of two workers the second waits for the first's commit, finds
     # the shard running, and gets no row.
     claimable = and_(
         Shard.id == shard_id,
         is_waiting(),
-        owner_in(JobState.QUEUED, JobState.RUNNING),
+        _is_in(table, column_of(table), JobState.QUEUED, JobState.RUNNING),
         _has_room(worker),
-        true() if stages is None else Shard.stage.in_(stages),
+        true() if stages is None else or_(*(Shard.stage == stage for stage in stages)),
     )
     values = {
         "state": ShardState.RUNNING,
@@ -189,14 +157,15 @@ def claim(
         "lease_expires_at": db_now(ttl_seconds),
         "hinted_at": None,
     }
-    shard = update_returning(session, Shard, claimable, Shard, **values).scalars().first()
+    told = (Shard.stage, Shard.fence, Shard.start, Shard.stop, Shard.positions, Shard.traceparent)
+    shard = update_returning(session, Shard, claimable, *told, **values).first()
     if shard is None:
         return None
     if is_first and move(session, table, owner_id, JobState.RUNNING):
         log.info("job started", extra={"job": owner_id, "kind": table.__tablename__})
     positions = None if shard.positions is None else tuple(shard.positions)
     place = (Stage(shard.stage), shard.fence, shard.start, shard.stop, worker, positions)
-    return Lease(shard.id, owner_id, *place, table is InjectionJob, shard.traceparent)
+    return Lease(shard_id, owner_id, *place, table, shard.traceparent, limited)
 
 
 def _is_held(lease: Lease) -> ColumnElement[bool]:

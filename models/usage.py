@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, literal, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -86,24 +86,29 @@ def next_day(now: datetime) -> datetime:
 
 def count_tokens(session: Session, workspace_id: str, subject_id: str, tokens: int) -> None:
     """Add generated tokens to today's use, in the caller's transaction; the row stays locked to its end."""
-    if tokens <= 0:
-        return
-    make: Any = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    day = _day(session.scalars(select(db_now())).one())
-    row = {"workspace_id": workspace_id, "day": day, "subject_id": subject_id, "tokens": tokens}
-    statement = make(TokenUse).values(row)
-    keys = [TokenUse.workspace_id, TokenUse.day, TokenUse.subject_id]
-    added = {"tokens": TokenUse.tokens + statement.excluded.tokens}
-    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=added))
+    _count(session, select(literal(workspace_id)), subject_id, tokens)
 
 
 def count_job_tokens(session: Session, job_id: str, tokens: int) -> None:
     """Add tokens generated for an injection job to the use of its workspace; a pilot's to its estimate's."""
     owner = func.coalesce(Estimate.workspace_id, InjectionJob.workspace_id)
     query = select(owner).select_from(InjectionJob).outerjoin(Estimate, Estimate.pilot_id == InjectionJob.id)
-    workspace_id = session.scalar(query.where(InjectionJob.id == job_id)) if tokens > 0 else None
-    if workspace_id is not None:
-        count_tokens(session, workspace_id, job_id, tokens)
+    _count(session, query.where(InjectionJob.id == job_id), job_id, tokens)
+
+
+def _count(session: Session, workspace: Select[Any], subject_id: str, tokens: int) -> None:
+    """One statement. ``workspace`` gives the workspace, or no row; the day is the database's."""
+    if tokens <= 0:
+        return
+    on_postgres = session.get_bind().dialect.name == "postgresql"
+    make: Any = postgresql.insert if on_postgres else sqlite.insert
+    utc = func.timezone("UTC", db_now()) if on_postgres else db_now()
+    day = func.to_char(utc, "YYYY-MM-DD") if on_postgres else func.date(utc)
+    row = workspace.where(true()).add_columns(day, literal(subject_id), literal(tokens))  # SQLite needs some WHERE
+    keys = [TokenUse.workspace_id, TokenUse.day, TokenUse.subject_id]
+    statement = make(TokenUse).from_select([*keys, TokenUse.tokens], row)
+    added = {"tokens": TokenUse.tokens + statement.excluded.tokens}
+    session.execute(statement.on_conflict_do_update(index_elements=keys, set_=added))
 
 
 def _day(now: datetime) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from models.leases import unheard_shard
+from models.choosing import unheard_shard
 from models.logs import DATABASE
 from workers.lifecycle import stages_of
 from workers.runner import Services, ShardOutcome, run_shard

@@ -26,8 +26,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
-from models.jobs import Shard
-from models.leases import Lease, load_owner, owner_of
+from models.choosing import choose_shard
+from models.jobs import InjectionJob, Shard
+from models.leases import Lease, has_open_shards, load_owner
 from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
@@ -44,7 +45,7 @@ from workers.outcomes import ShardOutcome as ShardOutcome
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
-from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
+from workers.stages.ledger import record_engine_away, record_engine_use, record_shard_event, write_ledger
 from workers.stopping import follow_stop, may_begin, stop_of
 
 log = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Heartbeat:
             return leases.heartbeat(session, self._lease, self._services.settings.lease_seconds, progress)
 
     def _is_wanted(self) -> bool:
-        with self._services.db.read() as session:
+        with self._services.db.look() as session:
             return leases.is_wanted(session, self._lease)
 
 
@@ -146,9 +147,8 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
         with observed(lease) as told:
             told.outcome = outcome = _attempt(services, lease, queue)
         if outcome not in JOB_GOES_ON:
-            with services.db.begin() as session:
-                complete_owner(session, *owner_of(session.get_one(Shard, lease.shard_id)))
-        if lease.injects and outcome not in NOTHING_WRITTEN:
+            _complete(services, lease)
+        if lease.table is InjectionJob and lease.limited and outcome not in NOTHING_WRITTEN:
             _follow_stop(services, lease.owner_id)
         if outcome is not ShardOutcome.CONTINUES:
             return outcome
@@ -156,9 +156,21 @@ def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOu
     return ShardOutcome.STOPPING
 
 
+def _complete(services: Services, lease: Lease) -> None:
+    """End the owner if no shard of it is left: seldom, so its row is locked and its shards are counted only then.
+
+    Of two workers that end the last two shards, the one that looks last sees both ended.
+    """
+    with services.db.look() as session:
+        if has_open_shards(session, lease.table, lease.owner_id):
+            return
+    with services.db.begin() as session:
+        complete_owner(session, lease.table, lease.owner_id)
+
+
 def _follow_stop(services: Services, job_id: str) -> None:
     """Stop a job with limits where it has reached one; else let its next shard begin."""
-    with services.db.read() as session:
+    with services.db.look() as session:
         if stop_of(session, job_id) is None:
             return
     with services.db.begin() as session:
@@ -171,23 +183,25 @@ def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None
     with _claim_lock, services.db.begin() as session:
         if queue is None:
             named = session.get(Shard, shard_id)
-            return leases.claim(session, shard_id, *holder) if named and may_begin(session, named) else None
+            if named is None or not may_begin(session, named.injection_job_id, named.stage):
+                return None
+            return leases.claim(session, shard_id, *holder)
         lost_to_another, stages = None, STAGE_ORDER[queue]
         while True:
-            chosen = leases.choose_shard(session, shard_id, stages)
-            if chosen is None or chosen.id == lost_to_another:
+            chosen = choose_shard(session, shard_id, stages)
+            if chosen is None or chosen.shard_id == lost_to_another:
                 return None
-            if not may_begin(session, chosen):
-                if Stage.SAMPLE not in stages or chosen.injection_job_id is None:
+            if chosen.limited and not may_begin(session, chosen.owner[1], chosen.stage):
+                if Stage.SAMPLE not in stages:
                     return None
                 stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
                 continue
-            lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
+            known: Any = {"owner": chosen.owner, "begun": chosen.begun, "limited": chosen.limited}
+            lease = leases.claim(session, chosen.shard_id, *holder, stages_of(queue), **known)
             if lease is not None:
                 return lease
             # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
-            lost_to_another = chosen.id
-            session.expire_all()
+            lost_to_another = chosen.shard_id
 
 
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
@@ -229,7 +243,7 @@ def _store(
             finish.write(session)
             store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
             record_engine_use(session, lease, context.journal)
-            add_seconds(session, lease, seconds, context.journal.seconds)
+            write_ledger(session, lease, {"total": seconds, "engine": context.journal.seconds})
         return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED
 
     def warn(state: RetryCallState) -> None:

@@ -47,10 +47,12 @@ def _waiting(job_id: str) -> Any:
     return and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
 
 
-def may_begin(session: Session, shard: Shard) -> bool:
-    """Whether a shard may be claimed as far as its job's limits go. Locks the job where it has some: one at a time."""
-    job_id = shard.injection_job_id
-    if job_id is None or shard.stage != Stage.SAMPLE or (stop := stop_of(session, job_id)) is None:
+def may_begin(session: Session, job_id: str | None, stage: str | None) -> bool:
+    """Whether a job's shard that waits at this stage may be claimed as far as the job's limits go.
+
+    Locks the job where it has some: one at a time. ``job_id``: None for a shard of another owner.
+    """
+    if job_id is None or stage != Stage.SAMPLE or (stop := stop_of(session, job_id)) is None:
         return True
     job = session.scalars(select(InjectionJob).where(InjectionJob.id == job_id).with_for_update()).one()
     config = InjectionConfig.model_validate(job.config)

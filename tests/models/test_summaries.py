@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
 
 from errata.funnel import Funnel
 from models.jobs import InjectionJob, JobSummary, Shard
@@ -15,7 +16,7 @@ from models.session import Database
 from models.summaries import settled_groups
 from tests.workers.road import make_job
 from workers.lifecycle import cancel, complete_owner
-from workers.stages.ledger import add_counts
+from workers.stages.ledger import add_counts, write_ledger
 
 
 @pytest.fixture
@@ -33,6 +34,13 @@ def part(number: int) -> Funnel:
     return counts.add_tokens("sample", number, 2 * number)
 
 
+def count(session: Session, lease: Lease, number: int) -> None:
+    """As a stage's end does, here in two parts."""
+    add_counts(session, lease, part(number))
+    add_counts(session, lease, Funnel())
+    write_ledger(session, lease)
+
+
 def told(database: Database) -> tuple[Funnel, Funnel]:
     """What a status says, and what the ledgers add up to."""
     with database.read() as session:
@@ -44,7 +52,7 @@ def test_stages_that_end_at_once_are_all_counted(database: Database, leases: lis
     def end(lease: Lease) -> None:
         for number in range(1, 6):
             with database.begin() as session:
-                add_counts(session, lease, part(number))
+                count(session, lease, number)
 
     with ThreadPoolExecutor(len(leases)) as pool:
         list(pool.map(end, leases))
@@ -56,7 +64,7 @@ def test_stages_that_end_at_once_are_all_counted(database: Database, leases: lis
 def test_what_is_rolled_back_is_not_counted(database: Database, leases: list[Lease]) -> None:
     def end() -> None:
         with database.begin() as session:
-            add_counts(session, leases[0], part(3))
+            count(session, leases[0], 3)
             raise RuntimeError("the database went away before the commit")
 
     with pytest.raises(RuntimeError):
@@ -64,9 +72,17 @@ def test_what_is_rolled_back_is_not_counted(database: Database, leases: list[Lea
     assert [funnel.counts["samples"]["total"] for funnel in told(database)] == [0, 0]
 
 
+def test_counts_that_nobody_writes_end_no_transaction(database: Database, leases: list[Lease]) -> None:
+    with pytest.raises(RuntimeError, match="write_ledger"), database.begin() as session:
+        add_counts(session, leases[0], part(3))
+    with database.begin() as session:
+        count(session, leases[0], 1)
+    assert [funnel.counts["samples"]["total"] for funnel in told(database)] == [1, 1], "what was lost is not counted"
+
+
 def test_a_status_reads_no_ledger(database: Database, leases: list[Lease]) -> None:
     with database.begin() as session:
-        add_counts(session, leases[0], part(2))
+        count(session, leases[0], 2)
         for shard in session.scalars(select(Shard)):
             shard.ledger = {"funnel": {"samples": {"total": 1_000}}}
     assert told(database)[0].counts["samples"]["total"] == 2
@@ -75,7 +91,7 @@ def test_a_status_reads_no_ledger(database: Database, leases: list[Lease]) -> No
 def test_a_job_of_an_earlier_version_is_counted_from_its_ledgers(database: Database, leases: list[Lease]) -> None:
     with database.begin() as session:
         session.execute(delete(JobSummary))
-        add_counts(session, leases[0], part(4))
+        count(session, leases[0], 4)
     status, ledgers = told(database)
     assert status.counts == ledgers.counts
     assert status.counts["samples"]["total"] == 4
@@ -92,7 +108,7 @@ def test_running_shards_tell_how_far_they_are(database: Database, leases: list[L
 
 def test_the_end_counts_anew_and_notes_the_shards(database: Database, leases: list[Lease]) -> None:
     with database.begin() as session:
-        add_counts(session, leases[0], part(2))
+        count(session, leases[0], 2)
         session.execute(select(JobSummary)).scalar_one().counts = {}
         for shard in session.scalars(select(Shard)):
             shard.state = "queued"

@@ -136,10 +136,10 @@ def test_a_shard_another_worker_was_faster_at_costs_no_hint(
     services = make_services(database, tmp_path, dict.fromkeys(Stage, through(None)))
     claim = leases.claim
 
-    def late(session: Session, shard_id: str, *rest: Any) -> Lease | None:
+    def late(session: Session, shard_id: str, *rest: Any, **known: Any) -> Lease | None:
         monkeypatch.setattr(leases, "claim", claim)
         session.execute(update(Shard).where(Shard.id == shard_id).values(state=ShardState.RUNNING, worker="faster"))
-        return claim(session, shard_id, *rest)
+        return claim(session, shard_id, *rest, **known)
 
     monkeypatch.setattr(leases, "claim", late)
     assert run_shard(services, ids[0], GENERATION) == "done"

@@ -13,7 +13,7 @@ from errata.stopping import StopConfig, may_start
 from models.jobs import InjectionJob, PairRow, Shard
 from models.outputs import Event
 from models.session import Database
-from models.states import JobState, ShardState
+from models.states import JobState, ShardState, Stage
 from tests.workers.injection_jobs import PROBLEMS, Deaf, post_job, run_shards, shard_ids
 from tests.workers.road import Recorder
 from workers.app import GENERATION, GRADING
@@ -124,7 +124,7 @@ def test_jobs_without_limits_are_looked_at_by_nobody(services: Services) -> None
     post_job(services, "rules", shard_size=6)
     with services.db.read() as session:
         assert find_stopping(session) == []
-        assert may_begin(session, session.scalars(select(Shard).limit(1)).one())
+        assert may_begin(session, "inj", Stage.SAMPLE)
     run_shards(services)
     job = the_job(services)
     assert (job.state, job.stopped, told(services, "stopped")) == (JobState.SUCCEEDED, None, [])

@@ -50,8 +50,7 @@ def grade(context: StageContext) -> Finish:
     solutions = rows.solutions.values()
     judged = _judge(context, rows)
     samples = _samples(rows, judged)
-    with context.db.read() as session:
-        used = drawn_before(session, rows.job, rows.problems)
+    used = _drawn_before(context, rows)
     selections = _select(context, rows, samples, used)
     drawn = [row for row in solutions if row.sample_index == selections[row.problem_id].correct]
     plans, profile = _plan_shard(context, rows, samples, drawn) if rows.job.config.pairs.step else ({}, None)
@@ -71,6 +70,13 @@ def grade(context: StageContext) -> Finish:
             add_counts(session, context.lease, count_profile(profile))
 
     return Finish(Stage.EDIT if plans else Stage.PAIR, write)
+
+
+def _drawn_before(context: StageContext, rows: ShardRows) -> Mapping[str, Collection[str]]:
+    if rows.job.extends is None:
+        return {}
+    with context.db.look() as session:
+        return drawn_before(session, rows.job, rows.problems)
 
 
 def _judge(context: StageContext, rows: ShardRows) -> dict[str, Judged]:

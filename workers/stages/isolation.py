@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -80,11 +80,6 @@ class ProblemErrors:
 def describe(error: BaseException) -> str:
     """Type and message in one line."""
     return "".join(traceback.format_exception_only(error)).strip()[:_MESSAGE]
-
-
-def failed_before(session: Session, shard_id: str) -> frozenset[str]:
-    """The problems of a shard that earlier stages set aside."""
-    return frozenset(session.scalars(select(ProblemError.problem_id).where(ProblemError.shard_id == shard_id)))
 
 
 def store_errors(session: Session, lease: Lease, errors: ProblemErrors, *, in_funnel: bool) -> None:

@@ -6,12 +6,13 @@ the shard's ``ledger``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session, SessionTransaction
 
 from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
@@ -31,26 +32,61 @@ from workers.engines.base import Completion, Journal
 Rows = Sequence[dict[str, Any]]
 _TOKENS = ("prompt_tokens", "completion_tokens", "cached_tokens")
 _AWAY_AGAIN_SECONDS = 600
+_HELD = "errata.counts"
+_TOLD_KEPT = 256  # jobs
+_telling = threading.Lock()
+_told: dict[tuple[str, str], dict[str, Any]] = {}  # engines of jobs, by database and job, whose event was found
 
 
 def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
-    """Add one stage's counts to the shard's ledger. Call inside ``Finish.write`` only: there it happens once."""
-    shard = session.get_one(Shard, lease.shard_id)
-    funnel = Funnel.total([shard.ledger.get("funnel") or {}, part.counts])
-    # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
-    shard.ledger = {**shard.ledger, "funnel": funnel.counts}
-    session.flush()  # the shard's row is locked before the summary's, everywhere
-    count_in_summary(session, lease.owner_id, part.counts)
-    generated = sum(spent.get("completion", 0) for spent in part.counts["tokens"].values())
-    count_job_tokens(session, lease.owner_id, generated)
+    """Add counts to those of this transaction. Call inside ``Finish.write`` only: there it happens once.
+
+    They are held until ``write_ledger``, so that shard and summary are written once however many parts there are.
+    """
+    held = session.info.setdefault(_HELD, {})
+    before = held.get(lease.shard_id)
+    held[lease.shard_id] = part if before is None else Funnel.total([before.counts, part.counts])
     hold_funnel(session, part.counts)
 
 
-def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:
-    """How long a stage took, and how long of that an engine generated: of the attempt that counted, by its worker."""
+def counts_of(session: Session, lease: Lease) -> Funnel:
+    """The shard's part of the funnel with what this transaction adds to it."""
+    stored = session.get_one(Shard, lease.shard_id).ledger.get("funnel") or {}
+    held = session.info.get(_HELD, {}).get(lease.shard_id)
+    return Funnel.total([stored] if held is None else [stored, held.counts])
+
+
+def write_ledger(session: Session, lease: Lease, seconds: Mapping[str, float] | None = None) -> None:
+    """Write the counts that were added, and how long the stage took: ``total``, and ``engine`` of it.
+
+    Of the attempt that counted, by its worker's clock. Last in the transaction that ends a stage: the summary's row,
+    which all shards of the job write, is then locked for as short as can be.
+    """
     shard = session.get_one(Shard, lease.shard_id)
-    seconds = {**shard.ledger.get("seconds", {}), str(lease.stage): {"total": total, "engine": engine}}
-    shard.ledger = {**shard.ledger, "seconds": seconds}
+    part: Funnel | None = session.info.get(_HELD, {}).pop(lease.shard_id, None)
+    # Assigned anew: SQLAlchemy does not see a change inside a JSON value.
+    if part is not None:
+        total = Funnel.total([shard.ledger.get("funnel") or {}, part.counts])
+        shard.ledger = {**shard.ledger, "funnel": total.counts}
+    if seconds is not None:
+        told = {**shard.ledger.get("seconds", {}), str(lease.stage): dict(seconds)}
+        shard.ledger = {**shard.ledger, "seconds": told}
+    session.flush()  # the shard's row is locked before the summary's, everywhere
+    if part is not None:
+        count_in_summary(session, lease.owner_id, part.counts)
+        spent = part.counts["tokens"].values()
+        count_job_tokens(session, lease.owner_id, sum(each.get("completion", 0) for each in spent))
+
+
+@event.listens_for(Session, "before_commit")
+def _nothing_left(session: Session) -> None:
+    if session.info.get(_HELD):
+        raise RuntimeError("counts were added to a transaction and not written: call write_ledger before it ends")
+
+
+@event.listens_for(Session, "after_soft_rollback")
+def _forget(session: Session, _ended: SessionTransaction) -> None:
+    session.info.pop(_HELD, None)
 
 
 def count_samples(problems: int, rows: Rows, spared: int, lost: Rows = ()) -> Funnel:
@@ -217,13 +253,13 @@ def record_engine_away(session: Session, lease: Lease, error: str) -> None:
     """``engine_unavailable``, unless the job has the same from a moment ago: every waiting shard finds it out."""
     data = {"shard": lease.shard_id, "error": storable(error[:500])}
     known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
-    if data["error"] not in [event.get("error") for event in known]:
+    if data["error"] not in [told.get("error") for told in known]:
         _record(session, lease, "engine_unavailable", **data)
 
 
 def record_editor_unavailable(session: Session, lease: Lease, editor: str, error: str) -> None:
     """``editor_unavailable``, once per job and editor: its steps went to the next editor, or stayed as they were."""
-    if editor not in [event.get("editor") for event in _events(session, lease, "editor_unavailable")]:
+    if editor not in [told.get("editor") for told in _events(session, lease, "editor_unavailable")]:
         _record(session, lease, "editor_unavailable", editor=editor, error=error[:500])
 
 
@@ -235,10 +271,24 @@ def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:
     """
     if journal.engine is None:
         return
-    if journal.capabilities is not None and journal.identity() not in _events(session, lease, "engine_used"):
+    if journal.capabilities is not None and not _is_told(session, lease, journal.identity()):
         _record(session, lease, "engine_used", **journal.identity())
     if journal.retried:
         record_shard_event(session, lease, "engine_retried", counts=dict(journal.retried))
+
+
+def _is_told(session: Session, lease: Lease, identity: Mapping[str, Any]) -> bool:
+    """Whether the job has this ``engine_used``. Once found it is not looked for again: events are not taken back."""
+    key = (str(session.connection().engine.url), lease.owner_id)
+    if _told.get(key) == identity:
+        return True
+    if identity not in _events(session, lease, "engine_used"):
+        return False  # what is recorded now may be rolled back yet: the next look finds it
+    with _telling:
+        _told[key] = dict(identity)
+        while len(_told) > _TOLD_KEPT:
+            del _told[next(iter(_told))]
+    return True
 
 
 def _events(session: Session, lease: Lease, kind: str, seconds: float | None = None) -> Sequence[dict[str, Any]]:

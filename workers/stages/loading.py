@@ -6,24 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Select, and_, or_, select
 from sqlalchemy.orm import Session
 
 from errata.answers import Judgement
 from errata.config import InjectionConfig
 from errata.kinds import kinds_of
+from errata.stopping import StopConfig
 from errata.thoughts import THOUGHTS, Markers
 from errata.types import Domain, Problem
-from models.jobs import EditRow, InjectionJob, SolutionRow
+from models.jobs import EditRow, InjectionJob, ProblemError, SolutionRow
 from models.leases import Lease
 from models.states import Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
-from workers.stages.isolation import failed_before
+from workers.stages.known_jobs import known_job
 
 _AFTER_EDIT = frozenset({Stage.CONTINUE, Stage.PROVE, Stage.PAIR})
+_NO_MODEL = "the job's language model is no longer registered"
 VERDICT_COLUMNS = ("verdict", "extracted", "verifier", "verdict_seconds")
 
 
@@ -63,16 +65,23 @@ class ShardRows:
 
 
 def load_job(session: Session, lease: Lease) -> Job:
-    """The job a leased shard belongs to."""
-    row = session.get_one(InjectionJob, lease.owner_id)
-    config = InjectionConfig.model_validate(row.config)
-    domain = load_domain(session, row.problem_set_id)
-    _check_kinds(row.prompt_versions or {}, domain)
-    model = load_spec(session, row.language_model_id) if config.needs_model else None
+    """The job a leased shard belongs to. What may change while it runs is read anew, in one statement."""
+    changing = (InjectionJob.config["stop"].label("stop"), InjectionJob.stopped)
+    models = (LanguageModel.name, LanguageModel.engine, LanguageModel.config)
+    query = select(*changing, *models).outerjoin(LanguageModel, LanguageModel.id == InjectionJob.language_model_id)
+    row = session.execute(query.where(InjectionJob.id == lease.owner_id)).one()
+    known = known_job(session, lease.owner_id)
+    _check_kinds(known.prompt_versions, known.domain)
+    config = known.config.model_copy(update={"stop": StopConfig.model_validate(row.stop or {})})
+    model = None
+    if config.needs_model:
+        if row.name is None:
+            raise EngineError(_NO_MODEL)
+        model = ModelSpec(row.name, row.engine, dict(row.config))
     name = config.editing.editor_model
-    editor = model if name is None else _named_spec(session, name, row.workspace_id)
-    named = (row.id, row.workspace_id, row.problem_set_id, config, domain, model, editor)
-    return Job(*named, row.extends, "edits_per_solution" in (row.extension or {}), row.stopped)
+    editor = model if name is None else _named_spec(session, name, known.workspace_id)
+    named = (lease.owner_id, known.workspace_id, known.problem_set_id, config, known.domain, model, editor)
+    return Job(*named, known.extends, known.takes_over, row.stopped)
 
 
 def _check_kinds(versions: Mapping[str, str], domain: Domain) -> None:
@@ -99,7 +108,7 @@ def load_spec(session: Session, model_id: str | None) -> ModelSpec:
     """The engine's view of a registered language model. Raises EngineError when it is gone."""
     row = session.get(LanguageModel, model_id) if model_id else None
     if row is None:
-        raise EngineError("the job's language model is no longer registered")
+        raise EngineError(_NO_MODEL)
     return ModelSpec(row.name, row.engine, dict(row.config))
 
 
@@ -110,31 +119,38 @@ def load_domain(session: Session, problem_set_id: str) -> Domain:
 
 def load_problems(session: Session, problem_set_id: str, lease: Lease) -> Sequence[ProblemRow]:
     """The problems of a shard, in order."""
+    return session.scalars(_problems(problem_set_id, lease)).all()
+
+
+def _problems(problem_set_id: str, lease: Lease) -> Select[Any]:
     if lease.positions is None:
         wanted = and_(ProblemRow.position >= lease.start, ProblemRow.position < lease.stop)
     else:
         wanted = ProblemRow.position.in_(lease.positions[lease.start : lease.stop])
     query = select(ProblemRow).where(ProblemRow.problem_set_id == problem_set_id, wanted)
-    return session.scalars(query.order_by(ProblemRow.position)).all()
+    return query.order_by(ProblemRow.position)
 
 
 def load_rows(context: StageContext) -> ShardRows:
-    """The job and rows of the leased shard, without problems set aside, read in one short transaction."""
+    """The job and rows of the leased shard, without problems that earlier stages set aside."""
     lease = context.lease
     solutions = select(SolutionRow).where(SolutionRow.shard_id == lease.shard_id)
     edits = select(EditRow).where(EditRow.shard_id == lease.shard_id, EditRow.reason.is_(None))
-    with context.db.read() as session:
+    failed = and_(ProblemError.problem_id == ProblemRow.id, ProblemError.shard_id == lease.shard_id)
+    # Without a transaction: what these rows hold only the stages of this shard change.
+    with context.db.look() as session:
         job = load_job(session, lease)
-        problems = load_problems(session, job.problem_set_id, lease)
+        query = _problems(job.problem_set_id, lease).outerjoin(ProblemError, failed)
+        told = session.execute(query.add_columns(ProblemError.problem_id)).all()
         found = session.scalars(solutions.order_by(SolutionRow.problem_id, SolutionRow.sample_index)).all()
         ordered = edits.order_by(EditRow.solution_id, EditRow.step_index, EditRow.kind)
         # A stage before the edits saves the query.
         candidates = session.scalars(ordered).all() if lease.stage in _AFTER_EDIT else ()
-        earlier = failed_before(session, lease.shard_id)
-    context.errors.expect(len(problems), earlier)
+    earlier = frozenset(failed_id for _, failed_id in told if failed_id is not None)
+    context.errors.expect(len(told), earlier)
     return ShardRows(
         job,
-        {row.id: row for row in problems if row.id not in earlier},
+        {row.id: row for row, failed_id in told if failed_id is None},
         {row.id: row for row in found if row.problem_id not in earlier},
         [row for row in candidates if row.problem_id not in earlier],
     )

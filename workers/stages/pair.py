@@ -10,18 +10,17 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from errata.config import EDITORS
-from errata.funnel import Funnel
 from errata.mined import error_rate
 from errata.pairs import PairDraft, choose, full_pair, step_pair
 from errata.prompts import edit_version_of, solve_version
 from errata.seeds import derive_seed
 from errata.types import Evidence, EvidenceKind, Reason
 from models.base import new_id
-from models.jobs import EditRow, PairRow, Shard, SolutionRow
+from models.jobs import EditRow, PairRow, SolutionRow
 from models.session import insert_ignore, update_by_key
 from models.workspaces import ProblemRow
 from workers.stages.base import Finish, StageContext
-from workers.stages.ledger import add_counts, count_pairs, drop_edits
+from workers.stages.ledger import add_counts, count_pairs, counts_of, drop_edits
 from workers.stages.loading import Job, load_rows
 from workers.stages.rests import MadePair, find_rests
 
@@ -68,9 +67,8 @@ def pair(context: StageContext) -> Finish:
         update_by_key(session, EditRow, [{"id": edit.id, "reason": str(Reason.NOT_CHOSEN)} for edit in dropped])
         add_counts(session, context.lease, count_pairs(rows, dropped))
         drop_edits(session, context.lease, failed)
-        session.flush()
         # In the transaction: a shard whose counts do not add up writes nothing and fails.
-        Funnel.from_dict(session.get_one(Shard, context.lease.shard_id).ledger["funnel"]).check()
+        counts_of(session, context.lease).check()
 
     return Finish(None, write)
 

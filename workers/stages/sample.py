@@ -43,7 +43,7 @@ _NO_COMPLETION = {"finish_reason": None, "prompt_tokens": 0, "completion_tokens"
 
 def sample(context: StageContext) -> Finish:
     """Insert one row per problem and sample. Rows of one problem may have the same text; they are still samples."""
-    with context.db.read() as session:
+    with context.db.look() as session:
         job = load_job(session, context.lease)
         problems = load_problems(session, job.problem_set_id, context.lease)
         generates = job.config.sampling.source == "model" and not job.takes_over
@@ -156,7 +156,7 @@ def _is_stopped(context: StageContext, job: Job) -> bool:
     """Whether the job has reached a limit meanwhile."""
     if not job.config.stop.limits:
         return False
-    with context.db.read() as session:
+    with context.db.look() as session:
         return session.scalar(select(InjectionJob.stopped).where(InjectionJob.id == job.id)) is not None
 
 
