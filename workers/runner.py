@@ -44,7 +44,14 @@ from workers.outcomes import ShardOutcome as ShardOutcome
 from workers.settings import WorkerSettings
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
-from workers.stages.ledger import add_seconds, record_engine_away, record_engine_use, record_shard_event
+from workers.stages.ledger import (
+    add_seconds,
+    count_reused,
+    record_engine_away,
+    record_engine_use,
+    record_shard_event,
+)
+from workers.stages.request_cache import AnswerCache
 from workers.stopping import follow_stop, may_begin, stop_of
 
 log = logging.getLogger(__name__)
@@ -194,7 +201,10 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcom
     journal = Journal()
     with Heartbeat(services, lease, journal.meter).beating() as heartbeat:
         stop = heartbeat.should_stop
-        context = StageContext(services.db, services.store, lease, services.engines, services.judge, stop, journal)
+        context = StageContext(
+            *(services.db, services.store, lease, services.engines, services.judge, stop, journal),
+            cache=_cache(services, lease),
+        )
         started = time.monotonic()
         try:
             finish = services.stages[lease.stage](context)
@@ -213,6 +223,12 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcom
     return _hand_on(services, lease, finish, queue) if outcome is ShardOutcome.ADVANCED else outcome
 
 
+def _cache(services: Services, lease: Lease) -> AnswerCache | None:
+    settings = services.settings
+    unknown = settings.cache_unknown_revisions
+    return AnswerCache(services.db, lease, unknown_revisions=unknown) if settings.cache_answers else None
+
+
 def _store(
     services: Services, context: StageContext, finish: Finish, seconds: float, heartbeat: Heartbeat
 ) -> ShardOutcome:
@@ -229,6 +245,7 @@ def _store(
             finish.write(session)
             store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
             record_engine_use(session, lease, context.journal)
+            count_reused(session, lease, context.journal.reused)
             add_seconds(session, lease, seconds, context.journal.seconds)
         return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED
 

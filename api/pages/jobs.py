@@ -72,12 +72,16 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class StageTokens:
-    """Tokens of one stage (``cached`` is part of ``prompt``); ``share`` is of all tokens of the job."""
+    """Tokens of one stage (``cached`` is part of ``prompt``); ``share`` is of all tokens of the job.
+
+    ``reused`` were generated for earlier requests and are no part of the others.
+    """
 
     stage: str
     prompt: int
     completion: int
     cached: int
+    reused: int
     share: float
 
 
@@ -231,8 +235,9 @@ def _tokens(tokens: Mapping[str, Mapping[str, int]]) -> tuple[StageTokens, ...]:
             counts.get("prompt", 0),
             counts.get("completion", 0),
             counts.get("cached", 0),
-            used[stage] / whole,
+            counts.get("reused", 0),
+            used[stage] / whole if whole else 0.0,
         )
         for stage, counts in tokens.items()
-        if used[stage]
+        if used[stage] or counts.get("reused")
     )

@@ -51,7 +51,8 @@ class Completion:
     """What followed the prompt's assistant prefix, without it and without the stop string.
 
     ``prompt_tokens`` counts the prompt once per completion's request (on its first completion; 0 on the others);
-    ``cached_tokens`` are those of them served from a prefix cache.
+    ``cached_tokens`` are those of them served from a prefix cache. Of a completion that was kept from an earlier
+    request nothing was generated: its tokens are ``reused_tokens``.
     """
 
     text: str
@@ -59,6 +60,12 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reused_tokens: int = 0
+
+    @property
+    def length(self) -> int:
+        """How many tokens it has, generated now or earlier."""
+        return self.completion_tokens + self.reused_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,12 +241,15 @@ def require_scoring(name: str, able: Capabilities) -> None:
 class Journal:
     """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates.
 
-    ``meter`` says how far the stage is, for the job's progress.
+    ``meter`` says how far the stage is, for the job's progress. ``weights`` is the mark of the weights that answered
+    last (workers.engines.marks); None where it is not known. ``reused``: tokens of answers kept from earlier requests.
     """
 
     engine: str | None = None
     version: str | None = None
     capabilities: Capabilities | None = None
+    weights: str | None = None
+    reused: int = 0
     fallbacks: set[str] = field(default_factory=set)
     retried: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
@@ -266,6 +276,15 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory and processes."""
+        ...
+
+
+@runtime_checkable
+class MarksWeights(Protocol):
+    """Whoever generates and can tell which weights stand behind a model's name now."""
+
+    def weights(self, model: ModelSpec, cancelled: Callable[[], bool], journal: Journal) -> str | None:
+        """Their mark; None where nobody can say whether they are the same as before. Raises as ``generate``."""
         ...
 
 

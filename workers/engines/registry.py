@@ -48,6 +48,7 @@ class EngineKind:
     ``batches``: how many at once a child takes; 1 where a child's death must be told of one batch alone.
     ``environment``: variables of its child, where ours does not set them.
     ``scores``: whether it has the capability ``prompt_logprobs`` with an entry's configuration; None: known when asked.
+    ``indifferent``: settings that change no answer.
     """
 
     name: str
@@ -59,6 +60,7 @@ class EngineKind:
     python_setting: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     scores: Callable[[Config], bool | None] = lambda _config: None
+    indifferent: frozenset[str] = frozenset({"few_shot"})  # whose examples stand in the prompts
 
 
 class _Settings(BaseModel):
@@ -190,6 +192,12 @@ def _serve_by_server(base: Config, trained: Trained) -> Config | None:
     return {**base, "model": trained.run_id, "adapter": trained.path}
 
 
+_OF_TRAVEL = frozenset(OpenAISettings.model_fields) & {
+    "api_key_env", "concurrency", "samples_per_request", "timeout_seconds", "connect_seconds", "retries",
+    "backoff_seconds", "backoff_limit_seconds", "retry_after_limit_seconds",
+}  # fmt: skip
+
+
 def _server_scores(config: Config) -> bool | None:
     """By its make, where the entry says it; the server itself is not asked."""
     if not config.get("tokenizer"):
@@ -215,6 +223,7 @@ ENGINES: dict[str, EngineKind] = {
             _serve_by_server,
             in_child=False,
             scores=_server_scores,
+            indifferent=frozenset({"few_shot", *_OF_TRAVEL}),
         ),
         EngineKind(
             "vllm",
@@ -226,6 +235,7 @@ ENGINES: dict[str, EngineKind] = {
             # The engine's core in the child itself: nothing else answers for it, and its end is the child's end.
             environment={"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
             scores=lambda _config: True,
+            indifferent=frozenset({"few_shot", "gpu_memory_utilization", "kv_cache_memory_bytes", "max_loras"}),
         ),
     )
 }

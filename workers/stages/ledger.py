@@ -46,6 +46,20 @@ def add_counts(session: Session, lease: Lease, part: Funnel) -> None:
     hold_funnel(session, part.counts)
 
 
+def count_reused(session: Session, lease: Lease, tokens: int) -> None:
+    """Tokens of a stage's answers that were kept from earlier requests, beside those it generated: they cost nothing.
+
+    Of an injection job they stand in its funnel, of an evaluation in its shards' ledgers.
+    """
+    if not tokens:
+        return
+    if lease.injects:
+        add_counts(session, lease, Funnel().add("tokens", str(lease.stage), "reused", count=tokens))
+        return
+    shard = session.get_one(Shard, lease.shard_id)
+    shard.ledger = {**shard.ledger, "reused": tokens}
+
+
 def add_seconds(session: Session, lease: Lease, total: float, engine: float) -> None:
     """How long a stage took, and how long of that an engine generated: of the attempt that counted, by its worker."""
     shard = session.get_one(Shard, lease.shard_id)
