@@ -31,17 +31,19 @@ from models.leases import Lease, load_owner, owner_of
 from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
-from models.states import JobState, ShardState, Stage
+from models.states import JobState, ShardState
 from workers.app import GRADING
+from workers.claiming import claim_shard
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
 from workers.engines.meter import Meter
 from workers.hints import Hints
 from workers.judge import JudgePool
-from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
+from workers.lifecycle import complete_owner, hint_for
 from workers.outcomes import JOB_GOES_ON, NOTHING_WRITTEN, observed
 from workers.outcomes import ShardOutcome as ShardOutcome
 from workers.settings import WorkerSettings
+from workers.shares import Shares
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
 from workers.stages.ledger import (
@@ -52,12 +54,10 @@ from workers.stages.ledger import (
     record_shard_event,
 )
 from workers.stages.request_cache import AnswerCache
-from workers.stopping import follow_stop, may_begin, stop_of
+from workers.stopping import follow_stop, stop_of
 
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
-# Whether a shard must run alone is decided per worker: two threads of one worker must not claim at the same moment.
-_claim_lock = threading.Lock()
 
 
 def worker_name() -> str:
@@ -79,6 +79,7 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
     name: str = field(default_factory=worker_name)
     hints: Hints = field(default_factory=Hints)
+    shares: Shares = field(default_factory=Shares)
 
 
 class Heartbeat:
@@ -147,7 +148,7 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
 
 def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOutcome:
     while not services.stopping.is_set():
-        lease = _claim(services, shard_id, queue)
+        lease = claim_shard(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
         with observed(lease) as told:
@@ -171,30 +172,6 @@ def _follow_stop(services: Services, job_id: str) -> None:
     with services.db.begin() as session:
         hints = follow_stop(session, job_id)
     services.dispatcher.send(hints)
-
-
-def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
-    holder = (services.name, services.settings.lease_seconds)
-    with _claim_lock, services.db.begin() as session:
-        if queue is None:
-            named = session.get(Shard, shard_id)
-            return leases.claim(session, shard_id, *holder) if named and may_begin(session, named) else None
-        lost_to_another, stages = None, STAGE_ORDER[queue]
-        while True:
-            chosen = leases.choose_shard(session, shard_id, stages)
-            if chosen is None or chosen.id == lost_to_another:
-                return None
-            if not may_begin(session, chosen):
-                if Stage.SAMPLE not in stages or chosen.injection_job_id is None:
-                    return None
-                stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
-                continue
-            lease = leases.claim(session, chosen.id, *holder, stages_of(queue))
-            if lease is not None:
-                return lease
-            # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
-            lost_to_another = chosen.id
-            session.expire_all()
 
 
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.injection_jobs.pricing import spent_of
 from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
@@ -21,6 +22,7 @@ from models.base import db_now
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
 from models.results import running_progress
+from models.shares import named_priority
 from models.states import JobState
 from models.workspaces import ProblemSet
 
@@ -137,6 +139,8 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         "skipped": sum(funnel.counts["problems"].get("skipped", {}).values()),
         "extended_by": session.scalars(added.order_by(InjectionJob.created_at).limit(_MAX_DATASETS)).all(),
         "funnel": funnel_view(funnel),
+        "spent": spent_of(row, funnel),
+        "priority": named_priority(row.priority),
         "tokens_per_second": tokens_per_second(tokens_of(funnel, running), elapsed),
         "yields": [
             (title, rows)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
+from errata.prices import Price, StagePrice
 from errata.prompt_config import MOST_EXAMPLES
 from workers.engines.openai_wire import SERVER_KINDS
 
@@ -92,6 +93,16 @@ class _Prompted(_Settings):
         return found
 
 
+class _Priced(_Settings):
+    """What a million tokens cost, read and generated, in a currency that is a label (errata.prices)."""
+
+    price_prompt: Price | None = None
+    price_completion: Price | None = None
+    currency: str = Field("USD", min_length=1, max_length=20)
+
+
+#: What an entry says of its model's prices; no engine sees it.
+PRICED = frozenset(_Priced.model_fields)
 #: What an entry says of its model's prompts; carried on to models that are trained from it.
 PROMPTED = frozenset(_Prompted.model_fields)
 _TAKEN = frozenset({"messages", "conversation", "tools", "documents", "add_generation_prompt", "chat_template"}) | {
@@ -99,7 +110,7 @@ _TAKEN = frozenset({"messages", "conversation", "tools", "documents", "add_gener
 }  # fmt: skip
 
 
-class TransformersSettings(_Prompted):
+class TransformersSettings(_Prompted, _Priced):
     """Settings of engine ``transformers``; see docs/engines.md."""
 
     path: str
@@ -116,7 +127,7 @@ def _serve_by_transformers(base: Config, trained: Trained) -> Config:
     return {**{name: base[name] for name in kept if name in base}, "path": trained.path}
 
 
-class VllmSettings(_Prompted):
+class VllmSettings(_Prompted, _Priced):
     """Settings of engine ``vllm``; see docs/engines.md. Dumped by alias they are vLLM's own arguments."""
 
     path: str = Field(serialization_alias="model")
@@ -145,7 +156,7 @@ def _serve_by_vllm(base: Config, trained: Trained) -> Config:
     return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
 
 
-class OpenAISettings(_Prompted):
+class OpenAISettings(_Prompted, _Priced):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
     ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
@@ -239,6 +250,14 @@ ENGINES: dict[str, EngineKind] = {
         ),
     )
 }
+
+
+def price_of(config: Config) -> tuple[StagePrice, str] | None:
+    """What an entry's tokens cost, and in which currency; None where it does not say both prices."""
+    prompt, completion = config.get("price_prompt"), config.get("price_completion")
+    if prompt is None or completion is None:
+        return None
+    return StagePrice(prompt=prompt, completion=completion), str(config.get("currency", "USD"))
 
 
 def interpreters(settings: object) -> dict[str, str]:

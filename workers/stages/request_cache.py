@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from typing import Protocol, runtime_checkable
 
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +29,7 @@ from models.leases import Lease
 from models.outputs import Evaluation
 from models.session import Database
 from models.workspaces import PILOT_WORKSPACE
-from workers.engines.base import Completion, FinishReason, GenerationRequest, Journal, MarksWeights, ModelSpec
+from workers.engines.base import Completion, FinishReason, GenerationRequest, Journal, ModelSpec
 from workers.engines.follow_ups import FollowUp
 from workers.engines.registry import ENGINES
 
@@ -36,6 +37,15 @@ log = logging.getLogger(__name__)
 _FORM = 1  # raise it where the same request comes to mean other ids or another text
 _UNKNOWN = "of no known revision"
 Ask = Callable[[Sequence[GenerationRequest], FollowUp | None], list[list[Completion]]]
+
+
+@runtime_checkable
+class MarksWeights(Protocol):
+    """Whoever generates and can tell which weights stand behind a model's name now."""
+
+    def weights(self, model: ModelSpec, cancelled: Callable[[], bool], journal: Journal) -> str | None:
+        """Their mark; None where nobody can say whether they are the same as before. Raises as ``generate``."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Which shard a hint is answered with: one of the job whose turn it is, claimed in a short transaction."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from models import leases
+from models.jobs import Shard
+from models.leases import Lease, owner_of
+from models.shares import waiting_owners
+from models.states import ShardState, Stage
+from workers.lifecycle import STAGE_ORDER, stages_of
+from workers.stopping import may_begin
+
+if TYPE_CHECKING:
+    from workers.runner import Services
+
+# Whether a shard must run alone is decided per worker: two threads of one worker must not claim at the same moment.
+_claim_lock = threading.Lock()
+
+
+def claim_shard(services: Services, shard_id: str, queue: str | None) -> Lease | None:
+    """Claim a shard: without a queue the named one, else one of the job whose turn it is (workers.shares).
+
+    A hint only says that some shard waits: there are as many of them as waiting shards, whichever they name.
+    """
+    with _claim_lock:
+        if queue is None:
+            with services.db.begin() as session:
+                named = session.get(Shard, shard_id)
+                return (
+                    leases.claim(session, shard_id, *_holder(services)) if named and may_begin(session, named) else None
+                )
+        with services.db.look() as session:
+            hinted = session.get(Shard, shard_id)
+            waiting = waiting_owners(session, stages_of(queue))
+        owner_id = owner_of(hinted)[1] if hinted is not None else None
+        for owner in services.shares.order(queue, waiting):
+            # Of its own job the hinted shard is as good as any, and most often it is the one.
+            of_hint = owner.owner_id == owner_id and (owner.injects or _waits(hinted))
+            # In a transaction each: a job with limits is locked while they are looked at, and two could be a deadlock.
+            lease = _claim_of(services, shard_id if of_hint else owner.shard_id, queue)
+            if lease is not None:
+                services.shares.charge(queue, owner, lease.stop - lease.start)
+                return lease
+        return None
+
+
+def _holder(services: Services) -> tuple[str, float]:
+    return services.name, services.settings.lease_seconds
+
+
+def _waits(shard: Shard | None) -> bool:
+    return shard is not None and shard.state == ShardState.QUEUED and shard.next_run_at is None
+
+
+def _claim_of(services: Services, shard_id: str, queue: str) -> Lease | None:
+    """Claim a shard of the named one's job, the best of those that wait in this queue; None: none can be had."""
+    with services.db.begin() as session:
+        lost_to_another, stages = None, STAGE_ORDER[queue]
+        while True:
+            chosen = leases.choose_shard(session, shard_id, stages)
+            if chosen is None or chosen.id == lost_to_another:
+                return None
+            if not may_begin(session, chosen):
+                if Stage.SAMPLE not in stages or chosen.injection_job_id is None:
+                    return None
+                stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
+                continue
+            lease = leases.claim(session, chosen.id, *_holder(services), stages_of(queue))
+            if lease is not None:
+                return lease
+            # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
+            lost_to_another = chosen.id
+            session.expire_all()
