@@ -18,7 +18,7 @@ class JobColumns(Owned, Timestamped):
     """What injection jobs, datasets, evaluations and rejudgings share."""
 
     TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = JOB_TRANSITIONS
-    state: Mapped[str] = mapped_column(default=JobState.QUEUED)
+    state: Mapped[str] = mapped_column(default=JobState.QUEUED, index=True)
     partial: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime | None]

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import Select, literal, or_, select, union_all
+from sqlalchemy import CompoundSelect, Select, and_, bindparam, func, literal, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from models.jobs import InjectionJob, Shard
@@ -35,29 +36,33 @@ class WaitingOwner:
     priority: int
     created_at: datetime
     shard_id: str
-    injects: bool
 
 
-def waiting_owners(session: Session, stages: Sequence[Stage]) -> list[WaitingOwner]:
+def waiting_owners(session: Session, stages: Sequence[Stage], hinted: str | None = None) -> list[WaitingOwner]:
     """The owners in work, not paused, with a shard that may run now at one of these stages.
 
-    One statement. It looks up a shard for each owner in work, and counts none.
+    Where ``hinted`` is such a shard, it is the one that is named of its owner. One statement, which looks up a shard
+    for each owner in work and counts none.
     """
-    parts = [_waiting_of(column, table, stages) for column, table in OWNERS]
-    rows = session.execute(union_all(*parts)).all()
-    return [WaitingOwner(row[0], row[1], row[2], row[3], row[4], bool(row[5])) for row in rows if row[4] is not None]
+    rows = session.execute(_statement(tuple(stages)), {"hinted": hinted or ""}).all()
+    return [WaitingOwner(*row) for row in rows if row.shard_id is not None]
 
 
-def _waiting_of(column: str, table: OwnerTable, stages: Sequence[Stage]) -> Select[Any]:
-    of_owner = getattr(Shard, column) == table.id
-    shard = select(Shard.id).where(of_owner, is_waiting(), Shard.stage.in_(stages)).limit(1)
-    injects = table is InjectionJob
+@cache
+def _statement(stages: tuple[Stage, ...]) -> CompoundSelect[Any]:
+    # Put together once: it is asked at every claim.
+    return union_all(*(_waiting_of(column, table, stages) for column, table in OWNERS))
+
+
+def _waiting_of(column: str, table: OwnerTable, stages: Sequence[Stage]) -> Select[Any, Any, Any, Any, Any]:
+    waits = and_(getattr(Shard, column) == table.id, is_waiting(), Shard.stage.in_(stages))
+    named = select(Shard.id).where(waits, Shard.id == bindparam("hinted"))
+    any_ = select(Shard.id).where(waits).limit(1)
     told = select(
         table.id,
         table.workspace_id,
-        (InjectionJob.priority if injects else literal(0)).label("priority"),
+        (InjectionJob.priority if table is InjectionJob else literal(0)).label("priority"),
         table.created_at,
-        shard.order_by(Shard.position).scalar_subquery().label("shard_id") if not injects else shard.scalar_subquery(),
-        literal(int(injects)).label("injects"),
+        func.coalesce(named.scalar_subquery(), any_.scalar_subquery()).label("shard_id"),
     ).where(or_(table.state == JobState.QUEUED, table.state == JobState.RUNNING))
-    return told.where(InjectionJob.paused_at.is_(None)) if injects else told
+    return told.where(InjectionJob.paused_at.is_(None)) if table is InjectionJob else told

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from models import leases
 from models.jobs import Shard
-from models.leases import Lease, owner_of
+from models.leases import Lease
 from models.shares import waiting_owners
-from models.states import ShardState, Stage
+from models.states import Stage
 from workers.lifecycle import STAGE_ORDER, stages_of
 from workers.stopping import may_begin
 
@@ -33,14 +33,10 @@ def claim_shard(services: Services, shard_id: str, queue: str | None) -> Lease |
                     leases.claim(session, shard_id, *_holder(services)) if named and may_begin(session, named) else None
                 )
         with services.db.look() as session:
-            hinted = session.get(Shard, shard_id)
-            waiting = waiting_owners(session, stages_of(queue))
-        owner_id = owner_of(hinted)[1] if hinted is not None else None
+            waiting = waiting_owners(session, stages_of(queue), shard_id)
         for owner in services.shares.order(queue, waiting):
-            # Of its own job the hinted shard is as good as any, and most often it is the one.
-            of_hint = owner.owner_id == owner_id and (owner.injects or _waits(hinted))
             # In a transaction each: a job with limits is locked while they are looked at, and two could be a deadlock.
-            lease = _claim_of(services, shard_id if of_hint else owner.shard_id, queue)
+            lease = _claim_of(services, owner.shard_id, queue)
             if lease is not None:
                 services.shares.charge(queue, owner, lease.stop - lease.start)
                 return lease
@@ -49,10 +45,6 @@ def claim_shard(services: Services, shard_id: str, queue: str | None) -> Lease |
 
 def _holder(services: Services) -> tuple[str, float]:
     return services.name, services.settings.lease_seconds
-
-
-def _waits(shard: Shard | None) -> bool:
-    return shard is not None and shard.state == ShardState.QUEUED and shard.next_run_at is None
 
 
 def _claim_of(services: Services, shard_id: str, queue: str) -> Lease | None:

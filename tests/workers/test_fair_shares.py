@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from errata.config import resolve
-from models.jobs import InjectionJob
+from models.jobs import InjectionJob, Shard
 from models.session import Database
 from models.shares import PRIORITIES, Priority, WaitingOwner, waiting_owners
 from models.states import JobState, Stage
@@ -149,7 +150,7 @@ def test_a_job_that_comes_late_owes_nothing_and_one_that_was_away_has_saved_noth
 
     def first(*names: str) -> str:
         owners = [
-            WaitingOwner(name, "one", 0, datetime(2026, 1, at + 1, tzinfo=UTC), f"shard_{name}", injects=True)
+            WaitingOwner(name, "one", 0, datetime(2026, 1, at + 1, tzinfo=UTC), f"shard_{name}")
             for at, name in enumerate(names)
         ]
         served = shares.order("q", owners)[0]
@@ -165,7 +166,7 @@ def test_a_job_that_comes_late_owes_nothing_and_one_that_was_away_has_saved_noth
 def test_larger_shards_pay_more() -> None:
     shares = Shares()
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    owners = {size: WaitingOwner(str(size), "one", 0, moment, "s", injects=True) for size in (10, 40)}
+    owners = {size: WaitingOwner(str(size), "one", 0, moment, "s") for size in (10, 40)}
     taken: Counter[int] = Counter()
     for _ in range(50):
         size = int(shares.order("q", list(owners.values()))[0].owner_id)
@@ -183,5 +184,8 @@ def test_who_waits_is_in_work_not_paused_and_at_these_stages(database: Database,
         session.get_one(InjectionJob, "ended").state = JobState.CANCELLED
     with database.read() as session:
         [found] = waiting_owners(session, stages_of(GENERATION))
-        assert (found.owner_id, found.workspace_id, found.priority, found.injects) == ("on", "one", -1, True)
+        assert (found.owner_id, found.workspace_id, found.priority) == ("on", "one", -1)
+        for shard in session.scalars(select(Shard).where(Shard.injection_job_id == "on")):
+            [found] = waiting_owners(session, stages_of(GENERATION), shard.id)
+            assert found.shard_id == shard.id, "the hinted one, where it waits"
         assert waiting_owners(session, stages_of(GRADING)) == []
