@@ -27,6 +27,7 @@ from api.stop_forecast import StopForecastOut, forecast_stop
 from errata.config import InjectionConfig
 from errata.editor_choice import Yield, kind_yields, overrides_of, pays, suggest
 from errata.funnel import Funnel, editor_yields
+from errata.prices import read_prices
 from errata.statistics import total_interval
 from errata.stopping import Limit
 from errata.types import Domain
@@ -312,11 +313,13 @@ def _forecast(found: Sequence[Cost], problems: int) -> ForecastOut:
 def _stopping(pilot: InjectionJob, forecast: ForecastOut) -> ForecastOut:
     """The forecast with where the job stops."""
     config = InjectionConfig.model_validate(pilot.config)
-    stages = forecast.tokens_by_stage.values()
+    stages, prices = forecast.tokens_by_stage.values(), read_prices(pilot.prices)
+    each = forecast.tokens_by_stage.items()
     totals: dict[Limit, float] = {
         "accepted_pairs": forecast.pairs.estimate,
         "generated_tokens": sum(stage.completion.estimate for stage in stages),
         "prompt_tokens": sum(stage.prompt.estimate for stage in stages),
+        "money": sum(prices.of(name, s.prompt.estimate, s.completion.estimate) for name, s in each) if prices else 0.0,
     }
     stop = forecast_stop(config.stop, totals, forecast.problems, config.shard_size)
     return forecast.model_copy(update={"stop": stop})

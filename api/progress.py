@@ -161,8 +161,11 @@ def eta_seconds(state: str, fraction: float, elapsed: float | None) -> float | N
 
 
 def tokens_of(funnel: Funnel, running: Sequence[tuple[str, dict[str, Any]]] = ()) -> dict[str, int]:
-    """Tokens of all stages, by kind (``cached`` is part of ``prompt``); of those that run by what they tell."""
-    totals = {"prompt": 0, "completion": 0, "cached": 0}
+    """Tokens of all stages, by kind (``cached`` is part of ``prompt``); of those that run by what they tell.
+
+    ``reused`` were generated for earlier requests and are no part of the others.
+    """
+    totals = {"prompt": 0, "completion": 0, "cached": 0, "reused": 0}
     for counts in (*funnel.counts["tokens"].values(), *(progress for _, progress in running)):
         for name in totals:
             totals[name] += counts.get(name, 0)

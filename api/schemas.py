@@ -137,7 +137,11 @@ class Progress(BaseModel):
     inside: dict[str, StageProgress] = Field(
         default_factory=dict, description="stage -> what its running shards have made, where they tell."
     )
-    tokens: dict[str, int] = Field(default_factory=dict, description="Language model tokens so far, by kind.")
+    tokens: dict[str, int] = Field(
+        default_factory=dict,
+        description="Language model tokens so far, by kind. `reused` stand in answers kept from earlier requests:"
+        " nothing was spent on them.",
+    )
     made: dict[str, int] = Field(default_factory=dict, description="Samples and edits so far, of all stages.")
 
 

@@ -21,8 +21,8 @@ class StopForecastOut(BaseModel):
 def forecast_stop(
     stop: StopConfig, totals: Mapping[Limit, float], problems: int, shard_size: int
 ) -> StopForecastOut | None:
-    """Where it stops, if ``problems`` would bring ``totals``; None for a job without limits."""
-    if not stop.limits:
+    """Where it stops, if ``problems`` would bring ``totals``; None for a job without limits. Deadlines are left out."""
+    if not stop.told:
         return None
     needed: dict[Limit, int] = {}
     for name, limit in stop.limits.items():

@@ -11,6 +11,7 @@ from cli import CliError
 from cli.common import open_database
 from cli.user.output import print_rows
 from models.backup import BackupError, back_up, restore
+from models.cached_answers import shrink
 from models.deletion import count_hidden, purge
 from models.retention import RULES, compact, count_old, delete_old
 from models.settings import StoreSettings
@@ -60,11 +61,13 @@ def verify_service(store: StoreSettings, *, quick: bool, as_json: bool) -> None:
 
 def purge_service(store: StoreSettings, *, yes: bool, vacuum: bool, as_json: bool) -> None:
     """Tell what is too old, deleted or without a row; with ``yes`` delete it. Raises CliError."""
-    db, days = open_database(store), WorkerSettings().retention
+    settings = WorkerSettings()
+    db, days = open_database(store), settings.retention
     done = True
     if yes:
         done = purge(db, store, math.inf)
         rows, hidden = delete_old(db, days), 0
+        rows["answers"] = rows.get("answers", 0) + shrink(db, settings.cache_bytes)
         try:
             folders = remove_orphans(db, store)
         except OSError as error:

@@ -241,6 +241,9 @@ class InjectionConfig(Strict):
     )
     shard_size: int = Field(32, ge=1, le=1024, description="Problems per shard.")
     stop: StopConfig = StopConfig()
+    cache: bool = Field(
+        True, description="Take answers that the workspace has from an earlier job's same requests, and keep new ones."
+    )
     seed: int = Field(0, ge=0, le=2**31 - 1)
 
     @model_validator(mode="after")

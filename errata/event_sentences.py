@@ -11,7 +11,12 @@ _LACKS = {
     "structured": "replies that must be JSON (it is asked in words)",
     "per_request_seed": "seeds of single requests",
 }
-_LIMITS = {"accepted_pairs": "pairs", "generated_tokens": "generated tokens", "prompt_tokens": "prompt tokens"}
+_LIMITS = {
+    "accepted_pairs": "pairs",
+    "generated_tokens": "generated tokens",
+    "prompt_tokens": "prompt tokens",
+    "money": "spent on tokens",
+}
 
 #: By type. A field that an event lacks makes the sentence the plain one: the type and what the event holds.
 _SENTENCES: dict[str, str] = {
@@ -78,8 +83,13 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
         return " ".join([f"It succeeded{partial}.", *(str(told[n]) for n in ("advice", "error") if n in told)])
     if kind == "failed":
         return f"It failed: {told.get('error', 'unknown')}"
+    if kind == "stopped" and told.get("limit") == "deadline":
+        return f"Its deadline has come ({told.get('at')}). Nothing new starts."
+    if kind == "stopped" and told.get("limit") == "money":
+        spent, currency = told.get("reached", 0), told.get("currency", "")
+        return f"It spent {spent:,.2f} of {told.get('at', 0):,.2f} {currency}. Nothing new starts."
     if kind == "limits_changed":
-        limits = [f"{at:,} {_LIMITS.get(name, name)}" for name, at in told.items()]
+        limits = [_limit(name, at) for name, at in told.items()]
         return f"It now stops at {', or at '.join(limits)}." if limits else "It now has no limits."
     if kind == "training.cancelled":
         return "It ended, cancelled. " + ("Its checkpoints are kept." if told.get("kept") else "No checkpoint is kept.")
@@ -87,6 +97,10 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
         lacks = [_LACKS.get(name, str(name)) for name in told.get("fallbacks") or ()]
         return f"It uses the engine {told.get('engine', '')}" + (f", without {', '.join(lacks)}." if lacks else ".")
     return None
+
+
+def _limit(name: str, at: Any) -> str:
+    return f"its deadline {at}" if isinstance(at, str) else f"{at:,} {_LIMITS.get(name, name)}"
 
 
 def _fields(template: str) -> set[str]:

@@ -12,7 +12,8 @@ Edits are counted by kind, and by form and kind; pairs by form, too (edits of be
 ``edits.by_editor`` has for each editor how often it was ``asked`` for an edit, how many it ``handed_on`` to the next
 one, its ``attempts`` and tokens, how many it ``kept`` past screening, and what became of its own edits, all together
 and by ``kinds``. Edits of before editors were known are ``unknown``'s.
-Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair.
+Tokens are counted per stage, and per error kind for edits; ``figures`` derives shares and tokens per pair. A stage's
+``reused`` tokens were generated for earlier requests, and are no part of the others.
 """
 
 from __future__ import annotations

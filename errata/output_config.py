@@ -228,6 +228,9 @@ class EvaluationConfig(SolvePromptConfig):
     max_tokens: int = Field(1024, ge=1, le=32768)
     seed: int = Field(0, ge=0, le=2**31 - 1)
     limit: int | None = Field(None, ge=1, description="Evaluate the first problems of the set only.")
+    cache: bool = Field(
+        True, description="Take answers that the workspace has from the same requests made earlier, and keep new ones."
+    )
     thoughts: ThoughtMarkers = ThoughtMarkers()
 
     @model_validator(mode="after")

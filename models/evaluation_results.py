@@ -22,6 +22,7 @@ from errata.profile import ErrorProfile, error_profile
 from errata.selection import Sample
 from errata.statistics import paired_difference, pass_at_k
 from errata.types import Domain, Verdict
+from models.jobs import Shard
 from models.outputs import Evaluation, EvaluationSample, EvaluationScore
 from models.workspaces import ProblemRow, ProblemSet
 
@@ -233,7 +234,7 @@ def _profile(session: Session, row: Evaluation, config: EvaluationConfig, proble
 
 
 def _figures(session: Session, evaluation_id: str) -> dict[str, Any]:
-    """Counts of verdicts and tokens over the judged samples."""
+    """Counts of verdicts and tokens over the judged samples; answers kept from earlier requests cost none."""
     query = (
         select(
             EvaluationSample.verdict,
@@ -248,6 +249,8 @@ def _figures(session: Session, evaluation_id: str) -> dict[str, Any]:
     rows = session.execute(query).all()
     verdicts = {str(verdict): 0 for verdict in Verdict} | {row[0]: row[1] for row in rows}
     samples, cut, prompt, completion = (sum(int(row[at] or 0) for row in rows) for at in (1, 2, 3, 4))
+    ledgers = session.scalars(select(Shard.ledger).where(Shard.evaluation_id == evaluation_id))
+    reused = sum(ledger.get("reused", 0) for ledger in ledgers)
     return {
         "samples": samples,
         "verdicts": verdicts,
@@ -255,7 +258,8 @@ def _figures(session: Session, evaluation_id: str) -> dict[str, Any]:
         "cut": cut / samples if samples else None,
         "tokens": {
             "prompt": prompt,
-            "completion": completion,
+            "completion": completion - reused,
             "mean_completion": completion / samples if samples else None,
+            **({"reused": reused} if reused else {}),
         },
     }

@@ -18,7 +18,7 @@ class JobColumns(Owned, Timestamped):
     """What injection jobs, datasets, evaluations and rejudgings share."""
 
     TRANSITIONS: ClassVar[dict[str, frozenset[str]]] = JOB_TRANSITIONS
-    state: Mapped[str] = mapped_column(default=JobState.QUEUED)
+    state: Mapped[str] = mapped_column(default=JobState.QUEUED, index=True)
     partial: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None] = mapped_column(Text)
     started_at: Mapped[datetime | None]
@@ -42,6 +42,8 @@ class InjectionJob(JobColumns, Base):
     extends: Mapped[str | None] = mapped_column(index=True)  # the ended job that it adds to
     extension: Mapped[dict[str, Any] | None]  # what it adds: samples, edits_per_solution, problems or problem_set
     stopped: Mapped[str | None]  # the limit of ``config.stop`` that was reached
+    prices: Mapped[dict[str, Any] | None]  # of its tokens, when it was accepted (errata.prices); null: not known
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")  # -1 low, 0 normal, 1 high (models.shares)
 
 
 class JobSummary(Base):

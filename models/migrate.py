@@ -19,7 +19,16 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
-from models import access, completions, curation, heartbeats, studies, uploads, webhooks  # noqa: F401  # every table
+from models import (  # noqa: F401  # every table
+    access,
+    cached_answers,
+    completions,
+    curation,
+    heartbeats,
+    studies,
+    uploads,
+    webhooks,
+)
 from models.base import Base
 from models.session import use_wal
 

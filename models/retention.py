@@ -17,6 +17,7 @@ from sqlalchemy.orm import aliased
 from errata.types import Verdict
 from models.access import AuditEntry, BrowserSession
 from models.base import Base, db_now
+from models.cached_answers import CachedAnswer
 from models.jobs import EditRow, InjectionJob, PairRow, SolutionRow
 from models.leases import OWNERS
 from models.outputs import Event, Rejudging, TrainingRun, VerdictChangeRow
@@ -104,6 +105,13 @@ RULES: tuple[Rule, ...] = (
         "entries of the audit log",
         AuditEntry,
         lambda days: AuditEntry.created_at < db_now(-_DAY * days),
+    ),
+    Rule(
+        "answers",
+        "cache_days",
+        "answers kept for the same requests, and not used again",
+        CachedAnswer,
+        lambda days: CachedAnswer.used_at < db_now(-_DAY * days),
     ),
     Rule("events", "event_days", "events of what has ended", Event, _old_events),
     Rule(

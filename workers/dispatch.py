@@ -12,7 +12,7 @@ from models.logs import BROKER
 from workers.app import GENERATION, GRADING, RUN_SHARD
 from workers.dataset_templates import trained_with_template
 from workers.engines.chat_templates import knows_chat_template
-from workers.engines.registry import can_score
+from workers.engines.registry import can_score, price_of
 from workers.lifecycle import (
     Hint,
     cancel,
@@ -73,6 +73,7 @@ __all__ = [
     "plan_retry",
     "prepare_preview",
     "preview_training",
+    "price_of",
     "queue_of",
     "resolve_training",
     "resume",

@@ -73,10 +73,12 @@ def plan_injection(session: Session, job: InjectionJob, problem_count: int) -> l
 
 def plan_retry(session: Session, ended: InjectionJob, positions: list[int]) -> tuple[InjectionJob, list[Hint]]:
     """A new job with the configuration of an ended one, over these problem positions, with its shards and hints."""
-    names = ("workspace_id", "problem_set_id", "language_model_id", "name", "config", "prompt_versions")
+    names = ("workspace_id", "problem_set_id", "language_model_id", "name", "prompt_versions", "prices", "priority")
     extending = ("extends", "extension")  # what an extension takes over, its retry does too
     given = {name: getattr(ended, name) for name in (*names, *extending)}
-    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, **given)
+    # Its deadline was the old job's: it may have passed.
+    config = {**ended.config, "stop": {**(ended.config.get("stop") or {}), "deadline": None}}
+    job = InjectionJob(id=new_id("inj"), retry_of=ended.id, config=config, **given)
     session.add(job)
     return job, plan_positions(session, job, positions)
 

@@ -26,32 +26,38 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
-from models.choosing import choose_shard
 from models.jobs import InjectionJob, Shard
 from models.leases import Lease, has_open_shards, load_owner
 from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
-from models.states import JobState, ShardState, Stage
+from models.states import JobState, ShardState
 from workers.app import GRADING
+from workers.claiming import claim_shard
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
 from workers.engines.meter import Meter
 from workers.hints import Hints
 from workers.judge import JudgePool
-from workers.lifecycle import STAGE_ORDER, complete_owner, hint_for, stages_of
+from workers.lifecycle import complete_owner, hint_for
 from workers.outcomes import JOB_GOES_ON, NOTHING_WRITTEN, observed
 from workers.outcomes import ShardOutcome as ShardOutcome
 from workers.settings import WorkerSettings
+from workers.shares import Shares
 from workers.stages.base import Finish, Generator, StageContext, StageFunction
 from workers.stages.isolation import store_errors
-from workers.stages.ledger import record_engine_away, record_engine_use, record_shard_event, write_ledger
-from workers.stopping import follow_stop, may_begin, stop_of
+from workers.stages.ledger import (
+    count_reused,
+    record_engine_away,
+    record_engine_use,
+    record_shard_event,
+    write_ledger,
+)
+from workers.stages.request_cache import AnswerCache
+from workers.stopping import follow_stop, stop_of
 
 log = logging.getLogger(__name__)
 _WRITE_AGAIN_SECONDS = 1.0
-# Whether a shard must run alone is decided per worker: two threads of one worker must not claim at the same moment.
-_claim_lock = threading.Lock()
 
 
 def worker_name() -> str:
@@ -73,6 +79,7 @@ class Services:
     stopping: threading.Event = field(default_factory=threading.Event)
     name: str = field(default_factory=worker_name)
     hints: Hints = field(default_factory=Hints)
+    shares: Shares = field(default_factory=Shares)
 
 
 class Heartbeat:
@@ -141,7 +148,7 @@ def run_shard(services: Services, shard_id: str, queue: str | None = None) -> Sh
 
 def _run_stages(services: Services, shard_id: str, queue: str | None) -> ShardOutcome:
     while not services.stopping.is_set():
-        lease = _claim(services, shard_id, queue)
+        lease = claim_shard(services, shard_id, queue)
         if lease is None:
             return ShardOutcome.NOT_CLAIMED
         with observed(lease) as told:
@@ -178,37 +185,14 @@ def _follow_stop(services: Services, job_id: str) -> None:
     services.dispatcher.send(hints)
 
 
-def _claim(services: Services, shard_id: str, queue: str | None) -> Lease | None:
-    holder = (services.name, services.settings.lease_seconds)
-    with _claim_lock, services.db.begin() as session:
-        if queue is None:
-            named = session.get(Shard, shard_id)
-            if named is None or not may_begin(session, named.injection_job_id, named.stage):
-                return None
-            return leases.claim(session, shard_id, *holder)
-        lost_to_another, stages = None, STAGE_ORDER[queue]
-        while True:
-            chosen = choose_shard(session, shard_id, stages)
-            if chosen is None or chosen.shard_id == lost_to_another:
-                return None
-            if chosen.limited and not may_begin(session, chosen.owner[1], chosen.stage):
-                if Stage.SAMPLE not in stages:
-                    return None
-                stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)
-                continue
-            known: Any = {"owner": chosen.owner, "begun": chosen.begun, "limited": chosen.limited}
-            lease = leases.claim(session, chosen.shard_id, *holder, stages_of(queue), **known)
-            if lease is not None:
-                return lease
-            # Another worker claimed it between the choice and the claim. Other shards still wait: choose again.
-            lost_to_another = chosen.shard_id
-
-
 def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcome:
     journal = Journal()
     with Heartbeat(services, lease, journal.meter).beating() as heartbeat:
         stop = heartbeat.should_stop
-        context = StageContext(services.db, services.store, lease, services.engines, services.judge, stop, journal)
+        context = StageContext(
+            *(services.db, services.store, lease, services.engines, services.judge, stop, journal),
+            cache=_cache(services, lease),
+        )
         started = time.monotonic()
         try:
             finish = services.stages[lease.stage](context)
@@ -227,6 +211,12 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcom
     return _hand_on(services, lease, finish, queue) if outcome is ShardOutcome.ADVANCED else outcome
 
 
+def _cache(services: Services, lease: Lease) -> AnswerCache | None:
+    settings = services.settings
+    unknown = settings.cache_unknown_revisions
+    return AnswerCache(services.db, lease, unknown_revisions=unknown) if settings.cache_answers else None
+
+
 def _store(
     services: Services, context: StageContext, finish: Finish, seconds: float, heartbeat: Heartbeat
 ) -> ShardOutcome:
@@ -243,6 +233,7 @@ def _store(
             finish.write(session)
             store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
             record_engine_use(session, lease, context.journal)
+            count_reused(session, lease, context.journal.reused)
             write_ledger(session, lease, {"total": seconds, "engine": context.journal.seconds})
         return ShardOutcome.CANCELLED if shard.state == ShardState.CANCELLED else ShardOutcome.ADVANCED
 

@@ -28,6 +28,12 @@ class WorkerSettings(WebhookRules, PortRules, MetricsRules, BaseSettings):
         None, gt=0, description="How long samples that are not correct, and edits without a pair, outlive their job."
     )
     audit_days: float = Field(365.0, ge=0, description="How long the audit log keeps its entries; 0: for good.")
+    cache_answers: bool = Field(True, description="Keep generated answers for the same requests of later jobs.")
+    cache_days: float | None = Field(30.0, gt=0, description="How long an answer is kept that is not used again.")
+    cache_megabytes: float = Field(2048.0, ge=0, description="Texts kept at most; those used longest ago go first.")
+    cache_unknown_revisions: bool = Field(
+        False, description="Keep answers of models of no known revision too: one that changes is then answered for."
+    )
     failure_backoff_seconds: float = Field(1.0, ge=0)
     engine_retry_seconds: float = Field(5.0, ge=0, description="Wait before asking an unreachable engine again.")
     engine_stall_seconds: float = Field(
@@ -54,5 +60,10 @@ class WorkerSettings(WebhookRules, PortRules, MetricsRules, BaseSettings):
     @property
     def retention(self) -> dict[str, float | None]:
         """After how many days old rows go, by the setting of each rule of models.retention; null: never."""
-        days = self.model_dump(include={"idempotency_days", "event_days", "sample_days"})
+        days = self.model_dump(include={"idempotency_days", "event_days", "sample_days", "cache_days"})
         return {**days, "audit_days": self.audit_days or None}
+
+    @property
+    def cache_bytes(self) -> int:
+        """How many bytes of answers' texts are kept."""
+        return round(self.cache_megabytes * 2**20)

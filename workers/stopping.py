@@ -1,4 +1,4 @@
-"""Ending an injection job at the limits of its ``config.stop``: at so many pairs, or so many tokens.
+"""Ending an injection job at the limits of its ``config.stop``: at so many pairs, tokens or money, or at a time.
 
 A shard starts only while the pairs and tokens of the shards in flight are not expected to reach a limit. Once one is
 reached, shards that have not begun are skipped. Those in flight go on to their end, but draw no further wave of samples
@@ -8,6 +8,7 @@ and edit no further step. So a limit is passed by what was being generated and p
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select
@@ -15,7 +16,9 @@ from sqlalchemy.orm import Session
 
 from errata.config import InjectionConfig
 from errata.funnel import Funnel
-from errata.stopping import Limit, StopConfig, amounts_of, may_start
+from errata.prices import Prices, read_prices
+from errata.stopping import DEADLINE, Limit, StopConfig, amounts_of, may_start
+from models.base import db_now
 from models.events import record
 from models.jobs import InjectionJob, JobSummary, Shard
 from models.session import update_by_key, update_returning
@@ -34,7 +37,7 @@ def stop_of(session: Session, job_id: str) -> StopConfig | None:
     real = InjectionJob.workspace_id != PILOT_WORKSPACE
     stored = session.scalar(select(InjectionJob.config["stop"]).where(InjectionJob.id == job_id, real))
     stop = StopConfig.model_validate(stored) if stored else None
-    return stop if stop is not None and stop.limits else None
+    return stop if stop is not None and stop.told else None
 
 
 def _counts(session: Session, job_id: str) -> dict[str, Any]:
@@ -60,16 +63,32 @@ def may_begin(session: Session, job_id: str | None, stage: str | None) -> bool:
     begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, Shard.stage != Stage.SAMPLE))
     in_flight = session.scalar(select(size).where(mine, begun)) or 0
     done = session.scalar(select(size).where(mine, Shard.state == ShardState.DONE)) or 0
-    counts, guess = _counts(session, job_id), _guess(config)
-    return may_start(stop, counts, done=int(done), in_flight=int(in_flight), guess=guess)
+    prices = read_prices(job.prices)
+    return may_start(
+        stop,
+        _counts(session, job_id),
+        done=int(done),
+        in_flight=int(in_flight),
+        guess=_guess(config, prices),
+        prices=prices,
+        now=_now(session, stop),
+    )
 
 
-def _guess(config: InjectionConfig) -> dict[Limit, float]:
+def _now(session: Session, stop: StopConfig) -> datetime | None:
+    """The database's time, where the limits ask for it."""
+    return None if stop.deadline is None else session.scalars(select(db_now())).one()
+
+
+def _guess(config: InjectionConfig, prices: Prices | None) -> dict[Limit, float]:
     """What a problem may bring, before any has: rather too much, as the first shards then wait for each other."""
     steps = min(config.pairs.step_pairs_per_problem or _STEPS, _STEPS) if config.pairs.step else 0
-    prompt = float(_PROMPT_TOKENS)
+    prompt, generated = float(_PROMPT_TOKENS), float(config.sampling.max_tokens)
+    money = (
+        0.0 if prices is None else max((prices.of(stage, prompt, generated) for stage in prices.stages), default=0.0)
+    )
     pairs = float(steps + config.pairs.full)
-    return {"accepted_pairs": pairs, "generated_tokens": float(config.sampling.max_tokens), "prompt_tokens": prompt}
+    return {"accepted_pairs": pairs, "generated_tokens": generated, "prompt_tokens": prompt, "money": money}
 
 
 def follow_stop(session: Session, job_id: str) -> list[Hint]:
@@ -88,7 +107,9 @@ def follow_stop(session: Session, job_id: str) -> list[Hint]:
 
 def stop_reached(session: Session, job_id: str, stop: StopConfig) -> bool:
     """Stop the job if it has reached a limit; whether it has. Doing it again skips what has come back since."""
-    reached = stop.reached(counts := _counts(session, job_id))
+    counts, now = _counts(session, job_id), _now(session, stop)
+    prices = read_prices(session.scalar(select(InjectionJob.prices).where(InjectionJob.id == job_id)))
+    reached = stop.reached(counts, prices, now)
     if reached is None:
         return False
     # The job's row first: claims, cancellations and ends of stages lock it before a shard.
@@ -98,7 +119,9 @@ def stop_reached(session: Session, job_id: str, stop: StopConfig) -> bool:
     if job.stopped is None:
         job.stopped = reached
         session.flush()
-        told = {"limit": reached, "at": stop.limits[reached], "reached": amounts_of(counts)[reached]}
+        told: dict[str, Any] = {"limit": reached, "at": stop.told[reached]}
+        told["reached"] = str(now) if reached == DEADLINE else amounts_of(counts, prices)[reached]
+        told |= {"currency": prices.currency} if prices is not None and reached == "money" else {}
         record(session, job.workspace_id, job_id, "stopped", **told)
         log.info("job reached its limit", extra={"job": job_id, **told})
     _skip(session, job)
@@ -126,4 +149,4 @@ def find_stopping(session: Session) -> list[str]:
     stop = InjectionJob.config["stop"]
     going = InjectionJob.state.in_([JobState.QUEUED, JobState.RUNNING])
     rows = session.execute(select(InjectionJob.id, stop).where(going, InjectionJob.workspace_id != PILOT_WORKSPACE))
-    return [job_id for job_id, stored in rows if stored and StopConfig.model_validate(stored).limits]
+    return [job_id for job_id, stored in rows if stored and StopConfig.model_validate(stored).told]

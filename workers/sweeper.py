@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from models.base import db_now
+from models.cached_answers import shrink
 from models.completions import forget_unwanted
 from models.deletion import purge
 from models.events import record
@@ -91,7 +92,9 @@ class Sweeper:
         if time.monotonic() < self._delete_old_at:
             return
         try:
-            gone = delete_old(self._db, self._settings.retention, self._settings.sweep_seconds)
+            seconds = self._settings.sweep_seconds
+            gone = delete_old(self._db, self._settings.retention, seconds)
+            gone["answers_beyond_room"] = shrink(self._db, self._settings.cache_bytes, seconds)
         except Exception as error:
             if isinstance(error, SQLAlchemyError) and passing(error):
                 DATABASE.away(log, error)

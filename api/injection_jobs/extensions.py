@@ -14,10 +14,12 @@ from api.http.errors import Conflict, Invalid, documented
 from api.http.routing import ApiDep, accepted, make_router
 from api.http.rows import body_row, lock_row, path_row
 from api.injection_jobs.jobs import InjectionJobOut, check_brought, jobs
+from api.injection_jobs.pricing import check_stop
 from api.injection_jobs.prompting import prompt_versions
 from api.quotas import admit_job
 from api.schemas import Name, Request, RowId
 from errata.config import InjectionConfig
+from errata.prices import read_prices
 from errata.stopping import StopConfig
 from errata.types import Domain
 from models.base import new_id
@@ -96,8 +98,9 @@ def set_stop(session: Session, job: InjectionJob, stop: StopConfig) -> list[Hint
     if job.state in TERMINAL or job.state == JobState.CANCELLING or job.stopped is not None:
         why = f"it reached its limit '{job.stopped}'" if job.stopped else f"it is {job.state}"
         raise Conflict(f"the limits cannot be changed: {why}; extend the job with `problems: rest` once it has ended")
+    check_stop(session, stop, read_prices(job.prices), "")
     job.config = {**job.config, "stop": stop.model_dump(mode="json")}
-    record(session, job.workspace_id, job.id, "limits_changed", **stop.limits)
+    record(session, job.workspace_id, job.id, "limits_changed", **stop.told)
     # Whoever waited for the old limits starts with the next hint; the sweeper stops a job that is past the new ones.
     return []
 
@@ -113,9 +116,10 @@ def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[
             if body.problems and earlier.state in TERMINAL:
                 raise Conflict(f"job {earlier.id} extends this one so already, and has ended; extend that one")
             return earlier, []
-    if body.stop is None and StopConfig.model_validate(job.config.get("stop") or {}).limits:
+    if body.stop is None and StopConfig.model_validate(job.config.get("stop") or {}).told:
         told = "the job has limits, and it is open which ones its extension has"
         raise Invalid.field("stop", told, "give its limits, which count its own pairs and tokens; or {} for none")
+    check_stop(session, body.stop or StopConfig(), read_prices(job.prices), "stop.")
     _check_samples(session, job, body)
     problem_set = _problem_set(session, job, body)
     domain = Domain(problem_set.domain)
@@ -134,6 +138,8 @@ def extend_job(session: Session, job: InjectionJob, body: ExtensionIn) -> tuple[
         prompt_versions=job.prompt_versions,
         extends=job.id,
         extension=body.spec,
+        prices=job.prices,
+        priority=job.priority,
     )
     session.add(added)
     session.flush()

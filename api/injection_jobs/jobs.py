@@ -8,13 +8,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from api.http.errors import Invalid
 from api.http.routing import make_router
 from api.http.rows import body_row
+from api.injection_jobs.pricing import SpentOut, check_stop, prices_of, spent_of, stored_prices
 from api.injection_jobs.prompting import check_examples, prompt_versions, settle_examples
 from api.jobs import JobResource, resolved
 from api.language_models import body_model
@@ -27,6 +28,7 @@ from errata.types import Domain
 from models.base import new_id
 from models.jobs import InjectionJob, Shard
 from models.results import running_progress
+from models.shares import PRIORITIES, Priority, named_priority
 from models.states import TERMINAL, JobState, ShardState
 from models.workspaces import BroughtSolution, LanguageModel, ProblemSet
 from workers.dispatch import Hint, can_score, plan_injection
@@ -45,6 +47,7 @@ class InjectionJobIn(Request):
         default_factory=dict, description="Overrides of the preset, section by section (schema: InjectionConfig)."
     )
     name: Name | None = None
+    priority: Priority = Field("normal", description="How urgent it is beside the workspace's other jobs.")
 
 
 class QuarantinedShard(RowAnswer):
@@ -86,6 +89,8 @@ class InjectionJobOut(JobOut):
         None, description="When samples that were not correct, and edits without a pair, were deleted for their age."
     )
     stopped: str | None = Field(None, description="The limit of `config.stop` that was reached; null: none.")
+    priority: Annotated[Priority, BeforeValidator(named_priority)] = "normal"
+    spent: SpentOut | None = Field(None, description="Null where its models had no prices; told of one job.")
     extends: str | None = Field(None, description="The ended job that this one adds to.")
     extension: dict[str, Any] | None = Field(None, description="What it adds to that job.")
     extended_by: list[ExtensionOut] = Field(default_factory=list, description="What was added when; of one job.")
@@ -118,6 +123,8 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
         )
     _check_first(config)
     config = settle_examples(config, editor or model)
+    prices = prices_of(config, model, editor)
+    check_stop(session, config.stop, prices)
     _check_slips(config, domain, editor or model)
     _check_mined(config, domain)
     job = InjectionJob(
@@ -128,6 +135,8 @@ def add_injection_job(session: Session, workspace_id: str, body: InjectionJobIn)
         name=body.name,
         config=config.model_dump(mode="json"),
         prompt_versions=prompt_versions(config, domain),
+        prices=stored_prices(prices),
+        priority=PRIORITIES[body.priority],
     )
     session.add(job)
     session.flush()
@@ -199,6 +208,7 @@ def _answer(session: Session, job: InjectionJob) -> InjectionJobOut:
     answer = jobs.summaries(session, [job])[0]
     answer.progress.tokens, answer.progress.made = tokens_of(funnel, running), made_of(funnel, running)
     answer.funnel = funnel.to_dict()
+    answer.spent = spent_of(job, funnel)
     answer.advice = advise(funnel.counts) if job.state == JobState.SUCCEEDED else None
     if job.state in TERMINAL:  # only such a job can be extended, and one that runs is asked for often
         added = select(InjectionJob).where(InjectionJob.extends == job.id).order_by(InjectionJob.created_at)

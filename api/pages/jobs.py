@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.injection_jobs.pricing import spent_of
 from api.language_models import model_names
 from api.pages.format import words
 from api.pages.overview import pair_count
@@ -21,6 +22,7 @@ from models.base import db_now
 from models.jobs import InjectionJob
 from models.outputs import Dataset, DatasetSource
 from models.results import running_progress
+from models.shares import named_priority
 from models.states import JobState
 from models.workspaces import ProblemSet
 
@@ -72,12 +74,16 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class StageTokens:
-    """Tokens of one stage (``cached`` is part of ``prompt``); ``share`` is of all tokens of the job."""
+    """Tokens of one stage (``cached`` is part of ``prompt``); ``share`` is of all tokens of the job.
+
+    ``reused`` were generated for earlier requests and are no part of the others.
+    """
 
     stage: str
     prompt: int
     completion: int
     cached: int
+    reused: int
     share: float
 
 
@@ -133,6 +139,8 @@ def job_context(session: Session, row: InjectionJob) -> dict[str, Any]:
         "skipped": sum(funnel.counts["problems"].get("skipped", {}).values()),
         "extended_by": session.scalars(added.order_by(InjectionJob.created_at).limit(_MAX_DATASETS)).all(),
         "funnel": funnel_view(funnel),
+        "spent": spent_of(row, funnel),
+        "priority": named_priority(row.priority),
         "tokens_per_second": tokens_per_second(tokens_of(funnel, running), elapsed),
         "yields": [
             (title, rows)
@@ -231,8 +239,9 @@ def _tokens(tokens: Mapping[str, Mapping[str, int]]) -> tuple[StageTokens, ...]:
             counts.get("prompt", 0),
             counts.get("completion", 0),
             counts.get("cached", 0),
-            used[stage] / whole,
+            counts.get("reused", 0),
+            used[stage] / whole if whole else 0.0,
         )
         for stage, counts in tokens.items()
-        if used[stage]
+        if used[stage] or counts.get("reused")
     )

@@ -11,6 +11,18 @@ import typer
 
 from cli import CliError
 from cli.user.connection import AsJson, Url, connected
+from cli.user.limits import (
+    Deadline,
+    StopGenerated,
+    StopMoney,
+    StopPairs,
+    StopPrompts,
+    Urgency,
+    amount,
+    given_limits,
+    spent_of,
+    stopped_of,
+)
 from cli.user.output import ago, clean, console, duration, print_json, print_record, print_rows, say
 from cli.user.problems import SetId
 from cli.user.settings import ConfigFile, Settings, configuration
@@ -26,11 +38,6 @@ JobId = Annotated[str, typer.Argument(help="Its id: inj_..., ds_..., eval_..., t
 Model = Annotated[str | None, typer.Option(help="A language model by its name; `errata models list` shows them.")]
 Preset = Annotated[str, typer.Option(help="`errata presets` lists them.")]
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="See it to its end.")]
-StopPairs = Annotated[int | None, typer.Option("--stop-pairs", min=1, help="Stop at so many pairs.")]
-StopGenerated = Annotated[
-    int | None, typer.Option("--stop-generated-tokens", min=1, help="Stop at so many generated tokens.")
-]
-StopPrompts = Annotated[int | None, typer.Option("--stop-prompt-tokens", min=1, help="Stop at so many prompt tokens.")]
 _KINDS = {
     "inj": "injection_jobs",
     "ds": "datasets",
@@ -66,16 +73,21 @@ def inject(
     config: ConfigFile = None,
     settings: Settings = None,
     stop_pairs: StopPairs = None,
+    stop_money: StopMoney = None,
+    deadline: Deadline = None,
+    priority: Urgency = "normal",
     watching: Watch = False,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Start an injection job: solve, verify, edit in errors, prove them, make pairs."""
     given = dict(configuration(config, settings) or {})
-    if stop_pairs is not None:
-        given["stop"] = {**given.get("stop", {}), "accepted_pairs": stop_pairs}
+    if limits := given_limits(pairs=stop_pairs, money=stop_money, deadline=deadline):
+        given["stop"] = {**given.get("stop", {}), **limits}
     with connected(url) as errata:
-        job = errata.injection_jobs.create(problem_set, language_model=model, preset=preset, config=given, name=name)
+        job = errata.injection_jobs.create(
+            problem_set, language_model=model, preset=preset, config=given, name=name, priority=priority
+        )
         finish(errata, job, watching=watching, as_json=as_json)
 
 
@@ -172,7 +184,8 @@ def show(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
             "state": state_of(found),
             "now": summary(found).partition(" · ")[2],
             "error": found.error,
-            "stopped at": _stopped(found),
+            "stopped at": stopped_of(found),
+            "spent": spent_of(found),
             "extends": getattr(found, "extends", None),
             "extended by": "\n".join(
                 f"{each['job']} ({each['state']}): {json.dumps(each['extension'])}"
@@ -184,15 +197,6 @@ def show(job: JobId, url: Url = None, as_json: AsJson = False) -> None:
             "made": ago(found.created_at),
         }
         print_record(found.id, {k: v for k, v in fields.items() if v not in ("{}", "")}, found, as_json=as_json)
-
-
-def _stopped(job: Any) -> str | None:
-    """The limit that ended the job, and what it left."""
-    reached = getattr(job, "stopped", None)
-    if not reached:
-        return None
-    skipped = sum((((job.funnel or {}).get("problems") or {}).get("skipped") or {}).values())
-    return f"{(job.config.get('stop') or {}).get(reached, 0):,} {reached.replace('_', ' ')}; {skipped:,} problems left"
 
 
 @jobs.command("watch")
@@ -255,6 +259,8 @@ def extend(
     pairs: StopPairs = None,
     generated: StopGenerated = None,
     prompts: StopPrompts = None,
+    money: StopMoney = None,
+    deadline: Deadline = None,
     no_limit: Annotated[
         bool, typer.Option("--no-limit", help="Where the job had limits: the new one has none.")
     ] = False,
@@ -263,7 +269,7 @@ def extend(
     as_json: AsJson = False,
 ) -> None:
     """Add to an ended injection job, in a new job that does only what is new."""
-    limits = _limits(pairs, generated, prompts)
+    limits = given_limits(pairs, generated, prompts, money, deadline)
     with connected(url) as errata:
         added = errata.injection_jobs.extend(
             job,
@@ -282,14 +288,16 @@ def limit(
     pairs: StopPairs = None,
     generated: StopGenerated = None,
     prompts: StopPrompts = None,
+    money: StopMoney = None,
+    deadline: Deadline = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
     """Set where an injection job in work stops, in place of its limits; without options it has none."""
     with connected(url) as errata:
-        changed = errata.injection_jobs.set_stop(job, **_limits(pairs, generated, prompts))
+        changed = errata.injection_jobs.set_stop(job, **given_limits(pairs, generated, prompts, money, deadline))
         given = {name: at for name, at in (changed.config.get("stop") or {}).items() if at is not None}
-        told = ", ".join(f"{name.replace('_', ' ')} {at:,}" for name, at in given.items()) or "no limits"
+        told = ", ".join(f"{name.replace('_', ' ')} {amount(at)}" for name, at in given.items()) or "no limits"
         print_record(changed.id, {"state": changed.state, "stops at": told}, changed, as_json=as_json)
 
 
@@ -300,11 +308,6 @@ def _where_it_stops(stop: dict[str, Any] | None) -> str | None:
         return "not before its problems end: no limit is reached"
     limit = stop["limit"].replace("_", " ")
     return f"at its limit of {limit} after about {stop['problems']:,} problems, at most {stop['overshoot']:,} more"
-
-
-def _limits(pairs: int | None, generated: int | None, prompts: int | None) -> dict[str, int]:
-    given = {"accepted_pairs": pairs, "generated_tokens": generated, "prompt_tokens": prompts}
-    return {name: at for name, at in given.items() if at is not None}
 
 
 def change(job_id: str, verb: str, url: str | None, as_json: bool) -> None:

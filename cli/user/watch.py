@@ -91,6 +91,8 @@ def counts_of(job: Any) -> list[str]:
     funnel = getattr(job, "funnel", None) or {}
     pairs = (funnel.get("pairs") or {}).get("total")
     counts += [f"{pairs:,} pairs"] if pairs is not None and "pairs" not in progress.made else []
+    if reused := progress.tokens.get("reused"):
+        counts.append(f"{reused:,} tokens reused")
     if progress.shards.skipped:
         counts.append(f"stopped at its limit, {progress.shards.skipped:,} shards skipped")
     lost = progress.shards.quarantined

@@ -149,7 +149,7 @@ def test_limits_are_changed_while_a_job_is_in_work(local: CheckedClient, sqlite_
     job = post_job(local, set_id, config={**BROUGHT, "stop": {"accepted_pairs": 3}})
     url = f"/v1/injection-jobs/{job['id']}"
     changed = local.put(f"{url}/stop", json={"accepted_pairs": 9, "generated_tokens": 1000})
-    limits = {"accepted_pairs": 9, "generated_tokens": 1000, "prompt_tokens": None}
+    limits = {"accepted_pairs": 9, "generated_tokens": 1000, "prompt_tokens": None, "money": None, "deadline": None}
     assert (changed.status_code, changed.json()["config"]["stop"]) == (202, limits)
     told = local.get(f"{url}/events").json()["data"][-1]["sentence"]
     assert told == "It now stops at 9 pairs, or at 1,000 generated tokens."

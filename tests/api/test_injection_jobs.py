@@ -246,7 +246,7 @@ def test_progress_adds_up(client: CheckedClient, database: Database) -> None:
     assert (progress["problems_done"], progress["queue_position"]) == (2, None)
     assert progress["eta_seconds"] == pytest.approx(progress["elapsed_seconds"] * (1 - 0.7333) / 0.7333, rel=1e-3)
     assert progress["problems_per_second"] == pytest.approx(2 / progress["elapsed_seconds"])
-    assert progress["tokens"] == {"prompt": 20, "completion": 8, "cached": 4}
+    assert progress["tokens"] == {"prompt": 20, "completion": 8, "cached": 4, "reused": 0}
     assert job["quarantined"] == [{"position": 3, "stage": "edit", "error": "boom"}]
     counts = client.get(f"/v1/injection-jobs/{job_id}/funnel").json()
     assert (counts["complete"], counts["problems"]["total"], counts["problems"]["kept"]) == (False, 2, 2)

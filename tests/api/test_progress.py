@@ -151,7 +151,7 @@ def test_what_running_stages_made_is_told_everywhere(client: TestClient, databas
         "edit": {"unit": "edits", "made": 3, "total": 8, "tokens": 50, "doing": None},
     }
     assert answer["made"] == {"samples": 6, "edits": 3}
-    assert answer["tokens"] == {"prompt": 210, "completion": 150, "cached": 60}
+    assert answer["tokens"] == {"prompt": 210, "completion": 150, "cached": 60, "reused": 0}
     page = " ".join(client.get("/jobs/inj_far").text.split())
     assert "6 of 16 samples, 100 tokens" in page
     assert "3 of 8 edits, 50 tokens" in page

@@ -32,8 +32,8 @@ class GenerationRequest:
     """One prompt, ``n`` completions. ``temperature`` 0 is greedy (then ``n`` must be 1); ``max_tokens`` bounds each.
 
     ``seed`` seeds the first completion, ``seed + i`` the i-th: on CPU float32 the same request gives the same text,
-    whatever else is in the batch. ``frame``: a regular expression that each completion must match as a whole where the
-    engine can hold it to one (capability ``structured``); other engines decode freely.
+    whatever else is in the batch. ``frame``: a regular expression that each completion must match as a whole, with
+    engines of the capability ``structured``.
     """
 
     prompt: Prompt
@@ -51,7 +51,8 @@ class Completion:
     """What followed the prompt's assistant prefix, without it and without the stop string.
 
     ``prompt_tokens`` counts the prompt once per completion's request (on its first completion; 0 on the others);
-    ``cached_tokens`` are those of them served from a prefix cache.
+    ``cached_tokens`` are those of them served from a prefix cache. ``reused_tokens``: of a text made for an earlier
+    request, of which nothing was generated now.
     """
 
     text: str
@@ -59,6 +60,12 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    reused_tokens: int = 0
+
+    @property
+    def length(self) -> int:
+        """Its tokens, generated now or earlier."""
+        return self.completion_tokens + self.reused_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +168,8 @@ def storable_text(text: str) -> str:
 class EngineError(Exception):
     """An engine could not answer. ``retryable`` tells whether the same request may succeed later.
 
-    ``shared``: it ended while it worked for several batches, and which of them is to blame is not known.
-    ``wait_seconds``: what it asks to be left alone for.
+    ``shared``: it ended while it worked for several batches, any of which may be to blame. ``wait_seconds``: what it
+    asks to be left alone for.
     """
 
     def __init__(
@@ -190,8 +197,8 @@ class Capabilities:
 
     ``assistant_prefix``: continues the text a reply is made to open with. ``per_request_seed``: a sampled text follows
     from its request's seed. ``prefix_cache``: prompts that begin alike are computed once. ``repeatable``: the same list
-    of requests gives the same text. ``prompt_logprobs``: scores a text that is given (ScoreRequest). ``structured``:
-    holds a completion to a request's frame; by an object in JSON where it cannot continue an opened reply.
+    of requests gives the same text. ``prompt_logprobs``: scores a given text. ``structured``: holds a completion to a
+    request's frame; by an object in JSON where it cannot continue an opened reply.
     """
 
     assistant_prefix: bool
@@ -204,8 +211,7 @@ class Capabilities:
 
 def fallbacks(name: str, able: Capabilities, requests: Sequence[GenerationRequest]) -> list[str]:
     """Capabilities that these requests would use and do without. Raises EngineError where one is indispensable."""
-    # A reply in JSON needs no opening: its frame stands where the opening would.
-    # A text without messages is no reply that is opened: every server goes on with one.
+    # A reply in JSON needs no opening, and every server goes on with a text without messages.
     opened = [request for request in requests if request.prompt.assistant_prefix and request.prompt.messages]
     if not able.assistant_prefix and any(not (request.frame and able.structured) for request in opened):
         raise EngineError(
@@ -234,12 +240,15 @@ def require_scoring(name: str, able: Capabilities) -> None:
 class Journal:
     """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates.
 
-    ``meter`` says how far the stage is, for the job's progress.
+    ``meter``: how far the stage is. ``weights``: the mark of those that answered last (workers.engines.marks); None:
+    not known. ``reused``: tokens of answers kept from earlier requests.
     """
 
     engine: str | None = None
     version: str | None = None
     capabilities: Capabilities | None = None
+    weights: str | None = None
+    reused: int = 0
     fallbacks: set[str] = field(default_factory=set)
     retried: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
@@ -289,11 +298,9 @@ class MeteredEngine(Protocol):
 
 Text = tuple[int, int, str]
 """What one completion holds until now: the index of its request, of its sample, and the text from its beginning."""
-
 Hear = Callable[[Sequence[Text]], None]
-"""Told texts of completions that are on their way, as they grow. A text is told again only with more behind it, or,
-where a server is asked anew, from its beginning. Its last characters may still change: part of a stop string, or of a
-character. May be called from another thread, never from two at once; it must not wait for anything."""
+"""Told texts as they grow: again only with more behind, or from the beginning where a server is asked anew. The last
+characters may still change. May be called from another thread, never from two at once; it must not wait."""
 
 
 @runtime_checkable
@@ -319,10 +326,7 @@ class ContinuousScoringEngine(Protocol):
 
 @runtime_checkable
 class ContinuousEngine(Protocol):
-    """Generates for one language model, several batches at once: they join and leave while others go on.
-
-    Belongs to one thread, which calls ``step`` as long as a batch is open.
-    """
+    """Generates for one language model, several batches at once. One thread calls ``step`` while a batch is open."""
 
     capabilities: Capabilities
     version: str

@@ -1,15 +1,17 @@
 """The engine child: ``python -m workers.engines.child MODULE:CLASS LOADED``. Holds language models, answers JSON lines.
 
 First line out: ``{"ready": true}``. On stdin, ``{"id": 1, "config": {...}, "requests": [...]}`` is answered by
-``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "seconds": ...}`` (spent generating, without the
-model's load) or ``{"id": 1, "error": ...}``. With ``scored`` in place of ``requests``, and ``model`` (its name), the
-answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"loading": 1}`` says that the
-batch waits for its model, and every second ``{"pulse": [[1, done, tokens, open]]}`` what each open batch has made
-(workers.engines.meter.SoFar). A batch with ``"stream": true`` is told as it grows, in ``{"texts": [1,
-[[request, sample, text]]]}``. An engine that takes several
-batches at once (a ContinuousEngine) is given each as it comes, and answers come in the order in which they end. At most
-LOADED models stay loaded, the least recently used is dropped first; a model is loaded only while no batch is open, and
-swapping one costs its weights, not the libraries. Ends when stdin closes: a dead worker leaves no orphan holding a GPU.
+``{"id": 1, "completions": [...], "version": ..., "capabilities": ..., "weights": ..., "seconds": ...}``, or by
+``{"id": 1, "error": ...}``: ``weights`` is the mark of what is loaded (workers.engines.marks), and ``seconds`` were
+spent generating, without the model's load. With ``scored`` in place of ``requests``, and ``model`` (its name), the
+answer has ``scores``. ``{"cancel": 1}`` stops a batch. ``{"loading": 1}`` says that the batch waits for its model, and
+every second ``{"pulse": [[1, done, tokens, open]]}`` what each open batch has made (workers.engines.meter.SoFar). A
+batch with ``"stream": true`` is told as it grows, in ``{"texts": [1, [[request, sample, text]]]}``. An engine that
+takes several batches at once (a ContinuousEngine) is given each as it comes, and answers come in the order in which
+they end.
+At most LOADED models stay loaded, the least recently used is dropped first; a model is loaded only while no batch is
+open, and swapping one costs its weights, not the libraries. Ends when stdin closes: a dead worker leaves no orphan
+holding a GPU.
 Ends too when an engine breaks: only a new process frees its device for certain.
 """
 
@@ -49,6 +51,7 @@ from workers.engines.base import (
     score_request_from_json,
     scores_to_json,
 )
+from workers.engines.marks import LoadedMarks
 
 _PULSE_SECONDS = 1.0
 _TEXT_SECONDS = 0.1
@@ -62,6 +65,7 @@ class _LoadedModels:
     def __init__(self, load: Load, most: int) -> None:
         self._load, self._most = load, most
         self._engines: OrderedDict[str, AnyEngine] = OrderedDict()
+        self._marks = LoadedMarks()
 
     def has(self, config: dict[str, Any]) -> bool:
         """Whether this configuration is loaded; its adapter need not be."""
@@ -73,10 +77,19 @@ class _LoadedModels:
         if key not in self._engines:
             # First out, then in: two models side by side may not fit the device.
             while len(self._engines) >= self._most:
-                self._engines.popitem(last=False)[1].close()
-            self._engines[key] = self._load(json.loads(key))
+                dropped, engine = self._engines.popitem(last=False)
+                engine.close()
+                self._marks.drop(dropped)
+            plain = json.loads(key)
+            self._marks.load(key, plain)
+            self._engines[key] = self._load(plain)
+            self._marks.settle(key, plain)
         self._engines.move_to_end(key)
         return self._engines[key]
+
+    def mark(self, config: dict[str, Any]) -> str | None:
+        """The mark of what is loaded for this configuration, its adapter included."""
+        return self._marks.of(_without_adapter(config), config.get("adapter"))
 
 
 def _without_adapter(config: dict[str, Any]) -> str:
@@ -143,6 +156,7 @@ class _Scheduler:
         self._open: dict[int, ContinuousEngine] = {}
         self._alone: tuple[int, AnyEngine] | None = None  # the batch of an engine that takes one at a time
         self._began: dict[int, float] = {}
+        self._marks: dict[int, str | None] = {}  # of the weights that each open batch is answered with
         self._postponed: dict[str, Any] | None = None  # needs a model that is loaded when no batch is open any more
         self._pulsed = self._streamed = 0.0
         self._listened: dict[int, dict[tuple[int, int], str]] = {}  # batches somebody listens to, and what was told
@@ -176,6 +190,7 @@ class _Scheduler:
             self._end(number, {"error": f"could not load {path}: {type(error).__name__}: {error}"})
             return
         self._began[number] = time.monotonic()
+        self._marks[number] = self._models.mark(message["config"])
         if message.get("stream"):
             self._listened[number] = {}
         try:
@@ -247,7 +262,7 @@ class _Scheduler:
         self._inbox.cancelled.discard(number)
         # Without the model's load: an estimate of a job's time is made of this.
         seconds = time.monotonic() - self._began.pop(number, time.monotonic())
-        self._tell({"id": number, **answer, "seconds": seconds})
+        self._tell({"id": number, **answer, "weights": self._marks.pop(number, None), "seconds": seconds})
 
 
 def _kind(error: EngineError) -> dict[str, bool]:

@@ -39,6 +39,7 @@ class Meter:
         self._made = self._spared = 0
         self._loose = 0  # completions that ended and belong to no settled item
         self._spent = {"prompt": 0, "completion": 0, "cached": 0}
+        self._reused = 0
         self._open = SoFar()
         self._scored = 0.0  # of the texts that are being scored, the share that is
         self._share, self._tokens = 0.0, 0
@@ -87,6 +88,7 @@ class Meter:
             self._loose += len(completions)
             self._spend(completions)
             self._spent["completion"] += sum(each.completion_tokens for each in completions)
+            self._reused += sum(each.reused_tokens for each in completions)
 
     def add_scores(self, scores: Sequence[Scores]) -> None:
         """These texts are scored."""
@@ -111,6 +113,7 @@ class Meter:
             self._share = max(self._share, self._reached(done + self._open.open))
             made = self._made + (done if self._attempts == 1 else 0)
             spent = {**self._spent, "completion": self._tokens}
+            spent |= {"reused": self._reused} if self._reused else {}
             if not made and not self._share and not self._doing and not any(spent.values()):
                 return None
             told = {"made": made, "total": self._total, "share": round(self._share, 4), **spent}

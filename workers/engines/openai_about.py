@@ -19,6 +19,12 @@ class About:
     kind: ServerKind = HOSTED
     version: str = "unknown"
     max_context: int | None = None
+    root: str | None = None  # where it loaded the model from
+
+    @property
+    def mark(self) -> str:
+        """What tells this server from another one, as far as it says."""
+        return f"{self.kind.name} {self.version} {self.root} {self.max_context}"
 
 
 async def ask_about(name: str, settings: OpenAISettings, server: Server, retried: Counter[str]) -> About:
@@ -45,7 +51,9 @@ class _Asker:
         base = next((e for e in entries if entry and e.get("id") == entry.get("parent")), {})
         version, context = await self._page(kind, retried)
         context = entry.get("max_model_len") or base.get("max_model_len") or context
-        return About(kind, version, context if isinstance(context, int) else None)
+        root = entry.get("root")
+        told = context if isinstance(context, int) else None
+        return About(kind, version, told, root if isinstance(root, str) else None)
 
     async def _listed(self, retried: Counter[str]) -> list[dict[str, Any]]:
         try:

@@ -88,6 +88,11 @@ class OpenAIEngine:
         return "unknown" if self._about is None else f"{self._about.kind.name} {self._about.version}"
 
     @property
+    def mark(self) -> str | None:
+        """What tells this server from another one; None where another may stand there since it was asked."""
+        return None if self._about is None or self._stale else self._about.mark
+
+    @property
     def capabilities(self) -> Capabilities:
         """By the server's kind; a hosted server of no known kind promises nothing."""
         return Capabilities(

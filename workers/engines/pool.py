@@ -28,6 +28,7 @@ from workers.engines.base import (
     storable,
 )
 from workers.engines.follow_ups import FollowUp, in_rounds
+from workers.engines.marks import place_mark, weights_mark
 from workers.engines.process import ChildEngine, ChildGone
 from workers.engines.registry import ENGINES, EngineKind
 from workers.gpu import GpuLock, SharedGpu
@@ -113,6 +114,20 @@ class EnginePool:
 
         return in_rounds(ask, requests, follow_up)
 
+    def weights(self, model: ModelSpec, cancelled: Callable[[], bool], journal: Journal) -> str | None:
+        """The mark of what stands behind the model's name now; None where it may change unseen. Starts no child.
+
+        A child's weights are looked at on this machine. A server tells little of its own: it has a mark where its entry
+        names the ``revision`` that it was started with.
+        """
+        kind = _kind(model, journal)
+        if kind.in_child:
+            return weights_mark(model.config)
+        if not model.config.get("revision"):
+            return None
+        with self._connected(kind, model, cancelled, journal) as server:
+            return _served_mark(model, server)
+
     def score(
         self,
         model: ModelSpec,
@@ -153,8 +168,11 @@ class EnginePool:
     ) -> list[list[Completion]]:
         with self._connected(kind, model, cancelled, journal) as server:
             journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
+            journal.weights = _served_mark(model, server)
             journal.meter.doing("waiting for the server's answers")
-            return server.generate(requests, cancelled, journal.retried, follow_up, journal.meter, hear)
+            found = server.generate(requests, cancelled, journal.retried, follow_up, journal.meter, hear)
+            journal.weights = _served_mark(model, server)
+            return found
 
     @contextmanager
     def _connected(
@@ -263,6 +281,14 @@ def _observed(model: ModelSpec, operation: str, requests: int) -> Iterator[list[
             tokens = sum(getattr(each, f"{kind}_tokens", 0) for each in spent)
             ENGINE_TOKENS.labels(engine, kind).inc(tokens)
             told.set(**{f"errata__{kind}_tokens": tokens})
+
+
+def _served_mark(model: ModelSpec, server: OpenAIEngine) -> str | None:
+    """What the server says of itself, with the adapter's folder, for an entry that names its revision."""
+    adapter = model.config.get("adapter")
+    marks = [server.mark, "" if adapter is None else place_mark(adapter)]
+    known = [mark for mark in marks if mark is not None]
+    return " ".join(known) if model.config.get("revision") and len(known) == len(marks) else None
 
 
 def _kind(model: ModelSpec, journal: Journal) -> EngineKind:

@@ -264,6 +264,6 @@ class ChildEngine:
 def _noted(journal: Journal, answer: dict[str, Any]) -> Capabilities:
     """Write down who answered and how long it worked."""
     able = Capabilities(**answer["capabilities"])
-    journal.version, journal.capabilities = answer["version"], able
+    journal.version, journal.capabilities, journal.weights = answer["version"], able, answer["weights"]
     journal.seconds += answer["seconds"]
     return able

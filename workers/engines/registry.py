@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
+from errata.prices import Price, StagePrice
 from errata.prompt_config import MOST_EXAMPLES
 from workers.engines.openai_wire import SERVER_KINDS
 
@@ -48,6 +49,7 @@ class EngineKind:
     ``batches``: how many at once a child takes; 1 where a child's death must be told of one batch alone.
     ``environment``: variables of its child, where ours does not set them.
     ``scores``: whether it has the capability ``prompt_logprobs`` with an entry's configuration; None: known when asked.
+    ``indifferent``: settings that change no answer.
     """
 
     name: str
@@ -59,6 +61,7 @@ class EngineKind:
     python_setting: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     scores: Callable[[Config], bool | None] = lambda _config: None
+    indifferent: frozenset[str] = frozenset({"few_shot"})  # whose examples stand in the prompts
 
 
 class _Settings(BaseModel):
@@ -90,6 +93,16 @@ class _Prompted(_Settings):
         return found
 
 
+class _Priced(_Settings):
+    """What a million tokens cost, read and generated, in a currency that is a label (errata.prices)."""
+
+    price_prompt: Price | None = None
+    price_completion: Price | None = None
+    currency: str = Field("USD", min_length=1, max_length=20)
+
+
+#: What an entry says of its model's prices; no engine sees it.
+PRICED = frozenset(_Priced.model_fields)
 #: What an entry says of its model's prompts; carried on to models that are trained from it.
 PROMPTED = frozenset(_Prompted.model_fields)
 _TAKEN = frozenset({"messages", "conversation", "tools", "documents", "add_generation_prompt", "chat_template"}) | {
@@ -97,7 +110,7 @@ _TAKEN = frozenset({"messages", "conversation", "tools", "documents", "add_gener
 }  # fmt: skip
 
 
-class TransformersSettings(_Prompted):
+class TransformersSettings(_Prompted, _Priced):
     """Settings of engine ``transformers``; see docs/engines.md."""
 
     path: str
@@ -114,7 +127,7 @@ def _serve_by_transformers(base: Config, trained: Trained) -> Config:
     return {**{name: base[name] for name in kept if name in base}, "path": trained.path}
 
 
-class VllmSettings(_Prompted):
+class VllmSettings(_Prompted, _Priced):
     """Settings of engine ``vllm``; see docs/engines.md. Dumped by alias they are vLLM's own arguments."""
 
     path: str = Field(serialization_alias="model")
@@ -143,7 +156,7 @@ def _serve_by_vllm(base: Config, trained: Trained) -> Config:
     return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
 
 
-class OpenAISettings(_Prompted):
+class OpenAISettings(_Prompted, _Priced):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
     ``path`` names the weights the server was started with, where they are to be trained. ``adapter``: a folder of the
@@ -190,6 +203,12 @@ def _serve_by_server(base: Config, trained: Trained) -> Config | None:
     return {**base, "model": trained.run_id, "adapter": trained.path}
 
 
+_OF_TRAVEL = frozenset(OpenAISettings.model_fields) & {
+    "api_key_env", "concurrency", "samples_per_request", "timeout_seconds", "connect_seconds", "retries",
+    "backoff_seconds", "backoff_limit_seconds", "retry_after_limit_seconds",
+}  # fmt: skip
+
+
 def _server_scores(config: Config) -> bool | None:
     """By its make, where the entry says it; the server itself is not asked."""
     if not config.get("tokenizer"):
@@ -215,6 +234,7 @@ ENGINES: dict[str, EngineKind] = {
             _serve_by_server,
             in_child=False,
             scores=_server_scores,
+            indifferent=frozenset({"few_shot", *_OF_TRAVEL}),
         ),
         EngineKind(
             "vllm",
@@ -226,9 +246,18 @@ ENGINES: dict[str, EngineKind] = {
             # The engine's core in the child itself: nothing else answers for it, and its end is the child's end.
             environment={"VLLM_ENABLE_V1_MULTIPROCESSING": "0"},
             scores=lambda _config: True,
+            indifferent=frozenset({"few_shot", "gpu_memory_utilization", "kv_cache_memory_bytes", "max_loras"}),
         ),
     )
 }
+
+
+def price_of(config: Config) -> tuple[StagePrice, str] | None:
+    """What an entry's tokens cost, and in which currency; None where it does not say both prices."""
+    prompt, completion = config.get("price_prompt"), config.get("price_completion")
+    if prompt is None or completion is None:
+        return None
+    return StagePrice(prompt=prompt, completion=completion), str(config.get("currency", "USD"))
 
 
 def interpreters(settings: object) -> dict[str, str]:

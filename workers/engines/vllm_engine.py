@@ -34,7 +34,7 @@ from workers.engines.base import (
 from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.meter import SoFar
 from workers.engines.openai_wire import Unit, of_place, units
-from workers.engines.registry import PROMPTED, VllmSettings
+from workers.engines.registry import PRICED, PROMPTED, VllmSettings
 from workers.engines.rendering import prompt_ids
 from workers.engines.scoring import ScoredText, TextScorer, unscored
 from workers.engines.templates import with_template_values
@@ -77,7 +77,7 @@ class VllmEngine:
         settings = VllmSettings.model_validate(config)
         refuse_pickles(settings.path)
         # An adapter belongs to a batch (``submit``), not to the model that is loaded for many.
-        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter", *PROMPTED})
+        values = settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter", *PROMPTED, *PRICED})
         if "revision" in values:  # vLLM pins weights and tokenizer apart
             values["tokenizer_revision"] = values["revision"]
         if current_platform.is_cpu():

@@ -35,6 +35,7 @@ from workers.engines.follow_ups import FollowUp
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
 from workers.stages.isolation import ProblemErrors
+from workers.stages.request_cache import AnswerCache
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class StageContext:
     """Everything a stage may touch. ``cancelled()`` is true when the job is being cancelled or the lease is lost.
 
     ``errors``: the problems set aside because the method raised for them (workers.stages.isolation).
+    ``cache``: the answers that are kept from earlier requests; None: every request is made.
     """
 
     db: Database
@@ -88,6 +90,7 @@ class StageContext:
     cancelled: Callable[[], bool]
     journal: Journal = field(default_factory=Journal)
     errors: ProblemErrors = field(default_factory=ProblemErrors)
+    cache: AnswerCache | None = None
 
     @property
     def meter(self) -> Meter:
@@ -98,8 +101,15 @@ class StageContext:
         self, model: ModelSpec, requests: Sequence[GenerationRequest], follow_up: FollowUp | None = None
     ) -> list[list[Completion]]:
         """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
+
+        def ask(asked: Sequence[GenerationRequest], then: FollowUp | None) -> list[list[Completion]]:
+            return self.engines.generate(model, asked, self.cancelled, self.journal, then)
+
         with _heard_of(model):
-            return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
+            mark = self.cache.mark(self.engines, model, self.cancelled, self.journal) if self.cache else None
+            if self.cache is None or mark is None:
+                return ask(requests, follow_up)
+            return self.cache.generate(ask, model, mark, requests, self.journal, follow_up)
 
     def score(self, model: ModelSpec, requests: Sequence[ScoreRequest]) -> list[Scores]:
         """Scores per request; see ``generate``."""

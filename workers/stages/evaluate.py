@@ -77,6 +77,7 @@ def answer(context: StageContext) -> Finish:
             "text": request.prompt.assistant_prefix + completion.text,
             "seed": request.seed + index,
             **completion_columns(completion),
+            "completion_tokens": completion.length,  # answers are compared by it, whenever they were generated
         }
         for (problem_id, draw), request, result in zip(planned, requests, results, strict=True)
         for index, completion in enumerate(result)
@@ -87,7 +88,7 @@ def answer(context: StageContext) -> Finish:
 
     def write(session: Session) -> None:
         insert_ignore(session, EvaluationSample, rows)
-        generated = sum(row["completion_tokens"] for row in rows)
+        generated = sum(each.completion_tokens for result in results for each in result)
         count_tokens(session, evaluation.workspace_id, evaluation.id, generated)
 
     return Finish(Stage.JUDGE, write)

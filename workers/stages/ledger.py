@@ -56,6 +56,20 @@ def counts_of(session: Session, lease: Lease) -> Funnel:
     return Funnel.total([stored] if held is None else [stored, held.counts])
 
 
+def count_reused(session: Session, lease: Lease, tokens: int) -> None:
+    """Tokens of a stage's answers that were kept from earlier requests, beside those it generated: they cost nothing.
+
+    Of an injection job they stand in its funnel, of an evaluation in its shards' ledgers.
+    """
+    if not tokens:
+        return
+    if lease.injects:
+        add_counts(session, lease, Funnel().add("tokens", str(lease.stage), "reused", count=tokens))
+        return
+    shard = session.get_one(Shard, lease.shard_id)
+    shard.ledger = {**shard.ledger, "reused": tokens}
+
+
 def write_ledger(session: Session, lease: Lease, seconds: Mapping[str, float] | None = None) -> None:
     """Write the counts that were added, and how long the stage took: ``total``, and ``engine`` of it.
 

@@ -20,6 +20,7 @@ from models.leases import Lease
 from models.states import Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
+from workers.engines.registry import PRICED
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
 from workers.stages.known_jobs import known_job
@@ -109,7 +110,8 @@ def load_spec(session: Session, model_id: str | None) -> ModelSpec:
     row = session.get(LanguageModel, model_id) if model_id else None
     if row is None:
         raise EngineError(_NO_MODEL)
-    return ModelSpec(row.name, row.engine, dict(row.config))
+    # Without its prices: a model whose price changed is not loaded anew.
+    return ModelSpec(row.name, row.engine, {name: value for name, value in row.config.items() if name not in PRICED})
 
 
 def load_domain(session: Session, problem_set_id: str) -> Domain:

@@ -154,7 +154,7 @@ def _generate(
 
 def _is_stopped(context: StageContext, job: Job) -> bool:
     """Whether the job has reached a limit meanwhile."""
-    if not job.config.stop.limits:
+    if not job.config.stop.told:
         return False
     with context.db.look() as session:
         return session.scalar(select(InjectionJob.stopped).where(InjectionJob.id == job.id)) is not None

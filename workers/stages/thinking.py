@@ -57,7 +57,7 @@ def _generate(
     rest: list[GenerationRequest] = []
     for at, (request, completions) in enumerate(zip(requests, first, strict=True)):
         for number, completion in enumerate(completions):
-            left = request.max_tokens - completion.completion_tokens
+            left = request.max_tokens - completion.length
             if completion.finish_reason == "length" and left > 0:
                 with context.errors.of(owners[at]):
                     closed = _closed(completion, thoughts.markers)
@@ -88,4 +88,5 @@ def _joined(first: Completion, rest: Completion) -> Completion:
         first.prompt_tokens + rest.prompt_tokens,
         first.completion_tokens + rest.completion_tokens,
         first.cached_tokens + rest.cached_tokens,
+        first.reused_tokens + rest.reused_tokens,
     )

@@ -112,6 +112,8 @@ class InjectionJob(ShardedJob):
     quarantined: list[dict[str, Any]] | None = None
     retry_of: str | None = None
     stopped: str | None = None
+    priority: str = "normal"
+    spent: dict[str, Any] | None = None
     extends: str | None = None
     extension: dict[str, Any] | None = None
     extended_by: list[dict[str, Any]] = Field(default_factory=list)

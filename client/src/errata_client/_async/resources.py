@@ -33,10 +33,12 @@ class AsyncInjectionJobs(AsyncKept[AsyncInjectionJob], AsyncJobs[AsyncInjectionJ
         preset: str = "errata",
         config: Mapping[str, Any] | None = None,
         name: str | None = None,
+        priority: str | None = None,
     ) -> AsyncInjectionJob:
-        """Start a job; ``config`` overrides the preset section by section."""
+        """Start a job; ``config`` overrides the preset section by section. ``priority``: low, normal or high."""
         body = {"problem_set": problem_set, "language_model": language_model, "preset": preset, "name": name}
-        return await self._create({**body, "config": dict(config or {})})
+        urgent = {} if priority is None else {"priority": priority}
+        return await self._create({**body, **urgent, "config": dict(config or {})})
 
     async def estimate(
         self,
@@ -69,7 +71,7 @@ class AsyncInjectionJobs(AsyncKept[AsyncInjectionJob], AsyncJobs[AsyncInjectionJ
         problem_set: str | None = None,
         samples: int | None = None,
         edits_per_solution: int | None = None,
-        stop: Mapping[str, int | None] | None = None,
+        stop: Mapping[str, float | str | None] | None = None,
         name: str | None = None,
     ) -> AsyncInjectionJob:
         """Add to an ended job, in a new one that does only what is new. Give exactly one of the first four.
@@ -88,10 +90,15 @@ class AsyncInjectionJobs(AsyncKept[AsyncInjectionJob], AsyncJobs[AsyncInjectionJ
         accepted_pairs: int | None = None,
         generated_tokens: int | None = None,
         prompt_tokens: int | None = None,
+        money: float | None = None,
+        deadline: str | None = None,
     ) -> AsyncInjectionJob:
-        """Set the limits at which a job in work stops, in place of those it has; without any it has none."""
-        limits = {"accepted_pairs": accepted_pairs, "generated_tokens": generated_tokens}
-        body = {**limits, "prompt_tokens": prompt_tokens}
+        """Set the limits at which a job in work stops, in place of those it has; without any it has none.
+
+        ``money`` in the currency of its models' prices; ``deadline`` as ``2026-12-31T18:00:00Z``.
+        """
+        limits: dict[str, Any] = {"accepted_pairs": accepted_pairs, "generated_tokens": generated_tokens}
+        body = {**limits, "prompt_tokens": prompt_tokens, "money": money, "deadline": deadline}
         return self._made(AsyncInjectionJob, await self._transport.put(f"{self.path}/{job_id}/stop", body))
 
     async def pause(self, job_id: str) -> AsyncInjectionJob:
