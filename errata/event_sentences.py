@@ -34,6 +34,7 @@ _SENTENCES: dict[str, str] = {
     "retraction_withdrawn": "Its retraction was taken back.",
     "training.claimed": "The trainer {worker} took it.",
     "training.waiting": "It waits for {waits_for}.",
+    "training.hosts_missing": "Only {there:,} of {hosts:,} hosts came. Others go first, and then it waits again.",
     "training.started": "Its process started (pid {pid} of {worker}).",
     "training.running": "It trains: {total_steps:,} steps.",
     "training.resumed": "It goes on behind the checkpoint of step {step:,}.",
@@ -80,6 +81,8 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
     if kind == "limits_changed":
         limits = [f"{at:,} {_LIMITS.get(name, name)}" for name, at in told.items()]
         return f"It now stops at {', or at '.join(limits)}." if limits else "It now has no limits."
+    if kind == "training.gathered":
+        return f"Its hosts are there: {_told(told.get('hosts') or 'unknown')}."
     if kind == "training.cancelled":
         return "It ended, cancelled. " + ("Its checkpoints are kept." if told.get("kept") else "No checkpoint is kept.")
     if kind == "engine_used":
