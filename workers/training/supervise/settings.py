@@ -25,8 +25,8 @@ class TrainerSettings(BaseSettings):
     gather_seconds: float = Field(
         300.0, gt=0, description="How long a run waits for its other hosts; then it waits as long for its next turn."
     )
-    address: str = Field(
-        "", max_length=253, description="Under which other hosts reach this one; empty: by the route to the database."
+    address: str | None = Field(
+        None, max_length=253, description="Under which other hosts reach this one; none: by the route to the database."
     )
     port: int = Field(0, ge=0, le=65535, description="Where the hosts of a run meet at this one; 0: any free port.")
     accelerate_config: Path | None = Field(
