@@ -36,7 +36,6 @@ class Place:
     fence: int
     worker: str
     hosts: int
-    meets: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +73,20 @@ def open_places(session: Session, lease: RunLease, gpus: int, meets: dict[str, A
 
 
 def gather(session: Session, lease: RunLease) -> int:
-    """Hosts that are there, the first one included. At the last the run is started: all places at once.
-
-    A place whose trainer is silent for longer than its lease is open again.
-    """
-    # Locked until the end: nobody leaves between the count and the start.
+    """Hosts that are there, the first one included. A place whose trainer is silent beyond its lease is open again."""
+    # Locked until the end of the transaction: nobody leaves between the count and the start.
     own = and_(TrainingPlace.run_id == lease.run_id, TrainingPlace.fence == lease.fence)
     session.execute(select(TrainingPlace.rank).where(own).with_for_update()).all()
     gone = and_(own, TrainingPlace.state == _P.TAKEN, TrainingPlace.lease_expires_at < db_now())
     update_returning(session, TrainingPlace, gone, TrainingPlace.rank, **_FREE).all()
     taken = select(TrainingPlace.rank).where(own, TrainingPlace.state == _P.TAKEN)
-    there = 1 + len(session.scalars(taken).all())
-    if there == lease.hosts:
-        update_returning(session, TrainingPlace, own, TrainingPlace.rank, state=_P.STARTED).all()
-    return there
+    return 1 + len(session.scalars(taken).all())
+
+
+def start(session: Session, lease: RunLease, meets: dict[str, Any]) -> None:
+    """Start all hosts at once, in the transaction that has counted them by :func:`gather`."""
+    own = and_(TrainingPlace.run_id == lease.run_id, TrainingPlace.fence == lease.fence)
+    update_returning(session, TrainingPlace, own, TrainingPlace.rank, state=_P.STARTED, meets=meets).all()
 
 
 def older_gathers(session: Session, lease: RunLease, gpus: int | None) -> bool:
@@ -113,10 +112,10 @@ def seen(session: Session, lease: RunLease) -> list[Seen]:
 # What the trainers do that come from other hosts.
 
 
-def _open(gpus: int | None) -> Select[Any]:
+def _open(gpus: int | None) -> Select[*tuple[Any, ...]]:
     """Open places that a host with so many GPUs can fill (None: unknown), of the oldest run first."""
     fits = TrainingPlace.gpus <= gpus if gpus is not None else TrainingPlace.gpus >= 0
-    columns = (TrainingPlace.run_id, TrainingPlace.rank, TrainingPlace.fence, TrainingPlace.meets)
+    columns = (TrainingPlace.run_id, TrainingPlace.rank, TrainingPlace.fence)
     query = select(*columns, TrainingRun.workspace_id, TrainingRun.hosts).join(TrainingRun, _live_run())
     waiting = and_(TrainingPlace.state == _P.OPEN, TrainingRun.state == TrainingState.VALIDATING, fits)
     return query.where(waiting).order_by(TrainingRun.created_at, TrainingRun.id, TrainingPlace.rank).limit(1)
@@ -133,7 +132,7 @@ def take(session: Session, worker: str, ttl_seconds: float, gpus: int | None) ->
     row = session.execute(_open(gpus).with_for_update(skip_locked=True, of=TrainingPlace)).first()
     if row is None:
         return None
-    place = Place(row.run_id, row.workspace_id, row.rank, row.fence, worker, row.hosts, row.meets)
+    place = Place(row.run_id, row.workspace_id, row.rank, row.fence, worker, row.hosts)
     chosen = and_(_is(place), TrainingPlace.state == _P.OPEN)
     values = {"state": _P.TAKEN, "worker": worker, "lease_expires_at": db_now(ttl_seconds), "seen_at": db_now()}
     taken = update_returning(session, TrainingPlace, chosen, TrainingPlace.rank, **values).first()
@@ -148,6 +147,11 @@ def _is(place: Place) -> ColumnElement[bool]:
 def _is_held(place: Place) -> ColumnElement[bool]:
     live = select(TrainingRun.id).where(_live_run()).correlate(TrainingPlace)
     return and_(_is(place), TrainingPlace.worker == place.worker, exists(live))
+
+
+def meets_of(session: Session, place: Place) -> dict[str, Any]:
+    """Where and how the hosts meet; final once the place is started."""
+    return dict(session.scalars(select(TrainingPlace.meets).where(_is(place))).one())
 
 
 def state_of(session: Session, place: Place) -> str | None:

@@ -24,7 +24,7 @@ from models.session import Database, passing
 from models.states import PlaceState, TrainingState
 from models.training_places import Seen
 from workers.training.supervise.launch import Meeting, visible_gpus
-from workers.training.supervise.meeting import meeting, offer
+from workers.training.supervise.meeting import free_port, meeting, offer
 from workers.training.supervise.relay import LeaseLost
 from workers.training.supervise.settings import TrainerSettings
 
@@ -99,6 +99,9 @@ class Gathering:
         if there != self._there:
             _renew(session, self.lease, self.settings, doing=self._doing(there))
         if there == self.lease.hosts:
+            # A port that is free now: the one of the beginning may have been taken while hosts were waited for.
+            self._offered = {**self._offered, "port": self.settings.port or free_port()}
+            training_places.start(session, self.lease, self._offered)
             names = [seen.host for seen in training_places.seen(session, self.lease)]
             self._event(session, "training.gathered", hosts=[self.lease.worker.rsplit(":", 2)[0], *names])
         elif not self._told:

@@ -94,11 +94,12 @@ class Member:
         place, settings = self.place, self.settings
         with self.db.read() as session:
             spec = make_spec(session, self.store, place.run_id, settings.lease_seconds)
+            offered = training_places.meets_of(session, place)
         folder = run_folder(self.store, place.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"spec-{place.rank}.json"
         path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        meets = meeting(place.meets, settings, place.hosts, place.rank)
+        meets = meeting(offered, settings, place.hosts, place.rank)
         line, environment = command(settings.accelerate_config, settings.threads, path, meets)
         return ChildProcess("training", line, env=environment, log_file=folder / f"run-{place.rank}.log")
 
