@@ -40,6 +40,7 @@ _SENTENCES: dict[str, str] = {
     "part_started": "It started {part}.",
     "training.claimed": "The trainer {worker} took it.",
     "training.waiting": "It waits for {waits_for}.",
+    "training.hosts_missing": "Only {there:,} of {hosts:,} hosts came. Others go first, and then it waits again.",
     "training.started": "Its process started (pid {pid} of {worker}).",
     "training.running": "It trains: {total_steps:,} steps.",
     "training.resumed": "It goes on behind the checkpoint of step {step:,}.",
@@ -91,6 +92,8 @@ def _special(kind: str, told: Mapping[str, Any]) -> str | None:
     if kind == "limits_changed":
         limits = [_limit(name, at) for name, at in told.items()]
         return f"It now stops at {', or at '.join(limits)}." if limits else "It now has no limits."
+    if kind == "training.gathered":
+        return f"Its hosts are there: {_told(told.get('hosts') or 'unknown')}."
     if kind == "training.cancelled":
         return "It ended, cancelled. " + ("Its checkpoints are kept." if told.get("kept") else "No checkpoint is kept.")
     if kind == "engine_used":

@@ -42,6 +42,7 @@ from models.outputs import (
     Event,
     Metric,
     Rejudging,
+    TrainingPlace,
     TrainingRun,
     VerdictChangeRow,
 )
@@ -120,7 +121,7 @@ _CONTENTS: dict[type[Base], tuple[Any, ...]] = {
         _errors_of(Shard.evaluation_id),
         Shard.evaluation_id,
     ),
-    TrainingRun: (Metric.run_id, Checkpoint.run_id, FineTuningJob.run_id),
+    TrainingRun: (Metric.run_id, Checkpoint.run_id, TrainingPlace.run_id, FineTuningJob.run_id),
     Dataset: (DatasetSource.dataset_id, Shard.dataset_id),
     Estimate: (),
     InjectionJob: (

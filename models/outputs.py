@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, Identified, Timestamped
 from models.jobs import JobColumns, LeaseColumns, SampleColumns, StageColumns
-from models.states import TRAINING_TRANSITIONS, JobState, TrainingState, state_check
+from models.states import TRAINING_TRANSITIONS, JobState, PlaceState, TrainingState, state_check
 from models.workspaces import Owned
 
 
@@ -62,9 +62,31 @@ class TrainingRun(Owned, LeaseColumns, Timestamped, Base):
     from_run_id: Mapped[str | None] = mapped_column(index=True)  # the run whose checkpoint it begins with
     from_step: Mapped[int | None]  # of that checkpoint
     last_step: Mapped[int | None]  # where it ends before its data do: at ``from_step``, to make the checkpoint a model
+    hosts: Mapped[int] = mapped_column(Integer, default=1, server_default="1")  # trainers that it trains on together
     summary: Mapped[dict[str, Any] | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+
+
+class TrainingPlace(Base):
+    """One place beside the trainer that claimed a run of several hosts (:mod:`models.training_places`).
+
+    It counts only while ``fence`` is the run's. ``worker`` is the trainer that took it.
+    """
+
+    __tablename__ = "training_places"
+    __table_args__ = (state_check("state", PlaceState),)
+    run_id: Mapped[str] = mapped_column(ForeignKey("training_runs.id"), primary_key=True)
+    rank: Mapped[int] = mapped_column(primary_key=True)  # from 1: the trainer that claimed the run is 0
+    fence: Mapped[int]
+    state: Mapped[str] = mapped_column(default=PlaceState.OPEN)
+    gpus: Mapped[int]  # that a host needs
+    meets: Mapped[dict[str, Any]]  # where the hosts meet, and how each of them launches its processes
+    worker: Mapped[str | None]
+    seen_at: Mapped[datetime | None]
+    lease_expires_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    fatal: Mapped[bool] = mapped_column(default=False)
 
 
 class Metric(Timestamped, Base):

@@ -38,6 +38,7 @@ class RunLease:
     workspace_id: str
     fence: int
     worker: str
+    hosts: int = 1
 
 
 def _claimable() -> Select[str]:
@@ -72,9 +73,9 @@ def claim(session: Session, worker: str, ttl_seconds: float) -> RunLease | None:
         "lease_expires_at": db_now(ttl_seconds),
         "progressed_at": db_now(),
     }
-    claimed = (TrainingRun.id, TrainingRun.workspace_id, TrainingRun.fence)
+    claimed = (TrainingRun.id, TrainingRun.workspace_id, TrainingRun.fence, TrainingRun.hosts)
     row = update_returning(session, TrainingRun, condition, *claimed, **values).first()
-    return None if row is None else RunLease(row.id, row.workspace_id, row.fence, worker)
+    return None if row is None else RunLease(row.id, row.workspace_id, row.fence, worker, row.hosts)
 
 
 def _is_held(lease: RunLease) -> ColumnElement[bool]:
@@ -120,6 +121,7 @@ def succeed(session: Session, lease: RunLease, output_model_id: str, summary: di
     return _update(session, condition, **values, finished_at=db_now(), **_FREE) is not None
 
 
+_TOO_OFTEN = TrainingRun.interruptions + 1 >= MAX_INTERRUPTIONS
 _FREE: dict[str, Any] = {"worker": None, "lease_expires_at": None, "next_run_at": None, "doing": None}
 
 
@@ -129,6 +131,31 @@ def release(session: Session, lease: RunLease) -> bool:
     if _update(session, and_(_is_held(lease), TrainingRun.state.in_(computing)), state=_S.QUEUED, **_FREE) is not None:
         return True
     return _update(session, _is_held(lease), **_FREE) is not None
+
+
+def give_back(session: Session, lease: RunLease, pause_seconds: float, **values: Any) -> bool:
+    """Let a run whose hosts did not come wait for ``pause_seconds``, so that others are taken before it.
+
+    False: the lease is lost, or the run is paused or being cancelled.
+    """
+    condition = and_(_is_held(lease), TrainingRun.state == _S.VALIDATING)
+    waits = {**_FREE, "next_run_at": db_now(pause_seconds), **values}
+    return _update(session, condition, state=_S.QUEUED, **waits) is not None
+
+
+def interrupt(session: Session, lease: RunLease) -> str | None:
+    """Count an interruption of a run whose trainer is still there, but one of its other hosts is gone.
+
+    The answer is the state the run was left in; a run that is paused or being cancelled stays so. None: lease lost.
+    """
+    computing = and_(_is_held(lease), TrainingRun.state.in_((_S.VALIDATING, _S.RUNNING)))
+    again = {**_FREE, "interruptions": TrainingRun.interruptions + 1}
+    over = {"state": _S.FAILED, "error": INTERRUPTED, "finished_at": db_now()}
+    if (state := _update(session, and_(computing, _TOO_OFTEN), **again, **over)) is not None:
+        return state
+    if (state := _update(session, computing, **again, state=_S.QUEUED)) is not None:
+        return state
+    return _update(session, _is_held(lease), **_FREE)
 
 
 def cancelled(session: Session, lease: RunLease) -> bool:
@@ -166,12 +193,11 @@ def expire(session: Session) -> list[tuple[str, str, str]]:
     dead = and_(TrainingRun.worker.is_not(None), TrainingRun.lease_expires_at < db_now())
     free = or_(TrainingRun.worker.is_(None), TrainingRun.lease_expires_at < db_now())
     computing = and_(dead, TrainingRun.state.in_((_S.VALIDATING, _S.RUNNING)))
-    too_often = TrainingRun.interruptions + 1 >= MAX_INTERRUPTIONS
     again = {"fence": TrainingRun.fence + 1, "interruptions": TrainingRun.interruptions + 1, **_FREE}
     over = {"finished_at": db_now()}
     rows: list[tuple[str, str, str]] = []
     for condition, values in (
-        (and_(computing, too_often), {**again, **over, "state": _S.FAILED, "error": INTERRUPTED}),
+        (and_(computing, _TOO_OFTEN), {**again, **over, "state": _S.FAILED, "error": INTERRUPTED}),
         (computing, {**again, "state": _S.QUEUED}),
         (and_(free, TrainingRun.state == _S.CANCELLING), {**_FREE, **over, "state": _S.CANCELLED}),
     ):
@@ -203,7 +229,7 @@ def end_unheld(session: Session, run_id: str) -> bool:
 
 def request_pause(session: Session, run_id: str) -> bool:
     """Ask a run to stop behind a checkpoint and wait. False: not possible in its state."""
-    return move(session, TrainingRun, run_id, _S.PAUSED)
+    return move(session, TrainingRun, run_id, _S.PAUSED, doing=None)
 
 
 def request_resume(session: Session, run_id: str) -> bool:

@@ -36,6 +36,17 @@ class TrainingState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class PlaceState(StrEnum):
+    """A host's place in a training run: ``done`` and ``failed`` are how its process ended, ``left`` is as asked."""
+
+    OPEN = "open"
+    TAKEN = "taken"
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+    LEFT = "left"
+
+
 class ShardState(StrEnum):
     """A shard between and inside its stages."""
 

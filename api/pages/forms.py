@@ -206,6 +206,7 @@ def _training_fields(session: Session, workspace_id: str) -> list[Field]:
         Field("config.learning_rate", "Learning rate", "number", hint="Empty: as the preset says."),
         Field("config.epochs", "Epochs", "number", hint="Empty: as the preset says."),
         Field("config.lora", "Train an adapter (LoRA)", "check", sends={}),
+        Field("hosts", "Hosts", "number", hint="Trainers that train it together. Empty: one."),
         Field("config", "Further settings", "json", hint="JSON laid over the preset; see the API reference."),
     ]
 

@@ -25,6 +25,7 @@ _MAX_CHECKPOINTS = 10
 _HELD_OUT = "eval"
 _DIFFERING = "log-probability of the differing tokens"
 _PHASES = {
+    "hosts": "It waits until all its hosts are there",
     "loading": "The model is being loaded",
     "encoding": "The pairs are being tokenised",
     "reference": "The reference's log-probabilities are computed",

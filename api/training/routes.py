@@ -80,11 +80,17 @@ def new_training_job(session: Session, workspace_id: str, body: TrainingJobIn) -
     dataset, base = named_inputs(session, workspace_id, body)
     _check_table(dataset, config)
     check_name(session, workspace_id, body.output_name, "output_name")
-    return add_run(session, dataset, base, workspace_id, body.output_name, config), []
+    return add_run(session, dataset, base, workspace_id, body.output_name, config, body.hosts), []
 
 
 def add_run(
-    session: Session, dataset: Dataset, base: LanguageModel, workspace_id: str, output_name: str, config: TrainingConfig
+    session: Session,
+    dataset: Dataset,
+    base: LanguageModel,
+    workspace_id: str,
+    output_name: str,
+    config: TrainingConfig,
+    hosts: int = 1,
 ) -> TrainingRun:
     """Add a training run in the caller's transaction. It waits for its dataset where that is not written yet."""
     run = TrainingRun(
@@ -94,6 +100,7 @@ def add_run(
         base_model_id=base.id,
         output_name=output_name,
         config=config.model_dump(mode="json"),
+        hosts=hosts,
     )
     session.add(run)
     session.flush()

@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 
 from api.schemas import ModelName, Request, RowAnswer, RowId, StateOut, key_of
 
+MOST_HOSTS = 1024
+
 
 class TrainingInputs(Request):
     """What a training job trains on and how."""
@@ -25,6 +27,12 @@ class TrainingJobIn(TrainingInputs):
     """A training job: a frozen dataset, the model to start from, and the name of the one to come."""
 
     output_name: ModelName
+    hosts: int = Field(
+        1,
+        ge=1,
+        le=MOST_HOSTS,
+        description="Trainers that train it together, each with its processes. It starts when all are there.",
+    )
 
 
 class TrainingPreviewIn(TrainingInputs):
@@ -114,7 +122,10 @@ class TrainingPreviewOut(BaseModel):
 
 
 class PhaseOut(BaseModel):
-    """A phase without optimizer steps: loading, encoding, reference (its log-probabilities), saving."""
+    """A phase without optimizer steps: loading, encoding, reference (its log-probabilities), saving.
+
+    In the phase ``hosts`` it waits for the trainers of other hosts: ``done`` of ``total`` are there.
+    """
 
     phase: str
     done: int
@@ -130,6 +141,7 @@ class TrainingJobOut(StateOut):
     output_name: str
     language_model: str | None
     config: dict[str, Any]
+    hosts: int = Field(description="Trainers that train it together.")
     step: int
     total_steps: int | None
     doing: PhaseOut | None = Field(None, description="What it does between optimizer steps, and how far that is.")

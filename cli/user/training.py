@@ -32,6 +32,7 @@ def train(
     preset: Annotated[str, typer.Option(help="errata, paper, scripts or sft.")] = "errata",
     config: ConfigFile = None,
     settings: Settings = None,
+    hosts: Annotated[int, typer.Option(min=1, help="Trainers that train it together.")] = 1,
     preview: Annotated[bool, typer.Option(help="Only say what it would train on.")] = False,
     watching: Watch = False,
     url: Url = None,
@@ -44,7 +45,9 @@ def train(
             seen = errata.training_jobs.preview(dataset, base_model=base, preset=preset, config=given)
             print_record(dataset, _previewed(seen), seen, as_json=as_json)
             return
-        run = errata.training_jobs.create(dataset, base_model=base, output_name=output, preset=preset, config=given)
+        run = errata.training_jobs.create(
+            dataset, base_model=base, output_name=output, preset=preset, config=given, hosts=hosts
+        )
         finish(errata, run, watching=watching, as_json=as_json)
 
 

@@ -131,7 +131,7 @@ def test_none_is_none_however_it_is_written(line: str, tmp_path: Path) -> None:
 def test_several_machines_are_refused(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("distributed_type: MULTI_GPU\nnum_processes: 4\nnum_machines: 2\n")
-    with pytest.raises(ValueError, match=r"own.yaml has num_machines 2.*claims runs of its own.*set it to 1"):
+    with pytest.raises(ValueError, match=r"own.yaml has num_machines 2.*own field `hosts`: set it to 1"):
         check(own, gpus=8)
 
 

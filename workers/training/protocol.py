@@ -17,6 +17,9 @@ Supervisor to process: ``stop`` (checkpoint, then end), and ``beat`` whenever it
 that the supervisor is gone. Silence for as long as a lease lasts means that another supervisor may own the run. The
 process ends at once in both cases.
 
+Of a run over several hosts each host's supervisor has a first process. That of the first host says all of the above;
+of the others their supervisors heed ``progress`` and ``error`` alone.
+
 Free of torch: both rooms import this module.
 """
 
@@ -34,6 +37,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from workers.training.config import TrainingConfig
 
 SHARDING_VARIABLE = "ERRATA_SHARDING"  # environment of a run's processes: how to shard the model, in JSON
+ADDRESS_VARIABLE = "ERRATA_HOST_ADDRESS"  # the address by which the other hosts of a run reach this one
+#: In any other phase a process has no checkpoint to write, and reads no stop.
+STOPPABLE_PHASES = ("training", "saving")
 Progress = Callable[[int, int], None]  # called with what is done, and of how many
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -59,6 +65,7 @@ class RunSpec(BaseModel):
     begins_with: Path | None = Field(None, description="Another run's checkpoint to begin with; None: the base model.")
     begins_with_run: str | None = Field(None, description="That run's id, which the checkpoint's manifest names.")
     ends_at: int | None = Field(None, description="Train nothing: make a model of the checkpoint of this step.")
+    hosts: int = Field(1, ge=1, description="Hosts that train it together; the file store is one folder for all.")
     lease_seconds: float = Field(120.0, gt=0, description="After silence of the supervisor for this long, end.")
     template: dict[str, Any] = Field(
         default_factory=dict, description="Settings of the base's entry that its chat template depends on."

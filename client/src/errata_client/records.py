@@ -230,6 +230,7 @@ class TrainingJob(Job):
     output_name: str
     language_model: str | None
     config: dict[str, Any]
+    hosts: int = 1
     step: int
     total_steps: int | None
     eta_seconds: float | None = None

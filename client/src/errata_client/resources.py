@@ -170,10 +170,15 @@ class TrainingJobs(Kept[TrainingJob], Jobs[TrainingJob]):
         output_name: str,
         preset: str = "errata",
         config: Mapping[str, Any] | None = None,
+        hosts: int = 1,
     ) -> TrainingJob:
-        """Train ``base_model`` on a dataset; the result is registered as ``output_name``."""
+        """Train ``base_model`` on a dataset; the result is registered as ``output_name``.
+
+        ``hosts``: trainers that train it together; it starts when all of them are there.
+        """
         body = {"dataset": dataset, "base_model": base_model, "output_name": output_name, "preset": preset}
-        return self._create({**body, "config": dict(config or {})})
+        more = {"hosts": hosts} if hosts != 1 else {}  # a service of before hosts knows no such field
+        return self._create({**body, "config": dict(config or {}), **more})
 
     def preview(
         self,

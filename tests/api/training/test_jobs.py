@@ -22,6 +22,26 @@ def dataset_id(client: CheckedClient, database: Database, store: StoreSettings) 
     return dataset_with_files(client, database, store)
 
 
+def test_a_job_over_several_hosts_says_what_it_waits_for(
+    client: CheckedClient, database: Database, dataset_id: str
+) -> None:
+    add_model(database)
+    body = {"dataset": dataset_id, "base_model": "tiny", "output_name": "wide"}
+    for hosts in (0, -1, 1025, "two", 1.5):
+        refused = client.post("/v1/training-jobs", json={**body, "hosts": hosts})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "hosts")
+    run = client.post("/v1/training-jobs", json={**body, "hosts": 3}).json()
+    assert (run["hosts"], run["doing"]) == (3, None)
+    waits = {"phase": "hosts", "done": 1, "total": 3}
+    with database.begin() as session:
+        session.get_one(TrainingRun, run["id"]).doing = waits
+    assert client.get(f"/v1/training-jobs/{run['id']}").json()["doing"] == waits
+    page = client.get(f"/training/{run['id']}", headers={"accept": "text/html"})
+    assert "It waits until all its hosts are there: 1 of 3." in page.text
+    alone = client.post("/v1/training-jobs", json={**body, "output_name": "narrow"}).json()
+    assert alone["hosts"] == 1
+
+
 def test_training_jobs(client: CheckedClient, database: Database, dataset_id: str) -> None:
     add_model(database)
     body = {"dataset": dataset_id, "base_model": "tiny", "output_name": "tiny-rise", "config": {"epochs": 2}}

@@ -17,7 +17,8 @@ from models.folders import write_folder
 from workers.training.protocol import MessageSink, RunSpec, progress
 from workers.training.run import loading, scoring
 from workers.training.run import reference as references
-from workers.training.run.checkpoints import require_same_run, resume_point, run_metadata
+from workers.training.run.agreement import agreed_resume_point, if_all_have, require_one_store
+from workers.training.run.checkpoints import require_same_run, run_metadata
 from workers.training.run.data import Pair, data_file, encode, read_rows, thought_markers, verify_file
 from workers.training.run.preflight import Report, check_pairs, held_out_pairs, require_room_for_run, room_for
 from workers.training.run.sharding import weights_read_once
@@ -37,7 +38,8 @@ def train(spec: RunSpec, sink: MessageSink) -> None:
     """
     sink.send("progress", phase="loading", done=0, total=1)
     loading.require_packages(spec.config)
-    resume = resume_point(spec, sink)
+    require_one_store(spec)
+    resume = agreed_resume_point(spec, sink)
     folder = loading.local_folder(spec.model_path, spec.model_revision)
     tokenizer = loading.load_tokenizer(folder, spec.template)
     pairs, report, data_sha = _load_pairs(spec, tokenizer, sink)
@@ -108,7 +110,7 @@ def _set_references(spec: RunSpec, trainer: RiseTrainer, held_out: Sequence[Pair
 def _reference(spec: RunSpec, trainer: RiseTrainer, pairs: Sequence[Pair], fingerprint: str) -> torch.Tensor:
     config = trainer.config_in_use()
     folder = spec.reference / references.reference_fingerprint(fingerprint, pairs, config)
-    stored = references.load_reference(folder)
+    stored = if_all_have(references.load_reference(folder), spec)
     if stored is not None:
         return stored
     model: Any = trainer.model

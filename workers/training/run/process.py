@@ -44,11 +44,11 @@ def main() -> int:
     parser.add_argument("--spec", type=Path, required=True)
     spec = RunSpec.model_validate_json(parser.parse_args().spec.read_text(encoding="utf-8"))
     set_reporting_environment(spec)
-    is_first = int(os.environ.get("RANK", "0")) == 0
+    is_first, is_first_here = (int(os.environ.get(name, "0")) == 0 for name in ("RANK", "LOCAL_RANK"))
     if "LOCAL_RANK" in os.environ:
         _die_with_parent()
-    pipe = SupervisorPipe(muted=not is_first)
-    if is_first:
+    pipe = SupervisorPipe(muted=not is_first_here)
+    if is_first_here:
         pipe.listen(spec.lease_seconds)
     try:
         with _exclusive_folder(spec, pipe) if is_first else contextlib.nullcontext():
@@ -96,7 +96,7 @@ def _exclusive_folder(spec: RunSpec, sink: MessageSink) -> Iterator[None]:
 class SupervisorPipe:
     """The process's end of the pipes. Takes over standard output; whatever else prints goes to standard error.
 
-    Only the first process of a distributed run sends: the others are ``muted``.
+    Only the first process of each host sends: the others are ``muted``.
     """
 
     def __init__(self, *, muted: bool = False) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 import torch.distributed as dist
 from accelerate.utils import parse_flag_from_env
 
+from workers.training.protocol import ADDRESS_VARIABLE
+
 BACKEND = "gloo_in_order"
 
 
@@ -40,7 +42,13 @@ def gloo(store: Any, rank: int, size: int, timeout: timedelta) -> Any:
     kind: Any = dist.ProcessGroupGloo
     options = kind._Options()
     interfaces = [name for name in os.environ.get("GLOO_SOCKET_IFNAME", "").split(",") if name]
-    options._devices = [kind.create_device(interface=name) for name in interfaces] or [kind.create_default_device()]
+    options._devices = [kind.create_device(interface=name) for name in interfaces] or [_device(kind)]
     options._timeout = timeout
     options._threads = 1
     return kind(store, rank, size, options)
+
+
+def _device(kind: Any) -> Any:
+    """What this host's name stands for, which may be itself alone; so of several hosts the address that they know."""
+    address = os.environ.get(ADDRESS_VARIABLE)
+    return kind.create_device(hostname=address) if address else kind.create_default_device()

@@ -24,10 +24,11 @@ from models.session import Database, passing
 from models.settings import StoreSettings
 from models.states import TrainingState
 from workers.child_process import ChildEnded, ChildLate, ChildProcess
-from workers.training.protocol import CannotTrain, parse, storable
-from workers.training.supervise import relay
+from workers.training.protocol import STOPPABLE_PHASES, CannotTrain, RunSpec, parse, storable
+from workers.training.supervise import gathering, relay
 from workers.training.supervise.exchange import fetch_dataset, publish_model
-from workers.training.supervise.launch import command
+from workers.training.supervise.gathering import Gathering, Loss
+from workers.training.supervise.launch import Meeting, command
 from workers.training.supervise.registry import make_spec, run_folder
 from workers.training.supervise.relay import LeaseLost
 from workers.training.supervise.settings import TrainerSettings
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 _TICK_SECONDS = 0.2
 _FLUSH_SECONDS = 1.0
 _SEND_SECONDS = 1.0  # a pipe that holds thousands of unread words belongs to a process that hangs
-_STOPPABLE_PHASES = ("training", "saving")  # in any other a process has no checkpoint to write, and reads no stop
 Request = Literal["go on", "stop", "cancel", "discard"]  # cancel keeps the checkpoints, discard deletes them
 
 
@@ -57,6 +57,7 @@ class Attempt:
         self._finished = False
         self._state: str = TrainingState.VALIDATING
         self._request: Request = "go on"
+        self._loss: Loss | None = None  # of a run over several hosts: what ended it on another one
 
     def run(self, stop_event: threading.Event) -> None:
         """Supervise one process from start to end."""
@@ -75,23 +76,33 @@ class Attempt:
             self._end(lambda: self._fail(why, fatal=fatal))
 
     def _supervise(self, stop_event: threading.Event) -> None:
-        child = self._start()
+        with self.db.read() as session:
+            spec = make_spec(session, self.store, self.lease.run_id, self.settings.lease_seconds)
+        meeting = None
+        if self.lease.hosts > 1:
+            gathering_hosts = Gathering(self.db, self.settings, self.lease)
+            meeting = gathering_hosts.wait(stop_event)
+            if meeting is None:
+                if not gathering_hosts.given_back:
+                    self._request = "stop"  # or what the store asks for
+                    self._end(self._conclude_request)
+                return
+            self._renewed = self._advanced = time.monotonic()
+        child = self._start(spec, meeting)
         try:
             self._watch(child, stop_event)
         finally:
             child.kill()
         self._end(lambda: self._conclude(child))
 
-    def _start(self) -> ChildProcess:
-        with self.db.read() as session:
-            spec = make_spec(session, self.store, self.lease.run_id, self.settings.lease_seconds)
+    def _start(self, spec: RunSpec, meeting: Meeting | None) -> ChildProcess:
         with self._beating():
             fetch_dataset(self.store, spec)
         folder = run_folder(self.store, self.lease.run_id)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "spec.json"
         path.write_text(spec.model_dump_json(indent=1), encoding="utf-8")
-        line, environment = command(self.settings.accelerate_config, self.settings.threads, path)
+        line, environment = command(self.settings.accelerate_config, self.settings.threads, path, meeting)
         child = ChildProcess("training", line, env=environment, log_file=folder / "run.log")
         self._urgent.append({"type": "started", "pid": child.pid, "worker": self.lease.worker})
         return child
@@ -129,7 +140,9 @@ class Attempt:
                 self._request = "stop"
             if now - self._renewed > self.settings.lease_seconds:
                 raise LeaseLost  # another daemon may own the run by now: two processes must never write to its folder
-            if self._request == "discard" or (self._request != "go on" and self._phase not in _STOPPABLE_PHASES):
+            if self._loss is not None:
+                return  # the processes of the other hosts would wait for this one, or this one for theirs
+            if self._request == "discard" or (self._request != "go on" and self._phase not in STOPPABLE_PHASES):
                 return  # nothing would be kept, or there is nothing to keep yet
             if self._request != "go on" and asked_at is None:
                 asked_at = now
@@ -170,6 +183,8 @@ class Attempt:
             self._metrics.append(message)
         elif kind == "error":
             self._error = message
+        elif kind == "stopped" and self._request == "go on":
+            self._request = "stop"  # another host's process was asked
         elif kind in relay.HANDLERS:
             if kind == "finished":
                 with self._beating():
@@ -212,13 +227,17 @@ class Attempt:
     def _read_request(self) -> None:
         with self.db.read() as session:
             state, keep = relay.requested(session, self.lease)
+            if self.lease.hosts > 1 and self._loss is None:
+                self._loss, leaving = gathering.look(session, self.lease)
+                if leaving and self._request == "go on":
+                    self._request = "stop"
         self._state = state
         if state == TrainingState.CANCELLING:
             self._request = "cancel" if keep else "discard"
         elif state not in (TrainingState.VALIDATING, TrainingState.RUNNING):
             self._request = "stop"
 
-    def _end(self, conclude: Callable[[], None]) -> None:
+    def _end(self, conclude: Callable[[], object]) -> None:
         """Write the end; a store that is away is waited for until the lease would run out."""
         while True:
             try:
@@ -238,20 +257,46 @@ class Attempt:
     def _conclude(self, child: ChildProcess) -> None:
         if self._urgent or self._metrics:
             self._flush()
-        self._read_request()  # once more: a request may have come while the process ended
-        if self._state == TrainingState.SUCCEEDED:
-            return  # how the process ended after its last message does not matter
-        if self._request in ("cancel", "discard"):
-            relay.end_cancelled(self.db, self.store, self.lease)
-        elif self._request == "stop" and (self._error is None or not self._error.get("fatal")):
-            with self.db.begin() as session:
-                run_leases.release(session, self.lease)
-                record(session, self.lease.workspace_id, self.lease.run_id, "training.stopped", step=self._step)
-        elif self._error is not None:
-            self._fail(self._error["message"], fatal=bool(self._error.get("fatal")))
+        if self._conclude_request():
+            return
+        if self.lease.hosts > 1 and self._loss is None:
+            self._loss = gathering.last_words(self.db, self.settings, self.lease)
+        if self._loss is not None and self._loss.gone:
+            self._interrupt(self._loss)
+            return
+        if self._error is not None:
+            told, fatal = str(self._error["message"]), bool(self._error.get("fatal"))
         else:
             death = f"the training process {child.how_it_ended()} at step {self._step}"
-            self._fail(f"{death}\n{child.last_words()}".strip(), fatal=False)
+            told, fatal = f"{death}\n{child.last_words()}".strip(), False
+        if self._loss is not None:
+            told, fatal = f"on host {self._loss.host}: {self._loss.error}\n{told}", fatal or self._loss.fatal
+        self._fail(told, fatal=fatal)
+
+    def _conclude_request(self) -> bool:
+        """End what was asked to end, or has succeeded. False: the process ended unasked."""
+        self._read_request()  # once more: a request may have come while the process ended
+        if self._state == TrainingState.SUCCEEDED:
+            return True  # how the process ended after its last message does not matter
+        if self._request in ("cancel", "discard"):
+            relay.end_cancelled(self.db, self.store, self.lease)
+            return True
+        if self._request != "stop" or (self._error is not None and self._error.get("fatal")):
+            return False
+        with self.db.begin() as session:
+            run_leases.release(session, self.lease)
+            record(session, self.lease.workspace_id, self.lease.run_id, "training.stopped", step=self._step)
+        return True
+
+    def _interrupt(self, loss: Loss) -> None:
+        with self.db.begin() as session:
+            state = run_leases.interrupt(session, self.lease)
+            if state is None:
+                raise LeaseLost
+            failed = state == TrainingState.FAILED
+            why = {"error": run_leases.INTERRUPTED} if failed else {"why": f"the host {loss.host} was gone"}
+            kind = "training.failed" if failed else "training.interrupted"
+            record(session, self.lease.workspace_id, self.lease.run_id, kind, **why)
 
     def _fail(self, error: str, *, fatal: bool) -> None:
         error = storable(error)  # the end of a log may be anything

@@ -1,7 +1,8 @@
 """The trainer daemon: claims runs from the store, starts and watches one process per run, and survives its death.
 
-``errata trainer`` runs one. Any number may run on any number of hosts; a run is leased to one at a time. Knows nothing
-of torch: training happens in the process it starts (workers.training.run).
+``errata trainer`` runs one. Any number may run on any number of hosts; a run is leased to one at a time. Of a run over
+several hosts that one gathers others, each in a place of its own (workers.training.supervise.member). Knows nothing of
+torch: training happens in the process it starts (workers.training.run).
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from models import run_leases
+from models import run_leases, training_places
 from models.base import db_now
 from models.events import record
 from models.logs import DATABASE, bound
-from models.outputs import TrainingRun
+from models.outputs import TrainingPlace, TrainingRun
+from models.run_leases import RunLease
 from models.session import Database
 from models.settings import StoreSettings
+from models.training_places import Place
 from workers.gpu import GpuLock, gpu_is_shared
 from workers.training.supervise.attempt import Attempt
+from workers.training.supervise.launch import visible_gpus
+from workers.training.supervise.member import Member
 from workers.training.supervise.registry import mark_checkpoints_deleted, remove_checkpoints
 from workers.training.supervise.settings import TrainerSettings
 
@@ -57,26 +62,40 @@ class TrainerDaemon:
             if not self._may_use_the_gpu():
                 return False
             with self.db.begin() as session:
-                lease = run_leases.claim(session, self.worker, self.settings.lease_seconds)
-                if lease is not None:
-                    record(session, lease.workspace_id, lease.run_id, "training.claimed", worker=self.worker)
+                # Places first: the hosts that are there already wait for them.
+                place = training_places.take(session, self.worker, self.settings.lease_seconds, visible_gpus())
+                taken = place or self._claim(session)
         except DBAPIError as error:
             DATABASE.away(logger, error)
             return False
-        if lease is None:
+        if taken is None:
             self._leave_the_gpu()
             return False
         try:
-            with bound(run=lease.run_id):
-                logger.info("training run claimed")
-                Attempt(self.db, self.store, self.settings, lease).run(stop_event)
-                logger.info("training run left", extra={"state": self._state_of(lease.run_id)})
+            with bound(run=taken.run_id):
+                self._work(taken, stop_event)
         except Exception:
             # One run must not end the daemon; the run itself is left to its lease, and is an interruption.
-            logger.exception("supervising %s failed", lease.run_id)
+            logger.exception("supervising %s failed", taken.run_id)
         finally:
             self._leave_the_gpu()
         return True
+
+    def _claim(self, session: Session) -> RunLease | None:
+        lease = run_leases.claim(session, self.worker, self.settings.lease_seconds)
+        if lease is not None:
+            record(session, lease.workspace_id, lease.run_id, "training.claimed", worker=self.worker)
+        return lease
+
+    def _work(self, taken: RunLease | Place, stop_event: threading.Event) -> None:
+        if isinstance(taken, Place):
+            logger.info("place %d of a training run taken", taken.rank)
+            Member(self.db, self.store, self.settings, taken).run(stop_event)
+            logger.info("place of a training run left")
+            return
+        logger.info("training run claimed")
+        Attempt(self.db, self.store, self.settings, taken).run(stop_event)
+        logger.info("training run left", extra={"state": self._state_of(taken.run_id)})
 
     def _state_of(self, run_id: str) -> str:
         with self.db.read() as session:
@@ -87,7 +106,7 @@ class TrainerDaemon:
         if self._gpu is None:
             return True
         with self.db.read() as session:
-            waiting = run_leases.next_waiting(session)
+            waiting = training_places.next_open(session, visible_gpus()) or run_leases.next_waiting(session)
         if waiting is None:
             self._gpu.leave()
             return False
@@ -149,15 +168,19 @@ def _started(pid: int) -> str:
 
 def _expire_dead_neighbors(session: Session, own: str) -> None:
     """End the leases of daemons of this host that are gone, so that a restart need not wait for them to run out."""
-    host = socket.gethostname()
-    held = session.execute(select(TrainingRun.id, TrainingRun.worker).where(TrainingRun.worker.is_not(None))).all()
-    for run_id, worker in held:
-        name, pid, started = ["", "", "", *(worker or "").rsplit(":", 2)][-3:]
-        # A process id is used again: only with its start time does it name the same process.
-        if name == host and worker != own and pid.isdigit() and _started(int(pid)) != started:
-            session.execute(
-                update(TrainingRun)
-                .where(TrainingRun.id == run_id, TrainingRun.worker == worker)
-                .values(lease_expires_at=db_now(-1.0))
-                .execution_options(synchronize_session=False)
-            )
+    for table in (TrainingRun, TrainingPlace):
+        held = select(table.worker).where(table.worker.is_not(None), table.lease_expires_at > db_now()).distinct()
+        for worker in session.scalars(held).all():
+            if worker != own and _is_dead_neighbor(worker or ""):
+                session.execute(
+                    update(table)
+                    .where(table.worker == worker)
+                    .values(lease_expires_at=db_now(-1.0))
+                    .execution_options(synchronize_session=False)
+                )
+
+
+def _is_dead_neighbor(worker: str) -> bool:
+    name, pid, started = ["", "", "", *worker.rsplit(":", 2)][-3:]
+    # A process id is used again: only with its start time does it name the same process.
+    return name == socket.gethostname() and pid.isdigit() and _started(int(pid)) != started

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from workers.training.protocol import SHARDING_VARIABLE
+from workers.training.protocol import ADDRESS_VARIABLE, SHARDING_VARIABLE
 
 FOLDER = Path(__file__).parents[1] / "accelerate"
 # Of accelerate's ``fsdp_config``: what it stands for where it is left out, and the only value that is done here.
@@ -33,9 +34,33 @@ _ENVIRONMENT = {
 }
 
 
-def command(accelerate_config: Path | None, threads: int, spec: Path) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of a run: plain, or under a launcher where the operator configured it."""
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """How one host of several launches its part of a run. All but ``rank`` and ``own_address`` is the same in all.
+
+    ``processes``: on each host. ``sharding``: None where each process holds whole weights.
+    """
+
+    hosts: int
+    rank: int
+    address: str
+    port: int
+    own_address: str
+    processes: int
+    on_cpu: bool
+    sharding: dict[str, Any] | None
+
+
+def command(
+    accelerate_config: Path | None, threads: int, spec: Path, meeting: Meeting | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of a run: plain, or under a launcher where the operator configured it.
+
+    ``meeting``: what the hosts of a run agreed upon, in place of this host's own configuration.
+    """
     arguments, environment = launcher(accelerate_config) if accelerate_config else ([], {})
+    if meeting is not None:
+        arguments, environment = _meeting(meeting)
     if threads:
         environment = {**environment, "OMP_NUM_THREADS": str(threads)}
     line = [sys.executable, *arguments, "-m", "workers.training.run", "--spec", str(spec)]
@@ -77,8 +102,8 @@ def check(path: Path, gpus: int | None) -> None:
 def _one_machine_and_no_precision(path: Path, config: dict[str, Any]) -> None:
     if _count(config, "num_machines") > 1:
         raise ValueError(
-            f"{path.name} has num_machines {config['num_machines']}, but every trainer claims runs of its own, so the"
-            " processes of several hosts never meet: set it to 1"
+            f"{path.name} has num_machines {config['num_machines']}, but each training job says how many it wants, in"
+            " its own field `hosts`: set it to 1; num_processes are those of one host"
         )
     if config.get("mixed_precision", "no") not in ("no", False, None):  # an unquoted no is false
         raise ValueError(
@@ -100,6 +125,33 @@ def launcher(path: Path) -> tuple[list[str], dict[str, str]]:
         environment[SHARDING_VARIABLE] = json.dumps(_sharding(path, config))
     processes = f"--nproc_per_node={_count(config, 'num_processes')}"
     return ["-m", "torch.distributed.run", processes, "--standalone"], environment
+
+
+def processes_here(accelerate_config: Path | None) -> dict[str, Any]:
+    """How this host would launch a run, as the fields of a :class:`Meeting`; without a file it is one process."""
+    if accelerate_config is None:
+        return {"processes": 1, "on_cpu": visible_gpus() == 0, "sharding": None}
+    config = _read(accelerate_config)
+    sharding = _sharding(accelerate_config, config) if config.get("distributed_type") == "FSDP" else None
+    return {"processes": _count(config, "num_processes"), "on_cpu": _on_cpu(config), "sharding": sharding}
+
+
+def _meeting(meeting: Meeting) -> tuple[list[str], dict[str, str]]:
+    """torchrun on every host, also where accelerate launches the processes of one host."""
+    environment = {ADDRESS_VARIABLE: meeting.own_address}
+    if meeting.on_cpu:
+        environment["ACCELERATE_USE_CPU"] = "true"
+    if meeting.sharding is not None:
+        environment[SHARDING_VARIABLE] = json.dumps(meeting.sharding)
+    options = {
+        "nnodes": meeting.hosts,
+        "node_rank": meeting.rank,
+        "nproc_per_node": meeting.processes,
+        "master_addr": meeting.address,
+        "master_port": meeting.port,
+        "max_restarts": 0,  # a run is tried again as a whole, from its last checkpoint
+    }
+    return ["-m", "torch.distributed.run", *(f"--{name}={value}" for name, value in options.items())], environment
 
 
 def _on_cpu(config: dict[str, Any]) -> bool:

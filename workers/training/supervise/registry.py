@@ -66,6 +66,11 @@ def make_spec(session: Session, store: StoreSettings, run_id: str, lease_seconds
         config = TrainingConfig.model_validate(run.config)
     except ValidationError as error:
         raise CannotTrain(f"the run's configuration is not valid: {error}") from error
+    if run.hosts > 1 and not FileStore(store.files).is_local:
+        raise CannotTrain(
+            "a run over several hosts needs a file store that is one folder for all of them, for its checkpoints:"
+            " mount one, and set ERRATA_FILES_URL to it, or train on one host"
+        )
     spec = preview_spec(session, store, run.dataset_id, run.base_model_id, config)
     last = select(func.coalesce(func.max(Checkpoint.step), 0)).where(Checkpoint.run_id == run_id)
     return spec.model_copy(
@@ -73,6 +78,7 @@ def make_spec(session: Session, store: StoreSettings, run_id: str, lease_seconds
             "run_id": run_id,
             "checkpoints": run_folder(store, run_id) / "checkpoints",
             "output": files_root(store) / "models" / run_id,
+            "hosts": run.hosts,
             "lease_seconds": lease_seconds,
             "last_step": session.scalar(last) or 0,
             "lineage": _lineage(session, run),

@@ -22,6 +22,13 @@ class TrainerSettings(BaseSettings):
     loading_seconds: float = Field(1800.0, gt=0, description="The same, while imports and weights are loaded.")
     stop_seconds: float = Field(120.0, gt=0, description="A process asked to stop is killed after this long.")
     backoff_seconds: float = Field(2.0, ge=0, description="Wait before a failed run is tried again; doubles.")
+    gather_seconds: float = Field(
+        300.0, gt=0, description="How long a run waits for its other hosts; then it waits as long for its next turn."
+    )
+    address: str | None = Field(
+        None, max_length=253, description="Under which other hosts reach this one; none: by the route to the database."
+    )
+    port: int = Field(0, ge=0, le=65535, description="Where the hosts of a run meet at this one; 0: any free port.")
     accelerate_config: Path | None = Field(
         None, description="Start runs with `accelerate launch` and this file, or the shipped one of this name."
     )
