@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on a free port, answering from the transformers engine, that can be told to misbehave.
 
 Serves ``/v1/models``, ``/version``, ``/v1/completions`` (token ids) and ``/v1/chat/completions`` (the last turn
-continued). ``faults`` are taken up one per POST, in order; ``down`` refuses connections as a dead server does.
+continued). ``faults`` are taken up one per POST, in order; ``dead`` cuts every connection as a dead server does.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class OpenAIServer:
         self.prompt_tokens = self.completion_tokens = self.most = 0
         self.lock, self.counting = threading.Lock(), threading.Lock()
         self.in_flight = 0
+        self.dead = False
         self.closing = threading.Event()
         self.adapters: dict[str, IdsEngine] | None = None  # by name; None: it loads none
         self.streams = False  # whether it answers by a stream who asks for one
@@ -195,6 +196,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
+        if self.of.dead:
+            self._cut(b"")
+            return
         pages: dict[str, dict[str, Any]] = {
             "/v1/models": {"data": self.of.models()},
             "/version": {"version": self.of.version},
@@ -206,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.of.counting:
             self.of.seen.append((self.path, dict(self.headers.items()), body))
-            fault = self.of.faults.popleft() if self.of.faults else ""
+            fault = "cut" if self.of.dead else self.of.faults.popleft() if self.of.faults else ""
             self.of.in_flight += 1
             self.inside = True
             self.of.most = max(self.of.most, self.of.in_flight)
@@ -235,10 +239,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _misbehave(self, fault: str) -> None:
         kind, _, detail = fault.partition(" ")
         if kind == "cut":
-            self.close_connection = True
-            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [')
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._cut(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [')
         elif kind == "stall":
             while not self.of.closing.is_set() and not self._gone():
                 time.sleep(0.02)
@@ -248,6 +249,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
         else:
             self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
+
+    def _cut(self, begun: bytes) -> None:
+        self.close_connection = True
+        self.wfile.write(begun)
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _stream(self, messages: Iterable[dict[str, Any]]) -> None:
         """The answer in pieces, its samples by turns, the counts at the end, as vLLM sends them."""

@@ -34,7 +34,7 @@ from workers.gpu import GpuLock, SharedGpu
 
 if TYPE_CHECKING:
     from workers.engines.openai_engine import OpenAIEngine
-    from workers.engines.openai_http import ServerLoop
+    from workers.engines.openai_loop import ServerLoop
 
 log = logging.getLogger(__name__)
 _SERVERS = "servers"  # the name of the lock that all engines over HTTP share
@@ -235,7 +235,7 @@ class EnginePool:
 
     def _server(self, kind: EngineKind, model: ModelSpec) -> OpenAIEngine:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.
-        from workers.engines.openai_http import ServerLoop
+        from workers.engines.openai_loop import ServerLoop
 
         # By name and settings: an entry that the operator changed is another server, and the old one goes on.
         key = json.dumps([model.name, model.engine, model.config], sort_keys=True)

@@ -21,6 +21,7 @@ from workers.engines.openai_wire import SERVER_KINDS
 
 Config = dict[str, Any]
 DEFAULT_ENGINE = "transformers"
+_MOST_SERVERS = 64
 # An adapter of rank r needs a vLLM that was started with room for one of these ranks: its choices of max_lora_rank.
 _VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -151,10 +152,10 @@ class OpenAISettings(_Prompted):
 
     ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
     requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
-    suits servers without ``n``.
+    suits servers without ``n``. ``limit_field``: by which name it is first told how long a completion may be.
     """
 
-    base_url: str
+    base_url: str | list[str]
     model: str
     api_key_env: str | None = None
     server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
@@ -171,16 +172,50 @@ class OpenAISettings(_Prompted):
     backoff_seconds: float = Field(0.5, ge=0)
     backoff_limit_seconds: float = Field(30.0, ge=0)
     retry_after_limit_seconds: float = Field(120.0, ge=0)
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
 
-    @field_validator("base_url")
+    @field_validator("base_url", mode="before")
     @classmethod
-    def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give http://host:port/v1 or https://...")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
-        return value.rstrip("/")
+    def _plain(cls, value: Any) -> Any:
+        given = addresses(value)
+        if not given:
+            raise ValueError(
+                "give http://host:port/v1 or https://...; of several servers all, with commas between them"
+            )
+        if len(given) > _MOST_SERVERS or len(set(given)) < len(given):
+            raise ValueError(f"name each server once, and at most {_MOST_SERVERS}")
+        plain = [_plain_address(each) for each in given]
+        return plain[0] if len(plain) == 1 else plain
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the entry's servers listen."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url
+
+    @property
+    def url(self) -> str:
+        """Where the first of them listens."""
+        return self.urls[0]
+
+    def at(self, url: str) -> OpenAISettings:
+        """The same settings for one of the servers alone."""
+        return self.model_copy(update={"base_url": url})
+
+
+def addresses(value: Any) -> list[str]:
+    """The addresses that ``base_url`` names: one, a list of them, or several in one text with commas between them."""
+    listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return [str(each).strip() for each in listed if str(each).strip()]
+
+
+def _plain_address(value: str) -> str:
+    """The address as it is used. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give http://host:port/v1 or https://...")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
+    return value.rstrip("/")
 
 
 def _serve_by_server(base: Config, trained: Trained) -> Config | None:
