@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_url, text
 
-from models import access, completions, curation, heartbeats, uploads, webhooks  # noqa: F401  # every table
+from models import access, batches, completions, curation, heartbeats, uploads, webhooks  # noqa: F401  # every table
 from models.base import Base
 from models.session import use_wal
 

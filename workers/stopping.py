@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from errata.config import InjectionConfig
 from errata.funnel import Funnel
 from errata.stopping import Limit, StopConfig, amounts_of, may_start
+from models.batches import has_begun, waits_for_batches
 from models.events import record
 from models.jobs import InjectionJob, JobSummary, Shard
 from models.session import update_by_key, update_returning
@@ -44,7 +45,8 @@ def _counts(session: Session, job_id: str) -> dict[str, Any]:
 
 def _waiting(job_id: str) -> Any:
     """Shards of the job that have not begun."""
-    return and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
+    queued = and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
+    return and_(queued, ~waits_for_batches())
 
 
 def may_begin(session: Session, shard: Shard) -> bool:
@@ -52,10 +54,13 @@ def may_begin(session: Session, shard: Shard) -> bool:
     job_id = shard.injection_job_id
     if job_id is None or shard.stage != Stage.SAMPLE or (stop := stop_of(session, job_id)) is None:
         return True
+    if has_begun(session, shard.id):
+        return True
     job = session.scalars(select(InjectionJob).where(InjectionJob.id == job_id).with_for_update()).one()
     config = InjectionConfig.model_validate(job.config)
     size, mine = func.coalesce(func.sum(Shard.stop - Shard.start), 0), Shard.injection_job_id == job_id
-    begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, Shard.stage != Stage.SAMPLE))
+    past = or_(Shard.stage != Stage.SAMPLE, waits_for_batches())
+    begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, past))
     in_flight = session.scalar(select(size).where(mine, begun)) or 0
     done = session.scalar(select(size).where(mine, Shard.state == ShardState.DONE)) or 0
     counts, guess = _counts(session, job_id), _guess(config)

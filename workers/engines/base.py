@@ -234,7 +234,7 @@ def require_scoring(name: str, able: Capabilities) -> None:
 class Journal:
     """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates.
 
-    ``meter`` says how far the stage is, for the job's progress.
+    ``meter`` says how far the stage is, for the job's progress. ``batched``: requests went in batches.
     """
 
     engine: str | None = None
@@ -244,6 +244,7 @@ class Journal:
     retried: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
     meter: Meter = field(default_factory=Meter)
+    batched: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Engine, version, capabilities and what was done without, as JSON values."""

@@ -30,9 +30,12 @@ from workers.engines.base import (
     Scores,
 )
 from workers.engines.follow_ups import FollowUp
+from workers.engines.kept import Keep, Parked
 from workers.engines.meter import Meter
 from workers.engines.openai_about import About
 from workers.engines.openai_backend import Backend
+from workers.engines.openai_batched import BatchedCalls
+from workers.engines.openai_batches import BatchClient
 from workers.engines.openai_call import Call
 from workers.engines.openai_fleet import Fleet
 from workers.engines.openai_http import RequestRejected
@@ -65,6 +68,10 @@ class OpenAIEngine:
         self._fleet = Fleet([Backend(name, each.at(url), loop, self._tokenizer) for url in settings.urls])
         for backend in self._fleet.backends:
             loop.run(backend.gate.limit(name, settings.concurrency))
+        self.batches: BatchedCalls | None = None
+        if settings.batch is not None:
+            client = BatchClient(self._fleet.backends[0].server)
+            self.batches = BatchedCalls(name, settings.url, settings.batch, settings.retries, client, loop)
         self._scorer: TextScorer | None = None
         self._closed_until = -math.inf  # by the monotonic clock
 
@@ -120,6 +127,22 @@ class OpenAIEngine:
         call = Call(Counter() if retried is None else retried, follow_up, meter or Meter(), hear=hear)
         return self._answered(lambda: self._all(requests, call), cancelled, call.retried)
 
+    def generate_in_batches(
+        self,
+        batches: BatchedCalls,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        call: Call,
+        keep: Keep,
+    ) -> list[list[Completion]]:
+        """The same by ``batches`` of this engine, whose answers are kept. Raises Parked while some are outstanding."""
+        asker = self._fleet.backends[0].asker
+
+        def ask() -> list[list[Completion]]:
+            return batches.generate(requests, self._planned(requests), asker, call, keep)
+
+        return self._noted(ask, cancelled, call.retried)
+
     def score(
         self,
         requests: Sequence[ScoreRequest],
@@ -137,12 +160,17 @@ class OpenAIEngine:
     def _answered(
         self, work: Callable[[], Coroutine[Any, Any, T]], cancelled: Callable[[], bool], counts: Counter[str]
     ) -> T:
+        return self._noted(lambda: self._loop.run(work(), cancelled), cancelled, counts)
+
+    def _noted(self, work: Callable[[], T], cancelled: Callable[[], bool], counts: Counter[str]) -> T:
         """What the work gives, and notes of the trouble it met."""
         before = counts.total()
         try:
             self.connect(cancelled, counts)
             before = counts.total()
-            return self._loop.run(work(), cancelled)
+            return work()
+        except Parked:
+            raise
         except RequestRejected as refusal:
             self._is_stale()
             raise self._refusal(refusal) from None

@@ -31,7 +31,7 @@ from workers.engines.openai_stream import STREAMED, StreamedAnswer
 from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _JITTER = random.Random()
 T = TypeVar("T")
 Tell = Callable[[int], None]
@@ -180,7 +180,7 @@ class Server:
             raise _Transient(f"no answer within {self._settings.timeout_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _Transient("a cut connection") from error
-        if answer.status in _RETRIED:
+        if answer.status in RETRIED:
             raise _Transient(f"HTTP {answer.status}", _retry_after(answer.headers))
         if answer.status != HTTPStatus.OK:
             raise RequestRejected(answer.status, _message(answer.content))
@@ -279,10 +279,14 @@ def _headers(settings: OpenAISettings) -> dict[str, str]:
 def _message(content: bytes) -> str:
     """What the server says is wrong, shortened."""
     try:
-        body = json.loads(content)
+        return error_text(json.loads(content))
     except ValueError:
-        body = content.decode(errors="replace")
-    found: Any = body
+        return error_text(content.decode(errors="replace"))
+
+
+def error_text(body: Any) -> str:
+    """The same of what came as JSON."""
+    found = body
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)
     return str(found or body)[:300]

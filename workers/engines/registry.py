@@ -11,10 +11,10 @@ import datetime
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from errata.prompt_config import MOST_EXAMPLES
 from workers.engines.openai_wire import SERVER_KINDS
@@ -144,6 +144,16 @@ def _serve_by_vllm(base: Config, trained: Trained) -> Config:
     return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
 
 
+class BatchSettings(_Settings):
+    """How an entry asks in batches; see docs/engines.md. Times in seconds, but ``window`` as the provider reads it."""
+
+    window: str = Field("24h", pattern=r"^\d{1,4}[mhd]$")
+    poll_seconds: float = Field(30.0, gt=0)
+    max_requests: PositiveInt = 50_000
+    max_bytes: PositiveInt = 100_000_000
+    max_open: PositiveInt = 500
+
+
 class OpenAISettings(_Prompted):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
@@ -173,6 +183,21 @@ class OpenAISettings(_Prompted):
     backoff_limit_seconds: float = Field(30.0, ge=0)
     retry_after_limit_seconds: float = Field(120.0, ge=0)
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    batch: BatchSettings | None = None
+
+    @field_validator("batch", mode="before")
+    @classmethod
+    def _read_batch(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('give a JSON object, such as {"window": "24h"}') from None
+
+    @model_validator(mode="after")
+    def _one_provider(self) -> Self:
+        if self.batch is not None and len(self.urls) > 1:
+            raise ValueError("batch: a batch is one provider's; give one base_url")
+        return self
 
     @field_validator("base_url", mode="before")
     @classmethod
@@ -270,6 +295,11 @@ def interpreters(settings: object) -> dict[str, str]:
     """The interpreter of each engine's child that the worker's settings name."""
     named = {kind.name: getattr(settings, kind.python_setting) for kind in ENGINES.values() if kind.python_setting}
     return {name: python for name, python in named.items() if python is not None}
+
+
+def asks_in_batches(engine: str, config: Config) -> bool:
+    """Whether a registry entry's requests go in batches where nobody waits for each answer."""
+    return engine == "openai" and config.get("batch") is not None
 
 
 def can_score(engine: str, config: Config) -> bool | None:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from models.logs import engine_outage
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
+from workers.batches.keep import keep_for
 from workers.engines.base import (
     Completion,
     EngineError,
@@ -32,9 +33,13 @@ from workers.engines.base import (
     Scores,
 )
 from workers.engines.follow_ups import FollowUp
+from workers.engines.kept import Keep, Parked
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
 from workers.stages.isolation import ProblemErrors
+
+if TYPE_CHECKING:
+    from workers.engines.openai_batched import BatchedCalls
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +55,18 @@ class Generator(Protocol):
         journal: Journal | None = None,
         follow_up: FollowUp | None = None,
         hear: Hear | None = None,
+        keep: Keep | None = None,
     ) -> list[list[Completion]]:
         """Completions per request, in request order; ``journal`` is told which engine it was and what it met.
 
         With ``follow_up`` the last completions of each request (workers.engines.follow_ups). ``hear`` is told the texts
-        as they grow; its requests go before those of jobs.
+        as they grow; its requests go before those of jobs. With ``keep`` requests may go in batches
+        (workers.engines.kept).
         """
+        ...
+
+    def batches(self, model: ModelSpec) -> BatchedCalls:
+        """The way to batches that were made for the model."""
         ...
 
     def score(
@@ -99,6 +110,9 @@ class StageContext:
     ) -> list[list[Completion]]:
         """Completions per request. What the engine was and met stands in ``journal``, for the owner's events."""
         with _heard_of(model):
+            keep = keep_for(self.db, self.lease, model)
+            if keep is not None:
+                return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up, keep=keep)
             return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up)
 
     def score(self, model: ModelSpec, requests: Sequence[ScoreRequest]) -> list[Scores]:
@@ -113,7 +127,9 @@ def _heard_of(model: ModelSpec) -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        if error.retryable:  # what stands behind the colon may quote an answer
+        if isinstance(error, Parked):
+            engine_outage(model.name).back(log)
+        elif error.retryable:  # what stands behind the colon may quote an answer
             engine_outage(model.name).away(log, str(error).partition(": ")[0])
         raise
     engine_outage(model.name).back(log)
