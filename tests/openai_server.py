@@ -23,6 +23,7 @@ from workers.engines.base import Cancelled, Completion, GenerationRequest
 from workers.engines.transformers_engine import TransformersEngine
 
 MODEL = "served"
+Page = tuple[int, dict[str, Any] | bytes]
 
 
 class IdsEngine(TransformersEngine):
@@ -75,6 +76,10 @@ class OpenAIServer:
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()
+
+    def page(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Page | None:
+        """Status and body of what a server of another kind has beside completions; None: it is none of that."""
+        return None
 
     def answer(
         self, path: str, body: dict[str, Any], gone: Any
@@ -199,6 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.of.dead:
             self._cut(b"")
             return
+        if (page := self.of.page("GET", self.path, dict(self.headers), b"")) is not None:
+            self._send(*page)
+            return
         pages: dict[str, dict[str, Any]] = {
             "/v1/models": {"data": self.of.models()},
             "/version": {"version": self.of.version},
@@ -206,8 +214,14 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._send(200 if self.path in pages else 404, pages.get(self.path, {}))
 
+    def do_DELETE(self) -> None:
+        page = self.of.page("DELETE", self.path, dict(self.headers), b"")
+        self._send(*(page or (404, {})))
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        form = self.headers["Content-Type"].startswith("multipart/")
+        body = {} if form else json.loads(content)
         with self.of.counting:
             self.of.seen.append((self.path, dict(self.headers.items()), body))
             fault = "cut" if self.of.dead else self.of.faults.popleft() if self.of.faults else ""
@@ -215,8 +229,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.inside = True
             self.of.most = max(self.of.most, self.of.in_flight)
         try:
-            if fault:
+            if fault == "lost":  # done, and nobody hears of it
+                self.of.page("POST", self.path, dict(self.headers), content)
+                self._cut(b"")
+            elif fault:
                 self._misbehave(fault)
+            elif (page := self.of.page("POST", self.path, dict(self.headers), content)) is not None:
+                self._send(*page)
             else:
                 status, answer = self.of.answer(self.path, body, self._gone)
                 if isinstance(answer, Iterator):
@@ -281,8 +300,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.setblocking(True)
 
-    def _send(self, status: int, body: str | dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    def _send(self, status: int, body: str | bytes | dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        data = (
+            body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        )
         self._leave()
         self.send_response(status)
         for name, value in (headers or {}).items():
