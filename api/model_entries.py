@@ -20,7 +20,7 @@ from api.http.errors import Conflict, Invalid
 from api.schemas import ModelName, Request
 from models.base import new_id
 from models.workspaces import LanguageModel
-from workers.dispatch import DEFAULT_ENGINE, entry_config, place_settings
+from workers.dispatch import DEFAULT_ENGINE, addresses, entry_config, place_settings
 
 HUB = "hub:"
 _ASK = "choose a place that the operator's ERRATA_MODEL_SOURCES lists"
@@ -62,8 +62,9 @@ def checked_entry(body: ModelIn, sources: Sequence[str]) -> dict[str, Any]:
     for name, place in named.items():
         if not _allowed_place(place, sources):
             raise Invalid.field(f"settings.{name}", "this folder or hub id is not among those that may be added", _ASK)
-    address = body.settings.get("base_url")
-    if address is not None and not _allowed_address(str(address), sources):
+    # Read as the entry reads them: of several servers each must be allowed.
+    listed = addresses(body.settings.get("base_url"))
+    if not all(_allowed_address(address, sources) for address in listed):
         raise Invalid.field("settings.base_url", "this address is not among those that may be added", _ASK)
     try:
         config = entry_config(body.engine, body.settings)

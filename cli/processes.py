@@ -19,6 +19,7 @@ from api.studies.follow import following
 from cli.common import need_broker, observed, open_database, stop_on_signals, stop_with_parent
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, create_celery
+from workers.batches.poller import start_polling
 from workers.beats import Beats
 from workers.completions.answerer import start_answering
 from workers.dispatch import Dispatcher
@@ -80,6 +81,7 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         rebuild = partial(rebuild_consumer, celery)
         start_watch(HintWatch(services, queue, rebuild=rebuild, restart=restart, status=status))
     answering = start_answering(services) if GENERATION in queues else None
+    polling = start_polling(services) if GENERATION in queues else None
     try:
         with observed("worker", settings), Beats(db, services.name, queues, settings.heartbeat_seconds):
             celery.start()
@@ -87,6 +89,8 @@ def worker(store: StoreSettings, queues: list[str], pool: Pool, concurrency: int
         services.stopping.set()
         if answering is not None:  # so that completions are given back before their engines are gone
             answering.join(_GIVE_BACK_SECONDS)
+        if polling is not None:
+            polling.join(_GIVE_BACK_SECONDS)
         close_services(services)
         if again.is_set():
             os.execv(sys.executable, sys.orig_argv)

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, make_
 
 from models import (  # noqa: F401  # every table
     access,
+    batches,
     cached_answers,
     completions,
     curation,

@@ -1,7 +1,7 @@
 """An OpenAI-compatible server on a free port, answering from the transformers engine, that can be told to misbehave.
 
 Serves ``/v1/models``, ``/version``, ``/v1/completions`` (token ids) and ``/v1/chat/completions`` (the last turn
-continued). ``faults`` are taken up one per POST, in order; ``down`` refuses connections as a dead server does.
+continued). ``faults`` are taken up one per POST, in order; ``dead`` cuts every connection as a dead server does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from workers.engines.base import Cancelled, Completion, GenerationRequest
 from workers.engines.transformers_engine import TransformersEngine
 
 MODEL = "served"
+Page = tuple[int, dict[str, Any] | bytes]
 
 
 class IdsEngine(TransformersEngine):
@@ -50,6 +51,7 @@ class OpenAIServer:
         self.prompt_tokens = self.completion_tokens = self.most = 0
         self.lock, self.counting = threading.Lock(), threading.Lock()
         self.in_flight = 0
+        self.dead = False
         self.closing = threading.Event()
         self.adapters: dict[str, IdsEngine] | None = None  # by name; None: it loads none
         self.streams = False  # whether it answers by a stream who asks for one
@@ -74,6 +76,10 @@ class OpenAIServer:
         self.closing.set()
         self._http.shutdown()
         self._http.server_close()
+
+    def page(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Page | None:
+        """Status and body of what a server of another kind has beside completions; None: it is none of that."""
+        return None
 
     def answer(
         self, path: str, body: dict[str, Any], gone: Any
@@ -195,6 +201,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def do_GET(self) -> None:
+        if self.of.dead:
+            self._cut(b"")
+            return
+        if (page := self.of.page("GET", self.path, dict(self.headers), b"")) is not None:
+            self._send(*page)
+            return
         pages: dict[str, dict[str, Any]] = {
             "/v1/models": {"data": self.of.models()},
             "/version": {"version": self.of.version},
@@ -202,17 +214,28 @@ class _Handler(BaseHTTPRequestHandler):
         }
         self._send(200 if self.path in pages else 404, pages.get(self.path, {}))
 
+    def do_DELETE(self) -> None:
+        page = self.of.page("DELETE", self.path, dict(self.headers), b"")
+        self._send(*(page or (404, {})))
+
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        form = self.headers["Content-Type"].startswith("multipart/")
+        body = {} if form else json.loads(content)
         with self.of.counting:
             self.of.seen.append((self.path, dict(self.headers.items()), body))
-            fault = self.of.faults.popleft() if self.of.faults else ""
+            fault = "cut" if self.of.dead else self.of.faults.popleft() if self.of.faults else ""
             self.of.in_flight += 1
             self.inside = True
             self.of.most = max(self.of.most, self.of.in_flight)
         try:
-            if fault:
+            if fault == "lost":  # done, and nobody hears of it
+                self.of.page("POST", self.path, dict(self.headers), content)
+                self._cut(b"")
+            elif fault:
                 self._misbehave(fault)
+            elif (page := self.of.page("POST", self.path, dict(self.headers), content)) is not None:
+                self._send(*page)
             else:
                 status, answer = self.of.answer(self.path, body, self._gone)
                 if isinstance(answer, Iterator):
@@ -235,10 +258,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _misbehave(self, fault: str) -> None:
         kind, _, detail = fault.partition(" ")
         if kind == "cut":
-            self.close_connection = True
-            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [')
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
+            self._cut(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"choices": [')
         elif kind == "stall":
             while not self.of.closing.is_set() and not self._gone():
                 time.sleep(0.02)
@@ -248,6 +268,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, {"choices": [{"index": 0, "text": None}]} if detail else {})
         else:
             self._send(int(kind), {"error": {"message": f"told to answer {kind}"}}, {"Retry-After": detail})
+
+    def _cut(self, begun: bytes) -> None:
+        self.close_connection = True
+        self.wfile.write(begun)
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def _stream(self, messages: Iterable[dict[str, Any]]) -> None:
         """The answer in pieces, its samples by turns, the counts at the end, as vLLM sends them."""
@@ -274,8 +300,10 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.setblocking(True)
 
-    def _send(self, status: int, body: str | dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    def _send(self, status: int, body: str | bytes | dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        data = (
+            body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        )
         self._leave()
         self.send_response(status)
         for name, value in (headers or {}).items():

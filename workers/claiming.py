@@ -30,7 +30,7 @@ def claim_shard(services: Services, shard_id: str, queue: str | None) -> Lease |
         if queue is None:
             with services.db.begin() as session:
                 named = session.get(Shard, shard_id)
-                if named is None or not may_begin(session, named.injection_job_id, named.stage):
+                if named is None or not may_begin(session, named.injection_job_id, named.stage, shard_id):
                     return None
                 return leases.claim(session, shard_id, *_holder(services))
         with services.db.look() as session:
@@ -56,7 +56,7 @@ def _claim_of(services: Services, shard_id: str, queue: str) -> Lease | None:
             chosen = choose_shard(session, shard_id, stages)
             if chosen is None or chosen.shard_id == lost_to_another:
                 return None
-            if chosen.limited and not may_begin(session, chosen.owner[1], chosen.stage):
+            if chosen.limited and not may_begin(session, chosen.owner[1], chosen.stage, chosen.shard_id):
                 if Stage.SAMPLE not in stages:
                     return None
                 stages = tuple(stage for stage in stages if stage != Stage.SAMPLE)

@@ -30,7 +30,7 @@ from workers.lifecycle import (
     resume,
     retry_quarantined,
 )
-from workers.model_entries import DEFAULT_ENGINE, doubts, entry_config, place_settings
+from workers.model_entries import DEFAULT_ENGINE, addresses, doubts, entry_config, place_settings
 from workers.training.config import PRESETS as TRAINING_PRESETS
 from workers.training.config import TABLES as TRAINING_TABLES
 from workers.training.config import TrainingConfig
@@ -53,6 +53,7 @@ __all__ = [
     "PreviewFailed",
     "TrainingConfig",
     "TrainingRefused",
+    "addresses",
     "can_score",
     "cancel",
     "checkpoint_folder",

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.engines.registry import DEFAULT_ENGINE, ENGINES, PROMPTED, Config, checked
+from workers.engines.registry import DEFAULT_ENGINE, ENGINES, PROMPTED, Config, addresses, checked
 from workers.engines.weights import refuse_pickles
 
-__all__ = ["DEFAULT_ENGINE", "doubts", "entry_config", "place_settings"]
+__all__ = ["DEFAULT_ENGINE", "addresses", "doubts", "entry_config", "place_settings"]
 _PLACES = ("path", "tokenizer", "adapter")  # settings that name a folder or a hub id
 _HUB_SECONDS = 5.0
 

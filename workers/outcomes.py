@@ -26,6 +26,7 @@ class ShardOutcome(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
     RELEASED = "released"
+    PARKED = "parked"  # its requests went in batches; it is run again when those have ended
     FAILED = "failed"
     QUARANTINED = "quarantined"
     INTERRUPTED = "interrupted"
@@ -39,7 +40,9 @@ JOB_GOES_ON = frozenset(
     {ShardOutcome.ADVANCED, ShardOutcome.CONTINUES, ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED}
 )
 # After these nothing counts towards a job's limits, and the database may be away.
-NOTHING_WRITTEN = frozenset({ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED, ShardOutcome.RELEASED})
+NOTHING_WRITTEN = frozenset(
+    {ShardOutcome.INTERRUPTED, ShardOutcome.DISCARDED, ShardOutcome.RELEASED, ShardOutcome.PARKED}
+)
 
 
 @dataclass(slots=True)

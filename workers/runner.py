@@ -3,7 +3,7 @@
 Two short transactions enclose a long computation during which no session is open. What goes wrong has one of four ends:
 
 - *cancelled*: the owner wants no more;
-- *released*: this worker stops, or an engine is away;
+- *released*: this worker stops, or an engine is away, or it was *parked*: its requests went in batches;
 - *failed*: the stage raised, or a child process that it started died;
 - *interrupted*: the lease or the database was lost, so nothing is written and the sweeper requeues; or an engine died
   that worked for other shards too, and the shard is requeued at once.
@@ -26,6 +26,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
+from models.batches import forget, park
 from models.jobs import InjectionJob, Shard
 from models.leases import Lease, has_open_shards, load_owner
 from models.logs import DATABASE
@@ -36,6 +37,7 @@ from workers.app import GRADING
 from workers.claiming import claim_shard
 from workers.dispatch import Dispatcher
 from workers.engines.base import Cancelled, EngineError, Journal
+from workers.engines.kept import Parked
 from workers.engines.meter import Meter
 from workers.hints import Hints
 from workers.judge import JudgePool
@@ -199,6 +201,8 @@ def _attempt(services: Services, lease: Lease, queue: str | None) -> ShardOutcom
         except Cancelled:
             return _stopped(services, lease)
         except EngineError as error:
+            if isinstance(error, Parked):
+                return _parked(services, lease, error)
             if error.shared:
                 return _engine_lost(services, lease, error)
             return _engine_away(services, context, error) if error.retryable else _failed(services, lease, error)
@@ -232,6 +236,8 @@ def _store(
                 return ShardOutcome.DISCARDED
             finish.write(session)
             store_errors(session, lease, context.errors, in_funnel=shard.injection_job_id is not None)
+            if context.journal.batched:
+                forget(session, lease.shard_id)
             record_engine_use(session, lease, context.journal)
             count_reused(session, lease, context.journal.reused)
             write_ledger(session, lease, {"total": seconds, "engine": context.journal.seconds})
@@ -281,6 +287,17 @@ def _stopped(services: Services, lease: Lease) -> ShardOutcome:
         return ShardOutcome.CANCELLED
     services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
     return ShardOutcome.RELEASED
+
+
+def _parked(services: Services, lease: Lease, wait: Parked) -> ShardOutcome:
+    """Requests of the stage wait at a provider: the shard waits with them, and no thread does."""
+    with services.db.begin() as session:
+        may_go_on = park(session, lease, wait.wait_seconds, until_ended=wait.until_ended)
+    if may_go_on is None:
+        return ShardOutcome.DISCARDED
+    if may_go_on:
+        services.dispatcher.send([hint_for(lease.shard_id, lease.stage)])
+    return ShardOutcome.PARKED
 
 
 def _engine_away(services: Services, context: StageContext, error: EngineError) -> ShardOutcome:

@@ -49,6 +49,11 @@ class WorkerSettings(WebhookRules, PortRules, MetricsRules, BaseSettings):
     completion_poll_seconds: float = Field(
         0.2, gt=0, description="How often a generation worker looks for completions to answer."
     )
+    batch_poll_seconds: float = Field(
+        2.0,
+        gt=0,
+        description="How often a generation worker looks for batches that are to be looked at.",
+    )
     loaded_models: int = Field(1, gt=0, description="Language models an engine child keeps loaded at once.")
     vllm_python: str | None = Field(None, description="Interpreter of the environment that has vllm; unset: this one.")
     torch_threads: int = Field(0, ge=0, description="Threads of an engine child; 0: torch decides.")

@@ -19,6 +19,7 @@ from errata.funnel import Funnel
 from errata.prices import Prices, read_prices
 from errata.stopping import DEADLINE, Limit, StopConfig, amounts_of, may_start
 from models.base import db_now
+from models.batches import has_begun, waits_for_batches
 from models.events import record
 from models.jobs import InjectionJob, JobSummary, Shard
 from models.session import update_by_key, update_returning
@@ -47,20 +48,24 @@ def _counts(session: Session, job_id: str) -> dict[str, Any]:
 
 def _waiting(job_id: str) -> Any:
     """Shards of the job that have not begun."""
-    return and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
+    queued = and_(Shard.injection_job_id == job_id, Shard.state == ShardState.QUEUED, Shard.stage == Stage.SAMPLE)
+    return and_(queued, ~waits_for_batches())
 
 
-def may_begin(session: Session, job_id: str | None, stage: str | None) -> bool:
+def may_begin(session: Session, job_id: str | None, stage: str | None, shard_id: str) -> bool:
     """Whether a job's shard that waits at this stage may be claimed as far as the job's limits go.
 
     Locks the job where it has some: one at a time. ``job_id``: None for a shard of another owner.
     """
     if job_id is None or stage != Stage.SAMPLE or (stop := stop_of(session, job_id)) is None:
         return True
+    if has_begun(session, shard_id):
+        return True
     job = session.scalars(select(InjectionJob).where(InjectionJob.id == job_id).with_for_update()).one()
     config = InjectionConfig.model_validate(job.config)
     size, mine = func.coalesce(func.sum(Shard.stop - Shard.start), 0), Shard.injection_job_id == job_id
-    begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, Shard.stage != Stage.SAMPLE))
+    past = or_(Shard.stage != Stage.SAMPLE, waits_for_batches())
+    begun = or_(Shard.state == ShardState.RUNNING, and_(Shard.state == ShardState.QUEUED, past))
     in_flight = session.scalar(select(size).where(mine, begun)) or 0
     done = session.scalar(select(size).where(mine, Shard.state == ShardState.DONE)) or 0
     prices = read_prices(job.prices)

@@ -15,6 +15,7 @@ from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
 from workers.app import GENERATION, GRADING, RUN_SHARD, create_celery
+from workers.batches.poller import start_polling
 from workers.beats import Beats
 from workers.completions.answerer import start_answering
 from workers.dispatch import Dispatcher
@@ -112,7 +113,7 @@ def embedded_worker(app: Celery, services: Services) -> Iterator[None]:
     ]
     for thread in threads:
         thread.start()
-    threads.append(start_answering(services))
+    threads += [start_answering(services), start_polling(services)]
     try:
         with beats:
             yield

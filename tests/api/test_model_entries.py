@@ -90,6 +90,8 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"path": "Qwen2/x"}, "settings.path"),
     ({"path": "{folder}/tiny", "adapter": "/etc"}, "settings.adapter"),
     ({"base_url": "http://gpu:8001.evil.example/v1", "model": "m"}, "settings.base_url"),
+    ({"base_url": "http://gpu:8001/v1,http://evil.example/v1", "model": "m"}, "settings.base_url"),
+    ({"base_url": ["http://gpu:8001/v1", "http://evil.example/v1"], "model": "m"}, "settings.base_url"),
     ({"base_url": "http://gpu:8001/v1", "model": "m", "api_key_env": "HOME"}, "settings.api_key_env"),
     ({"path": "{folder}/tiny", "wings": 2}, "settings"),
     ({"path": "{folder}/" + "x" * 5000}, "settings"),

@@ -27,7 +27,8 @@ from models.telemetry.metrics import ENGINE_SECONDS, ENGINE_TOKENS
 from tests.api.conftest import bring, post_job, post_problems
 from tests.workers.injection_jobs import run_shards
 from workers.engines.base import Completion, EngineError, GenerationRequest, ModelSpec
-from workers.engines.openai_http import Server, ServerLoop
+from workers.engines.openai_http import Server
+from workers.engines.openai_loop import ServerLoop
 from workers.engines.pool import EnginePool
 from workers.engines.registry import OpenAISettings
 from workers.runner import Services

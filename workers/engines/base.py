@@ -241,7 +241,7 @@ class Journal:
     """What a stage's engine was and went through, for the job's events. Filled by the pool while it generates.
 
     ``meter``: how far the stage is. ``weights``: the mark of those that answered last (workers.engines.marks); None:
-    not known. ``reused``: tokens of answers kept from earlier requests.
+    not known. ``reused``: tokens of answers kept from earlier requests. ``batched``: requests went in batches.
     """
 
     engine: str | None = None
@@ -253,6 +253,7 @@ class Journal:
     retried: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0  # spent generating: without loading a model or waiting for the engine
     meter: Meter = field(default_factory=Meter)
+    batched: bool = False
 
     def identity(self) -> dict[str, Any]:
         """Engine, version, capabilities and what was done without, as JSON values."""

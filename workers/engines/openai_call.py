@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -26,6 +26,7 @@ class Call:
     failed: asyncio.Event = field(default_factory=asyncio.Event)
     streaming: bool = False  # one of its requests is
     hear: Hear | None = None
+    cancelled: Callable[[], bool] = lambda: False  # asked between the steps of a call that is made in several
     _counts: dict[tuple[int, int], int] = field(default_factory=dict)  # tokens so far of units that somebody hears
 
     def watched(self, unit: Unit, held: str = "") -> Unit:

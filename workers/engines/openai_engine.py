@@ -1,6 +1,6 @@
 """The ``openai`` engine: any OpenAI-compatible server (vLLM, SGLang, llama.cpp, hosted), many requests in flight.
 
-Runs in the worker process, on one event loop for all servers (workers.engines.openai_http); loads no torch. With the
+Runs in the worker process, on one event loop for all servers (workers.engines.openai_loop); loads no torch. With the
 setting ``tokenizer`` prompts travel as token ids to ``/v1/completions``, exactly those of the other engines; without it
 as turns to ``/v1/chat/completions``, the reply opened by a last turn that the server continues.
 
@@ -12,11 +12,9 @@ that somebody listens to have a few places of their own beyond that limit, and a
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -30,38 +28,30 @@ from workers.engines.base import (
     PromptRefused,
     ScoreRequest,
     Scores,
-    storable,
 )
 from workers.engines.follow_ups import FollowUp
-from workers.engines.grammars import frame_body, from_json
-from workers.engines.joints import held_back_of, without_held_back
+from workers.engines.kept import Keep, Parked
 from workers.engines.meter import Meter
-from workers.engines.openai_about import About, ask_about
+from workers.engines.openai_about import About
+from workers.engines.openai_backend import Backend
+from workers.engines.openai_batched import BatchedCalls
+from workers.engines.openai_batches import BatchClient
 from workers.engines.openai_call import Call
-from workers.engines.openai_dialect import Dialect
-from workers.engines.openai_http import RequestRejected, Server, ServerLoop, all_or_none
+from workers.engines.openai_fleet import Fleet
+from workers.engines.openai_http import RequestRejected
+from workers.engines.openai_loop import ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
-from workers.engines.openai_wire import (
-    HOSTED,
-    Choices,
-    ServerKind,
-    Unit,
-    read_choices,
-    request_body,
-    units,
-)
+from workers.engines.openai_wire import HOSTED, Unit, units
 from workers.engines.registry import PROMPTED, OpenAISettings
-from workers.engines.rendering import LocalTokenizer, prompt_ids
+from workers.engines.rendering import LocalTokenizer
 from workers.engines.scoring import TextScorer
-from workers.engines.templates import sent_values, with_template_values
+from workers.engines.templates import with_template_values
 
 T = TypeVar("T")
-_ASK_AGAIN_SECONDS = 60.0
-_CONTEXT = re.compile(r"context (?:length|size|window)\D{0,40}(\d+)", re.IGNORECASE)
 
 
 class OpenAIEngine:
-    """One served language model. Thread-safe: several shards share its connections and its server's limit."""
+    """One served language model. Thread-safe: several shards share its connections and its servers' limits."""
 
     def __init__(self, name: str, config: dict[str, Any], loop: ServerLoop) -> None:
         try:
@@ -72,20 +62,29 @@ class OpenAIEngine:
         settings = self._settings
         self._name = name
         self._tokenizer = _tokenizer(settings)
-        self._dialect = Dialect()
-        self._server = Server(settings)
         self._loop = loop
-        self._gate, self._urgent = loop.gate(settings.base_url), loop.urgent_gate(settings.base_url)
-        loop.run(self._gate.limit(name, settings.concurrency))
-        self._about: About | None = None
+        # One server is asked again by itself; of several another one is asked.
+        each = settings if len(settings.urls) == 1 else settings.model_copy(update={"retries": 0})
+        self._fleet = Fleet([Backend(name, each.at(url), loop, self._tokenizer) for url in settings.urls])
+        for backend in self._fleet.backends:
+            loop.run(backend.gate.limit(name, settings.concurrency))
+        self.batches: BatchedCalls | None = None
+        if settings.batch is not None:
+            client = BatchClient(self._fleet.backends[0].server)
+            self.batches = BatchedCalls(name, settings.url, settings.batch, settings.retries, client, loop)
         self._scorer: TextScorer | None = None
-        self._stale = False  # something went wrong: ask anew what stands there, it may have been replaced
-        self._asked = self._closed_until = -math.inf  # by the monotonic clock
+        self._closed_until = -math.inf  # by the monotonic clock
+
+    @property
+    def _known(self) -> list[About]:
+        """What those servers told that were asked."""
+        return [each.asker.about for each in self._fleet.backends if each.asker.about is not None]
 
     @property
     def version(self) -> str:
-        """The server's kind and version, as it tells them; "unknown" before the first call."""
-        return "unknown" if self._about is None else f"{self._about.kind.name} {self._about.version}"
+        """The servers' kind and version, as they tell them; "unknown" before the first call."""
+        told = dict.fromkeys(f"{about.kind.name} {about.version}" for about in self._known)
+        return ", ".join(told) or "unknown"
 
     @property
     def mark(self) -> str | None:
@@ -94,31 +93,27 @@ class OpenAIEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        """By the server's kind; a hosted server of no known kind promises nothing."""
+        """By the servers' kind: what all of them can do. A hosted server of no known kind promises nothing."""
+        kinds = [about.kind for about in self._known] or [HOSTED]
         return Capabilities(
-            assistant_prefix=self._kind.continuation is not None or self._tokenizer is not None,
-            per_request_seed=self._kind.per_request_seed,
-            prefix_cache=self._kind.prefix_cache,
-            prompt_logprobs=self._kind.prompt_logprobs and self._tokenizer is not None,
-            structured=self._kind is not HOSTED or self._tokenizer is None,
+            assistant_prefix=self._tokenizer is not None or all(kind.continuation is not None for kind in kinds),
+            per_request_seed=all(kind.per_request_seed for kind in kinds),
+            prefix_cache=all(kind.prefix_cache for kind in kinds),
+            prompt_logprobs=self._tokenizer is not None and all(kind.prompt_logprobs for kind in kinds),
+            structured=self._tokenizer is None or all(kind is not HOSTED for kind in kinds),
         )
 
     def connect(self, cancelled: Callable[[], bool], retried: Counter[str]) -> None:
-        """Ask the server what it is, again after trouble and from time to time: another may stand there by now.
+        """Ask the servers what they are, again after trouble and from time to time: others may stand there by now.
 
-        Raises EngineError at once while the server wants to be left alone.
+        Raises EngineError at once while a single server wants to be left alone.
         """
         now = time.monotonic()
         if now < self._closed_until:
             left = self._closed_until - now
             raise EngineError(f"{self._name!r}: its server wants to be left alone", retryable=True, wait_seconds=left)
-        if self._about is None or self._stale or now - self._asked > _ASK_AGAIN_SECONDS:
-            self._stale, self._asked = False, now
-            try:
-                self._about = self._loop.run(ask_about(self._name, self._settings, self._server, retried), cancelled)
-            except BaseException:
-                self._stale = True
-                raise
+        if any(each.is_new for each in self._fleet.backends):
+            self._loop.run(self._fleet.introduce(retried), cancelled)
 
     def generate(
         self,
@@ -137,6 +132,22 @@ class OpenAIEngine:
         call = Call(Counter() if retried is None else retried, follow_up, meter or Meter(), hear=hear)
         return self._answered(lambda: self._all(requests, call), cancelled, call.retried)
 
+    def generate_in_batches(
+        self,
+        batches: BatchedCalls,
+        requests: Sequence[GenerationRequest],
+        cancelled: Callable[[], bool],
+        call: Call,
+        keep: Keep,
+    ) -> list[list[Completion]]:
+        """The same by ``batches`` of this engine, whose answers are kept. Raises Parked while some are outstanding."""
+        asker = self._fleet.backends[0].asker
+
+        def ask() -> list[list[Completion]]:
+            return batches.generate(requests, self._planned(requests), asker, call, keep)
+
+        return self._noted(ask, cancelled, call.retried)
+
     def score(
         self,
         requests: Sequence[ScoreRequest],
@@ -148,38 +159,52 @@ class OpenAIEngine:
         counts: Counter[str] = Counter() if retried is None else retried
         if self._scorer is None:
             self._scorer = TextScorer(self._tokenizer)
-        scorer = ServerScorer(self._scorer, self._server, self._gate, self._settings, meter or Meter())
-        return self._answered(lambda: scorer.all(requests, self._kind, self._max_context(), counts), cancelled, counts)
+        scorer = ServerScorer(self._scorer, self._fleet, self._settings, meter or Meter())
+        return self._answered(lambda: scorer.all(requests, counts), cancelled, counts)
 
     def _answered(
         self, work: Callable[[], Coroutine[Any, Any, T]], cancelled: Callable[[], bool], counts: Counter[str]
     ) -> T:
+        return self._noted(lambda: self._loop.run(work(), cancelled), cancelled, counts)
+
+    def _noted(self, work: Callable[[], T], cancelled: Callable[[], bool], counts: Counter[str]) -> T:
         """What the work gives, and notes of the trouble it met."""
         before = counts.total()
         try:
             self.connect(cancelled, counts)
             before = counts.total()
-            return self._loop.run(work(), cancelled)
+            return work()
+        except Parked:
+            raise
         except RequestRejected as refusal:
-            self._stale = True
+            self._is_stale()
             raise self._refusal(refusal) from None
         except EngineError as error:
-            self._stale = True
-            if error.wait_seconds:
+            self._is_stale()
+            if error.wait_seconds and self._fleet.is_one:
                 self._closed_until = max(self._closed_until, time.monotonic() + error.wait_seconds)
             raise
         finally:
             # Retried, even with success: a server that restarted may be another version with another context.
             if counts.total() > before:
-                self._stale = True
+                self._is_stale()
+
+    def _is_stale(self) -> None:
+        for each in self._fleet.backends:
+            each.stale = True
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._server.close()
+        for each in self._fleet.backends:
+            await each.server.close()
+
+    def _planned(self, requests: Sequence[GenerationRequest]) -> list[Unit]:
+        limits = [self._settings.samples_per_request, *(about.kind.most_samples for about in self._known)]
+        most = min((limit for limit in limits if limit), default=None)
+        return [unit for at, request in enumerate(requests) for unit in units(at, request, most)]
 
     async def _all(self, requests: Sequence[GenerationRequest], call: Call) -> list[list[Completion]]:
-        limits = [most for most in (self._settings.samples_per_request, self._kind.most_samples) if most]
-        planned = [u for at, r in enumerate(requests) for u in units(at, r, min(limits, default=None))]
+        planned = self._planned(requests)
         answers = await all_or_none(self._one(unit, call) for unit in planned)
         results: list[list[Completion]] = [[] for _ in requests]
         for unit, answer in zip(planned, answers, strict=True):
@@ -187,145 +212,49 @@ class OpenAIEngine:
         return results
 
     async def _one(self, unit: Unit, call: Call) -> list[Completion]:
-        # Held while waiting to ask again: a server in trouble gets fewer requests, not more. And from an answer to
-        # what follows from it: that is the longest way to the batch's end, and the server knows its prompt.
-        async with self._gate if call.hear is None else self._urgent:
-            if call.failed.is_set():
-                return []
-            try:
-                while True:
-                    watched = self._kind.streams or call.hear is not None
-                    asked = call.watched(unit, self._held_back(unit)) if watched else unit
-                    answer = await (self._chat if self._tokenizer is None else self._ids)(asked, call.retried)
-                    call.streaming = call.streaming and asked.tell is None
-                    call.ended(unit, answer)
-                    following = None if call.follow_up is None else call.follow_up(unit.index, answer[0])
-                    if following is None:
-                        return answer
-                    [unit] = units(unit.index, following, None)  # one completion each, so one unit
-            except BaseException:
-                call.failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
-                raise
+        # A place is held while waiting to ask again: a server in trouble gets fewer requests, not more. And from an
+        # answer to what follows from it: that is the longest way to the batch's end, and the server knows its prompt.
+        attempt = 0
+        while True:
+            async with self._fleet.place(unit.request.prompt, urgent=call.hear is not None) as backend:
+                if call.failed.is_set():
+                    return []
+                try:
+                    while True:
+                        answer = await self._asked(unit, call, backend)
+                        attempt = 0
+                        following = None if call.follow_up is None else call.follow_up(unit.index, answer[0])
+                        if following is None:
+                            return answer
+                        [unit] = units(unit.index, following, None)  # one completion each, so one unit
+                except EngineError as error:
+                    attempt += 1
+                    if not self._fleet.goes_on(backend, error, attempt, self._settings.retries):
+                        call.failed.set()
+                        raise
+                except BaseException:
+                    call.failed.set()  # before the gate opens: the next in line would ask for a batch that is given up
+                    raise
+
+    async def _asked(self, unit: Unit, call: Call, backend: Backend) -> list[Completion]:
+        asker = backend.asker
+        watched = asker.kind.streams or call.hear is not None
+        asked = call.watched(unit, asker.held_back(unit)) if watched else unit
+        try:
+            answer = await asker.ask(asked, backend.line(call.retried))
+        finally:
+            call.streaming = call.streaming and asked.tell is None
+        backend.answered()
+        call.ended(unit, answer)
+        return answer
 
     def _refusal(self, refusal: RequestRejected) -> EngineError:
         if refusal.status == 404 and self._settings.adapter:  # restarted since: the next batch loads it again
-            self._stale = True
             return EngineError(f"language model {self._name!r}: the server no longer has the adapter", retryable=True)
         hint = f" (key from {self._settings.api_key_env})" if refusal.status in (401, 403) else ""
         if refusal.status in (400, 422):
             return PromptRefused(f"language model {self._name!r}: {refusal}")
         return EngineError(f"language model {self._name!r}: {refusal}{hint}")
-
-    async def _ids(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
-        ids = prompt_ids(self._tokenizer, unit.request.prompt)
-        limit, context = unit.request.max_tokens, self._max_context()
-        if context is not None:
-            # vLLM refuses a request that could outgrow the context, though it would most likely end before.
-            limit = min(limit, context - len(ids))
-        if limit <= 0:
-            return [Completion("", "length", len(ids) * (at == 0), 0) for at in range(unit.count)]
-        body = request_body(self._settings.model, self._kind, unit, limit) | {"prompt": ids}
-        held = self._held_back(unit)
-        found = await self._fitting("/completions", body, unit, retried)
-        return [replace(completion, text=without_held_back(completion.text, held)) for completion in found]
-
-    def _held_back(self, unit: Unit) -> str:
-        return "" if self._tokenizer is None else held_back_of(self._tokenizer, unit.request.prompt)
-
-    async def _text(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
-        """What goes on from a text that is no chat, which the server makes tokens of."""
-        limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
-        body = request_body(self._settings.model, self._kind, unit, limit)
-        body["prompt"] = unit.request.prompt.assistant_prefix
-        return await self._fitting("/completions", body, unit, retried)
-
-    async def _chat(self, unit: Unit, retried: Counter[str]) -> list[Completion]:
-        if not unit.request.prompt.messages:
-            return await self._text(unit, retried)
-        frame = unit.request.frame
-        if frame is not None and self._kind is HOSTED:
-            return await self._as_json(unit, frame, retried)
-        return await self._turns(unit, {}, retried)
-
-    async def _as_json(self, unit: Unit, frame: str, retried: Counter[str]) -> list[Completion]:
-        """The reply as the one field of an object: it has no opening, and no string ends it."""
-        bare = replace(unit.request.prompt, assistant_prefix="", stop=())
-        asked = replace(unit, request=replace(unit.request, prompt=bare, stop=()))
-        found = await self._turns(asked, frame_body(self._kind.frame, frame), retried)
-        return [replace(completion, text=from_json(completion.text)) for completion in found]
-
-    async def _turns(self, unit: Unit, more: dict[str, Any], retried: Counter[str]) -> list[Completion]:
-        prompt = unit.request.prompt
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        limit = min(unit.request.max_tokens, self._max_context() or unit.request.max_tokens)
-        body = request_body(self._settings.model, self._kind, unit, limit) | more
-        if values := sent_values(self._settings.model_dump(mode="json", include=set(PROMPTED))):
-            body["chat_template_kwargs"] = values
-        if prompt.assistant_prefix:
-            messages.append({"role": "assistant", "content": prompt.assistant_prefix})
-            body |= self._kind.continuation or {}
-        body["messages"] = messages
-        found = await self._fitting("/chat/completions", self._dialect.spoken(body), unit, retried)
-        if not self._kind.repeats_opening:
-            return found
-        return [replace(each, text=each.text.removeprefix(prompt.assistant_prefix)) for each in found]
-
-    async def _fitting(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> list[Completion]:
-        """What is too long by a limit that was not known is refused: asked again with the room there is, then given up.
-
-        A server that tells no limit in its refusal takes a chat without one; of token ids it would make 16.
-        """
-        none = [Completion("", "length", 0, 0) for _ in range(unit.count)]
-        try:
-            return await self._completions(path, body, unit, retried)
-        except RequestRejected as refusal:
-            # How many tokens a text is, only the server knows: it has to say what is too long.
-            if not _too_long(refusal) or isinstance(body.get("prompt"), str):
-                raise
-            told = _CONTEXT.search(refusal.message)
-        if "prompt" not in body:
-            body.pop(self._dialect.limit, None)
-        else:
-            room = int(told[1]) - len(body["prompt"]) if told else 0
-            if not 0 < room < body["max_tokens"]:
-                return none
-            body["max_tokens"] = room
-        try:
-            return await self._completions(path, body, unit, retried)
-        except RequestRejected as refusal:
-            if not _too_long(refusal):
-                raise
-            return none
-
-    async def _completions(
-        self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]
-    ) -> list[Completion]:
-        for _ in range(self._settings.retries + 1):
-            answer = Choices.of(await self._posted(path, body, unit, retried))
-            if answer is not None:
-                return [storable(completion) for completion in read_choices(self._name, answer, unit)]
-            retried["an unusable answer"] += 1
-        raise EngineError(f"language model {self._name!r}: the server's answers lack what was asked", retryable=True)
-
-    async def _posted(self, path: str, body: dict[str, Any], unit: Unit, retried: Counter[str]) -> dict[str, Any]:
-        """The answer; a server that wants something said otherwise, and tells what, is asked again so."""
-        while True:
-            try:
-                return await self._server.post(path, body, retried, tell=unit.tell, hear=unit.hear)
-            except RequestRejected as refusal:
-                if unit.tell is not None and refusal.status in (400, 422) and "stream" in refusal.message.lower():
-                    unit = replace(unit, tell=None, hear=None)  # it makes none
-                elif not self._dialect.learn(refusal, body):
-                    raise
-
-    @property
-    def _kind(self) -> ServerKind:
-        return HOSTED if self._about is None else self._about.kind
-
-    def _max_context(self) -> int | None:
-        told = None if self._about is None else self._about.max_context
-        limits = [limit for limit in (self._settings.max_context, told) if limit]
-        return min(limits, default=None)
 
 
 def _tokenizer(settings: OpenAISettings) -> LocalTokenizer | None:
@@ -335,8 +264,3 @@ def _tokenizer(settings: OpenAISettings) -> LocalTokenizer | None:
         LocalTokenizer(settings.tokenizer, settings.revision), settings.model_dump(mode="json", include=set(PROMPTED))
     )
     return local
-
-
-def _too_long(refusal: RequestRejected) -> bool:
-    text = refusal.message.lower()
-    return refusal.status == 400 and "context" in text and ("length" in text or "size" in text)

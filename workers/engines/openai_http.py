@@ -12,10 +12,8 @@ import json
 import logging
 import os
 import random
-import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,15 +26,13 @@ import aiohttp
 
 from models.telemetry.metrics import ENGINE_HTTP_SECONDS, timed
 from models.telemetry.tracing import span, trace_headers
-from workers.engines.base import Cancelled, EngineError
-from workers.engines.openai_gate import URGENT_REQUESTS, Gate
+from workers.engines.base import EngineError
 from workers.engines.openai_stream import STREAMED, StreamedAnswer
 from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
-_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
+RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 _JITTER = random.Random()
-_POLL_SECONDS = 0.2
 T = TypeVar("T")
 Tell = Callable[[int], None]
 HearChoices = Callable[[Sequence[dict[str, Any]]], None]
@@ -59,6 +55,24 @@ class Answer:
     content: bytes
 
 
+@dataclass(frozen=True)
+class Upload:
+    """A file that is sent as a form, with further fields of the form before it."""
+
+    name: str
+    content: bytes
+    fields: Mapping[str, str]
+
+    def form(self) -> aiohttp.FormData:
+        """The form, made anew for each attempt: one can be sent once."""
+        form = aiohttp.FormData(dict(self.fields))
+        form.add_field("file", self.content, filename=self.name, content_type="application/jsonl")
+        return form
+
+
+Body = dict[str, Any] | Upload | None
+
+
 class Server:
     """A client of one server. Belongs to one event loop. ``retried`` of a call counts what went wrong, by name."""
 
@@ -76,30 +90,44 @@ class Server:
         root: bool = False,
         tell: Tell | None = None,
         hear: HearChoices | None = None,
+        once: bool = False,
     ) -> dict[str, Any]:
         """The JSON object answered below ``base_url``, or beside its ``/v1``. Raises RequestRejected or EngineError.
 
         With ``tell`` it is asked for as a stream. ``tell`` then hears how many tokens have come, ``hear`` all of it.
+        ``once``: asked one time only, for what must not be done twice.
         """
         asked = body if tell is None else body | STREAMED
         made = None if tell is None else (lambda: StreamedAnswer(tell, hear))
-        return await self._ask("POST", self._url(path, root=root), asked, retried, made=made)
+        return await self._ask("POST", self._url(path, root=root), asked, retried, _object, made=made, once=once)
+
+    async def upload(self, path: str, file: Upload, retried: Counter[str]) -> dict[str, Any]:
+        """The JSON object answered to a file."""
+        return await self._ask("POST", self._url(path), file, retried, _object)
+
+    async def content(self, path: str, retried: Counter[str]) -> bytes:
+        """What stands at ``path``, as it is. Raises RequestRejected where there is nothing."""
+        return await self._ask("GET", self._url(path), None, retried, lambda answer: answer.content)
+
+    async def delete(self, path: str, retried: Counter[str]) -> None:
+        """Delete what stands at ``path``. Raises RequestRejected where the server deletes none."""
+        await self._ask("DELETE", self._url(path), None, retried, lambda _: None, once=True)
 
     async def tell(self, path: str, body: dict[str, Any], retried: Counter[str]) -> None:
         """The same where nothing but the status is answered."""
-        await self._ask("POST", self._settings.base_url + path, body, retried, read=False)
+        await self._ask("POST", self._url(path), body, retried, lambda _: None)
 
     async def get(self, path: str, retried: Counter[str], *, root: bool = False) -> dict[str, Any] | None:
         """The JSON object at ``path``, or None where the server has no such page."""
         try:
-            return await self._ask("GET", self._url(path, root=root), None, retried)
+            return await self._ask("GET", self._url(path, root=root), None, retried, _object)
         except RequestRejected as refusal:
             if refusal.status in (401, 403):
                 raise
             return None
 
-    def _url(self, path: str, *, root: bool) -> str:
-        base = self._settings.base_url
+    def _url(self, path: str, *, root: bool = False) -> str:
+        base = self._settings.url
         return (base.removesuffix("/v1") if root else base) + path
 
     async def close(self) -> None:
@@ -111,25 +139,25 @@ class Server:
         self,
         method: str,
         url: str,
-        body: dict[str, Any] | None,
+        body: Body,
         retried: Counter[str],
+        read: Callable[[Answer], T],
         *,
-        read: bool = True,
         made: Callable[[], StreamedAnswer] | None = None,
-    ) -> dict[str, Any]:
+        once: bool = False,
+    ) -> T:
         # Our own loop, where a retry library would do for the waiting: each attempt is counted under its cause, and a
         # server that asks for a longer wait than allowed ends the loop and closes the engine for that long.
-        attempt = 0
+        attempt, retries = 0, 0 if once else self._settings.retries
         while True:
             try:
-                response = await self._once(method, url, body, made)
-                return _object(response) if read else {}
+                return read(await self._once(method, url, body, made))
             except _Transient as passing:
                 problem, asked_to_wait = str(passing), passing.retry_after
             attempt += 1
             retried[problem] += 1
             wait = wait_seconds(self._settings, attempt, asked_to_wait)
-            if attempt > self._settings.retries or wait is None:
+            if attempt > retries or wait is None:
                 told = f"; it asks to wait for {asked_to_wait:g} s" if wait is None else ""
                 message = f"{urlsplit(url).netloc} did not answer in {attempt} attempts: {problem}{told}"
                 raise EngineError(message, retryable=True, wait_seconds=asked_to_wait or 0.0)
@@ -137,9 +165,7 @@ class Server:
             log.debug("%s: %s; attempt %d in %.1f s", urlsplit(url).netloc, problem, attempt + 1, wait)
             await asyncio.sleep(wait)
 
-    async def _once(
-        self, method: str, url: str, body: dict[str, Any] | None, made: Callable[[], StreamedAnswer] | None
-    ) -> Answer:
+    async def _once(self, method: str, url: str, body: Body, made: Callable[[], StreamedAnswer] | None) -> Answer:
         try:
             # The whole exchange, body included: aiohttp's own total would count the wait for a free connection.
             with timed(ENGINE_HTTP_SECONDS) as outcome, span(f"{method} {urlsplit(url).path}", "client") as told:
@@ -154,15 +180,13 @@ class Server:
             raise _Transient(f"no answer within {self._settings.timeout_seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _Transient("a cut connection") from error
-        if answer.status in _RETRIED:
+        if answer.status in RETRIED:
             raise _Transient(f"HTTP {answer.status}", _retry_after(answer.headers))
         if answer.status != HTTPStatus.OK:
             raise RequestRejected(answer.status, _message(answer.content))
         return answer
 
-    async def _exchange(
-        self, method: str, url: str, body: dict[str, Any] | None, made: Callable[[], StreamedAnswer] | None
-    ) -> Answer:
+    async def _exchange(self, method: str, url: str, body: Body, made: Callable[[], StreamedAnswer] | None) -> Answer:
         if self._session is None:
             # Shorter than servers keep an idle connection (uvicorn: 5 s), so that none is closed under a request.
             # Without a limit of its own: the gates let through what may be in flight.
@@ -173,12 +197,12 @@ class Server:
                 timeout=timeout,
                 headers=self._headers,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                proxy=_proxy(self._settings.base_url),
+                proxy=_proxy(self._settings.url),
             )
         # No redirects: the key would travel to wherever the server points.
-        trace = trace_headers()
+        sent: dict[str, Any] = {"data": body.form()} if isinstance(body, Upload) else {"json": body}
         async with self._session.request(
-            method, url, json=body, allow_redirects=False, headers=trace or None
+            method, url, allow_redirects=False, headers=trace_headers() or None, **sent
         ) as response:
             content = await (_read_stream(response, made()) if made is not None else response.read())
             return Answer(response.status, response.headers, content)
@@ -255,68 +279,14 @@ def _headers(settings: OpenAISettings) -> dict[str, str]:
 def _message(content: bytes) -> str:
     """What the server says is wrong, shortened."""
     try:
-        body = json.loads(content)
+        return error_text(json.loads(content))
     except ValueError:
-        body = content.decode(errors="replace")
-    found: Any = body
+        return error_text(content.decode(errors="replace"))
+
+
+def error_text(body: Any) -> str:
+    """The same of what came as JSON."""
+    found = body
     while isinstance(found, dict):
         found = next((found[key] for key in ("error", "message", "detail") if found.get(key)), None)
     return str(found or body)[:300]
-
-
-class ServerLoop:
-    """An event loop in a thread of its own; other threads run their coroutines on it."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._gates: dict[str, Gate] = {}
-        self._urgent: dict[str, asyncio.Semaphore] = {}
-        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
-        self._thread.start()
-
-    def gate(self, url: str) -> Gate:
-        """The gate of the server at this address."""
-        return self._gates.setdefault(url, Gate())
-
-    def urgent_gate(self, url: str) -> asyncio.Semaphore:
-        """The places of those who do not wait behind a job's requests: a few beyond what the gate lets through."""
-        return self._urgent.setdefault(url, asyncio.Semaphore(URGENT_REQUESTS))
-
-    def run(self, work: Coroutine[Any, Any, T], cancelled: Callable[[], bool] = lambda: False) -> T:
-        """The coroutine's result. Raises Cancelled soon after ``cancelled()``, or when the loop is closed."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        while not wait([future], timeout=_POLL_SECONDS).done:
-            if cancelled():
-                future.cancel()  # runs the coroutine's clean-up on the loop; this thread does not wait for it
-                raise Cancelled
-        if future.cancelled():
-            raise Cancelled
-        return future.result()
-
-    def close(self, last: Iterable[Coroutine[Any, Any, None]] = ()) -> None:
-        """Cancel what runs, do what is to be done ``last``, and end the thread."""
-        asyncio.run_coroutine_threadsafe(_end(last), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-
-async def all_or_none(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Every result in order. Where one raises, or the whole is cancelled, the others are cancelled too."""
-    tasks = [asyncio.create_task(each) for each in work]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:  # cancelled too: closing a connection stops the server's work on its request
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)  # until they have let go of the gate
-        raise
-
-
-async def _end(last: Iterable[Coroutine[Any, Any, None]]) -> None:
-    # Tasks first and connections after them: a closed session under a running request would be its error.
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
-    await asyncio.gather(*last, return_exceptions=True)

@@ -28,14 +28,17 @@ from workers.engines.base import (
     storable,
 )
 from workers.engines.follow_ups import FollowUp, in_rounds
+from workers.engines.kept import Keep
 from workers.engines.marks import place_mark, weights_mark
+from workers.engines.openai_call import Call
 from workers.engines.process import ChildEngine, ChildGone
 from workers.engines.registry import ENGINES, EngineKind
 from workers.gpu import GpuLock, SharedGpu
 
 if TYPE_CHECKING:
+    from workers.engines.openai_batched import BatchedCalls
     from workers.engines.openai_engine import OpenAIEngine
-    from workers.engines.openai_http import ServerLoop
+    from workers.engines.openai_loop import ServerLoop
 
 log = logging.getLogger(__name__)
 _SERVERS = "servers"  # the name of the lock that all engines over HTTP share
@@ -77,19 +80,29 @@ class EnginePool:
         journal: Journal | None = None,
         follow_up: FollowUp | None = None,
         hear: Hear | None = None,
+        keep: Keep | None = None,
     ) -> list[list[Completion]]:
         """Completions per request from the named model. Raises EngineError, or Cancelled soon after ``cancelled()``.
 
         ``journal`` is told which engine answered, what it did without and what was asked again, failures included.
         With ``follow_up`` the last completions of each request. With ``hear`` somebody waits for each word: these
-        requests go before those of jobs, and their texts are told as they grow, where the engine can.
+        requests go before those of jobs, and their texts are told as they grow, where the engine can. With ``keep`` an
+        entry that asks in batches does so, and Parked is raised until all answers are kept.
         """
         if not requests:
             return []
         journal = Journal() if journal is None else journal
         with _observed(model, "generate", len(requests)) as spent:
-            found = self._generate(model, requests, cancelled, journal, follow_up, hear)
-            spent += [completion for completions in found for completion in completions]
+            found = self._generate(model, requests, cancelled, journal, follow_up, hear, keep)
+            if not journal.batched:  # those of batches are counted once, when they come (workers.batches.poller)
+                spent += [completion for completions in found for completion in completions]
+        return found
+
+    def batches(self, model: ModelSpec) -> BatchedCalls:
+        """The way to batches that were made for the model. Raises EngineError where its entry makes none."""
+        found = self._server(_kind(model, Journal()), model).batches
+        if found is None:
+            raise EngineError(f"language model {model.name!r}: its entry has no setting batch")
         return found
 
     def _generate(
@@ -100,10 +113,11 @@ class EnginePool:
         journal: Journal,
         follow_up: FollowUp | None,
         hear: Hear | None,
+        keep: Keep | None,
     ) -> list[list[Completion]]:
         kind = _kind(model, journal)
         if not kind.in_child:
-            return self._by_server(kind, model, requests, cancelled, journal, follow_up, hear)
+            return self._by_server(kind, model, requests, cancelled, journal, follow_up, hear, keep)
 
         # The GPU is lent per round and not per call: between two rounds training may have its turn.
         def ask(asked: Sequence[GenerationRequest]) -> list[list[Completion]]:
@@ -165,10 +179,15 @@ class EnginePool:
         journal: Journal,
         follow_up: FollowUp | None,
         hear: Hear | None,
+        keep: Keep | None,
     ) -> list[list[Completion]]:
         with self._connected(kind, model, cancelled, journal) as server:
             journal.fallbacks.update(fallbacks(model.name, server.capabilities, requests))
             journal.weights = _served_mark(model, server)
+            if keep is not None and server.batches is not None:
+                journal.batched = True
+                call = Call(journal.retried, follow_up, journal.meter, cancelled=cancelled)
+                return server.generate_in_batches(server.batches, requests, cancelled, call, keep)
             journal.meter.doing("waiting for the server's answers")
             found = server.generate(requests, cancelled, journal.retried, follow_up, journal.meter, hear)
             journal.weights = _served_mark(model, server)
@@ -253,7 +272,7 @@ class EnginePool:
 
     def _server(self, kind: EngineKind, model: ModelSpec) -> OpenAIEngine:
         # Imported on first use: a worker whose models are all loaded on demand needs none of it.
-        from workers.engines.openai_http import ServerLoop
+        from workers.engines.openai_loop import ServerLoop
 
         # By name and settings: an entry that the operator changed is another server, and the old one goes on.
         key = json.dumps([model.name, model.engine, model.config], sort_keys=True)

@@ -11,10 +11,10 @@ import datetime
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator, model_validator
 
 from errata.prices import Price, StagePrice
 from errata.prompt_config import MOST_EXAMPLES
@@ -22,6 +22,7 @@ from workers.engines.openai_wire import SERVER_KINDS
 
 Config = dict[str, Any]
 DEFAULT_ENGINE = "transformers"
+_MOST_SERVERS = 64
 # An adapter of rank r needs a vLLM that was started with room for one of these ranks: its choices of max_lora_rank.
 _VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
@@ -156,6 +157,16 @@ def _serve_by_vllm(base: Config, trained: Trained) -> Config:
     return {**base, "max_lora_rank": max(int(base.get("max_lora_rank") or 0), room), "adapter": trained.path}
 
 
+class BatchSettings(_Settings):
+    """How an entry asks in batches; see docs/engines.md. Times in seconds, but ``window`` as the provider reads it."""
+
+    window: str = Field("24h", pattern=r"^\d{1,4}[mhd]$")
+    poll_seconds: float = Field(30.0, gt=0)
+    max_requests: PositiveInt = 50_000
+    max_bytes: PositiveInt = 100_000_000
+    max_open: PositiveInt = 500
+
+
 class OpenAISettings(_Prompted, _Priced):
     """A registry entry's settings for engine ``openai``. Times in seconds.
 
@@ -164,10 +175,10 @@ class OpenAISettings(_Prompted, _Priced):
 
     ``timeout_seconds`` bounds one attempt, so it must outlast the longest completion; ``concurrency`` bounds the
     requests in flight per worker process, over all shards and all entries of one server. ``samples_per_request`` 1
-    suits servers without ``n``.
+    suits servers without ``n``. ``limit_field``: by which name it is first told how long a completion may be.
     """
 
-    base_url: str
+    base_url: str | list[str]
     model: str
     api_key_env: str | None = None
     server: Literal["auto", "vllm", "sglang", "llamacpp", "openai"] = "auto"
@@ -184,16 +195,65 @@ class OpenAISettings(_Prompted, _Priced):
     backoff_seconds: float = Field(0.5, ge=0)
     backoff_limit_seconds: float = Field(30.0, ge=0)
     retry_after_limit_seconds: float = Field(120.0, ge=0)
+    limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    batch: BatchSettings | None = None
 
-    @field_validator("base_url")
+    @field_validator("batch", mode="before")
     @classmethod
-    def _plain(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("give http://host:port/v1 or https://...")
-        if parts.username or parts.password or parts.query:
-            raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
-        return value.rstrip("/")
+    def _read_batch(cls, value: Any) -> Any:
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError('give a JSON object, such as {"window": "24h"}') from None
+
+    @model_validator(mode="after")
+    def _one_provider(self) -> Self:
+        if self.batch is not None and len(self.urls) > 1:
+            raise ValueError("batch: a batch is one provider's; give one base_url")
+        return self
+
+    @field_validator("base_url", mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        given = addresses(value)
+        if not given:
+            raise ValueError(
+                "give http://host:port/v1 or https://...; of several servers all, with commas between them"
+            )
+        if len(given) > _MOST_SERVERS or len(set(given)) < len(given):
+            raise ValueError(f"name each server once, and at most {_MOST_SERVERS}")
+        plain = [_plain_address(each) for each in given]
+        return plain[0] if len(plain) == 1 else plain
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the entry's servers listen."""
+        return [self.base_url] if isinstance(self.base_url, str) else self.base_url
+
+    @property
+    def url(self) -> str:
+        """Where the first of them listens."""
+        return self.urls[0]
+
+    def at(self, url: str) -> OpenAISettings:
+        """The same settings for one of the servers alone."""
+        return self.model_copy(update={"base_url": url})
+
+
+def addresses(value: Any) -> list[str]:
+    """The addresses that ``base_url`` names: one, a list of them, or several in one text with commas between them."""
+    listed = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return [str(each).strip() for each in listed if str(each).strip()]
+
+
+def _plain_address(value: str) -> str:
+    """The address as it is used. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("give http://host:port/v1 or https://...")
+    if parts.username or parts.password or parts.query:
+        raise ValueError("no credentials in the address: name the key's environment variable in api_key_env")
+    return value.rstrip("/")
 
 
 def _serve_by_server(base: Config, trained: Trained) -> Config | None:
@@ -264,6 +324,11 @@ def interpreters(settings: object) -> dict[str, str]:
     """The interpreter of each engine's child that the worker's settings name."""
     named = {kind.name: getattr(settings, kind.python_setting) for kind in ENGINES.values() if kind.python_setting}
     return {name: python for name, python in named.items() if python is not None}
+
+
+def asks_in_batches(engine: str, config: Config) -> bool:
+    """Whether a registry entry's requests go in batches where nobody waits for each answer."""
+    return engine == "openai" and config.get("batch") is not None
 
 
 def can_score(engine: str, config: Config) -> bool | None:

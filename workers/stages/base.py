@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,6 +21,7 @@ from models.logs import engine_outage
 from models.session import Database
 from models.settings import StoreSettings
 from models.states import Stage
+from workers.batches.keep import keep_for
 from workers.engines.base import (
     Completion,
     EngineError,
@@ -32,10 +33,14 @@ from workers.engines.base import (
     Scores,
 )
 from workers.engines.follow_ups import FollowUp
+from workers.engines.kept import Keep, Parked
 from workers.engines.meter import Meter
 from workers.judge import JudgePool
 from workers.stages.isolation import ProblemErrors
 from workers.stages.request_cache import AnswerCache
+
+if TYPE_CHECKING:
+    from workers.engines.openai_batched import BatchedCalls
 
 log = logging.getLogger(__name__)
 
@@ -51,12 +56,18 @@ class Generator(Protocol):
         journal: Journal | None = None,
         follow_up: FollowUp | None = None,
         hear: Hear | None = None,
+        keep: Keep | None = None,
     ) -> list[list[Completion]]:
         """Completions per request, in request order; ``journal`` is told which engine it was and what it met.
 
         With ``follow_up`` the last completions of each request (workers.engines.follow_ups). ``hear`` is told the texts
-        as they grow; its requests go before those of jobs.
+        as they grow; its requests go before those of jobs. With ``keep`` requests may go in batches
+        (workers.engines.kept).
         """
+        ...
+
+    def batches(self, model: ModelSpec) -> BatchedCalls:
+        """The way to batches that were made for the model."""
         ...
 
     def score(
@@ -106,6 +117,9 @@ class StageContext:
             return self.engines.generate(model, asked, self.cancelled, self.journal, then)
 
         with _heard_of(model):
+            keep = keep_for(self.db, self.lease, model)
+            if keep is not None:  # batches are found again by their requests, so none of these may come from elsewhere
+                return self.engines.generate(model, requests, self.cancelled, self.journal, follow_up, keep=keep)
             mark = self.cache.mark(self.engines, model, self.cancelled, self.journal) if self.cache else None
             if self.cache is None or mark is None:
                 return ask(requests, follow_up)
@@ -123,7 +137,9 @@ def _heard_of(model: ModelSpec) -> Iterator[None]:
     try:
         yield
     except EngineError as error:
-        if error.retryable:  # what stands behind the colon may quote an answer
+        if isinstance(error, Parked):
+            engine_outage(model.name).back(log)
+        elif error.retryable:  # what stands behind the colon may quote an answer
             engine_outage(model.name).away(log, str(error).partition(": ")[0])
         raise
     engine_outage(model.name).back(log)

@@ -19,7 +19,7 @@ from errata.profile import ErrorProfile
 from errata.types import EditorName, EvidenceKind, Form, Reason
 from models.base import db_now, storable
 from models.events import record
-from models.jobs import EditRow, Shard
+from models.jobs import EditRow, InjectionJob, Shard
 from models.leases import Lease, load_owner
 from models.outputs import Event
 from models.session import update_by_key
@@ -63,7 +63,7 @@ def count_reused(session: Session, lease: Lease, tokens: int) -> None:
     """
     if not tokens:
         return
-    if lease.injects:
+    if lease.table is InjectionJob:
         add_counts(session, lease, Funnel().add("tokens", str(lease.stage), "reused", count=tokens))
         return
     shard = session.get_one(Shard, lease.shard_id)

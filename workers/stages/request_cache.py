@@ -131,7 +131,7 @@ class AnswerCache:
     @cached_property
     def _workspace(self) -> str | None:
         """Whose answers these are; None where the job wants none, and for pilots, which measure what a job costs."""
-        table = InjectionJob if self.lease.injects else Evaluation
+        table = InjectionJob if self.lease.table is InjectionJob else Evaluation
         query = select(table.workspace_id, table.config).where(table.id == self.lease.owner_id)
         try:
             with self.db.look() as session:

@@ -10,7 +10,7 @@ import pytest
 
 from errata.prompts import solve_prompt
 from tests.openai_server import OpenAIServer
-from workers.engines import openai_engine
+from workers.engines import openai_backend
 from workers.engines.base import Completion, EngineError, GenerationRequest, Journal, ModelSpec
 from workers.engines.openai_http import Server
 from workers.engines.pool import EnginePool
@@ -62,7 +62,7 @@ def test_llama_cpp_tells_its_context_on_a_page_of_its_own(server: OpenAIServer, 
 def test_a_server_replaced_while_idle_is_found_out(
     server: OpenAIServer, ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openai_engine, "_ASK_AGAIN_SECONDS", -1.0)
+    monkeypatch.setattr(openai_backend, "_ASK_AGAIN_SECONDS", -1.0)
     journals = [Journal(), Journal()]
     ask(SHORT, journal=journals[0])
     server.version = "2.0.0"
