@@ -88,8 +88,10 @@ class OpenAIEngine:
 
     @property
     def mark(self) -> str | None:
-        """What tells this server from another one; None where another may stand there since it was asked."""
-        return None if self._about is None or self._stale else self._about.mark
+        """What tells these servers from others; None where another may stand there since one of them was asked."""
+        if any(each.asker.about is None or each.stale for each in self._fleet.backends):
+            return None
+        return ", ".join(dict.fromkeys(about.mark for about in self._known))
 
     @property
     def capabilities(self) -> Capabilities:
