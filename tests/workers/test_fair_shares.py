@@ -1,4 +1,4 @@
-"""Whose turn it is: a small job beside a large one takes at most twice its time alone and one shard, whoever came first.
+"""Whose turn it is: a small job beside a large one takes at most twice its time alone and one shard.
 
 Time is counted in executions of shards, with hints delivered in the order in which a broker would.
 """
@@ -114,7 +114,7 @@ def test_a_small_job_beside_a_large_one_takes_at_most_twice_its_time_alone_and_o
     floor.post("large", workspaces[0], LARGE)
     floor.post("small", workspaces[1], SMALL)
     assert floor.run(until="small") <= 2 * alone + 1
-    assert floor.state("large") == JobState.RUNNING
+    assert floor.state("large") == JobState.RUNNING, "although it came first"
     floor.run()
     assert floor.state("large") == JobState.SUCCEEDED, "no hint was lost by the exchange"
     ran = Counter(owner for owner, _ in floor.ran)
