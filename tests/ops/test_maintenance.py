@@ -263,7 +263,8 @@ def test_purge_tells_and_deletes(shell: Shell, store: StoreSettings, database_ur
     assert not old.exists()
     assert "events: 0 deleted" in shell(f"ERRATA_EVENT_DAYS=1 {done[1]}")
     assert json.loads(shell("errata purge --json")) == {
-        "deleted": False, "rows": {"idempotency_keys": 0, "sessions": 0, "audit": 0}, "hidden": 0, "folders": []
+        "deleted": False, "rows": {"idempotency_keys": 0, "sessions": 0, "audit": 0, "answers": 0},
+        "hidden": 0, "folders": []
     }  # fmt: skip
 
 

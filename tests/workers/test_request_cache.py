@@ -38,12 +38,12 @@ from workers.stages import STAGES
 from workers.sweeper import Sweeper
 
 MODEL = Path(__file__).resolve().parents[2] / "demo" / "model"
-PROBLEMS = generate(count=2, seed=29)
+PROBLEMS = generate(count=4, seed=29)
 OVERRIDES: dict[str, Any] = {
-    "sampling": {"samples": 2, "temperature": 1.0, "max_tokens": 150},
+    "sampling": {"samples": 3, "temperature": 1.0, "max_tokens": 150},
     "editing": {"temperature": 0.8, "attempts": 2, "max_tokens": 64, "fallback": []},
-    "proof": {"continuations": {"when": "unproven", "k": 2, "temperature": 1.0, "max_tokens": 100}},
-    "shard_size": 1,
+    "proof": {"continuations": {"when": "always", "k": 2, "temperature": 1.0, "max_tokens": 100}},
+    "shard_size": 2,
 }
 Made = dict[str, list[Any]]
 
@@ -170,8 +170,8 @@ def test_what_differs_is_generated(sqlite_database: Database, tmp_path: Path, we
     bench = Bench(sqlite_database, tmp_path, judge, ModelSpec("m", "transformers", config))
     pool = EnginePool(threads=1)
     first, spent = bench.run("inj_1", pool=pool)
-    more, tokens = bench.run("inj_more", pool=pool, sampling={**OVERRIDES["sampling"], "samples": 3, "adaptive": False})
-    assert set(first["solutions"]) <= set(more["solutions"]), "the samples there were, and the third ones"
+    more, tokens = bench.run("inj_more", pool=pool, sampling={**OVERRIDES["sampling"], "samples": 4, "adaptive": False})
+    assert set(first["solutions"]) <= set(more["solutions"]), "the samples there were, and the fourth ones"
     assert tokens["completion"] > 0
     assert tokens["reused"] > 0
     kept = bench.kept()

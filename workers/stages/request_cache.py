@@ -155,7 +155,8 @@ class AnswerCache:
             return {}
 
     def _keep(self, made: dict[bytes, Completion]) -> None:
-        kept = {key: Kept(each.text, each.finish_reason, each.length) for key, each in made.items()}
+        # Nothing was generated where a prompt did not fit: it may, once the model has a longer context.
+        kept = {key: Kept(each.text, each.finish_reason, each.length) for key, each in made.items() if each.length}
         try:
             keep_answers(self.db, str(self._workspace), kept)
         except SQLAlchemyError as error:
