@@ -14,12 +14,13 @@ from safetensors.torch import load_file
 
 from models import run_leases
 from models.base import new_id
+from models.migrate import Base
 from models.outputs import Dataset, Event, TrainingRun
 from models.session import Database
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
 from tests.ops.hosts import Host, hosts
 from tests.ops.own_services import own_services
-from tests.processes import ROOT, Running, environment, errata, until
+from tests.processes import ROOT, Running, environment, until
 from tests.training.conftest import events, make_dataset, make_rows, metrics, read_run
 from tests.training.test_run import assert_equal_bits
 from workers.training.config import resolve
@@ -41,9 +42,9 @@ class Hosts:
         self._stack, self.files, self._launch, self._folder = stack, folder / "files", launch, folder
         url = {"DATABASE_URL": postgres.url.replace("+psycopg", ""), "ERRATA_FILES_URL": str(self.files)}
         self._more = {**QUICK, **url}
-        assert errata("migrate", env=environment(folder, **self._more)).returncode == 0
         self.db = Database(postgres.url)
         stack.callback(self.db.dispose)
+        Base.metadata.create_all(self.db.engine)
         with self.db.begin() as session:
             session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
             session.flush()

@@ -242,23 +242,26 @@ class Broken(FakeChild):
         return super().read_line(seconds)
 
 
-@pytest.mark.parametrize("gone", [True, False])
+@pytest.mark.parametrize("how", ["gone", "alive", "left"])
 def test_whose_fault_a_broken_connection_was(
-    gone: bool,
+    how: str,
     database: Database,
     store: StoreSettings,
     quick: TrainerSettings,
     make_run: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first host's process dies first. The other host was gone, or is still there and says so."""
+    """The first host's process dies first. The other host was gone, is still there and says so, or leaves."""
     run_id, cut, done = over(database, make_run()), threading.Event(), threading.Event()
     says(monkeypatch, attempt, Broken(cut))
 
     def then(place: Place) -> None:
         cut.set()
-        if gone:
+        if how == "gone":
             vanishes(database)(place)
+            return
+        if how == "left":
+            ends(database, PlaceState.LEFT)(place)
             return
 
         def renew() -> None:
@@ -272,7 +275,7 @@ def test_whose_fault_a_broken_connection_was(
         run = lead(database, store, quick, run_id, then)
     finally:
         done.set()
-    assert (run.failures, run.interruptions) == ((0, 1) if gone else (1, 0))
+    assert (run.failures, run.interruptions) == {"gone": (0, 1), "alive": (1, 0), "left": (0, 0)}[how]
     assert run.state == "queued"
 
 

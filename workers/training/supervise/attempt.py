@@ -259,16 +259,19 @@ class Attempt:
             self._flush()
         if self._conclude_request():
             return
-        if self.lease.hosts > 1 and self._loss is None:
+        fatal = self._error is not None and bool(self._error.get("fatal"))
+        if self.lease.hosts > 1 and self._loss is None and not fatal:
             self._loss = gathering.last_words(self.db, self.settings, self.lease)
+            if self._conclude_request():  # a host that leaves breaks the connection as one that is gone does
+                return
         if self._loss is not None and self._loss.gone:
             self._interrupt(self._loss)
             return
         if self._error is not None:
-            told, fatal = str(self._error["message"]), bool(self._error.get("fatal"))
+            told = str(self._error["message"])
         else:
             death = f"the training process {child.how_it_ended()} at step {self._step}"
-            told, fatal = f"{death}\n{child.last_words()}".strip(), False
+            told = f"{death}\n{child.last_words()}".strip()
         if self._loss is not None:
             told, fatal = f"on host {self._loss.host}: {self._loss.error}\n{told}", fatal or self._loss.fatal
         self._fail(told, fatal=fatal)
