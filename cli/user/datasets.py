@@ -13,7 +13,7 @@ from cli.user.connection import AsJson, Url, connected
 from cli.user.jobs import Watch, finish
 from cli.user.life import Cascade, NewName, Removed, Tags, Yes, remove, retag
 from cli.user.output import ago, clean, print_json, print_path, print_record, print_rows, say
-from cli.user.settings import ConfigFile, Settings, configuration
+from cli.user.settings import Columns, ConfigFile, Settings, column_mapping, configuration
 from cli.user.watch import watch
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def import_file(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="JSONL, JSON, CSV, TSV or Parquet.")],
     name: Annotated[str | None, typer.Option(help="Default: the file's name.")] = None,
     format: Annotated[str | None, typer.Option(help="Such as trl or openai; default: told by the columns.")] = None,
-    columns: Annotated[
-        list[str] | None, typer.Option("--map", help="A column that holds a field, as prompt=instruction.")
-    ] = None,
+    columns: Columns = None,
     licence: Licence = None,
     source: Annotated[str | None, typer.Option("--source-url", help="Where the file is from.")] = None,
     refuse: Annotated[bool, typer.Option("--refuse-bad-rows", help="Refuse the file for one bad row.")] = False,
@@ -73,7 +71,7 @@ def import_file(
             file,
             name=name or file.name,
             format=format,
-            mapping=_mapping(columns or ()),
+            mapping=column_mapping(columns),
             license=licence,
             source_url=source,
             config=configuration(config, settings),
@@ -81,17 +79,6 @@ def import_file(
         )
         _tell_import(made.imported or {})
         finish(errata, made, watching=watching, as_json=as_json)
-
-
-def _mapping(given: Sequence[str]) -> dict[str, str]:
-    """``field=column`` each. Raises CliError."""
-    found = {}
-    for each in given:
-        field, mark, column = each.partition("=")
-        if not (mark and field and column):
-            raise CliError(f"--map {each}: give a field and its column, such as prompt=instruction")
-        found[field] = column
-    return found
 
 
 def _weights(mixed: Sequence[str]) -> dict[str, float | None]:

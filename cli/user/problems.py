@@ -11,6 +11,7 @@ from cli import CliError
 from cli.user.connection import AsJson, Url, connected
 from cli.user.life import Cascade, Yes, remove
 from cli.user.output import ago, clean, print_json, print_record, print_rows, say
+from cli.user.settings import Columns, column_mapping
 
 problems = typer.Typer(help="Problem sets, and solutions that you bring along.", no_args_is_help=True)
 SetId = Annotated[str, typer.Argument(help="The problem set: pset_...")]
@@ -29,6 +30,7 @@ def upload(
     reference: Annotated[
         bool, typer.Option("--reference-solutions", help="Also bring the rows' own solutions, as source `reference`.")
     ] = False,
+    columns: Columns = None,
     url: Url = None,
     as_json: AsJson = False,
 ) -> None:
@@ -43,7 +45,9 @@ def upload(
         raise CliError(f"--{next(iter(given))} is for a dataset on the hub: name it as {_HUB}owner/name")
     if dataset is None and not Path(file).is_file():
         raise CliError(f"{file}: there is no such file")
-    more = {"solutions": "reference"} if reference else {}
+    more: dict[str, Any] = {"solutions": "reference"} if reference else {}
+    if mapping := column_mapping(columns):
+        more["mapping"] = mapping
     with connected(url) as errata:
         if dataset is not None:
             own = name or dataset.rpartition("/")[2]
@@ -132,16 +136,21 @@ def _fields(posted: Any) -> dict[str, Any]:
         "name": posted.name,
         "domain": posted.domain,
         "problems": f"{posted.problem_count:,}",
-        "refused rows": len(posted.rejected) or None,
+        "refused rows": _refused(posted) or None,
         "sha256": posted.content_sha256,
     }
 
 
+def _refused(posted: Any) -> int:
+    """Rows that were not taken; an older service tells none but those that it lists."""
+    listed = sum(row.count for row in posted.rejected)
+    return listed if posted.rejected_count is None else int(posted.rejected_count)
+
+
 def _report(rejected: Any, notes: Any) -> None:
-    for row in rejected[:_SHOWN]:
-        say(f"line {row.line}: {row.reason}")
-    for row in notes[:_SHOWN]:
-        say(f"line {row.line}: {row.note}")
+    for row, told in [*((row, row.reason) for row in rejected[:_SHOWN]), *((row, row.note) for row in notes[:_SHOWN])]:
+        others = f" and {row.count - 1:,} more" if row.count > 1 else ""
+        say(f"line {row.line}{others}: {told}")
     more = max(0, len(rejected) - _SHOWN) + max(0, len(notes) - _SHOWN)
     if more:
-        say(f"and {more:,} more; --json tells all that the service lists")
+        say(f"and {more:,} more reasons; --json tells all that the service lists")

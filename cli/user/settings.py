@@ -1,4 +1,4 @@
-"""Configurations on the command line: a JSON file, and single settings as ``section.name=value``."""
+"""Configurations on the command line: a JSON file, single settings as ``section.name=value``, and columns of files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from cli import CliError
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", exists=True, dir_okay=False, help="JSON file with settings.")
+]
+Columns = Annotated[
+    list[str] | None, typer.Option("--map", help="A column that holds a field, as field=column. Repeatable.")
 ]
 Settings = Annotated[
     list[str] | None,
@@ -54,3 +57,14 @@ def _place(config: dict[str, Any], name: str, value: Any) -> None:
             raise CliError(f"--set {name}: '{section}' is no section in --config")
         at = below
     at[last] = value
+
+
+def column_mapping(given: Sequence[str] | None) -> dict[str, str]:
+    """The columns that ``--map`` names, by field; each was given as ``field=column``. Raises CliError."""
+    found = {}
+    for each in given or ():
+        field, mark, column = each.partition("=")
+        if not (mark and field and column):
+            raise CliError(f"--map {each}: give a field and its column, such as question=prompt")
+        found[field] = column
+    return found

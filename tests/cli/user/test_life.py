@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from cli import CliError
-from cli.user.datasets import _mapping, _weights
+from cli.user.datasets import _weights
 from cli.user.life import remove, retag
+from cli.user.settings import column_mapping
 
 
 class Rows:
@@ -82,10 +83,10 @@ def test_tags_are_added_and_taken_away() -> None:
 
 
 def test_mappings_and_weights_are_read() -> None:
-    assert _mapping(["prompt=task.text", "chosen=a=b"]) == {"prompt": "task.text", "chosen": "a=b"}
+    assert column_mapping(["prompt=task.text", "chosen=a=b"]) == {"prompt": "task.text", "chosen": "a=b"}
     assert _weights(["ds_1", "ds_2=0.5"]) == {"ds_1": None, "ds_2": 0.5}
     for wrong in ("prompt", "=x", "prompt="):
         with pytest.raises(CliError, match="--map"):
-            _mapping([wrong])
+            column_mapping([wrong])
     with pytest.raises(CliError, match="no number"):
         _weights(["ds_1=much"])
