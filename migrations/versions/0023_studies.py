@@ -60,6 +60,7 @@ def _add_studies() -> None:
         sa.ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], name="fk_studies_workspace_id_workspaces"),
     )
     op.create_index("ix_studies_problem_set_id", "studies", ["problem_set_id"])
+    op.create_index("ix_studies_state", "studies", ["state"])
     op.create_index("ix_studies_workspace_id", "studies", ["workspace_id"])
     op.create_table(
         "study_parts",
@@ -105,6 +106,7 @@ def _add_campaigns() -> None:
         sa.ForeignKeyConstraint(["workspace_id"], ["workspaces.id"], name="fk_campaigns_workspace_id_workspaces"),
     )
     op.create_index("ix_campaigns_problem_set_id", "campaigns", ["problem_set_id"])
+    op.create_index("ix_campaigns_state", "campaigns", ["state"])
     op.create_index("ix_campaigns_workspace_id", "campaigns", ["workspace_id"])
     op.create_table(
         "campaign_parts",
