@@ -258,7 +258,7 @@ def delete_row(
             errors = [
                 FieldError(field=one.url, message=f"this {one.kind} depends on it", remedy=_HOW) for one in told[1:]
             ]
-            raise Conflict(f"{len(others)} others depend on it: {_first(told[1:])}; {_HOW}", errors)
+            raise Conflict(f"{_count(len(others))} on it: {_first(told[1:])}; {_HOW}", errors)
         if listed is not None and {one.id for one in others} - set(listed):
             raise Conflict("something else has come to depend on it since; look at the list again")
         rows = with_pilots(session, [row, *others])
@@ -277,6 +277,10 @@ def _error(one: DependentOut, message: str, remedy: str) -> FieldError:
 
 
 _HOW = "delete them first, or all at once with `cascade=true`"
+
+
+def _count(others: int) -> str:
+    return "1 other depends" if others == 1 else f"{others} others depend"
 
 
 def _first(told: list[DependentOut]) -> str:

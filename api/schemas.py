@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from api.http import strict_json
 from api.http.strict_json import JsonError, check_text
 from models.curation import MOST_TAGS
 
@@ -168,6 +168,6 @@ def json_value(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError("not JSON; give an object such as the description shows") from None
+        return strict_json.loads(value)
+    except strict_json.JsonError as error:
+        raise ValueError(f"not acceptable JSON: {error}; give an object such as the description shows") from None

@@ -52,6 +52,7 @@ _PACKED_TYPES = ("application/gzip", "application/x-gzip", "application/zstd")
 _SUFFIXES: dict[str, Format] = {name: name for name in get_args(Format)} | {"ndjson": "jsonl", "tab": "tsv"}
 _PACKED_SUFFIXES = (".gz", ".gzip", ".zst", ".zstd")
 _ENCODINGS: dict[str, Packing | None] = {"identity": None, "gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
+_UNREAD = (".zip", ".xlsx", ".xls", ".ods")
 _MOST_FIELDS = 16  # of a form, besides its file
 _REMEDY = (
     "send application/json, or a file as application/jsonl, text/csv, text/tab-separated-values or"
@@ -146,7 +147,9 @@ async def _from_form(request: Request) -> AsyncIterator[Upload]:
         file_format = format_by_name((sent.filename or "").lower()) or _TYPES.get(content_type)
         if file_format is None:
             named = ".jsonl, .json, .csv, .tsv or .parquet (or one of these and .gz or .zst)"
-            raise _unsupported("file", "cannot tell the file's format", f"name it {named}")
+            packed = (sent.filename or "").lower().endswith(_UNREAD)
+            remedy = "unpack it, or save the sheet as CSV" if packed else f"name it {named}"
+            raise _unsupported("file", "cannot tell the file's format", remedy)
         own_name = sent.filename or ""
         yield Upload(cast(IO[bytes], sent.file), file_format, False, None, charset, fields, own_name)
     finally:

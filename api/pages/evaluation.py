@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,8 +57,19 @@ def evaluation_context(session: Session, row: Evaluation) -> dict[str, Any]:
         "accuracy": own,
         "accuracies": sorted((item for item in (own, *same) if item), key=lambda item: -item.value),
         "others": [item for item in others if item],
-        "figures": flat(row.result or {}),
+        "figures": _figures(row.result or {}),
     }
+
+
+def _figures(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The figures of a result; those of the first temperature are the result's own, so only further ones are added."""
+    own = {name: value for name, value in result.items() if name != "temperatures"}
+    further = [each for each in result.get("temperatures") or () if isinstance(each, dict)][1:]
+    found = flat(own)
+    for each in further:
+        figures = {name: value for name, value in each.items() if name != "temperature"}
+        found += flat(figures, f"T = {each.get('temperature')}: ")
+    return found
 
 
 def problems_of(row: Evaluation) -> int | None:

@@ -6,7 +6,6 @@ A form makes the same body as a request to ``/v1`` and goes through the same che
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 from api.datasets import DatasetIn, new_dataset
 from api.estimates import EstimateIn, new_estimate
 from api.evaluations import EvaluationIn, new_evaluation
+from api.http import strict_json
 from api.http.auth import Scope
 from api.http.errors import Invalid, invalid_below
 from api.injection_jobs.jobs import InjectionJobIn, new_injection_job
@@ -107,11 +107,13 @@ def _value(field: Field) -> Any:
         return field.sends
     if field.kind in ("json", "number"):
         try:
-            return json.loads(given[0])
-        except ValueError:
+            return strict_json.loads(given[0])
+        except strict_json.JsonError as error:
             if field.kind == "number":
                 return given[0]  # the body's own check says what it should be
-            raise Invalid.field(field.name, "this is not JSON", 'give an object such as {"seed": 1}') from None
+            raise Invalid.field(
+                field.name, f"not acceptable JSON: {error}", 'give an object such as {"seed": 1}'
+            ) from None
     return given[0]
 
 
@@ -177,12 +179,15 @@ def _job_fields(session: Session, workspace_id: str) -> list[Field]:
 
 def _dataset_fields(session: Session, workspace_id: str) -> list[Field]:
     query = (
-        select(InjectionJob)
+        select(InjectionJob, ProblemSet.name)
+        .join(ProblemSet, ProblemSet.id == InjectionJob.problem_set_id)
         .where(InjectionJob.workspace_id == workspace_id, InjectionJob.state.in_(sorted(TERMINAL)))
         .order_by(InjectionJob.created_at.desc())
     )
-    jobs = session.scalars(query.limit(_CHOICES))
-    options = tuple(Option(job.id, f"{job.name or job.id} ({job.created_at:%Y-%m-%d %H:%M})") for job in jobs)
+    options = tuple(
+        Option(job.id, f"{job.name or of_set}, {job.config['preset']}, {job.created_at:%Y-%m-%d %H:%M} ({job.id})")
+        for job, of_set in session.execute(query.limit(_CHOICES)).all()
+    )
     return [
         Field("name", "Name", required=True),
         Field("jobs", "Injection jobs", "choices", required=True, options=options, hint="Those that have ended."),

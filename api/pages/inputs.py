@@ -220,6 +220,7 @@ def _estimate(api: ApiDep, viewer: Viewer, estimate_id: str) -> dict[str, Any]:
     return {
         "told": told,
         "problem_set": name,
+        "tab": "Estimate",
         "settings": flat(told.config),
         "live": is_live(told.state),
         "section": "jobs",

@@ -133,7 +133,8 @@ def _jobs(session: Session, jobs: Sequence[InjectionJob]) -> list[Label]:
     for job in jobs:
         problem_set = sets[job.problem_set_id]
         source = models.get(job.language_model_id or "", "brought solutions")
-        subtitle = f"{problem_set} · {source}" if job.name else source
+        of_set = f"{problem_set} · " if job.name else ""
+        subtitle = f"{of_set}{source} · {job.config['preset']}"
         labels.append(Label(job.name or problem_set, subtitle, [plural(pair_count(session, job.id), "pair")]))
     return labels
 

@@ -20,6 +20,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 
+from api.http import strict_json
 from api.http.auth import Caller, authenticate, digest, ensure_workspace, known_caller
 from api.http.errors import Unauthorized, Unavailable
 from api.http.routing import Api, ApiDep
@@ -132,7 +133,7 @@ def complete(
 def _attempt(request: Request, state: str | None) -> Attempt:
     """The sign-in that this browser began. Raises SignInRefused for another's, which a link may have brought here."""
     try:
-        values = json.loads(base64.urlsafe_b64decode(request.cookies.get(_ATTEMPT_COOKIE, "")))
+        values = strict_json.loads(base64.urlsafe_b64decode(request.cookies.get(_ATTEMPT_COOKIE, "")))
         attempt = Attempt(*(str(value) for value in values))
     except (ValueError, TypeError):
         raise SignInRefused("this sign-in has expired or was begun in another browser; sign in again") from None

@@ -111,6 +111,7 @@ def _one(api: Api, viewer: Caller, webhook_id: str, after: str | None) -> dict[s
         now = session.scalars(select(db_now())).one()
     return {
         "row": row,
+        "tab": row.url,
         "deliveries": found.rows,
         "more": found.next,
         "now": now,

@@ -6,10 +6,11 @@ A row in our fields has them by name, CSV cells as JSON. They are stored in ``me
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from api.http import strict_json
+from api.http.strict_json import JsonError, check_text
 from errata.answers.criteria import read_criteria
 
 FIELDS = ("golds", "tolerance", "unordered", "extract")
@@ -21,8 +22,11 @@ _REMEDIES = {
 }
 
 
-def criteria_fields(row: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a row that go to ``meta``, read and checked. Raises ValueError that names field and remedy."""
+def criteria_fields(row: Mapping[str, Any], meta: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """The fields of a row that go to ``meta``, read and checked: no text is longer than ``limit`` characters.
+
+    Raises ValueError that names field and remedy.
+    """
     found: dict[str, Any] = {}
     for name in FIELDS:
         value = row.get(name)
@@ -32,6 +36,7 @@ def criteria_fields(row: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str
         if name in meta:
             raise ValueError(f"'{name}' is given as a field and in 'meta'; give it once")
         found[name] = _read(name, value)
+        _check_texts(name, found[name], limit)
     checked(found)
     return found
 
@@ -51,12 +56,25 @@ def checked(criteria: Mapping[str, Any], *, in_meta: bool = False) -> None:
 def _read(name: str, value: Any) -> Any:
     if isinstance(value, str) and name != "extract":
         try:
-            value = json.loads(value)
-        except ValueError:
-            raise ValueError(f"'{name}' is not acceptable JSON; {_REMEDIES[name]}") from None
+            value = strict_json.loads(value)
+        except JsonError as error:
+            raise ValueError(f"'{name}' is not acceptable JSON: {error}; {_REMEDIES[name]}") from None
     if name == "golds" and isinstance(value, list):
         return [str(gold) if isinstance(gold, int | float) and not isinstance(gold, bool) else gold for gold in value]
     if name == "tolerance" and isinstance(value, Mapping):
         # A column of Parquet has every key in every row.
         return {key: bound for key, bound in value.items() if bound is not None}
     return value
+
+
+def _check_texts(name: str, value: Any, limit: int) -> None:
+    """Raise ValueError for a text that is too long or cannot be stored, which JSON within a cell may have escaped."""
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            continue
+        if len(text) > limit:
+            raise ValueError(f"'{name}' holds a text longer than {limit} characters; shorten it")
+        try:
+            check_text(text)
+        except JsonError as error:
+            raise ValueError(f"'{name}' holds {error}; take it out") from None

@@ -83,7 +83,7 @@ def our_fields(row: Mapping[str, Any], limit: int) -> ProblemFields:
     )
     if not row.keys().isdisjoint(answer_criteria.FIELDS):
         try:
-            meta |= answer_criteria.criteria_fields(row, meta)
+            meta |= answer_criteria.criteria_fields(row, meta, limit)
         except ValueError as error:
             raise RowError(str(error)) from None
     return fields

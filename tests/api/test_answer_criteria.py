@@ -59,6 +59,33 @@ def test_a_faulty_field_is_named_with_the_remedy(client: CheckedClient, field: s
     assert "; give " in error["message"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        (r'["\ud800"]', "a lone surrogate"),
+        (r'["\u0000"]', "a NUL character"),
+        ("[" * 50_000, "nested deeper than"),
+        (f'["{"9" * 100_001}"]', "longer than 100000 characters"),
+    ],
+)
+def test_a_cell_of_json_holds_only_what_can_be_stored_and_told(client: CheckedClient, cell: str, told: str) -> None:
+    quoted = cell.replace('"', '""')
+    table = f'question,gold_answer,golds\nq,1,2\nq,1,"{quoted}"\n'.encode().replace(b",2\n", b",\n")
+    answer = upload(client, table, "text/csv")
+    assert answer.status_code == 201
+    [refused] = answer.json()["rejected"]
+    assert refused["line"] == 3
+    assert told in refused["reason"]
+
+
+@pytest.mark.parametrize("value", ["[" * 50_000, r'{"question": "\ud800", "gold_answer": "b"}', "{", "[NaN]"])
+def test_a_form_field_of_json_is_refused_like_a_body(client: CheckedClient, value: str) -> None:
+    file = {"file": ("a.jsonl", b'{"question": "q", "gold_answer": "1"}')}
+    answer = client.post("/v1/problem-sets", files=file, data={"name": "s", "mapping": value})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "mapping")
+    assert "not acceptable JSON" in answer.json()["errors"][0]["message"]
+
+
 def test_a_field_given_twice_is_refused(client: CheckedClient) -> None:
     row = {**ROW, "golds": ["2"], "meta": {"golds": ["3"]}}
     answer = client.post("/v1/problem-sets", json={"name": "s", "problems": [row]})

@@ -128,6 +128,8 @@ def test_what_depends_on_a_row_is_told_and_keeps_it(
     assert {error["field"] for error in refused.json()["errors"]} == {row["url"] for row in told}
     assert client.get(f"/v1/evaluations/{rows['eval']}/dependents").json()["data"] == []
     assert [row["id"] for row in client.get("/v1/models/rise/dependents").json()["data"]] == [rows["eval"]]
+    kept = client.delete("/v1/models/rise")
+    assert kept.json()["detail"].startswith("1 other depends on it: evaluation "), kept.text
     assert (counts(database), stored(store)) == (before, files)
 
 

@@ -85,7 +85,7 @@ def test_what_is_refused_comes_back_with_its_field_and_nothing_lost(
     assert answer.status_code == 422
     assert "greater than or equal to 1" in page.text
     assert values(page)["name"] == "keep me"
-    for bad in ('{"sampling": ', "[1]", '{"sampling": 3}'):
+    for bad in ('{"sampling": ', "[1]", '{"sampling": 3}', "[" * 50_000, r'{"sampling": {"system": "\u0000"}}'):
         assert client.post("/new/jobs", data=job_form(client, config=bad)).status_code == 422
     assert count(database, InjectionJob) == before
 
@@ -98,6 +98,9 @@ def test_settings_and_request_are_shown_without_starting(client: TestClient, row
     assert "curl http://127.0.0.1:8000/v1/injection-jobs" in page.text
     assert "$ERRATA_API_KEY" in page.text
     assert "max_kind_share" in page.text
+    shown = [a for tag, a in page.elements if a.get("formaction") == "/new/jobs#request"]
+    assert shown, "they stand below the form, so the browser is sent there"
+    assert [tag for tag, a in page.elements if a.get("id") == "request"] == ["section"]
     assert count(database, InjectionJob) == before
 
 

@@ -163,6 +163,19 @@ def test_the_graph_has_what_was_trained_from_a_model_and_what_still_is(
     assert {"/models/tiny", "/training/train_next"} <= set(page.links())
 
 
+def test_the_figures_of_further_temperatures_are_told_one_by_one(
+    client: TestClient, rows: Filled, sqlite_database: Database
+) -> None:
+    before, *_ = rows.evaluations
+    with sqlite_database.begin() as session:
+        row = session.get_one(Evaluation, before)
+        told = [{"temperature": at, "accuracy": at / 2, "pass_at_k": {"4": 0.75}} for at in (0.5, 1.0)]
+        row.result = {**(row.result or {}), "accuracy": 0.25, "temperatures": told}
+    text = get(client, f"/evaluations/{before}").text
+    assert "T = 1.0: pass_at_k.4" in text
+    assert "{'" not in text, "no value is told as Python writes it"
+
+
 def test_evaluations_over_other_problems_stand_apart(
     client: TestClient, rows: Filled, sqlite_database: Database
 ) -> None:

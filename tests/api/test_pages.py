@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -100,6 +101,28 @@ def test_nothing_on_any_page_is_inline_or_from_another_host(client: TestClient, 
                 target = attributes.get(name, "/")
                 assert target[:1] in ("/", "?", "#"), (url, target)
                 assert target[:2] != "//", (url, target)
+
+
+def test_every_tab_says_which_page_it_is(client: TestClient, rows: Filled) -> None:
+    told = {path: re.findall("<title>(.*?)</title>", client.get(path).text, re.DOTALL)[0] for path in _titled(rows)}
+    assert "Errata" not in told.values()
+    assert len(set(told.values())) == len(told)
+
+
+def _titled(rows: Filled) -> list[str]:
+    lists = ["/jobs", "/datasets", "/training", "/evaluations", "/models", "/problem-sets"]
+    return [*lists, f"/jobs/{rows.finished}", f"/datasets/{rows.dataset}", f"/evaluations/{rows.evaluations[0]}"]
+
+
+def test_a_job_is_told_from_others_by_its_preset(client: TestClient, rows: Filled) -> None:
+    preset = client.get(f"/v1/injection-jobs/{rows.finished}").json()["config"]["preset"]
+    for path in ("/jobs", f"/jobs/{rows.finished}", "/new/datasets"):
+        assert preset in get(client, path).text, path
+
+
+def test_the_first_key_may_make_others(client: TestClient, rows: Filled) -> None:
+    ticked = {a["value"] for tag, a in get(client, "/keys").elements if a.get("name") == "scopes" and "checked" in a}
+    assert "admin" in ticked
 
 
 def test_pages_forbid_inline_script_by_header_and_are_not_cached(client: TestClient, rows: Filled) -> None:

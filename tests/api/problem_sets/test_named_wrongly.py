@@ -55,6 +55,8 @@ def test_rows_under_another_name_are_read(local: TestClient, name: str, data: by
         ("a.jsonl.gz", gzip.compress(lines(*ROWS))[:-9], 400, "file", "not complete gzip data"),
         ("a.jsonl.gz", gzip.compress(bytes(40_000_000)), 413, "file", "times its size"),
         ("a.docx", b"?", 415, "file", "the file's format"),
+        ("a.zip", workbook(), 415, "file", "unpack it"),
+        ("A.XLSX", workbook(), 415, "file", "save the sheet as CSV"),
         ("a.parquet", parquet(pa.table({"question": pa.array([], pa.string())})), 422, "problems", "empty"),
     ],
 )
