@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["shard_id"], ["shards.id"], name="fk_provider_batches_shard_id_shards", ondelete="CASCADE"
         ),
-        sa.CheckConstraint("state IN ('preparing', 'open', 'unwanted')", name="ck_provider_batches_state"),
+        sa.CheckConstraint("state IN ('preparing', 'open', 'unwanted')", name=op.f("ck_provider_batches_state")),
     )
     op.create_index("ix_provider_batches_shard_id", "provider_batches", ["shard_id"])
     op.create_table(
