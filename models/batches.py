@@ -2,8 +2,8 @@
 
 A stage that asks in batches (workers.batches) is run again once its batches have ended, and finds here what was
 answered. Of a batch the row is written before the provider is asked to make it and says afterwards what the provider
-calls it, so that a worker's death at any moment is found out and nothing is asked twice. Rows go when the stage ends:
-the tables hold what is in flight and no more.
+calls it, so that a worker's death at any moment is found out and nothing is asked twice. Rows go when the stage ends,
+or the job: the tables hold what is in flight and no more.
 """
 
 from __future__ import annotations
@@ -143,6 +143,14 @@ def forget(session: Session, shard_id: str) -> None:
     session.execute(delete(BatchRequest).where(BatchRequest.shard_id == shard_id))
     mine = ProviderBatch.shard_id == shard_id
     update_returning(session, ProviderBatch, mine, ProviderBatch.id, state="unwanted", next_look_at=db_now())
+
+
+def forget_job(session: Session, shards: ColumnElement[bool]) -> None:
+    """A job has ended: what shards of it kept that did not come to their end is of no use any more.
+
+    Batches that are still open keep their rows until they are cancelled.
+    """
+    session.execute(delete(BatchRequest).where(BatchRequest.shard_id.in_(select(Shard.id).where(shards))))
 
 
 def any_due(session: Session) -> bool:

@@ -1,5 +1,6 @@
-"""OpenAI's files and batches on a free port, answered from the transformers engine, that can be told how batches end.
+"""OpenAI's files and batches on a free port, answered by somebody who knows every problem, and told how batches end.
 
+What is answered follows from the request alone: solutions by the problem, every third sample wrong, edits by the step.
 A batch is worked on when it is looked at and ``going`` is set; ``ends`` says how the batches end, in the order in which
 they are made, and all others are completed. ``worked`` holds every line that was answered, whoever hears of it.
 """
@@ -11,19 +12,22 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.openai_server import OpenAIServer, Page
+from errata.types import Problem
+from tests.openai_http_server import Answered, HttpServer, Page
 
+_LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 _DISPOSITION = re.compile(rb'name="(\w+)"(?:; filename="([^"]*)")?')
 
 
-class BatchServer(OpenAIServer):
+class BatchServer(HttpServer):
     """A server with a Batch API. Its completions at once are counted in ``seen`` like all other POSTs."""
 
-    def __init__(self, model: Path, *, ends: tuple[str, ...] = (), owner: str = "vllm") -> None:
+    def __init__(self, problems: Iterable[Problem], *, ends: tuple[str, ...] = (), owner: str = "vllm") -> None:
+        self.problems = list(problems)
         self.ends: deque[str] = deque(ends)
         self.going = threading.Event()
         self.going.set()
@@ -33,7 +37,7 @@ class BatchServer(OpenAIServer):
         self.deleted: list[str] = []
         self.lists = True
         self._at_files = threading.RLock()
-        super().__init__(model, owner=owner)
+        super().__init__(owner=owner)
 
     def page(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Page | None:
         """Files and batches."""
@@ -47,6 +51,18 @@ class BatchServer(OpenAIServer):
             if method == "POST":
                 return self._make(json.loads(content)) if len(parts) == 1 else self._cancel(parts[1])
             return self._list(parse_qs(where.query)) if len(parts) == 1 else self._look(parts[1])
+
+    def answer(self, path: str, body: dict[str, Any], gone: Any) -> Answered:
+        """What a chat that opens the reply goes on with."""
+        asked, opening = body["messages"][-2]["content"], body["messages"][-1]["content"]
+        solution = next(str(p.gold_solution) for p in self.problems if p.question in asked)
+        texts = [_went_on(solution, opening, body["seed"] + at) for at in range(body.get("n", 1))]
+        choices = [
+            {"index": at, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+            for at, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": len(asked) // 4, "completion_tokens": sum(len(text) for text in texts) // 4}
+        return 200, {"choices": choices[::-1], "usage": usage}
 
     def asked_at_once(self) -> int:
         """How many completions were asked for outside of batches."""
@@ -113,7 +129,7 @@ class BatchServer(OpenAIServer):
 
     def _validate(self, batch: dict[str, Any]) -> None:
         end, _, detail = batch["end"].partition(" ")
-        batch["status"] = "in_progress"
+        batch["status"] = "cancelled" if end == "cancelled" else "in_progress"
         if end == "failed":
             told = {"code": detail, "message": "told to fail", "line": 1}
             batch |= {"status": "failed", "errors": {"object": "list", "data": [told]}}
@@ -136,6 +152,17 @@ class BatchServer(OpenAIServer):
         for name, told in (("output_file_id", answers), ("error_file_id", errors)):
             if told:
                 batch[name] = self._kept("\n".join(map(json.dumps, told)).encode() + b"\nnot JSON\n")
+
+
+def _went_on(solution: str, opening: str, seed: int) -> str:
+    """The rest of the solution, or of the step that an edit's opening begins, with its last number changed."""
+    if solution.startswith(opening):
+        rest = solution.removeprefix(opening)
+        return rest if seed % 3 else rest.replace("boxed{", "boxed{1")
+    begun = opening.splitlines()[-1] if opening else ""
+    line = next((line for line in solution.splitlines() if begun and begun in line), solution.splitlines()[1])
+    rest = line.partition(begun)[2] if begun in line else line
+    return _LAST_NUMBER.sub(lambda found: str(int(found[0]) + 1), rest, count=1) + "\n"
 
 
 def _error(end: str, custom_id: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from errata.advice import advise
 from errata.config import InjectionConfig
 from errata.seeds import derive_seed
 from models.base import db_now, new_id
+from models.batches import forget_job
 from models.evaluation_results import evaluation_result
 from models.events import record
 from models.jobs import InjectionJob, ProblemError, Shard
@@ -227,6 +228,7 @@ def complete_owner(session: Session, table: OwnerTable, row_id: str) -> str | No
     state, values = _end_of(session, row, counts)
     if not move(session, table, row_id, state, **values):
         return None
+    forget_job(session, shards_of(table, row_id))
     if isinstance(row, InjectionJob):
         settle_summary(session, row_id)
     told = {name: value for name, value in values.items() if name in ("error", "partial")}

@@ -189,8 +189,9 @@ class BatchedCalls:
         opening = keep.uploaded(opening, file_id)
         create = self._client.create(opening, file_id, part[0].path, self._settings.window, call.retried)
         try:
-            # What is lost on its way may have arrived: the row stays, and the next holder looks for the batch.
-            remote_id = self._run(create, call)
+            # What is lost on its way may have arrived: the row stays, and the next holder looks for the batch. It is
+            # waited for whoever wants to stop: only who hears the batch's name can cancel it where the lease is lost.
+            remote_id = self._loop.run(create)
         except RequestRejected:
             keep.drop(opening)
             raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +15,7 @@ from models.session import Database
 from models.states import TERMINAL
 from tests.batch_server import BatchServer
 from tests.processes import until
-from tests.workers.engines.conftest import MODEL
-from tests.workers.engines.jobs import Job
+from tests.workers.engines.jobs import PROBLEMS, Job
 from workers.batches.poller import BatchPoller
 from workers.engines.base import ModelSpec
 from workers.engines.pool import EnginePool
@@ -39,7 +38,7 @@ def pool() -> Iterator[EnginePool]:
 
 @pytest.fixture
 def server() -> Iterator[BatchServer]:
-    server = BatchServer(MODEL)
+    server = BatchServer(PROBLEMS)
     yield server
     server.close()
 
@@ -56,6 +55,11 @@ def step(job: Job) -> list[str]:
         due = (Shard.next_run_at.is_(None)) | (Shard.next_run_at <= db_now())
         waiting = list(session.scalars(select(Shard.id).where(due, Shard.state == "queued").order_by(Shard.position)))
     return [run_shard(job.services, shard) for shard in waiting]
+
+
+def work_until(job: Job, condition: Callable[[], object], what: str) -> None:
+    """Step until the condition holds."""
+    until(lambda: (step(job), condition())[1], what)
 
 
 def run(job: Job, seconds: float = 240) -> list[str]:
