@@ -16,7 +16,8 @@ from rich.console import Console
 
 from cli import CliError
 from cli.user.connection import Profile, profiles_file, read_profiles, speaks_http, target, write_profiles
-from cli.user.jobs import _as_settings, _stopped, _where_it_stops, state_of
+from cli.user.jobs import _as_settings, _where_it_stops, state_of
+from cli.user.limits import amount, given_limits, spent_of, stopped_of
 from cli.user.live import funnel_rows, view
 from cli.user.output import clean, duration
 from cli.user.settings import configuration
@@ -125,8 +126,14 @@ def test_a_job_tells_that_it_is_paused_and_where_it_stopped() -> None:
     assert state_of(job("cancelled", paused_at="2026-01-01T00:00:00Z")) == "cancelled"
     funnel = {"problems": {"skipped": {"accepted_pairs": 1144}}}
     stopped = job("succeeded", stopped="accepted_pairs", config={"stop": {"accepted_pairs": 50}}, funnel=funnel)
-    assert _stopped(stopped) == "50 accepted pairs; 1,144 problems left"
-    assert _stopped(job("succeeded")) is None
+    assert stopped_of(stopped) == "50 accepted pairs; 1,144 problems left"
+    assert stopped_of(job("succeeded")) is None
+    late = job("succeeded", stopped="deadline", config={"stop": {"deadline": "2026-01-01T00:00:00Z"}}, funnel={})
+    assert stopped_of(late) == "2026-01-01T00:00:00Z deadline; 0 problems left"
+    assert spent_of(job("running", spent={"amount": 1234.5, "currency": "EUR"})) == "1,234.5 EUR"
+    assert spent_of(job("running")) is None
+    assert given_limits(pairs=3, money=0.5) == {"accepted_pairs": 3, "money": 0.5}
+    assert amount(1200) == "1,200"
     stop = {"limit": "accepted_pairs", "problems": 1500, "overshoot": 32}
     assert _where_it_stops(stop) == "at its limit of accepted pairs after about 1,500 problems, at most 32 more"
     assert _where_it_stops({**stop, "limit": None}) == "not before its problems end: no limit is reached"
