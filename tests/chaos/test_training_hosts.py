@@ -12,9 +12,8 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
-from models import run_leases
+from models import migrate, run_leases
 from models.base import new_id
-from models.migrate import Base
 from models.outputs import Dataset, Event, TrainingRun
 from models.session import Database
 from models.workspaces import DEFAULT_WORKSPACE, LanguageModel, Workspace
@@ -42,9 +41,9 @@ class Hosts:
         self._stack, self.files, self._launch, self._folder = stack, folder / "files", launch, folder
         url = {"DATABASE_URL": postgres.url.replace("+psycopg", ""), "ERRATA_FILES_URL": str(self.files)}
         self._more = {**QUICK, **url}
+        migrate.upgrade(postgres.url)
         self.db = Database(postgres.url)
         stack.callback(self.db.dispose)
-        Base.metadata.create_all(self.db.engine)
         with self.db.begin() as session:
             session.add(Workspace(id=DEFAULT_WORKSPACE, name="default"))
             session.flush()
