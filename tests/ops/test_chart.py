@@ -214,3 +214,19 @@ def test_every_value_has_a_type_in_the_schema() -> None:
                 walk(value, known["properties"][name], f"{at}.{name}")
 
     walk(values, schema, "values")
+
+
+def test_trainers_reach_each_other(objects: list[Object]) -> None:
+    """The hosts of one run meet at pods' addresses, at ports that torch chooses."""
+    (trainers,) = [each for each in objects if each["kind"] == "StatefulSet"]
+    labels = trainers["spec"]["template"]["metadata"]["labels"]
+    env = containers(objects)["trainer"]["env"]
+    told = [each for each in env if each["name"] == "ERRATA_TRAINER_ADDRESS"]
+    assert [each["valueFrom"]["fieldRef"]["fieldPath"] for each in told] == ["status.podIP"]
+    (service,) = [each for each in objects if each["metadata"]["name"] == trainers["spec"]["serviceName"]
+                  and each["kind"] == "Service"]  # fmt: skip
+    assert service["spec"]["clusterIP"] == "None"
+    assert service["spec"]["selector"].items() <= labels.items()
+    for policy in (each for each in objects if each["kind"] == "NetworkPolicy"):
+        sources = [source for rule in policy["spec"]["ingress"] if "ports" not in rule for source in rule["from"]]
+        assert any(source["podSelector"]["matchLabels"].items() <= labels.items() for source in sources)

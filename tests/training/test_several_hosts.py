@@ -52,10 +52,18 @@ def test_two_hosts_train_as_two_processes_of_one(launch: str, tmp_path: Path) ->
     assert not [message for message in second if message["type"] in ("checkpoint", "finished")], "one host writes"
 
 
+def alone(monkeypatch: pytest.MonkeyPatch, *, is_first: bool = True) -> None:
+    """One process that needs no other: what it would hear of them is made up."""
+    monkeypatch.setattr(agreement, "is_first", lambda: is_first)
+    monkeypatch.setattr(agreement, "from_first", lambda own: own)
+    monkeypatch.setattr(agreement, "of_all", lambda own: [own])
+
+
 def test_another_store_is_refused_by_the_host_that_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process that hears from the first one of a file that it does not see."""
     spec = make_spec(tmp_path).model_copy(update={"hosts": 2})
     spec.checkpoints.mkdir(parents=True)
+    alone(monkeypatch)
     agreement.require_one_store(spec)
     monkeypatch.setattr(agreement, "_SEEN_SECONDS", 0.0)
     monkeypatch.setattr(agreement, "from_first", lambda _token: "what the first host wrote")
@@ -68,14 +76,11 @@ def test_all_go_on_where_the_first_one_does(tmp_path: Path, monkeypatch: pytest.
     spec = make_spec(tmp_path)
     run(spec, stop_at=2)
     over = spec.model_copy(update={"hosts": 2, "last_step": 3})
+    alone(monkeypatch)
     found = agreement.agreed_resume_point(over, Recorder())
     assert found is not None
     assert found[1]["step"] == 3
-
-    class Other:
-        is_main_process = False
-
-    monkeypatch.setattr(agreement, "PartialState", Other)
+    alone(monkeypatch, is_first=False)
     for told, step in (((3, True, None), 3), ((None, None, None), None)):
         monkeypatch.setattr(agreement, "from_first", lambda _own, told=told: told)
         point = agreement.agreed_resume_point(over, Recorder())
@@ -90,8 +95,9 @@ def test_all_go_on_where_the_first_one_does(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_reference_that_one_host_lacks_is_computed_by_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, stored = make_spec(tmp_path).model_copy(update={"hosts": 2}), torch.zeros(1, 2)
+    alone(monkeypatch)
     assert agreement.if_all_have(stored, spec) is stored
-    monkeypatch.setattr(agreement, "gather_object", lambda own: [*own, False])
+    monkeypatch.setattr(agreement, "of_all", lambda own: [own, False])
     assert agreement.if_all_have(stored, spec) is None
     assert agreement.if_all_have(stored, spec.model_copy(update={"hosts": 1})) is stored
 

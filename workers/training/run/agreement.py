@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate import PartialState
-from accelerate.utils import broadcast_object_list, gather_object
 
 from models.folders import Damaged, verify
 from workers.training.protocol import CannotTrain, MessageSink, RunSpec
@@ -26,19 +26,33 @@ _SEEN_SECONDS = 90.0  # a network file system may remember for a minute that a f
 Resume = tuple[Path, dict[str, Any]] | None
 
 
+def is_first() -> bool:
+    """Whether this is the first process of the run; all have met behind it."""
+    if not dist.is_initialized():
+        PartialState()  # on GPUs it makes the group, on CPU join_on_cpu has
+    return dist.get_rank() == 0
+
+
 def from_first(value: Any) -> Any:
     """``value`` of the first process, in all."""
     told = [value]
-    broadcast_object_list(told)
+    dist.broadcast_object_list(told, src=0)
     return told[0]
+
+
+def of_all(value: Any) -> list[Any]:
+    """``value`` of every process, in order of their rank."""
+    told: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(told, value)
+    return told
 
 
 def require_one_store(spec: RunSpec) -> None:
     """Raise CannotTrain in a process whose file store is not the first one's."""
     if spec.hosts == 1:
         return
-    state, file, token = PartialState(), spec.checkpoints / _TOKEN, secrets.token_hex(8)
-    if state.is_main_process:
+    file, token = spec.checkpoints / _TOKEN, secrets.token_hex(8)
+    if is_first():
         file.write_text(token, encoding="utf-8")
     token = from_first(token)
     deadline = time.monotonic() + _SEEN_SECONDS
@@ -49,7 +63,7 @@ def require_one_store(spec: RunSpec) -> None:
                 " several hosts needs one file store for all, so mount the same folder as ERRATA_FILES_URL on each"
             )
         time.sleep(0.5)
-    state.wait_for_everyone()  # the first process goes no further alone
+    of_all(True)  # the first process goes no further alone
 
 
 def agreed_resume_point(spec: RunSpec, sink: MessageSink) -> Resume:
@@ -60,7 +74,7 @@ def agreed_resume_point(spec: RunSpec, sink: MessageSink) -> Resume:
     if spec.hosts == 1:
         return resume_point(spec, sink)
     found, error = None, None
-    if PartialState().is_main_process:
+    if is_first():
         try:
             found = resume_point(spec, sink)
         except CannotTrain as refused:
@@ -81,4 +95,4 @@ def if_all_have(stored: torch.Tensor | None, spec: RunSpec) -> torch.Tensor | No
     """``stored`` where every process of the run has it; None in all where one lacks it."""
     if spec.hosts == 1:
         return stored
-    return stored if all(gather_object([stored is not None])) else None
+    return stored if all(of_all(stored is not None)) else None
