@@ -170,7 +170,8 @@ def shard_operations(database: Database, home: Path) -> Operations:
     client = client_of(database, home)
     with database.read() as session:
         named = session.execute(text("SELECT id FROM shards WHERE state = 'queued' ORDER BY position DESC")).scalar()
-    sweeper = Sweeper(database, Silent(), WorkerSettings())
+    # Few hints a sweep, so that the smallest store has as many to give as the largest.
+    sweeper = Sweeper(database, Silent(), WorkerSettings(resend_limit=16))
 
     def claim() -> None:
         with database.begin() as session:
