@@ -141,6 +141,8 @@ def compare(
         sides[size] = (
             shard_operations(databases[size], home) if shards else pair_operations(databases[size], home, judge)
         )
+    if args.only:
+        sides = {size: {name: run for name, run in each.items() if args.only in name} for size, each in sides.items()}
     found = medians(sides, args.rounds, server.chill if args.cold else None)
     blocks = {
         name: {size: blocks_of(databases[size], sides[size][name]) for size in sizes}
@@ -162,6 +164,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--texts", choices=("whole", "short"), default="whole", help="of the pairs")
     parser.add_argument("--many", action="store_true", help=f"also {MANY_PAIRS:,} pairs, and all with short texts")
     parser.add_argument("--rounds", type=int, default=15, help="of each operation at each size; of a freeze at most 3")
+    parser.add_argument("--only", help="operations whose name holds this text: what one change did")
     parser.add_argument("--cold", action="store_true", help="with nothing in memory, on a server of its own")
     args = parser.parse_args(arguments)
     if args.many:

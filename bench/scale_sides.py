@@ -43,6 +43,7 @@ RUNNING = 16  # shards
 _LIMIT = 40  # rows of a page
 _WAITING = "inj_waiting"
 _LEASE_SECONDS = 7200
+_FILL_SECONDS = 3600.0  # of one statement
 
 Operations = dict[str, Callable[[], object]]
 
@@ -71,7 +72,7 @@ def client_of(database: Database, home: Path) -> TestClient:
 def fill_pairs(url: str, pairs: int, texts: Literal["whole", "short"]) -> None:
     """A store of so many pairs in an empty database."""
     migrate.upgrade(url)
-    database = Database(url)
+    database = Database(url, statement_seconds=_FILL_SECONDS)
     if pairs > OWN_PAIRS:
         add_store(database, pairs - OWN_PAIRS, name="rest", texts=texts, tell=True)
     add_store(database, OWN_PAIRS, name="own", texts=texts)
@@ -170,7 +171,8 @@ def shard_operations(database: Database, home: Path) -> Operations:
     client = client_of(database, home)
     with database.read() as session:
         named = session.execute(text("SELECT id FROM shards WHERE state = 'queued' ORDER BY position DESC")).scalar()
-    sweeper = Sweeper(database, Silent(), WorkerSettings())
+    # Few hints a sweep, so that the smallest store has as many to give as the largest.
+    sweeper = Sweeper(database, Silent(), WorkerSettings(resend_limit=16))
 
     def claim() -> None:
         with database.begin() as session:

@@ -6,7 +6,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, MetaData, TypeDecorator, literal
+from sqlalchemy import JSON, ColumnElement, DateTime, Dialect, MetaData, TypeDecorator, literal
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -47,8 +47,12 @@ class db_now(FunctionElement[datetime]):
     type = UTCDateTime()
     inherit_cache = True
 
-    def __init__(self, plus_seconds: float = 0.0) -> None:
-        super().__init__(*([literal(float(plus_seconds))] if plus_seconds else []))
+    def __init__(self, plus_seconds: float | ColumnElement[float] = 0.0) -> None:
+        """``plus_seconds``: a number, or a parameter of a statement that is made once."""
+        if isinstance(plus_seconds, ColumnElement):
+            super().__init__(plus_seconds)
+        else:
+            super().__init__(*([literal(float(plus_seconds))] if plus_seconds else []))
 
 
 @compiles(db_now, "postgresql")

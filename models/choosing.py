@@ -110,8 +110,15 @@ def _looked(first: tuple[Stage, ...]) -> Select[Any]:
 
 
 def unheard_shard(session: Session, stages: Sequence[Stage], seconds: float) -> str | None:
-    """A shard that may run now at one of these stages and whose last hint, if any, is older than ``seconds``."""
-    unhinted = or_(Shard.hinted_at.is_(None), Shard.hinted_at <= db_now(-seconds))
-    wanted = owner_in(JobState.QUEUED, JobState.RUNNING)
-    query = select(Shard.id).where(is_waiting(), Shard.stage.in_(stages), unhinted, wanted)
-    return session.scalar(query.order_by(Shard.created_at, Shard.position).limit(1))
+    """A shard that may run now at one of these stages and whose last hint, if any, is older than ``seconds``.
+
+    Those without a hint first, then the one whose hint is oldest.
+    """
+    at_stages = or_(*(Shard.stage == stage for stage in stages))
+    waits = select(Shard.id).where(is_waiting(), at_stages, owner_in(JobState.QUEUED, JobState.RUNNING)).limit(1)
+    # Two statements: either is one step into the index of shards that wait, together they would look at all of them.
+    bare = waits.where(Shard.hinted_at.is_(None)).order_by(Shard.created_at, Shard.position)
+    found = session.scalar(bare)
+    if found is not None:
+        return found
+    return session.scalar(waits.where(Shard.hinted_at <= db_now(-seconds)).order_by(Shard.hinted_at))

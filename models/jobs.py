@@ -112,6 +112,13 @@ class Shard(Identified, LeaseColumns, Timestamped, Base):
         UniqueConstraint("rejudging_id", "position"),
         Index("ix_shards_state_lease", "state", "lease_expires_at"),
         Index("ix_shards_job_stage", "injection_job_id", "state", "stage", "position"),
+        # Whom to send a hint next: a shard is in this index only while it waits.
+        Index(
+            "ix_shards_waiting",
+            *("hinted_at", "created_at", "position"),
+            postgresql_where=text("state = 'queued'"),
+            sqlite_where=text("state = 'queued'"),
+        ),
     )
     injection_job_id: Mapped[str | None] = mapped_column(ForeignKey("injection_jobs.id"))
     dataset_id: Mapped[str | None] = mapped_column(ForeignKey("datasets.id"))

@@ -11,9 +11,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, case, exists, null, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Float,
+    Select,
+    and_,
+    bindparam,
+    case,
+    exists,
+    literal_column,
+    null,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import Session, aliased
 
 from models.base import db_now, storable
@@ -81,10 +97,15 @@ def shards_of(owner: OwnerTable, owner_id: str) -> ColumnElement[bool]:
 
 def has_open_shards(session: Session, table: OwnerTable, owner_id: str) -> bool:
     """Whether a shard of this owner waits or runs. One step into an index, however many there are."""
+    return session.scalar(_open_shard(table), {"owner_id": owner_id}) is not None
+
+
+@cache
+def _open_shard(table: OwnerTable) -> Select[Any]:
     # Of all states by name `queued` and `running` are the last, so a range is these two; see models.choosing.
     is_open = Shard.state.between(ShardState.QUEUED, ShardState.RUNNING)
-    query = select(Shard.id).where(shards_of(table, owner_id), is_open)
-    return session.scalar(query.order_by(Shard.state, Shard.stage, Shard.position).limit(1)) is not None
+    query = select(Shard.id).where(getattr(Shard, column_of(table)) == bindparam("owner_id"), is_open)
+    return query.order_by(Shard.state, Shard.stage, Shard.position).limit(1)
 
 
 def owner_in(*states: JobState) -> ColumnElement[bool]:
@@ -104,14 +125,43 @@ def _is_on(table: OwnerTable) -> ColumnElement[bool]:
 
 def is_waiting() -> ColumnElement[bool]:
     """Whether a shard may be claimed now, as far as its own row says."""
-    return and_(Shard.state == ShardState.QUEUED, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
+    # Spelt out, not a parameter: the index of shards that wait is found by it.
+    queued = Shard.state == literal_column(f"'{ShardState.QUEUED}'")
+    return and_(queued, or_(Shard.next_run_at.is_(None), Shard.next_run_at <= db_now()))
 
 
-def _has_room(worker: str) -> ColumnElement[bool]:
+_other = aliased(Shard)
+
+
+def _has_room() -> ColumnElement[bool]:
     """Whether the worker may take a shard: one that runs alone needs an idle worker, others one where none is alone."""
-    other = aliased(Shard)
-    busy = select(other.id).where(other.state == ShardState.RUNNING, other.worker == worker, other.id != Shard.id)
-    return and_(~busy.where(other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
+    busy = select(_other.id).where(
+        _other.state == ShardState.RUNNING, _other.worker == bindparam("by"), _other.id != Shard.id
+    )
+    return and_(~busy.where(_other.alone).exists(), or_(~Shard.alone, ~busy.exists()))
+
+
+@cache  # put together once: that takes longer than its execution
+def _claiming(table: OwnerTable, stages: tuple[Stage, ...] | None) -> Executable:
+    # No SKIP LOCKED: the statement is by primary key. Of two workers the second waits for the first's commit, finds
+    # the shard running, and gets no row.
+    claimable = and_(
+        Shard.id == bindparam("shard_id"),
+        is_waiting(),
+        _is_in(table, column_of(table), JobState.QUEUED, JobState.RUNNING),
+        _has_room(),
+        true() if stages is None else or_(*(Shard.stage == stage for stage in stages)),
+    )
+    values = {
+        "state": ShardState.RUNNING,
+        "fence": Shard.fence + 1,
+        "worker": bindparam("by"),
+        "lease_expires_at": db_now(bindparam("ttl_seconds", type_=Float())),
+        "hinted_at": null(),
+    }
+    told = (Shard.stage, Shard.fence, Shard.start, Shard.stop, Shard.positions, Shard.traceparent)
+    statement = update(Shard).where(claimable).values(**values).returning(*told)
+    return statement.execution_options(synchronize_session=False)
 
 
 def claim(
@@ -141,24 +191,9 @@ def claim(
     # order here, the two would wait for each other for ever.
     queued = select(table.id).where(table.id == owner_id, table.state == JobState.QUEUED)
     is_first = not begun and session.scalar(queued.with_for_update()) is not None
-    # No SKIP LOCKED: the statement is by primary key. Of two workers the second waits for the first's commit, finds
-    # the shard running, and gets no row.
-    claimable = and_(
-        Shard.id == shard_id,
-        is_waiting(),
-        _is_in(table, column_of(table), JobState.QUEUED, JobState.RUNNING),
-        _has_room(worker),
-        true() if stages is None else or_(*(Shard.stage == stage for stage in stages)),
-    )
-    values = {
-        "state": ShardState.RUNNING,
-        "fence": Shard.fence + 1,
-        "worker": worker,
-        "lease_expires_at": db_now(ttl_seconds),
-        "hinted_at": None,
-    }
-    told = (Shard.stage, Shard.fence, Shard.start, Shard.stop, Shard.positions, Shard.traceparent)
-    shard = update_returning(session, Shard, claimable, *told, **values).first()
+    statement = _claiming(table, None if stages is None else tuple(stages))
+    given = {"shard_id": shard_id, "by": worker, "ttl_seconds": float(ttl_seconds)}
+    shard = session.execute(statement, given).first()
     if shard is None:
         return None
     if is_first and move(session, table, owner_id, JobState.RUNNING):
@@ -230,11 +265,26 @@ def finish(session: Session, lease: Lease, next_stage: Stage | None) -> Shard | 
     owner is being cancelled, what this stage made is kept and the shard ends. Progress clears what earlier stages
     suffered: failures and interruptions count per stage.
     """
-    values: dict[str, Any] = {"state": ShardState.DONE, "error": None}
-    if next_stage is not None:
+    given: dict[str, Any] = {"shard_id": lease.shard_id, "held": lease.fence}
+    given |= {} if next_stage is None else {"following": next_stage}
+    statement = _finishing(is_last=next_stage is None)
+    ended: Shard | None = session.execute(statement, given).scalars().first()
+    if ended is not None and next_stage is not None:
+        _withdraw_if_cancelling(session, ended)
+    return ended
+
+
+@cache  # put together once: that takes longer than its execution
+def _finishing(*, is_last: bool) -> Executable:
+    held = and_(Shard.id == bindparam("shard_id"), Shard.fence == bindparam("held"), Shard.state == ShardState.RUNNING)
+    values: dict[str, Any] = {"state": ShardState.DONE}
+    if not is_last:
         # Hinted by the caller right after the commit: marked now, the sweeper need not look at this shard again.
-        values = {"state": ShardState.QUEUED, "stage": next_stage, "hinted_at": db_now(), "error": None}
-    return _end(session, lease, failures=0, interruptions=0, alone=False, next_run_at=None, **values)
+        values = {"state": ShardState.QUEUED, "stage": bindparam("following"), "hinted_at": db_now()}
+    free = {"worker": null(), "lease_expires_at": null(), "progress": null(), "error": null(), "next_run_at": null()}
+    clean = {"failures": 0, "interruptions": 0, "alone": False}
+    statement = update(Shard).where(held).values(**values, **free, **clean).returning(Shard)
+    return statement.execution_options(synchronize_session=False, populate_existing=True)
 
 
 def release(session: Session, lease: Lease, *, delay_seconds: float = 0.0) -> bool:
