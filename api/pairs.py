@@ -111,7 +111,8 @@ def list_pairs(
 ) -> Response:
     """Pairs, oldest first."""
     filters = {
-        # A job's pairs are of its workspace, and the job is looked up in the caller's: the job's indexes suffice.
+        # A job is looked up in the caller's workspace below, and its pairs are there too. Told both, PostgreSQL may
+        # walk along the workspace's pairs, past those of every older job.
         PairRow.workspace_id: caller.workspace_id if job is None else None,
         PairRow.job_id: job,
         PairRow.type: type_,

@@ -39,17 +39,17 @@ def _dpo() -> Config:
 
     The arm ``errata`` of ``bench.reproduce``, which chose its learning rate on validation problems (docs/evidence.md).
     """
-    return {**_BUDGET, "beta": 1.0, "nll_weight": 3.0, "nll_gate": False, "full_weight": 0.0, "learning_rate": 1e-4}
+    return {**_BUDGET, "beta": 1.0, "nll_weight": 3.0, "nll_gate": False, "full_weight": 0.0, "learning_rate": 1.5e-4}
 
 
 def _control() -> Config:
     """Fine-tuning on the model's own correct samples, tuned in the same way as the DPO run."""
-    return {**_BUDGET, "learning_rate": 1e-4}
+    return {**_BUDGET, "learning_rate": 1.5e-4}
 
 
 def _step_nll() -> Config:
     """Likelihood of the chosen steps alone: the DPO run without its rejected sides."""
-    return {**_BUDGET, "learning_rate": 1e-4}
+    return {**_BUDGET, "learning_rate": 1.5e-4}
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,9 @@ from workers.settings import WorkerSettings
 from workers.stages import STAGES
 
 #: At most, of a shard of one problem whose job this worker knows already, by the stage that a hint finds. A claim sends
-#: two, a stage's end five beside its rows; the rest reads what the stage works on. A worker goes on from `prove` to
+#: three, a stage's end five beside its rows; the rest reads what the stage works on. A worker goes on from `prove` to
 #: `pair` by itself, and then looks whether the job has ended.
-MOST = {Stage.SAMPLE: 11, Stage.GRADE: 12, Stage.EDIT: 11, Stage.PROVE: 25}
+MOST = {Stage.SAMPLE: 12, Stage.GRADE: 13, Stage.EDIT: 12, Stage.PROVE: 26}
 _JOBS_END = 12  # statements
 
 
