@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workers.engines.registry import DEFAULT_ENGINE, ENGINES, PROMPTED, Config, addresses, checked
+from workers.engines.entry_settings import PROMPTED, addresses
+from workers.engines.registry import DEFAULT_ENGINE, ENGINES, Config, checked
 from workers.engines.weights import refuse_pickles
 
 __all__ = ["DEFAULT_ENGINE", "addresses", "doubts", "entry_config", "place_settings"]

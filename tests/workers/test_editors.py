@@ -20,8 +20,9 @@ from models.session import Database
 from models.states import JobState
 from tests.workers.engines.toy_engine import ToyEngine
 from tests.workers.injection_jobs import Posted, pairs_of, post_job, run_job, run_shards
+from workers.engines.entry_settings import TransformersSettings
 from workers.engines.pool import EnginePool
-from workers.engines.registry import ENGINES, EngineKind, TransformersSettings
+from workers.engines.registry import ENGINES, EngineKind
 from workers.runner import Services
 
 FOLDER = Path(__file__).resolve().parents[2] / "demo" / "model"

@@ -27,10 +27,10 @@ from models.telemetry.metrics import ENGINE_SECONDS, ENGINE_TOKENS
 from tests.api.conftest import bring, post_job, post_problems
 from tests.workers.injection_jobs import run_shards
 from workers.engines.base import Completion, EngineError, GenerationRequest, ModelSpec
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.openai_http import Server
 from workers.engines.openai_loop import ServerLoop
 from workers.engines.pool import EnginePool
-from workers.engines.registry import OpenAISettings
 from workers.runner import Services
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

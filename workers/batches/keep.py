@@ -15,8 +15,9 @@ from models.leases import Lease, is_wanted, load_owner
 from models.session import Database
 from models.workspaces import PILOT_WORKSPACE
 from workers.engines.base import Cancelled, ModelSpec
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.kept import Answer, Keep, Known, Opening
-from workers.engines.registry import OpenAISettings, asks_in_batches
+from workers.engines.registry import asks_in_batches
 from workers.stages.ledger import record_shard_event
 
 

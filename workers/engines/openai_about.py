@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from workers.engines.base import EngineError
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.openai_http import RequestRejected, Server
 from workers.engines.openai_wire import HOSTED, SERVER_KINDS, ServerKind
-from workers.engines.registry import OpenAISettings
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from workers.engines.base import Completion, EngineError, storable
+from workers.engines.entry_settings import PROMPTED, OpenAISettings
 from workers.engines.grammars import frame_body, from_json
 from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.openai_about import About
 from workers.engines.openai_dialect import Dialect
 from workers.engines.openai_http import RequestRejected
 from workers.engines.openai_wire import HOSTED, Choices, ServerKind, Unit, read_choices, request_body
-from workers.engines.registry import PROMPTED, OpenAISettings
 from workers.engines.rendering import LocalTokenizer, prompt_ids
 from workers.engines.templates import sent_values
 

@@ -8,11 +8,11 @@ import time
 from collections import Counter
 
 from workers.engines.base import EngineError
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.openai_about import ask_about
 from workers.engines.openai_asking import Asker, Line
 from workers.engines.openai_http import Server, wait_seconds
 from workers.engines.openai_loop import ServerLoop
-from workers.engines.registry import OpenAISettings
 from workers.engines.rendering import LocalTokenizer
 
 _ASK_AGAIN_SECONDS = 60.0

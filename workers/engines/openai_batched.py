@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from workers.engines.base import Cancelled, Completion, EngineError, GenerationRequest
+from workers.engines.entry_settings import BatchSettings
 from workers.engines.kept import Answer, Keep, Known, Opening, Parked
 from workers.engines.openai_asking import Asker, Line
 from workers.engines.openai_batch_wire import Line as FileLine
@@ -24,7 +25,6 @@ from workers.engines.openai_call import Call
 from workers.engines.openai_http import RequestRejected, error_text
 from workers.engines.openai_loop import ServerLoop, all_or_none
 from workers.engines.openai_wire import Unit, units
-from workers.engines.registry import BatchSettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

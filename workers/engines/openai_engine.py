@@ -29,6 +29,7 @@ from workers.engines.base import (
     ScoreRequest,
     Scores,
 )
+from workers.engines.entry_settings import PROMPTED, OpenAISettings
 from workers.engines.follow_ups import FollowUp
 from workers.engines.kept import Keep, Parked
 from workers.engines.meter import Meter
@@ -42,7 +43,6 @@ from workers.engines.openai_http import RequestRejected
 from workers.engines.openai_loop import ServerLoop, all_or_none
 from workers.engines.openai_scoring import ServerScorer
 from workers.engines.openai_wire import HOSTED, Unit, units
-from workers.engines.registry import PROMPTED, OpenAISettings
 from workers.engines.rendering import LocalTokenizer
 from workers.engines.scoring import TextScorer
 from workers.engines.templates import with_template_values

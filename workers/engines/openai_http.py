@@ -27,8 +27,8 @@ import aiohttp
 from models.telemetry.metrics import ENGINE_HTTP_SECONDS, timed
 from models.telemetry.tracing import span, trace_headers
 from workers.engines.base import EngineError
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.openai_stream import STREAMED, StreamedAnswer
-from workers.engines.registry import OpenAISettings
 
 log = logging.getLogger(__name__)
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 529})

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from workers.engines.base import EngineError, ScoreRequest, Scores
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.meter import Meter
 from workers.engines.openai_backend import Backend
 from workers.engines.openai_fleet import Fleet
 from workers.engines.openai_loop import all_or_none
 from workers.engines.openai_wire import read_prompt_logprobs, scoring_body
-from workers.engines.registry import OpenAISettings
 from workers.engines.scoring import ScoredText, TextScorer, TokenLogprobs, unscored
 from workers.engines.sglang_scores import PATH, native_body, read_native
 

@@ -31,10 +31,10 @@ from workers.engines.base import (
     ScoreRequest,
     Scores,
 )
+from workers.engines.entry_settings import PRICED, PROMPTED, VllmSettings
 from workers.engines.joints import held_back_of, without_held_back
 from workers.engines.meter import SoFar
 from workers.engines.openai_wire import Unit, of_place, units
-from workers.engines.registry import PRICED, PROMPTED, VllmSettings
 from workers.engines.rendering import prompt_ids
 from workers.engines.scoring import ScoredText, TextScorer, unscored
 from workers.engines.templates import with_template_values

@@ -20,7 +20,7 @@ from models.leases import Lease
 from models.states import Stage
 from models.workspaces import LanguageModel, ProblemRow, ProblemSet
 from workers.engines.base import Cancelled, Completion, EngineError, ModelSpec
-from workers.engines.registry import PRICED
+from workers.engines.entry_settings import PRICED
 from workers.judge import JudgeItem
 from workers.stages.base import StageContext
 from workers.stages.known_jobs import known_job

@@ -14,10 +14,10 @@ import pytest
 from errata.prompts import solve_prompt
 from tests.openai_server import OpenAIServer
 from workers.engines.base import Completion, EngineError, GenerationRequest, Journal, ModelSpec
+from workers.engines.entry_settings import OpenAISettings
 from workers.engines.openai_http import Server, _retry_after, wait_seconds
 from workers.engines.openai_wire import Choices, Unit, read_choices
 from workers.engines.pool import EnginePool
-from workers.engines.registry import OpenAISettings
 from workers.engines.transformers_engine import TransformersEngine
 
 MINIATURE = Path(__file__).resolve().parents[3] / "demo" / "model"

@@ -8,21 +8,10 @@ import pytest
 
 from errata.types import Message, Prompt
 from workers.engines.base import EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, load_class
+from workers.engines.entry_settings import OpenAISettings, TransformersSettings, VllmSettings
 from workers.engines.openai_wire import SERVER_KINDS
 from workers.engines.pool import EnginePool
-from workers.engines.registry import (
-    ENGINES,
-    Config,
-    EngineKind,
-    OpenAISettings,
-    Trained,
-    TransformersSettings,
-    VllmSettings,
-    can_score,
-    checked,
-    interpreters,
-    served_as,
-)
+from workers.engines.registry import ENGINES, Config, EngineKind, Trained, can_score, checked, interpreters, served_as
 from workers.settings import WorkerSettings
 
 TRAINED = Trained("train_1", "/out", None)
