@@ -32,6 +32,7 @@ from models.leases import Lease, has_open_shards, load_owner
 from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
+from models.shard_events import record_shard_event
 from models.states import JobState, ShardState
 from workers.app import GRADING
 from workers.claiming import claim_shard
@@ -52,7 +53,6 @@ from workers.stages.ledger import (
     count_reused,
     record_engine_away,
     record_engine_use,
-    record_shard_event,
     write_ledger,
 )
 from workers.stages.request_cache import AnswerCache

@@ -13,12 +13,12 @@ from models.batches import ProviderBatch
 from models.jobs import Shard
 from models.leases import Lease, is_wanted, load_owner
 from models.session import Database
+from models.shard_events import record_shard_event
 from models.workspaces import PILOT_WORKSPACE
 from workers.engines.base import Cancelled, ModelSpec
 from workers.engines.entry_settings import OpenAISettings
 from workers.engines.kept import Answer, Keep, Known, Opening
 from workers.engines.registry import asks_in_batches
-from workers.stages.ledger import record_shard_event
 
 
 def keep_for(db: Database, lease: Lease, model: ModelSpec) -> Keep | None:

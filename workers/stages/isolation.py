@@ -26,9 +26,10 @@ from models.base import storable
 from models.jobs import ProblemError, ProblemOutcome
 from models.leases import Lease
 from models.session import insert_ignore
+from models.shard_events import record_shard_event
 from models.states import Stage
 from workers.engines.base import Cancelled, EngineError
-from workers.stages.ledger import add_counts, record_shard_event
+from workers.stages.ledger import add_counts
 
 _PROCESS = (MemoryError, SQLAlchemyError, EngineError, Cancelled, OSError)
 _MESSAGE, _TRACE = 2000, 8000  # characters kept

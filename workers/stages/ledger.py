@@ -18,11 +18,11 @@ from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
 from errata.types import EditorName, EvidenceKind, Form, Reason
 from models.base import db_now, storable
-from models.events import record
 from models.jobs import EditRow, InjectionJob, Shard
-from models.leases import Lease, load_owner
+from models.leases import Lease
 from models.outputs import Event
 from models.session import update_by_key
+from models.shard_events import record_owner_event, record_shard_event
 from models.states import Stage
 from models.summaries import count_in_summary
 from models.telemetry.metrics import hold_funnel
@@ -258,23 +258,18 @@ def count_pairs(rows: Rows, not_chosen: Sequence[EditRow]) -> Funnel:
     return part
 
 
-def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:
-    """An event of the shard's owner that names the shard and its stage."""
-    _record(session, lease, kind, shard=lease.shard_id, stage=lease.stage, **data)
-
-
 def record_engine_away(session: Session, lease: Lease, error: str) -> None:
     """``engine_unavailable``, unless the job has the same from a moment ago: every waiting shard finds it out."""
     data = {"shard": lease.shard_id, "error": storable(error[:500])}
     known = _events(session, lease, "engine_unavailable", _AWAY_AGAIN_SECONDS)
     if data["error"] not in [told.get("error") for told in known]:
-        _record(session, lease, "engine_unavailable", **data)
+        record_owner_event(session, lease, "engine_unavailable", **data)
 
 
 def record_editor_unavailable(session: Session, lease: Lease, editor: str, error: str) -> None:
     """``editor_unavailable``, once per job and editor: its steps went to the next editor, or stayed as they were."""
     if editor not in [told.get("editor") for told in _events(session, lease, "editor_unavailable")]:
-        _record(session, lease, "editor_unavailable", editor=editor, error=error[:500])
+        record_owner_event(session, lease, "editor_unavailable", editor=editor, error=error[:500])
 
 
 def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:
@@ -286,7 +281,7 @@ def record_engine_use(session: Session, lease: Lease, journal: Journal) -> None:
     if journal.engine is None:
         return
     if journal.capabilities is not None and not _is_told(session, lease, journal.identity()):
-        _record(session, lease, "engine_used", **journal.identity())
+        record_owner_event(session, lease, "engine_used", **journal.identity())
     if journal.retried:
         record_shard_event(session, lease, "engine_retried", counts=dict(journal.retried))
 
@@ -309,8 +304,3 @@ def _events(session: Session, lease: Lease, kind: str, seconds: float | None = N
     """Data of the owner's events of one kind; with ``seconds``, of the recent ones."""
     query = select(Event.data).where(Event.subject_id == lease.owner_id, Event.type == kind)
     return session.scalars(query if seconds is None else query.where(Event.created_at > db_now(-seconds))).all()
-
-
-def _record(session: Session, lease: Lease, kind: str, **data: Any) -> None:
-    owner = load_owner(session, session.get_one(Shard, lease.shard_id))
-    record(session, owner.workspace_id, owner.id, kind, **data)
