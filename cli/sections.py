@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 SECTIONS: dict[str, tuple[str, ...]] = {
     "From problems to a trained model": (
         *("problems", "presets", "estimate", "inject", "jobs", "pairs", "datasets"),
-        *("train", "runs", "eval", "compare", "models"),
+        *("train", "runs", "eval", "compare", "studies", "campaigns", "models"),
     ),
     "Access": ("login", "logout", "keys", "usage", "audit", "workspaces", "webhooks", "mcp"),
     "The service, for its operator": (

@@ -54,7 +54,9 @@ class BatchServer(HttpServer):
 
     def answer(self, path: str, body: dict[str, Any], gone: Any) -> Answered:
         """What a chat that opens the reply goes on with."""
-        asked, opening = body["messages"][-2]["content"], body["messages"][-1]["content"]
+        *_, last = messages = body["messages"]
+        opening = last["content"] if last["role"] == "assistant" else ""
+        asked = "\n".join(each["content"] for each in messages)  # an edit's question stands before its turns
         solution = next(str(p.gold_solution) for p in self.problems if p.question in asked)
         texts = [_went_on(solution, opening, body["seed"] + at) for at in range(body.get("n", 1))]
         choices = [

@@ -177,6 +177,11 @@ def _job_fields(session: Session, workspace_id: str) -> list[Field]:
     ]
 
 
+def _preset_of(job: InjectionJob) -> str:
+    preset = job.config.get("preset")
+    return f"{preset}, " if preset else ""
+
+
 def _dataset_fields(session: Session, workspace_id: str) -> list[Field]:
     query = (
         select(InjectionJob, ProblemSet.name)
@@ -185,7 +190,7 @@ def _dataset_fields(session: Session, workspace_id: str) -> list[Field]:
         .order_by(InjectionJob.created_at.desc())
     )
     options = tuple(
-        Option(job.id, f"{job.name or of_set}, {job.config['preset']}, {job.created_at:%Y-%m-%d %H:%M} ({job.id})")
+        Option(job.id, f"{job.name or of_set}, {_preset_of(job)}{job.created_at:%Y-%m-%d %H:%M} ({job.id})")
         for job, of_set in session.execute(query.limit(_CHOICES)).all()
     )
     return [

@@ -134,7 +134,7 @@ def _jobs(session: Session, jobs: Sequence[InjectionJob]) -> list[Label]:
         problem_set = sets[job.problem_set_id]
         source = models.get(job.language_model_id or "", "brought solutions")
         of_set = f"{problem_set} · " if job.name else ""
-        subtitle = f"{of_set}{source} · {job.config['preset']}"
+        subtitle = f"{of_set}{source} · {job.config.get('preset', 'no preset')}"
         labels.append(Label(job.name or problem_set, subtitle, [plural(pair_count(session, job.id), "pair")]))
     return labels
 

@@ -165,28 +165,40 @@ def _points(found: dict[str, Any]) -> str:
 
 
 @studies.command("watch")
-def watch_study(study: StudyId, url: Url = None) -> None:
+def watch_study(study: StudyId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a study to its end. Ctrl-C stops watching; the study goes on."""
     with connected(url) as errata:
-        watch(errata.studies, study, f"errata studies watch {study}")
+        ended = watch(errata.studies, study, f"errata studies watch {study}")
+        if as_json:
+            print_json(ended)
 
 
 @campaigns.command("watch")
-def watch_campaign(campaign: CampaignId, url: Url = None) -> None:
+def watch_campaign(campaign: CampaignId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a campaign to its end. Ctrl-C stops watching; the campaign goes on."""
     with connected(url) as errata:
-        watch(errata.campaigns, campaign, f"errata campaigns watch {campaign}")
+        ended = watch(errata.campaigns, campaign, f"errata campaigns watch {campaign}")
+        if as_json:
+            print_json(ended)
 
 
 @studies.command("cancel")
-def cancel_study(study: StudyId, url: Url = None) -> None:
+def cancel_study(study: StudyId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a study with every job that it started; what they have stays."""
     with connected(url) as errata:
-        typer.echo(errata.studies.cancel(study).state)
+        cancelled = errata.studies.cancel(study)
+        if as_json:
+            print_json(cancelled)
+        else:
+            typer.echo(cancelled.state)
 
 
 @campaigns.command("cancel")
-def cancel_campaign(campaign: CampaignId, url: Url = None) -> None:
+def cancel_campaign(campaign: CampaignId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a campaign with every job that it started; what they have stays."""
     with connected(url) as errata:
-        typer.echo(errata.campaigns.cancel(campaign).state)
+        cancelled = errata.campaigns.cancel(campaign)
+        if as_json:
+            print_json(cancelled)
+        else:
+            typer.echo(cancelled.state)

@@ -23,8 +23,19 @@ def _item(gold: str, answer: str) -> JudgeItem:
     return JudgeItem(Problem("?", gold), rf"\boxed{{{answer}}}", Domain.MATH)
 
 
+_others: set[psutil.Process] = set()
+
+
+@pytest.fixture(autouse=True)
+def _none_of_ours_yet() -> None:
+    """Children of pools that tests before us in this process left running are nobody's business here."""
+    _others.clear()
+    _others.update(_children())
+
+
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "workers.judge_child" in " ".join(p.cmdline())]
+    found = [p for p in psutil.Process().children() if "workers.judge_child" in " ".join(p.cmdline())]
+    return [p for p in found if p not in _others]
 
 
 def _stopped() -> psutil.Process:

@@ -124,7 +124,7 @@ def test_jobs_without_limits_are_looked_at_by_nobody(services: Services) -> None
     post_job(services, "rules", shard_size=6)
     with services.db.read() as session:
         assert find_stopping(session) == []
-        assert may_begin(session, "inj", Stage.SAMPLE)
+        assert may_begin(session, "inj", Stage.SAMPLE, "none")
     run_shards(services)
     job = the_job(services)
     assert (job.state, job.stopped, told(services, "stopped")) == (JobState.SUCCEEDED, None, [])

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from errata.prices import StagePrice
-from workers.engines.entry_settings import PROMPTED, OpenAISettings, TransformersSettings, VllmSettings
+from workers.engines.entry_settings import PRICED, PROMPTED, OpenAISettings, TransformersSettings, VllmSettings
 from workers.engines.openai_wire import SERVER_KINDS
 
 Config = dict[str, Any]
@@ -178,6 +178,6 @@ def _fault(engine: str, settings: type[BaseModel], kind: str, name: str, message
     if kind == "missing":
         return f"engine '{engine}' needs {name}"
     if kind == "extra_forbidden":
-        known = sorted(settings.model_fields, key=lambda field: field in PROMPTED)  # an engine's own first
+        known = sorted(settings.model_fields, key=lambda field: field in PROMPTED | PRICED)  # an engine's own first
         return f"engine '{engine}' has no setting {name}; known are {', '.join(known)}"
     return f"{name}: {message.removeprefix('Value error, ')}"

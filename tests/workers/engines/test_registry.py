@@ -8,7 +8,7 @@ import pytest
 
 from errata.types import Message, Prompt
 from workers.engines.base import EngineError, GenerationRequest, Journal, ModelSpec, ScoreRequest, load_class
-from workers.engines.entry_settings import OpenAISettings, TransformersSettings, VllmSettings
+from workers.engines.entry_settings import PRICED, OpenAISettings, TransformersSettings, VllmSettings
 from workers.engines.openai_wire import SERVER_KINDS
 from workers.engines.pool import EnginePool
 from workers.engines.registry import ENGINES, Config, EngineKind, Trained, can_score, checked, interpreters, served_as
@@ -95,7 +95,7 @@ def test_every_registration_names_what_there_is() -> None:
 def test_vllms_settings_become_its_own_arguments() -> None:
     given = {"path": "org/big", "tensor_parallel": 2, "max_context": 4096, "max_sequences": 8, "adapter": "/a"}
     settings = VllmSettings.model_validate(checked("vllm", given))
-    assert settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter"}) == {
+    assert settings.model_dump(by_alias=True, exclude_none=True, exclude={"adapter", *PRICED}) == {
         "model": "org/big",
         "tensor_parallel_size": 2,
         "max_model_len": 4096,
