@@ -47,7 +47,7 @@ def test_ambiguous_commit(proxied: tuple[Database, Database, Proxy], tmp_path: P
     make_job(direct, shard_size=PROBLEMS)
 
     def last(context: StageContext) -> Finish:
-        proxy.cut_answers_after = b"COMMIT"
+        proxy.cut_answers_after = b"COMMIT\x00"  # and not BEGIN ISOLATION LEVEL READ COMMITTED
         return through(None)(context)
 
     services = make_services(database, tmp_path, {**ROAD, Stage.PAIR: last})
