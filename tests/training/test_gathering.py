@@ -320,13 +320,13 @@ class Ending(FakeChild):
 @pytest.mark.parametrize(
     ("child", "state", "error", "fatal"),
     [
-        (Ending(status=0), "done", None, False),
-        (Ending({"type": "error", "message": "no model", "fatal": True}), "failed", "no model", True),
-        (Ending(status=-9), "failed", "the process ended with status 1", False),
+        (lambda: Ending(status=0), "done", None, False),
+        (lambda: Ending({"type": "error", "message": "no model", "fatal": True}), "failed", "no model", True),
+        (lambda: Ending(status=-9), "failed", "the process ended with status 1", False),
     ],
 )
 def test_a_member_tells_how_its_process_ended(
-    child: Ending,
+    child: Callable[[], Ending],
     state: str,
     error: str | None,
     fatal: bool,
@@ -337,7 +337,7 @@ def test_a_member_tells_how_its_process_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start(database, place)
-    says(monkeypatch, member, child)
+    says(monkeypatch, member, child())
     Member(database, store, quick, place).run(threading.Event())
     told = row(database)
     assert (told.state, told.error, told.fatal) == (state, error, fatal)
