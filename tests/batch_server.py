@@ -57,7 +57,7 @@ class BatchServer(HttpServer):
         *_, last = messages = body["messages"]
         opening = last["content"] if last["role"] == "assistant" else ""
         asked = "\n".join(each["content"] for each in messages)  # an edit's question stands before its turns
-        solution = next(str(p.gold_solution) for p in self.problems if p.question in asked)
+        solution = str(max(self.problems, key=lambda problem: _told_of(problem, asked)).gold_solution)
         texts = [_went_on(solution, opening, body["seed"] + at) for at in range(body.get("n", 1))]
         choices = [
             {"index": at, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
@@ -154,6 +154,11 @@ class BatchServer(HttpServer):
         for name, told in (("output_file_id", answers), ("error_file_id", errors)):
             if told:
                 batch[name] = self._kept("\n".join(map(json.dumps, told)).encode() + b"\nnot JSON\n")
+
+
+def _told_of(problem: Problem, asked: str) -> tuple[bool, int]:
+    """How surely a request is about this problem: some layouts of edits tell its steps and not its question."""
+    return problem.question in asked, sum(line in asked for line in str(problem.gold_solution).splitlines()[1:])
 
 
 def _went_on(solution: str, opening: str, seed: int) -> str:
