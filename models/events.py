@@ -15,6 +15,8 @@ from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session, SessionTransaction
 
 from models.base import storable
+from models.jobs import Shard
+from models.leases import Lease, load_owner
 from models.outputs import Event
 from models.webhooks import add_deliveries, endpoints_of
 
@@ -29,6 +31,17 @@ def record(session: Session, workspace_id: str, subject_id: str, kind: str, **da
     held = session.info.setdefault(_HELD, [])
     told = {name: storable(value) if isinstance(value, str) else value for name, value in data.items()}
     held.append(Event(workspace_id=workspace_id, subject_id=subject_id, type=kind, data=told))
+
+
+def record_owner_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    """An event of the owner of a shard, as whoever holds the shard records it."""
+    owner = load_owner(session, session.get_one(Shard, lease.shard_id))
+    record(session, owner.workspace_id, owner.id, kind, **data)
+
+
+def record_shard_event(session: Session, lease: Lease, kind: str, **data: Any) -> None:
+    """The same with the shard and its stage named."""
+    record_owner_event(session, lease, kind, shard=lease.shard_id, stage=lease.stage, **data)
 
 
 def after(session: Session, subject_id: str, last_id: int = 0, limit: int = 100) -> Sequence[Event]:

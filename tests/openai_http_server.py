@@ -10,6 +10,7 @@ import json
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +23,7 @@ Page = tuple[int, dict[str, Any] | bytes]
 Answered = tuple[int, str | dict[str, Any] | Iterator[dict[str, Any]]]
 
 
-class HttpServer:
+class HttpServer(ABC):
     """Serves until closed. ``seen`` holds every POST (path, headers, body); ``owner`` is what it claims to be."""
 
     def __init__(self, *, owner: str = "vllm", version: str = "1.2.3", faults: tuple[str, ...] = ()) -> None:
@@ -62,9 +63,9 @@ class HttpServer:
         """What is served."""
         return [{"id": MODEL, "owned_by": self.owner}]
 
+    @abstractmethod
     def answer(self, path: str, body: dict[str, Any], gone: Any) -> Answered:
         """Status and body for one request."""
-        raise NotImplementedError
 
     def page(self, method: str, path: str, headers: dict[str, str], content: bytes) -> Page | None:
         """Status and body of what a server of another kind has beside completions; None: it is none of that."""

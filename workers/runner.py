@@ -27,12 +27,12 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_fixed
 
 from models import leases
 from models.batches import forget, park
+from models.events import record_shard_event
 from models.jobs import InjectionJob, Shard
 from models.leases import Lease, has_open_shards, load_owner
 from models.logs import DATABASE
 from models.session import Database, passing
 from models.settings import StoreSettings
-from models.shard_events import record_shard_event
 from models.states import JobState, ShardState
 from workers.app import GRADING
 from workers.claiming import claim_shard

@@ -164,41 +164,43 @@ def _points(found: dict[str, Any]) -> str:
     return f"{found['delta']:+.1%} ({low:+.1%} to {high:+.1%})"
 
 
+def _watch(resource: Any, row_id: str, kind: str, *, as_json: bool) -> None:
+    ended = watch(resource, row_id, f"errata {kind} watch {row_id}")
+    if as_json:
+        print_json(ended)
+
+
+def _cancel(resource: Any, row_id: str, *, as_json: bool) -> None:
+    cancelled = resource.cancel(row_id)
+    if as_json:
+        print_json(cancelled)
+    else:
+        typer.echo(cancelled.state)
+
+
 @studies.command("watch")
 def watch_study(study: StudyId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a study to its end. Ctrl-C stops watching; the study goes on."""
     with connected(url) as errata:
-        ended = watch(errata.studies, study, f"errata studies watch {study}")
-        if as_json:
-            print_json(ended)
+        _watch(errata.studies, study, "studies", as_json=as_json)
 
 
 @campaigns.command("watch")
 def watch_campaign(campaign: CampaignId, url: Url = None, as_json: AsJson = False) -> None:
     """Follow a campaign to its end. Ctrl-C stops watching; the campaign goes on."""
     with connected(url) as errata:
-        ended = watch(errata.campaigns, campaign, f"errata campaigns watch {campaign}")
-        if as_json:
-            print_json(ended)
+        _watch(errata.campaigns, campaign, "campaigns", as_json=as_json)
 
 
 @studies.command("cancel")
 def cancel_study(study: StudyId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a study with every job that it started; what they have stays."""
     with connected(url) as errata:
-        cancelled = errata.studies.cancel(study)
-        if as_json:
-            print_json(cancelled)
-        else:
-            typer.echo(cancelled.state)
+        _cancel(errata.studies, study, as_json=as_json)
 
 
 @campaigns.command("cancel")
 def cancel_campaign(campaign: CampaignId, url: Url = None, as_json: AsJson = False) -> None:
     """Stop a campaign with every job that it started; what they have stays."""
     with connected(url) as errata:
-        cancelled = errata.campaigns.cancel(campaign)
-        if as_json:
-            print_json(cancelled)
-        else:
-            typer.echo(cancelled.state)
+        _cancel(errata.campaigns, campaign, as_json=as_json)

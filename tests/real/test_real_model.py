@@ -11,6 +11,7 @@ import pytest
 from bench.real_data import default_file, read
 from bench.real_model import Run, figures
 from bench.service import Service, running
+from tests.lacking import lacking
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 PROBLEMS = 16
@@ -23,7 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         pytest.fail("these tests need a real model: run them with `make test-real`")
     folder = Path(os.environ["ERRATA_REAL_MODEL"])
     if not (folder / "config.json").is_file():
-        pytest.skip(f"no model in {folder}: the package index did not have it")
+        lacking(f"no model in {folder}: the package index did not have it")
     more = {"ERRATA_GENERATION_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     with running(tmp_path_factory.mktemp("home"), embedded=True, variables=more) as service:
         service.add_model("real", {"path": str(folder.resolve()), "max_context": 2048}, engine="transformers")

@@ -230,3 +230,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 120.0) -> Any:
         assert time.monotonic() < deadline, "the condition never came true"
         time.sleep(0.05)
     return value
+
+
+@pytest.fixture
+def quick(settings: TrainerSettings) -> TrainerSettings:
+    """One process on CPU on each host, whatever this machine has."""
+    return settings.model_copy(update={"heartbeat_seconds": 0.2, "poll_seconds": 0.05, "gather_seconds": 60.0})

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from models import batches
 from models.base import new_id
 from models.batches import ProviderBatch
+from models.events import record_shard_event
 from models.jobs import Shard
 from models.leases import Lease, is_wanted, load_owner
 from models.session import Database
-from models.shard_events import record_shard_event
 from models.workspaces import PILOT_WORKSPACE
 from workers.engines.base import Cancelled, ModelSpec
 from workers.engines.entry_settings import OpenAISettings

@@ -23,10 +23,10 @@ from sqlalchemy.orm import Session
 from errata.funnel import Funnel
 from errata.types import Reason
 from models.base import storable
+from models.events import record_shard_event
 from models.jobs import ProblemError, ProblemOutcome
 from models.leases import Lease
 from models.session import insert_ignore
-from models.shard_events import record_shard_event
 from models.states import Stage
 from workers.engines.base import Cancelled, EngineError
 from workers.stages.ledger import add_counts

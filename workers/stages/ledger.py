@@ -18,11 +18,11 @@ from errata.funnel import UNKNOWN_EDITOR, Funnel
 from errata.profile import ErrorProfile
 from errata.types import EditorName, EvidenceKind, Form, Reason
 from models.base import db_now, storable
+from models.events import record_owner_event, record_shard_event
 from models.jobs import EditRow, InjectionJob, Shard
 from models.leases import Lease
 from models.outputs import Event
 from models.session import update_by_key
-from models.shard_events import record_owner_event, record_shard_event
 from models.states import Stage
 from models.summaries import count_in_summary
 from models.telemetry.metrics import hold_funnel
